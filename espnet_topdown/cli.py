@@ -1,0 +1,79 @@
+"""The command line: one parser class, one way to end."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from espnet_topdown.errors import IO, USAGE, TopDownError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """ESPnet's option style (``--snake_case``), with errors that name the remedy.
+
+    Options are never abbreviated; ``-`` and ``_`` inside an option name are the same,
+    as in a Kaldi recipe.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        args = [_underscored(a) for a in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        do = f"see '{self.prog} --help'"
+        prefix = "unrecognized arguments: "
+        if message.startswith(prefix):
+            first = message[len(prefix) :].split()[0]
+            if first.startswith("--"):
+                known = [o for o in self._option_string_actions if o.startswith("--")]
+                message = f"unknown option {first} ({nearest(first, known)})"
+            else:
+                message = f"unexpected argument '{first}'"
+        raise TopDownError("E_USAGE", f"{self.prog}: {message}", do, USAGE)
+
+
+def _underscored(arg: str) -> str:
+    if not arg.startswith("--"):
+        return arg
+    name, eq, value = arg.partition("=")
+    return "--" + name[2:].replace("-", "_") + eq + value
+
+
+def true_or_false(text: str) -> bool:
+    """The two words that ESPnet's options take."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be true or false, got '{text}'")
+    return text.lower() == "true"
+
+
+def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., None]:
+    """Give a ``main(cmd=None)`` our log format, error messages and exit statuses."""
+
+    @functools.wraps(main)
+    def run(cmd: Sequence[str] | None = None) -> None:
+        logging.basicConfig(
+            level=logging.INFO,
+            format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
+        )
+        try:
+            main(cmd)
+        except TopDownError as e:
+            sys.stdout.flush()
+            print(e, file=sys.stderr)
+            sys.exit(e.status)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(IO)
+        except KeyboardInterrupt:
+            print("interrupted; the same command continues", file=sys.stderr)
+            sys.exit(130)
+
+    return run
