@@ -1,0 +1,1 @@
+"""What our trainer adds to ESPnet's, one small module for each addition."""
