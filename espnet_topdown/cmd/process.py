@@ -1,0 +1,129 @@
+"""Processes that do not outlive us, and signals that wait for a safe point."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+
+GRACE_SECONDS = 5.0  # between TERM and KILL
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux' prctl
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+class StopRequests:
+    """Holds back INT, TERM and HUP until the block asks for them.
+
+    Raising at once could lose a process between its start and our note of it.
+    Signals that were ignored (``nohup``) stay ignored.
+    """
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._interruptible = False
+        self._old: dict[int, object] = {}
+
+    def __enter__(self) -> StopRequests:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._old[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def check(self) -> None:
+        """Raise ``KeyboardInterrupt`` (INT) or ``SystemExit(128 + n)``, if asked to."""
+        if self._received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self._received is not None:
+            raise SystemExit(128 + self._received)
+
+    def call(self, function: Callable[..., object] | None, *args: object) -> None:
+        """Call ``function`` (if any) such that a signal interrupts it as usual."""
+        self.check()
+        self._interruptible = True
+        try:
+            if function is not None:
+                function(*args)
+        finally:
+            self._interruptible = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._received = number
+        if self._interruptible:
+            self._interruptible = False
+            self.check()
+
+
+def start(
+    args: Sequence[str | bytes], death_signal: int, **popen: object
+) -> subprocess.Popen:
+    """Start ``args`` as the leader of its own session and process group.
+
+    Args:
+        args: the argument list; no shell reads it.
+        death_signal: what Linux sends it when the calling thread ends, even by KILL.
+        popen: more options of ``subprocess.Popen``.
+    """
+    parent = os.getpid()
+
+    def in_child() -> None:
+        if _libc is not None:
+            _libc.prctl(_SET_DEATH_SIGNAL, int(death_signal))
+            if os.getppid() != parent:  # it died before we could ask
+                os._exit(1)
+
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        args,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=in_child,  # the parent has one thread here
+        **popen,
+    )
+
+
+def stop(processes: Sequence[subprocess.Popen], grace: float = GRACE_SECONDS) -> None:
+    """End the processes and all that they started: TERM, ``grace`` seconds, KILL."""
+    try:
+        for process in processes:
+            _signal(process, signal.SIGTERM)
+        _wait(processes, grace)
+    finally:
+        for process in processes:
+            _signal(process, signal.SIGKILL)
+        _wait(processes, 1.0)
+
+
+def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any([_alive(p) for p in processes]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _alive(process: subprocess.Popen) -> bool:
+    process.poll()  # a dead leader must not count as a member of its group
+    return _signal(process, 0)
+
+
+def _signal(process: subprocess.Popen, number: int) -> bool:
+    """Whether the group of ``process`` still had a member to send the signal to."""
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,137 @@
+"""One command with its log file, in the form that Kaldi's tools read."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+
+from espnet_topdown.cmd import process
+from espnet_topdown.errors import CREATE, IO, RETRY, TopDownError
+
+NOT_EXECUTABLE, NOT_FOUND = 126, 127  # a shell's words for it
+_LOCK_SECONDS = process.GRACE_SECONDS + 5  # an earlier run may be on its way out
+
+
+class Task:
+    """A command that is run once.
+
+    The log is locked while anything of the task is alive, also where its launcher was
+    killed: two runs never write the same files.
+    """
+
+    def __init__(self, log: str, command: Sequence[str], threads: int = 1) -> None:
+        self.log = log
+        self.command = list(command)
+        self.threads = threads
+        self.environment: dict[str, str] = {}
+        self.process: subprocess.Popen | None = None
+        self.status: int | None = None
+        self._started = 0.0
+        self._fd = -1
+
+    def start(self) -> None:
+        """Open the log and start the command; a command that cannot start has ended."""
+        self._fd = _open_log(self.log)
+        self._started = time.time()
+        line = shlex.join(self.command).replace("\n", "\n# ")
+        self._write(f"# Running on {socket.gethostname()}")
+        self._write(f"# Started at {time.ctime()}", f"# {line}", "#")
+        try:
+            self.process = process.start(
+                self.command,
+                signal.SIGKILL,
+                stdout=self._fd,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+            )
+        except (OSError, ValueError) as e:
+            self._write(f"cannot run {self.command[0]}: {e}")
+            missing = isinstance(e, FileNotFoundError)
+            self._finish(NOT_FOUND if missing else NOT_EXECUTABLE)
+
+    def ended(self) -> bool:
+        """Whether the task has ended; if so its log is complete."""
+        if self.status is None and self.process is not None:
+            code = self.process.poll()
+            if code is not None:
+                process.stop([self.process])  # what it left in the background
+                self._finish(code)
+        return self.status is not None
+
+    def tail(self, lines: int) -> list[str]:
+        """The end of the log, our own lines left out."""
+        with open(self.log, "rb") as f:
+            f.seek(max(0, f.seek(0, os.SEEK_END) - 8192))
+            text = f.read().decode("utf-8", "replace")
+        return [s for s in text.splitlines() if not s.startswith("#")][-lines:]
+
+    def _finish(self, code: int) -> None:
+        self.status = code if code >= 0 else 128 - code
+        how = f"code {self.status}" + (f"; signal {-code}" if code < 0 else "")
+        seconds = round(time.time() - self._started)
+        self._write(f"# Accounting: time={seconds} threads={self.threads}")
+        self._write(
+            f"# Ended ({how}) at {time.ctime()}, elapsed time {seconds} seconds"
+        )
+        os.close(self._fd)
+
+    def _write(self, *lines: str) -> None:
+        text = "".join(f"{line}\n" for line in lines)
+        try:
+            os.write(self._fd, os.fsencode(text))
+        except OSError as e:  # a full disk must not lose the command's own status
+            if self.status is None:
+                what = f"cannot write {self.log}: {e.strerror}"
+                raise TopDownError("E_DISK", what, "make room and run again", IO) from e
+
+
+def _open_log(path: str) -> int:
+    """Open an empty log and lock it; what was there moves to ``<path>.1``."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        fd = _open(path)
+        while not _locked(fd):
+            if time.monotonic() > deadline:
+                os.close(fd)
+                what = f"another process is still writing {path}"
+                do = "stop it, or wait until it has finished"
+                raise TopDownError("E_LOCKED", what, do, RETRY)
+            time.sleep(0.1)
+        if _is_at(fd, path):
+            if os.fstat(fd).st_size == 0:
+                return fd
+            os.replace(path, f"{path}.1")
+        os.close(fd)
+
+
+def _open(path: str) -> int:
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as e:
+        what = f"cannot write the log {path}: {e.strerror}"
+        do = "choose a folder you can write to"
+        raise TopDownError("E_CREATE", what, do, CREATE) from e
+
+
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False

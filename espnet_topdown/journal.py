@@ -1,0 +1,234 @@
+"""The append-only record of a search, and the lock that gives it one writer.
+
+A line is one JSON object. Its last field, ``chain``, is a digest of the line and of the
+``chain`` before it, so that a lost, moved or edited line is noticed. The chain has no
+key: it finds accidents and careless edits, not an attacker.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+from espnet_topdown.errors import CREATE, DATA, IO, RETRY, TopDownError, warn
+
+_CHAIN = re.compile(rb', "chain": "([0-9a-f]{16})"\}$')
+_RESERVED = ("seq", "time", "chain")
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class Journal:
+    """What happened, one event a line; written by the holder of the lock only.
+
+    Reading never changes the file. The first ``append`` cuts off a last line that a
+    crash left half-written (a copy goes to ``quarantine/`` beside the journal).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._tip: tuple[int, str, int] | None = None  # lines, last chain, bytes
+
+    def events(self) -> list[dict]:
+        """All whole events, oldest first; none where there is no journal yet."""
+        return _parse(_read(self.path), self.path)[0]
+
+    def append(self, event: str, **fields: object) -> dict:
+        """Write one event durably: it is on disk when this returns.
+
+        Raises:
+            TopDownError: ``E_DISK`` when the line could not be written; the journal is
+                then as it was before.
+        """
+        if any(name in fields for name in _RESERVED):
+            raise ValueError(f"{_RESERVED} are the journal's own fields")
+        seq, chain, size = self._tip or self._open()
+        record = {"seq": seq, "time": utc_now(), "event": event, **fields}
+        body = json.dumps(record, allow_nan=False)
+        chain = _link(chain, body.encode())
+        line = f'{body[:-1]}, "chain": "{chain}"}}\n'.encode()
+        self._write(line, size)
+        self._tip = (seq + 1, chain, size + len(line))
+        return {**record, "chain": chain}
+
+    def _open(self) -> tuple[int, str, int]:
+        data = _read(self.path)
+        events, size = _parse(data, self.path)
+        if size < len(data):
+            _quarantine(self.path, data[size:], size)
+        return len(events), events[-1]["chain"] if events else "", size
+
+    def _write(self, line: bytes, size: int) -> None:
+        try:
+            new = not self.path.exists()
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as e:
+            raise _cannot_create(self.path, e) from e
+        try:
+            if os.fstat(fd).st_size != size:
+                _somebody_else(self.path)
+            _append_or_restore(fd, line, size, self.path)
+        finally:
+            os.close(fd)
+        if new:
+            _sync_folder(self.path.parent)
+
+
+class Lock:
+    """One writer: an advisory lock that the system drops when its holder dies.
+
+    >>> with Lock("/tmp/doctest.lock"):
+    ...     pass
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._fd = -1
+
+    def __enter__(self) -> Lock:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as e:
+            raise _cannot_create(self.path, e) from e
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if e.errno not in _NO_LOCKS_HERE:
+                owner = self._owner()
+                os.close(self._fd)
+                raise _locked(self.path, owner) from e
+            what = f"the file system of {self.path} has no locks"
+            warn("W_LOCK_NOT_ENFORCED", f"{what}; start this search only once")
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, json.dumps(me).encode() + b"\n", 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+        self._fd = -1
+
+    def _owner(self) -> Mapping[str, object]:
+        for _ in range(5):  # the owner takes the lock first and signs it then
+            try:
+                return dict(json.loads(os.pread(self._fd, 4096, 0)))
+            except (ValueError, TypeError):
+                time.sleep(0.05)
+        return {}
+
+
+def utc_now() -> str:
+    """The time as our files have it, such as ``2026-01-31T08:30:00Z``."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _link(previous: str, body: bytes) -> str:
+    return hashlib.sha256(previous.encode() + body).hexdigest()[:16]
+
+
+def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
+    """The events, and the number of bytes that hold whole lines."""
+    events: list[dict] = []
+    chain = ""
+    whole = data.rfind(b"\n") + 1
+    for number, line in enumerate(data[:whole].split(b"\n")[:-1], 1):
+        found = _CHAIN.search(line)
+        if found is None:
+            _corrupt(path, number, "is not an event")
+        body = line[: found.start()] + b"}"
+        if _link(chain, body) != found[1].decode():
+            _corrupt(path, number, "was changed, or a line before it is missing")
+        chain = found[1].decode()
+        events.append({**json.loads(body), "chain": chain})
+    return events, whole
+
+
+def _corrupt(path: Path, line: int, why: str) -> NoReturn:
+    do = "restore the file from a backup, or move the search folder away and start anew"
+    raise TopDownError("E_JOURNAL_CORRUPT", f"{path} line {line} {why}", do, DATA)
+
+
+def _quarantine(path: Path, torn: bytes, size: int) -> None:
+    folder = path.parent / "quarantine"
+    copy = folder / f"{path.name}.{size}.{time.time_ns()}"
+    try:
+        folder.mkdir(exist_ok=True)
+        copy.write_bytes(torn)
+        os.truncate(path, size)
+    except OSError as e:
+        raise _disk(path, len(torn), e) from e
+    what = f"{path}: the last line was half-written ({len(torn)} bytes)"
+    warn("W_JOURNAL_TORN", f"{what}; cut off, copy in {copy}")
+
+
+def _append_or_restore(fd: int, line: bytes, size: int, path: Path) -> None:
+    try:
+        written = os.write(fd, line)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    except OSError as e:
+        os.ftruncate(fd, size)
+        raise _disk(path, len(line), e) from e
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _disk(path: Path, need: int, error: OSError) -> TopDownError:
+    room = os.statvfs(path.parent)
+    free = room.f_bavail * room.f_frsize
+    what = f"cannot write {path}: {error.strerror}; need {need} bytes, free {free}"
+    do = "make room (or ask for quota), then run the same command again"
+    return TopDownError("E_DISK", what, do, IO)
+
+
+def _cannot_create(path: Path, error: OSError) -> TopDownError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk(path, 1, error)
+    what = f"cannot create {path} as uid {os.getuid()}: {error.strerror}"
+    return TopDownError("E_CREATE", what, "choose a folder you can write to", CREATE)
+
+
+def _somebody_else(path: Path) -> NoReturn:
+    what = f"{path} was changed by another process while this one was running"
+    do = "see who runs a search here, then run the same command again"
+    raise TopDownError("E_JOURNAL_RACE", what, do, RETRY)
+
+
+def _locked(path: Path, owner: Mapping[str, object]) -> TopDownError:
+    by = "another process"
+    if owner:
+        by = f"pid {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}"
+    do = "wait until it has finished, or stop it, then run the same command again"
+    return TopDownError("E_LOCKED", f"{path.parent} is held by {by}", do, RETRY)

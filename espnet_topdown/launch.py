@@ -1,0 +1,138 @@
+"""Run jobs through a Kaldi-style launcher, several at a time.
+
+A launcher is any command that is called as ``<cmd> [--option value].. LOG command..``,
+blocks, and whose exit status is 0 only if the command succeeded: Kaldi's ``run.pl``,
+``queue.pl`` and ``slurm.pl``, or ``python -m espnet_topdown.cmd.local``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from espnet_topdown.cmd import process
+from espnet_topdown.errors import CLUSTER, CONFIG, USAGE, TopDownError, nearest
+
+_KALDI = {"slurm": "slurm.pl", "sge": "queue.pl", "pbs": "pbs.pl"}
+_SAFE_FOR_A_SHELL = re.compile(r"[\w@%+=:,./ -]+")
+_POLL_SECONDS = 0.1
+_STOP_SECONDS = 2 * process.GRACE_SECONDS + 5  # the launcher has to stop its tasks
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One command to run.
+
+    Attributes:
+        name: what the caller calls it; unique among the jobs of one ``run_jobs``.
+        log: where the launcher writes the command's output.
+        command: the argument list.
+    """
+
+    name: str
+    log: Path
+    command: list[str]
+
+
+def backend_cmd(name: str) -> list[str]:
+    """The launcher of a backend: ``local``, ``slurm``, ``sge`` or ``pbs``."""
+    if name == "local":
+        return [sys.executable, "-m", "espnet_topdown.cmd.local"]
+    if name not in _KALDI:
+        what = f"unknown backend '{name}' ({nearest(name, ['local', *_KALDI])})"
+        raise TopDownError("E_CLUSTER_BACKEND", what, "set cmd_backend", CONFIG)
+    return [_find(_KALDI[name])]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    cmd: str | Sequence[str],
+    max_jobs: int = 1,
+    on_poll: Callable[[], object] | None = None,
+    on_done: Callable[[Job, int], object] | None = None,
+) -> dict[str, int]:
+    """Run all jobs, ``max_jobs`` at a time; a failing job does not stop the others.
+
+    Args:
+        jobs: they are started in this order.
+        cmd: the launcher with its options, as words or as one shell-quoted line.
+        max_jobs: at least 1.
+        on_poll: called about every second while jobs run, to show progress.
+        on_done: called with each finished job and its status, in order of finishing.
+
+    Returns:
+        For each name the launcher's exit status (128 + n if signal n ended it).
+
+    Raises:
+        KeyboardInterrupt: after INT; SystemExit after TERM and HUP. All that was
+            started has been ended by then.
+    """
+    launcher = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
+    calls = [_call(launcher, job) for job in jobs]
+    waiting = list(zip(jobs, calls))[::-1]
+    running: dict[str, tuple[Job, subprocess.Popen]] = {}
+    status: dict[str, int] = {}
+    polled = time.monotonic()
+    with process.StopRequests() as stop_requests:
+        try:
+            while waiting or running:
+                stop_requests.check()
+                while waiting and len(running) < max(1, max_jobs):
+                    job, call = waiting.pop()
+                    running[job.name] = (job, process.start(call, signal.SIGTERM))
+                for job in _finished(running, status):
+                    stop_requests.call(on_done, job, status[job.name])
+                if time.monotonic() - polled >= 1.0:
+                    stop_requests.call(on_poll)
+                    polled = time.monotonic()
+                if running:
+                    time.sleep(_POLL_SECONDS)
+        finally:
+            process.stop([p for _, p in running.values()], _STOP_SECONDS)
+    return status
+
+
+def _finished(
+    running: dict[str, tuple[Job, subprocess.Popen]], status: dict[str, int]
+) -> list[Job]:
+    """Move the jobs that have ended from ``running`` to ``status``."""
+    done = []
+    for name, (job, launched) in list(running.items()):
+        code = launched.poll()
+        if code is not None:
+            del running[name]
+            status[name] = code if code >= 0 else 128 - code
+            done.append(job)
+    return done
+
+
+def _call(launcher: Sequence[str], job: Job) -> list[str]:
+    if not launcher:
+        do = "set cmd, for example 'run.pl', or leave it out"
+        raise TopDownError("E_CLUSTER_CMD", "the launcher command is empty", do, CONFIG)
+    words = [str(job.log), *map(str, job.command)]
+    if launcher[0].endswith(".pl"):  # these pass the words to a shell, half-quoted
+        for word in words:
+            if word and not _SAFE_FOR_A_SHELL.fullmatch(word):
+                what = f"{os.path.basename(launcher[0])} cannot pass {word!r} on"
+                do = "rename that file or folder, or use --cmd_backend local"
+                raise TopDownError("E_UNSAFE_NAME", what, do, USAGE)
+    return [_find(launcher[0]), *launcher[1:], *words]
+
+
+def _find(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        what = f"launcher '{program}' is not in PATH"
+        do = "source path.sh of your Kaldi or ESPnet, or use cmd_backend=local"
+        raise TopDownError("E_CLUSTER_CMD", what, do, CLUSTER)
+    return found
