@@ -1,0 +1,1 @@
+"""Kaldi-style data directories without Kaldi, and one module per corpus."""

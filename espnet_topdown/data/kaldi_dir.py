@@ -1,0 +1,213 @@
+"""Kaldi-style data directories: ``wav.scp``, ``text``, ``utt2spk``, ``spk2utt``.
+
+Every list is sorted by byte value, as ``LC_ALL=C sort`` does, and replaced in one
+step, so that a reader never sees half of it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
+from espnet_topdown.yaml_io import write_bytes
+
+LISTS = ("wav.scp", "text", "utt2spk", "segments")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
+_BLANK = " \t\r"
+_NBSP = "\u00a0"
+T = TypeVar("T")
+
+
+def c_sorted(keys: Iterable[str]) -> list[str]:
+    """The order of ``LC_ALL=C sort``.
+
+    >>> c_sorted(["b", "a-1", "a", "B"])
+    ['B', 'a', 'a-1', 'b']
+    """
+    return sorted(keys, key=lambda key: key.encode("utf-8"))
+
+
+def check_id(name: str, where: str) -> str:
+    """Return ``name``, which becomes part of file names, or raise E_UTT_ID."""
+    if _ID.fullmatch(name) and ".." not in name:
+        return name
+    raise TopDownError(
+        "E_UTT_ID",
+        f"'{name[:80]}' ({where}) is not a valid id",
+        "use 1-200 of A-Z a-z 0-9 . _ = + @ -, a letter or digit first, no '..'",
+        DATA,
+    )
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 list without their ends; E_UTF8 names line and byte.
+
+    A byte order mark and carriage returns are taken away with a warning.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        do = "run the stage that writes it, or check the path"
+        raise TopDownError("E_MISSING", f"no file {path}", do, MISSING) from None
+    if data.startswith(b"\xef\xbb\xbf"):
+        data = data[3:]
+        warn("W_BOM", f"{path} starts with a byte order mark; ignored")
+    if b"\r\n" in data:
+        data = data.replace(b"\r\n", b"\n")
+        warn("W_CRLF", f"{path} has Windows line ends; ignored")
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return [_decode(line, path, n) for n, line in enumerate(lines, 1)]
+
+
+def _decode(line: bytes, path: Path, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as e:
+        what = f"{path} line {number} byte {e.start + 1} is not UTF-8"
+        do = "convert the file, e.g. with 'iconv -t utf-8'"
+        raise TopDownError("E_UTF8", what, do, DATA) from None
+
+
+def read_pairs(path: Path) -> dict[str, str]:
+    """Read ``id value...`` lines; a line with an id only has the value ``""``.
+
+    Values keep their inner spaces. Empty lines, ids that occur twice or that could
+    not be part of a file name are errors that name the line.
+    """
+    pairs: dict[str, str] = {}
+    first_line: dict[str, int] = {}
+    nbsp = 0
+    for number, line in enumerate(read_lines(path), 1):
+        if _NBSP in line:
+            line = line.replace(_NBSP, " ")
+            nbsp += 1
+        key, _, value = line.strip(_BLANK).replace("\t", " ").partition(" ")
+        if not key:
+            what = f"{path} line {number} is empty"
+            raise TopDownError("E_TEXT_LINE", what, "delete the line", DATA)
+        check_id(key, f"{path} line {number}")
+        if key in pairs:
+            what = f"{key} lines {first_line[key]}, {number} of {path}"
+            raise TopDownError("E_UTT_DUP", what, "keep one of the lines", DATA)
+        pairs[key] = value.strip(_BLANK)
+        first_line[key] = number
+    if nbsp:
+        warn("W_NBSP", f"{path}: no-break spaces in {nbsp} lines read as spaces")
+    return pairs
+
+
+def line_of(path: Path, key: str) -> int:
+    """The line of ``path`` that holds ``key``, from 1; 0 if none does."""
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
+        if line.split(None, 1)[:1] == [key.encode("utf-8")]:
+            return number
+    return 0
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Replace ``path`` by these lines in one step; folders are made as needed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, "".join(line + "\n" for line in lines).encode("utf-8"))
+
+
+def write_pairs(path: Path, mapping: Mapping[str, str]) -> None:
+    """Write ``id value`` lines, sorted; the inverse of :func:`read_pairs`."""
+    for key, value in mapping.items():
+        check_id(key, str(path))
+        if "\n" in value:
+            what = f"the value of {key} holds a line break"
+            raise TopDownError("E_TEXT_LINE", what, "put it on one line", DATA)
+    write_lines(path, (f"{k} {mapping[k]}".rstrip() for k in c_sorted(mapping)))
+
+
+def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
+    """Turn the map around: speaker -> its utterances, sorted, space between.
+
+    >>> spk2utt({"b-2": "b", "a-1": "a", "b-1": "b"})
+    {'a': 'a-1', 'b': 'b-1 b-2'}
+    """
+    speakers: dict[str, list[str]] = {}
+    for utt in c_sorted(utt2spk):
+        speakers.setdefault(utt2spk[utt], []).append(utt)
+    return {spk: " ".join(speakers[spk]) for spk in c_sorted(speakers)}
+
+
+def read_dir(folder: Path) -> dict[str, dict[str, str]]:
+    """The lists of a data directory by file name: wav.scp, and what else is there."""
+    folder = Path(folder)
+    lists = {n: read_pairs(folder / n) for n in LISTS if (folder / n).exists()}
+    if "wav.scp" not in lists:
+        do = "run stage 1, or name a data directory"
+        raise TopDownError("E_DATA_DIR", f"{folder} has no wav.scp", do, MISSING)
+    return lists
+
+
+def write_dir(folder: Path, lists: Mapping[str, Mapping[str, str]]) -> None:
+    """Write a data directory; ``spk2utt`` follows from ``utt2spk``.
+
+    Speaker ids should be prefixes of their utterance ids: Kaldi's tools, which a
+    user may run on the directory later, sort by both.
+    """
+    folder = Path(folder)
+    for name, pairs in lists.items():
+        write_pairs(folder / name, pairs)
+    if "utt2spk" in lists:
+        write_pairs(folder / "spk2utt", spk2utt(lists["utt2spk"]))
+
+
+def subset(
+    lists: Mapping[str, Mapping[str, str]], keep: Iterable[str]
+) -> dict[str, dict[str, str]]:
+    """Only the utterances in ``keep``; with segments, only their recordings."""
+    wanted = set(keep)
+    out = {
+        name: {k: v for k, v in pairs.items() if k in wanted}
+        for name, pairs in lists.items()
+    }
+    if "segments" in lists:
+        recordings = {value.split()[0] for value in out["segments"].values()}
+        wavs = lists["wav.scp"]
+        out["wav.scp"] = {k: v for k, v in wavs.items() if k in recordings}
+    return out
+
+
+def intersect(lists: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Only the utterances that every list has (Kaldi's ``fix_data_dir.sh``)."""
+    per_utt = [set(v) for k, v in lists.items() if k != "wav.scp" or not _cut(lists)]
+    if _cut(lists):
+        wavs, cuts = lists["wav.scp"], lists["segments"]
+        per_utt.append({u for u, v in cuts.items() if v.split()[:1][0] in wavs})
+    return subset(lists, set.intersection(*per_utt))
+
+
+def _cut(lists: Mapping[str, object]) -> bool:
+    return "segments" in lists
+
+
+def copy_dir(source: Path, target: Path, leave_out: Sequence[str] = ()) -> None:
+    """Copy the files of a data directory (no folders inside it)."""
+    Path(target).mkdir(parents=True, exist_ok=True)
+    for path in sorted(Path(source).iterdir()):
+        if path.is_file() and path.name not in leave_out:
+            shutil.copy2(path, Path(target) / path.name)
+
+
+def split_evenly(items: Sequence[T], n: int) -> list[list[T]]:
+    """Cut into ``n`` contiguous parts whose sizes differ by at most 1, larger first.
+
+    >>> [len(part) for part in split_evenly("abcdefg", 3)]
+    [3, 2, 2]
+    """
+    if not 1 <= n <= len(items):
+        what = f"cannot split {len(items)} lines into {n} parts"
+        raise TopDownError("E_SPLIT", what, f"choose 1 to {len(items)} parts", DATA)
+    size, larger = divmod(len(items), n)
+    ends = [i * size + min(i, larger) for i in range(n + 1)]
+    return [list(items[a:b]) for a, b in zip(ends, ends[1:])]
