@@ -44,7 +44,9 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
     """
     known = list(known)
     close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
-    return f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known[:12])}"
+    return (
+        f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known[:12])}"
+    )
 
 
 def warn(code: str, what: str) -> None:

@@ -58,9 +58,7 @@ def check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as z:
             bad = z.testzip()
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError):
-        raise _broken(
-            "E_CKPT_TRUNCATED", f"{path} ({size} bytes) is cut off"
-        ) from None
+        raise _broken("E_CKPT_TRUNCATED", f"{path} ({size} bytes) is cut off") from None
     except Exception as e:  # zlib.error, NotImplementedError: a damaged header
         raise _broken("E_DIGEST", f"{path} is damaged ({e})") from None
     if bad:

@@ -51,9 +51,7 @@ def read_text(path: Path) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        raise TopDownError(
-            "E_MISSING", f"no file {path}", "check the path", MISSING
-        )
+        raise TopDownError("E_MISSING", f"no file {path}", "check the path", MISSING)
     if path.stat().st_size > MAX_BYTES:
         raise TopDownError(
             "E_TOO_LARGE",

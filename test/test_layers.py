@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.layers import load_stack, shipped, stack_for
+
+SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+
+
+def blstm(i, enc=0):
+    lstm = [f"encoder.enc.{enc}.birnn{i}.weight_ih_l0{d}" for d in ("", "_reverse")]
+    return [*lstm, f"encoder.enc.{enc}.bt{i}.weight"]
+
+
+def write(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_ctc_model_has_the_papers_five_layers():
+    names = ["frontend.logmel.melmat", *sum(map(blstm, range(4)), []), *SOFTMAX]
+    stack = load_stack("asr_rnn").bind(names)
+    assert stack.names == ("softmax", "blstm3", "blstm2", "blstm1", "blstm0")
+    assert stack.groups[0].params == tuple(SOFTMAX)
+    assert stack.groups[2].params == tuple(blstm(2))
+    assert stack.ignored == ("frontend.logmel.melmat",)
+
+
+def test_two_digit_numbers_are_numbers():
+    names = [*sum(map(blstm, range(12)), []), *SOFTMAX]
+    stack = load_stack("asr_rnn").bind(names)
+    assert stack.names[1:4] == ("blstm11", "blstm10", "blstm9")
+    assert len(stack.named(["blstm1"])[0].params) == 3
+
+
+@pytest.mark.parametrize(
+    "extra, message",
+    [
+        (["adapter.weight"], "1 parameters are in no layer, e.g. adapter.weight"),
+        (["encoder.enc.1.conv"], "e.g. encoder.enc.1.conv"),
+    ],
+)
+def test_what_no_layer_takes_is_an_error(extra, message):
+    with pytest.raises(TopDownError, match="E_STACK") as e:
+        load_stack("asr_rnn").bind([*blstm(0), *SOFTMAX, *extra])
+    assert message in str(e.value)
+
+
+def test_a_layer_that_matches_nothing_is_an_error():
+    with pytest.raises(TopDownError, match=r"layer blstm\{i\} matches no parameter"):
+        load_stack("asr_rnn").bind(SOFTMAX)
+
+
+def test_a_name_in_two_layers_is_an_error(tmp_path):
+    path = write(
+        tmp_path, "layers:\n- {name: a, params: [ctc]}\n- {name: b, params: [ctc]}\n"
+    )
+    with pytest.raises(TopDownError, match="is in two layers, a and b"):
+        load_stack(path).bind(SOFTMAX)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("layers: []", "'layers' must be a list"),
+        ("layers: [{name: a}]", "a layer needs 'name' and 'params'"),
+        ("layers: [{name: a, params: [b], frieze: 1}]", "unknown key 'frieze'"),
+        ("layer: []", "unknown key 'layer' .nearest: layers"),
+        ("layers: [{name: a, params: ['(']}]", "missing \\)"),
+        ("layers: [{name: a, params: [b]}]\nlayers: 1", "E_YAML_DUP.*lines 1 and 2"),
+    ],
+)
+def test_malformed_stack_files(tmp_path, text, message):
+    with pytest.raises(TopDownError, match=message):
+        load_stack(write(tmp_path, text))
+
+
+def test_a_scalar_is_read_as_a_list_of_one(tmp_path, caplog):
+    path = write(
+        tmp_path, "layers:\n- {name: a, params: ctc}\n- {name: b, params: enc}"
+    )
+    stack = load_stack(path).bind([*SOFTMAX, "encoder.w"])
+    assert stack.groups[0].params == tuple(SOFTMAX)
+    assert "W_SCALAR_LIST" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "frozen, code",
+    [
+        (["softmaks"], "E_FREEZE_NOMATCH.*nearest: softmax"),
+        (["softmax", "blstm1", "blstm0"], "E_FREEZE_ALL"),
+        (["blstm0"], "E_FREEZE_ORDER.*blstm0 is frozen but softmax above it is not"),
+        (["softmax", "blstm0"], "E_FREEZE_ORDER.*blstm1"),
+    ],
+)
+def test_what_may_not_be_frozen(frozen, code):
+    stack = load_stack("asr_rnn").bind([*blstm(0), *blstm(1), *SOFTMAX])
+    with pytest.raises(TopDownError, match=code):
+        stack.check_frozen(frozen)
+
+
+def test_what_may_be_frozen():
+    stack = load_stack("asr_rnn").bind([*blstm(0), *blstm(1), *SOFTMAX])
+    for frozen in ([], ["softmax"], ["blstm1", "softmax"]):
+        stack.check_frozen(frozen)
+    stack.check_frozen(["blstm0"], any_order=True)
+
+
+def test_unknown_stack_names_the_shipped_ones():
+    with pytest.raises(TopDownError, match="nearest: asr_rnn"):
+        load_stack("asr_rn")
+
+
+def test_no_stack_fits():
+    with pytest.raises(TopDownError, match="no shipped stack fits encoder 'whisper'"):
+        stack_for({"encoder": "whisper"})
+
+
+SMALL = {
+    "rnn": {"num_layers": 3, "hidden_size": 4, "output_size": 4},
+    "vgg_rnn": {"num_layers": 2, "hidden_size": 4, "output_size": 4},
+    "transformer": {
+        "num_blocks": 2, "output_size": 8, "attention_heads": 2, "linear_units": 8,
+    },
+}  
+SMALL["conformer"] = SMALL["transformer"]
+SMALL["e_branchformer"] = {**SMALL["transformer"], "cgmlp_linear_units": 8}
+DECODERS = {
+    "rnn": {"hidden_size": 4},
+    "transformer": {"num_blocks": 2, "attention_heads": 2, "linear_units": 8},
+}
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize(
+    "encoder, more, decoder, names",
+    [
+        ("rnn", {}, None, "softmax blstm2 blstm1 blstm0"),
+        ("rnn", {"use_projection": False}, None, "softmax blstm2 blstm1 blstm0"),
+        (
+            "rnn",
+            {"bidirectional": False},
+            "rnn",
+            "softmax decoder blstm2 blstm1 blstm0",
+        ),
+        ("vgg_rnn", {}, "rnn", "softmax decoder blstm1 blstm0 vgg"),
+        ("transformer", {}, "transformer", "softmax dec1 dec0 enc1 enc0 subsampling"),
+        ("transformer", {}, "rnn", "softmax decoder enc1 enc0 subsampling"),
+        ("conformer", {}, "transformer", "softmax dec1 dec0 enc1 enc0 subsampling"),
+        ("conformer", {}, None, "softmax enc1 enc0 subsampling"),
+        ("e_branchformer", {}, None, "softmax enc1 enc0 subsampling"),
+    ],
+)
+def test_stacks_bind_to_real_models(encoder, more, decoder, names):
+    from espnet2.tasks.asr import ASRTask
+
+    args: argparse.Namespace = ASRTask.get_parser().parse_args([])
+    args.encoder, args.encoder_conf = encoder, {**SMALL[encoder], **more}
+    args.token_list = ["<blank>", "<unk>", "a", "<sos/eos>"]
+    args.decoder, args.decoder_conf = decoder or "rnn", DECODERS[decoder or "rnn"]
+    args.model_conf = {"ctc_weight": 0.3 if decoder else 1.0}
+    model = ASRTask.build_model(args)
+
+    stack = stack_for({"encoder": encoder}).bind(model.state_dict())
+
+    assert stack.names == tuple(names.split())
+    placed = [n for g in stack.groups for n in g.params]
+    assert sorted(placed + list(stack.ignored)) == sorted(model.state_dict())
+    assert not {n for n, _ in model.named_parameters()} & set(stack.ignored)
+
+
+def test_every_shipped_stack_reads():
+    for name in shipped():
+        spec = load_stack(name)
+        assert spec.about and spec.fits
