@@ -1,0 +1,361 @@
+"""The local launcher keeps Kaldi's contract and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.cmd import local
+from espnet_topdown.errors import TopDownError
+
+REPOSITORY = Path(__file__).parents[2]
+LOCAL = [sys.executable, "-m", "espnet_topdown.cmd.local"]
+PRINT = [sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
+
+
+def call(
+    folder: Path, *args: str | Path, **env: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LOCAL, *map(str, args)],
+        cwd=folder,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def output(log: Path) -> str:
+    """What the command itself wrote."""
+    lines = log.read_text().splitlines(True)
+    return "".join(line for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    "args, options, numbers",
+    [
+        ("x.log true", {}, None),
+        ("--mem 4G --name a/b x.log true", {}, None),
+        ("--gpu 1 --num-threads 3 x.log true", {"gpu": 1, "num_threads": 3}, None),
+        ("--max_jobs_run 2 JOB=1:3 x.JOB.log true", {"max_jobs_run": 2}, [1, 2, 3]),
+        ("JOB=1:3 --max-jobs-run=2 x.JOB.log true", {"max_jobs_run": 2}, [1, 2, 3]),
+        ("-tc 2 -V -pe smp 4 JOB=4 x.log true", {"max_jobs_run": 2}, [4]),
+        ("--whatever v LMWT=7:8 x.LMWT.log true", {}, [7, 8]),
+        ("--config c.conf x.log cmd --mem 3", {}, None),
+    ],
+)
+def test_grammar(args: str, options: dict, numbers: list | None) -> None:
+    request = local.parse(args.split())
+    assert request.options == options
+    assert request.numbers == numbers
+
+
+@pytest.mark.parametrize(
+    "args, says",
+    [
+        (["x.log"], "a log file and a command"),
+        (["--mem"], "needs a value"),
+        (["--gpu", "one", "x", "true"], "whole number, got 'one'"),
+        (["--num_threads", "0", "x", "true"], "whole number, got '0'"),
+        (["--max_jobs_run", "-1", "x", "true"], "whole number, got '-1'"),
+        (["JOB=0:3", "x.JOB", "true"], "range of numbers from 1"),
+        (["JOB=3:2", "x.JOB", "true"], "range of numbers from 1"),
+        (["JOB=1:2", "x.log", "true"], "put JOB into its name"),
+        (["x.log", "echo a | cat"], "bash -c"),
+        (["x.log", "true>y"], "bash -c"),
+        (["x.log", ""], "not a program"),
+    ],
+)
+def test_usage_errors(args: Sequence[str], says: str) -> None:
+    with pytest.raises(TopDownError, match=re.escape(says)) as caught:
+        local.parse(args)
+    assert caught.value.status == 64
+
+
+@pytest.mark.parametrize(
+    "word, filled",
+    [
+        ("x.JOB.scp", "x.7.scp"),
+        ("dirJOB/JOBJOB", "dir7/77"),
+        ("$SLURM_JOB_ID ${SLURM_JOB_ID} SLURM_JOB_ID", None),
+        ("$MYJOB ${JOBS} ${x}JOB", "$MYJOB ${JOBS} ${x}7"),
+        ("$((JOB+1)) $(cat JOB)", "$((7+1)) $(cat 7)"),
+        ("job Job J.O.B", None),
+    ],
+)
+def test_numbers_are_filled_in(word: str, filled: str | None) -> None:
+    assert local.fill_in(word, "JOB", 7) == (filled or word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["", "a b", "'", '"', "$HOME", "`id`", "a;b", "*", "~", "a\nb", "\\", "ñ", "-x"],
+)
+def test_words_arrive_as_given(tmp_path: Path, word: str) -> None:
+    folder = tmp_path / "log 'of' \"it\"\n$HOME"
+    assert call(tmp_path, folder / "x.log", *PRINT, word).returncode == 0
+    assert output(folder / "x.log") == ascii([word]) + "\n"
+
+
+def test_log_has_what_kaldis_tools_look_for(tmp_path: Path) -> None:
+    assert call(tmp_path, "--num_threads", "2", "a/x.log", "echo", "hi").returncode == 0
+    wanted = r"""# Running on \S+
+# Started at .+
+# echo hi
+#
+hi
+# Accounting: time=\d+ threads=2
+# Ended \(code 0\) at .+, elapsed time \d+ seconds
+"""
+    assert re.fullmatch(wanted, (tmp_path / "a/x.log").read_text())
+
+
+def test_array(tmp_path: Path) -> None:
+    ended = call(tmp_path, "JOB=2:4", "x.JOB.log", "echo", "n=JOB")
+    assert (ended.returncode, ended.stderr, ended.stdout) == (0, "", "")
+    assert [output(tmp_path / f"x.{n}.log") for n in (2, 3, 4)] == [
+        "n=2\n",
+        "n=3\n",
+        "n=4\n",
+    ]
+
+
+@pytest.mark.parametrize(
+    "status, single",
+    [(0, 0), (1, 1), (65, 65), (75, 75), (100, 1), (125, 125), (126, 1), (137, 1)],
+)
+def test_exit_status(tmp_path: Path, status: int, single: int) -> None:
+    fail = ["bash", "-c", f"exit {status}"]
+    assert call(tmp_path, "x.log", *fail).returncode == single
+    array = ["JOB=1:2", "x.JOB.log", "bash", "-c", f"test JOB = 1 || exit {status}"]
+    assert call(tmp_path, *array).returncode == (1 if status else 0)
+
+
+def test_all_tasks_run_although_one_fails_and_its_log_is_shown(tmp_path: Path) -> None:
+    script = "seq 30; echo bad luck >&2; [ JOB != 2 ]"
+    ended = call(tmp_path, "JOB=1:3", "l/x.JOB.log", "bash", "-c", script)
+    assert ended.returncode == 1
+    assert "1 of 3 tasks failed, log is in l/x.JOB.log" in ended.stderr
+    assert "end of l/x.2.log" in ended.stderr and "x.1.log" not in ended.stderr
+    shown = ended.stderr.splitlines()[2:]
+    assert [s.strip() for s in shown] == [*map(str, range(22, 31)), "bad luck"]
+    assert "bad luck" in output(tmp_path / "l/x.3.log")
+
+
+@pytest.mark.parametrize(
+    "word, ended",
+    [("no_such_program", "code 127"), ("./plain", "code 126"), ("./", "code 126")],
+)
+def test_command_that_cannot_start(tmp_path: Path, word: str, ended: str) -> None:
+    (tmp_path / "plain").write_text("x")
+    result = call(tmp_path, "x.log", word, "y")
+    assert result.returncode == 1
+    assert f"cannot run {word}" in result.stderr
+    assert ended in (tmp_path / "x.log").read_text()
+
+
+def test_killed_task_is_a_failure(tmp_path: Path) -> None:
+    assert call(tmp_path, "x.log", "bash", "-c", "kill -9 $$").returncode == 1
+    assert "# Ended (code 137; signal 9)" in (tmp_path / "x.log").read_text()
+
+
+def test_program_whose_name_has_a_space(tmp_path: Path) -> None:
+    program = tmp_path / "my program"
+    program.write_text("#!/bin/sh\necho ran\n")
+    program.chmod(0o755)
+    assert call(tmp_path, "x.log", program).returncode == 0
+    assert output(tmp_path / "x.log") == "ran\n"
+
+
+def test_previous_log_is_kept(tmp_path: Path) -> None:
+    for word in ("one", "two", "three"):
+        assert call(tmp_path, "x.log", "echo", word).returncode == 0
+    assert output(tmp_path / "x.log") == "three\n"
+    assert output(tmp_path / "x.log.1") == "two\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.log", "x.log.1"]
+
+
+def test_log_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = call(tmp_path, "file/x.log", "true")
+    assert ended.returncode == 73
+    assert ended.stderr.startswith("E_CREATE: cannot write the log file/x.log")
+
+
+def test_max_jobs_run(tmp_path: Path) -> None:
+    script = "ls run.* 2>/dev/null | wc -l; touch run.JOB; sleep 0.2; rm run.JOB"
+    for most in (1, 2):
+        options = ["--max_jobs_run", str(most), "JOB=1:5", "x.JOB.log"]
+        assert call(tmp_path, *options, "bash", "-c", script).returncode == 0
+        seen = [int(output(tmp_path / f"x.{n}.log")) for n in range(1, 6)]
+        assert max(seen) == most - 1
+
+
+def test_help(tmp_path: Path) -> None:
+    ended = call(tmp_path, "--help")
+    assert ended.returncode == 0 and "JOB=1:N" in ended.stdout
+    assert call(tmp_path).returncode == 64
+
+
+def survivors(tag: str) -> list[str]:
+    """Command lines that contain ``tag``, zombies left out."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, UnicodeDecodeError):
+            continue
+        if tag in line and state != "Z" and int(folder.name) != os.getpid():
+            found.append(f"{folder.name} {line}")
+    return found
+
+
+def wait_until(condition, seconds: float = 8.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return bool(condition())
+
+
+FAMILY = "sleep {t} & (sleep {t} & sleep {t}) & {trap} touch up.JOB; wait; sleep {t}"
+only_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+
+
+@only_linux
+@pytest.mark.parametrize(
+    "sent, trap",
+    [
+        (signal.SIGTERM, ""),
+        (signal.SIGINT, ""),
+        (signal.SIGHUP, ""),
+        (signal.SIGTERM, "trap '' TERM INT;"),
+    ],
+    ids=["TERM", "INT", "HUP", "deaf"],
+)
+def test_nothing_survives_a_signal(tmp_path: Path, sent: int, trap: str) -> None:
+    tag = f"39{os.getpid()}.{int(sent)}{len(trap)}"
+    script = FAMILY.format(t=tag, trap=trap)
+    args = [*LOCAL, "--max_jobs_run", "2", "JOB=1:3", "x.JOB.log", "bash", "-c", script]
+    launcher = subprocess.Popen(args, cwd=tmp_path, env=environment())
+    assert wait_until(lambda: len(list(tmp_path.glob("up.*"))) == 2)
+    assert len(survivors(tag)) > 4
+    launcher.send_signal(sent)
+    assert launcher.wait(timeout=9) == 128 + sent
+    assert survivors(tag) == []
+    assert "# Ended (code 1" in (tmp_path / "x.1.log").read_text()
+    assert not (tmp_path / "x.3.log").exists()
+
+
+@only_linux
+def test_tasks_die_with_a_killed_launcher(tmp_path: Path) -> None:
+    tag = f"38{os.getpid()}"
+    launcher = subprocess.Popen(
+        [*LOCAL, "x.log", "sleep", tag], cwd=tmp_path, env=environment()
+    )
+    assert wait_until(lambda: len(survivors(tag)) == 2)
+    launcher.kill()
+    launcher.wait()
+    assert wait_until(lambda: survivors(tag) == [])
+
+
+@only_linux
+def test_background_children_end_with_their_task(tmp_path: Path) -> None:
+    tag = f"37{os.getpid()}"
+    assert call(tmp_path, "x.log", "bash", "-c", f"sleep {tag} & true").returncode == 0
+    assert survivors(tag) == []
+
+
+def test_a_log_in_use_is_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the first launcher is gone and only its task still writes."""
+    from espnet_topdown.cmd import task
+
+    first = subprocess.Popen(
+        [*LOCAL, "x.log", "bash", "-c", "touch up; sleep 30"],
+        cwd=tmp_path,
+        env=environment(),
+    )
+    try:
+        assert wait_until((tmp_path / "up").exists)
+        monkeypatch.setattr(task, "_LOCK_SECONDS", 0.2)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(TopDownError, match="E_LOCKED.*x.log") as caught:
+            task.Task("x.log", ["true"]).start()
+        assert caught.value.status == 75
+    finally:
+        first.terminate()
+        first.wait()
+    again = task.Task("x.log", ["true"])
+    again.start()
+    assert wait_until(again.ended) and again.status == 0
+
+
+GPUS = ["bash", "-c", "echo $CUDA_VISIBLE_DEVICES; sleep 0.3"]
+
+
+def gpus_seen(folder: Path, n: int) -> list[str]:
+    return [output(folder / f"x.{i}.log").strip() for i in range(1, n + 1)]
+
+
+def test_each_task_gets_its_own_gpu(tmp_path: Path) -> None:
+    env = {"CUDA_VISIBLE_DEVICES": "4,6", "TMPDIR": str(tmp_path)}
+    args = ["--gpu", "1", "--max_jobs_run", "4", "JOB=1:4", "x.JOB.log", *GPUS]
+    assert call(tmp_path, *args, **env).returncode == 0
+    assert sorted(gpus_seen(tmp_path, 4)) == ["4", "4", "6", "6"]
+    assert sorted(gpus_seen(tmp_path, 2)) == ["4", "6"]
+
+
+def test_gpus_of_another_launcher_are_left_alone(tmp_path: Path) -> None:
+    env = {"CUDA_VISIBLE_DEVICES": "0,1", "TMPDIR": str(tmp_path)}
+    first = subprocess.Popen(
+        [*LOCAL, "--gpu", "1", "y.log", "bash", "-c", "touch up; sleep 30"],
+        cwd=tmp_path,
+        env=environment(**env),
+    )
+    try:
+        assert wait_until((tmp_path / "up").exists)
+        args = ["--gpu", "1", "--max_jobs_run", "2", "JOB=1:2", "x.JOB.log", *GPUS]
+        assert call(tmp_path, *args, **env).returncode == 0
+        assert gpus_seen(tmp_path, 2) == ["1", "1"]
+    finally:
+        first.terminate()
+        first.wait()
+
+
+@pytest.mark.parametrize("shown", ["", "-1", "NoDevFiles"])
+def test_without_gpus_a_task_runs_unassigned(tmp_path: Path, shown: str) -> None:
+    env = {"CUDA_VISIBLE_DEVICES": shown, "TMPDIR": str(tmp_path)}
+    assert call(tmp_path, "--gpu", "2", "x.log", *GPUS, **env).returncode == 0
+    assert output(tmp_path / "x.log").strip() == shown
+
+
+def test_gpus_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    assert call(tmp_path, "--gpu", "2", "x.log", *GPUS, **env).returncode == 0
+    assert output(tmp_path / "x.log") == "0,1\n"
+
+
+def test_more_gpus_than_there_are(tmp_path: Path) -> None:
+    ended = call(tmp_path, "--gpu", "3", "x.log", "true", CUDA_VISIBLE_DEVICES="0,1")
+    assert ended.returncode == 78 and "E_GPU" in ended.stderr

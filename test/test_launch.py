@@ -1,0 +1,203 @@
+"""Jobs through a launcher: their statuses, their number at a time, their end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.launch import Job, backend_cmd, run_jobs
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+
+def shell(folder: Path, name: str, script: str) -> Job:
+    return Job(name, folder / f"{name}.log", ["bash", "-c", script])
+
+
+def test_statuses_come_back_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a 'b' \"c\"\n$d"
+    scripts = {
+        "ok": "true",
+        "bad": "exit 65",
+        "later": "exit 75",
+        "slain": "kill -9 $$",
+    }
+    jobs = [shell(folder, name, script) for name, script in scripts.items()]
+    done = []
+    got = run_jobs(
+        jobs, backend_cmd("local"), 2, None, lambda j, s: done.append(j.name)
+    )
+    assert got == {"ok": 0, "bad": 65, "later": 75, "slain": 1}
+    assert sorted(done) == sorted(scripts)
+    assert all(job.log.exists() for job in jobs)
+
+
+def test_no_jobs(tmp_path: Path) -> None:
+    assert run_jobs([], backend_cmd("local"), 2) == {}
+
+
+def test_launcher_line_with_options_and_quotes(tmp_path: Path) -> None:
+    launcher = tmp_path / "my launcher"
+    launcher.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > "$3"\n')
+    launcher.chmod(0o755)
+    job = Job("a", tmp_path / "x y.log", ["cmd", "a b"])
+    assert run_jobs([job], f"'{launcher}' --mem 4G", 1) == {"a": 0}
+    assert job.log.read_text().splitlines() == [
+        "--mem",
+        "4G",
+        str(job.log),
+        "cmd",
+        "a b",
+    ]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_so_many_at_a_time(tmp_path: Path, most: int) -> None:
+    script = f"cd '{tmp_path}'; ls run.* | wc -l; touch run.$$; sleep 0.4; rm run.$$"
+    jobs = [shell(tmp_path, f"j{n}", script) for n in range(4)]
+    assert set(run_jobs(jobs, backend_cmd("local"), most).values()) == {0}
+    seen = [job.log.read_text().splitlines() for job in jobs]
+    assert max(int(n) for lines in seen for n in lines if n.isdigit()) == most - 1
+
+
+def test_progress_is_polled_while_a_job_runs(tmp_path: Path) -> None:
+    polls: list[float] = []
+    job = shell(tmp_path, "a", "sleep 2.5")
+    run_jobs([job], backend_cmd("local"), 1, lambda: polls.append(time.monotonic()))
+    assert len(polls) >= 1
+
+
+def test_error_in_a_callback_ends_the_jobs(tmp_path: Path) -> None:
+    def broken(job: Job, status: int) -> None:
+        raise RuntimeError("cannot score")
+
+    jobs = [
+        shell(tmp_path, "long", "trap 'exit 3' TERM; sleep 60 & wait"),
+        shell(tmp_path, "short", "sleep 0.5"),
+    ]
+    with pytest.raises(RuntimeError, match="cannot score"):
+        run_jobs(jobs, backend_cmd("local"), 2, None, broken)
+    assert "# Ended (code 3)" in jobs[0].log.read_text()
+
+
+@pytest.mark.parametrize("cmd", ["no_such_launcher.pl --mem 4G", ["/no/such/cmd"]])
+def test_missing_launcher_is_named(tmp_path: Path, cmd: str | list[str]) -> None:
+    with pytest.raises(TopDownError, match="E_CLUSTER_CMD.*no.such") as caught:
+        run_jobs([shell(tmp_path, "a", "true")], cmd, 1)
+    assert caught.value.status == 76
+
+
+def test_empty_launcher(tmp_path: Path) -> None:
+    with pytest.raises(TopDownError, match="E_CLUSTER_CMD"):
+        run_jobs([shell(tmp_path, "a", "true")], "", 1)
+
+
+@pytest.mark.parametrize(
+    "name, program", [("slurm", "slurm.pl"), ("sge", "queue.pl"), ("pbs", "pbs.pl")]
+)
+def test_kaldis_launchers_are_found_in_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, program: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TopDownError, match=f"'{program}' is not in PATH"):
+        backend_cmd(name)
+    (tmp_path / program).write_text("#!/bin/sh\n")
+    (tmp_path / program).chmod(0o755)
+    assert backend_cmd(name) == [str(tmp_path / program)]
+
+
+def test_unknown_backend() -> None:
+    with pytest.raises(TopDownError, match="'slrum'.*slurm") as caught:
+        backend_cmd("slrum")
+    assert caught.value.status == 78
+
+
+@pytest.mark.parametrize("word", ["a;b", "$HOME", "it's", "a|b", "*", "a\nb", '"'])
+def test_words_that_kaldis_launchers_would_spoil(tmp_path: Path, word: str) -> None:
+    launcher = tmp_path / "run.pl"
+    launcher.write_text("#!/bin/sh\ntouch ran\n")
+    launcher.chmod(0o755)
+    with pytest.raises(TopDownError, match="E_UNSAFE_NAME.*run.pl") as caught:
+        run_jobs([Job("a", tmp_path / "x.log", ["echo", word])], [str(launcher)], 1)
+    assert caught.value.status == 64
+    assert run_jobs([Job("a", tmp_path / "x.log", ["echo", "a b"])], str(launcher)) == {
+        "a": 0
+    }
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from espnet_topdown.launch import Job, backend_cmd, run_jobs
+folder = Path(sys.argv[1])
+job = lambda n: Job(n, folder / (n + ".log"),
+                    ["bash", "-c", f"touch {n}; sleep {sys.argv[2]} & wait"])
+run_jobs([job("a"), job("b"), job("c")], backend_cmd("local"), 2)
+"""
+
+
+def running(tag: str) -> int:
+    """How many live processes have ``tag`` in their command line."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        count += tag in line and state != "Z"
+    return count
+
+
+def wait_until(condition, seconds: float = 9.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    "sent, status",
+    [(signal.SIGINT, 1), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["INT", "TERM", "HUP"],
+)
+def test_a_signal_ends_launchers_and_tasks(
+    tmp_path: Path, sent: int, status: int
+) -> None:
+    tag = f"36{os.getpid()}.{int(sent)}"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path), tag],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+    )
+    assert wait_until(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists())
+    driver.send_signal(sent)
+    code = driver.wait(timeout=9)
+    assert code in (status, -sent)  # Python turns its own INT into the signal again
+    assert running(tag) == 0
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_jobs_end_although_their_driver_was_killed(tmp_path: Path) -> None:
+    tag = f"35{os.getpid()}"
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path), tag], cwd=tmp_path
+    )
+    assert wait_until(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists())
+    driver.kill()
+    driver.wait()
+    assert wait_until(lambda: running(tag) == 0)
