@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
-from espnet_topdown.weights import Weights, check_archive, load_weights
+from espnet_topdown.weights import Weights, load_weights, read_checkpoint
 from espnet_topdown.yaml_io import read_yaml
 
 # Written by a run about itself; ESPnet's --config does not take them back, or they
@@ -147,7 +146,7 @@ class Experiment:
             names = [str(which)]
         for name in names:
             if (self.folder / name).is_file():
-                return self.folder / name
+                return _followed(self.folder / name)
         have = sorted(p.name for p in self.folder.glob("*.pth") if p.is_file())
         raise TopDownError(
             "E_MODEL",
@@ -162,9 +161,8 @@ class Experiment:
 
     def epoch_of(self, model_file: Path) -> int | None:
         """The epoch that a link such as valid.loss.best.pth points at."""
-        match = re.fullmatch(
-            r"(\d+)epoch\.pth", os.path.realpath(model_file).split("/")[-1]
-        )
+        name = Path(os.path.realpath(model_file)).name
+        match = re.fullmatch(r"(\d+)epoch\.pth", name)
         return int(match[1]) if match else None
 
     def check_finished(self) -> None:
@@ -245,6 +243,18 @@ class Experiment:
         return kept
 
 
+def _followed(path: Path) -> Path:
+    """A link that a copy without symbolic links turned into a text file."""
+    for _ in range(3):
+        if path.stat().st_size > 200:
+            break
+        target = path.with_name(path.read_bytes().decode("ascii", "replace").strip())
+        if target.parent != path.parent or not target.is_file():
+            break
+        path = target
+    return path
+
+
 # Of one ESPnet release only, and without effect on the numbers.
 HARMLESS = {"wandb_allow_val_change"}
 
@@ -253,36 +263,6 @@ def known_options(module: str) -> set[str]:
     """The option names of a training command, by its own parser."""
     parser: argparse.ArgumentParser = importlib.import_module(module).get_parser()
     return {a.dest for a in parser._actions}
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """ESPnet's checkpoint.pth of either release, without executing anything.
-
-    Release 202511 stores NumPy numbers and time spans beside the tensors; they are
-    allowed by name, everything else is refused.
-
-    Raises:
-        TopDownError: those of check_archive; E_CKPT_UNSAFE (65).
-    """
-    check_archive(path)
-    scalar = (
-        np._core.multiarray.scalar
-        if hasattr(np, "_core")
-        else np.core.multiarray.scalar
-    )
-    harmless = [datetime.timedelta, np.dtype, (scalar, "numpy.core.multiarray.scalar")]
-    harmless += [(scalar, "numpy._core.multiarray.scalar")]
-    harmless += [type(np.dtype(t)) for t in ("f8", "f4", "i8", "i4")]
-    try:
-        with torch.serialization.safe_globals(harmless):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:
-        raise TopDownError(
-            "E_CKPT_UNSAFE",
-            f"{path} holds objects that are not loaded ({str(e).splitlines()[0]})",
-            "use a checkpoint that ESPnet's trainer wrote",
-            DATA,
-        ) from None
 
 
 def _numbers(phases: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -19,6 +19,15 @@ from espnet_topdown.yaml_io import read_yaml
 STACKS = Path(__file__).parent / "stacks"
 
 
+def is_statistic(name: str) -> bool:
+    """Whether a name is a norm's running statistic, which no gradient changes.
+
+    >>> is_statistic("encoder.encoders.0.conv_module.norm.running_mean")
+    True
+    """
+    return name.endswith((".running_mean", ".running_var", ".num_batches_tracked"))
+
+
 @dataclass(frozen=True)
 class LayerGroup:
     """One layer in the paper's sense, e.g. both softmax layers of a model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import io
 import os
@@ -9,7 +10,9 @@ import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest
@@ -106,6 +109,33 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
     if finite:
         check_finite(state, path)
     return dict(state)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """ESPnet's checkpoint.pth of either release, without executing anything.
+
+    Release 202511 stores NumPy numbers and time spans beside the tensors; they are
+    allowed by name, everything else is refused.
+
+    Raises:
+        TopDownError: those of check_archive; E_CKPT_UNSAFE (65).
+    """
+    check_archive(path)
+    scalar = getattr(np, "_core", None) or np.core
+    scalar = scalar.multiarray.scalar
+    harmless = [datetime.timedelta, np.dtype, (scalar, "numpy.core.multiarray.scalar")]
+    harmless += [(scalar, "numpy._core.multiarray.scalar")]
+    harmless += [type(np.dtype(t)) for t in ("f8", "f4", "i8", "i4")]
+    try:
+        with torch.serialization.safe_globals(harmless):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:
+        raise TopDownError(
+            "E_CKPT_UNSAFE",
+            f"{path} holds objects that are not loaded ({str(e).splitlines()[0]})",
+            "use a checkpoint that ESPnet's trainer wrote",
+            DATA,
+        ) from None
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -124,9 +124,12 @@ SMALL = {
     "rnn": {"num_layers": 3, "hidden_size": 4, "output_size": 4},
     "vgg_rnn": {"num_layers": 2, "hidden_size": 4, "output_size": 4},
     "transformer": {
-        "num_blocks": 2, "output_size": 8, "attention_heads": 2, "linear_units": 8,
+        "num_blocks": 2,
+        "output_size": 8,
+        "attention_heads": 2,
+        "linear_units": 8,
     },
-}  
+}
 SMALL["conformer"] = SMALL["transformer"]
 SMALL["e_branchformer"] = {**SMALL["transformer"], "cgmlp_linear_units": 8}
 DECODERS = {
@@ -135,17 +138,20 @@ DECODERS = {
 }
 
 
+BLSTM = "blstm2 blstm1 blstm0"
+
+
 @pytest.mark.espnet
 @pytest.mark.parametrize(
     "encoder, more, decoder, names",
     [
-        ("rnn", {}, None, "softmax blstm2 blstm1 blstm0"),
-        ("rnn", {"use_projection": False}, None, "softmax blstm2 blstm1 blstm0"),
+        ("rnn", {}, None, "softmax " + BLSTM),
+        ("rnn", {"use_projection": False}, None, "softmax " + BLSTM),
         (
             "rnn",
             {"bidirectional": False},
             "rnn",
-            "softmax decoder blstm2 blstm1 blstm0",
+            "softmax decoder " + BLSTM,
         ),
         ("vgg_rnn", {}, "rnn", "softmax decoder blstm1 blstm0 vgg"),
         ("transformer", {}, "transformer", "softmax dec1 dec0 enc1 enc0 subsampling"),

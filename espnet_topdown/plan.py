@@ -1,0 +1,146 @@
+"""What one retraining loads, freezes, re-initialises and trains, before it is run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.experiment import Experiment
+from espnet_topdown.layers import LayerStack, is_statistic, stack_for
+from espnet_topdown.weights import Weights, load_weights
+
+TRAINER = "espnet_topdown.bin.asr_train"
+STOCK_TRAINER = "espnet2.bin.asr_train"
+
+
+@dataclass(frozen=True)
+class RetrainSpec:
+    """Everything that defines one retraining.
+
+    Attributes:
+        node: Its name and folder, e.g. "m1.4" or "control.joint".
+        base_exp: The experiment whose config is reused.
+        frozen_from: The file of weights that supplies the frozen layers: of the base
+            experiment, of the parent's retraining, or of another model.
+        frozen: Names of the frozen layers; of the copied ones if ``trainable``.
+        seed: For the new initial values, the order of batches and dropout.
+        stack: Name or path of the layer stack; "auto" takes the one that fits.
+        trainable: Copy the layers but train them (a control).
+        overrides: Options of ESPnet's trainer that differ from the base experiment.
+        any_order: Allow frozen layers that are not the top ones.
+    """
+
+    node: str
+    base_exp: Path
+    frozen_from: Path | None
+    frozen: tuple[str, ...]
+    seed: int
+    stack: str = "auto"
+    control: str | None = None
+    trainable: bool = False
+    any_order: bool = False
+    trainer: str = TRAINER
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a retraining would load, freeze, re-initialise and train."""
+
+    stack: LayerStack
+    frozen_params: tuple[str, ...]
+    sizes: Mapping[str, int]  # layer -> number of values
+    tensors: Weights  # the layers that are copied
+
+    def table(self, spec: RetrainSpec) -> str:
+        """One row a layer: its size, what happens to it and where it comes from."""
+        rows = [("layer", "params", "state", "from")]
+        for name in self.stack.names:
+            copied = name in spec.frozen
+            state = "new" if not copied else "copied" if spec.trainable else "frozen"
+            source = str(spec.frozen_from) if copied else f"seed {spec.seed}"
+            rows.append((name, f"{self.sizes[name]:,}", state, source))
+        copied = sum(self.sizes[n] for n in spec.frozen)
+        total = sum(self.sizes.values())
+        frozen = 0 if spec.trainable else copied
+        rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
+        rows.append(("", "", f"{total - copied:,} re-initialised", ""))
+        rows.append(("", "", f"{total - frozen:,} trained", ""))
+        return "\n".join(f"{a:<14}{b:>14}  {c:<28}{d}".rstrip() for a, b, c, d in rows)
+
+
+def plan(spec: RetrainSpec) -> Plan:
+    """Work out a retraining; nothing is written.
+
+    Raises:
+        TopDownError: from the stack (E_STACK, E_FREEZE_*), the weights (E_CKPT_*) or,
+            for layers of another model, E_TOKENS_CHANGED and E_SHAPE_MISMATCH.
+    """
+    base = Experiment(spec.base_exp)
+    weights = base.weights()
+    stack = stack_for(base.config, spec.stack).bind(weights)
+    stack.check_frozen(spec.frozen, any_order=spec.any_order)
+    names = tuple(p for g in stack.named(spec.frozen) for p in g.params)
+    source = load_weights(spec.frozen_from) if spec.frozen_from else {}
+    _check_source(spec, base, weights, source, names)
+    sizes = {g.name: _size(g.params, weights) for g in stack.groups}
+    return Plan(stack, names, sizes, {n: source[n] for n in names})
+
+
+def _check_source(
+    spec: RetrainSpec,
+    base: Experiment,
+    weights: Weights,
+    source: Weights,
+    names: tuple[str, ...],
+) -> None:
+    for name in names:
+        if name not in source or source[name].shape != weights[name].shape:
+            have = tuple(source[name].shape) if name in source else "nothing"
+            raise TopDownError(
+                "E_SHAPE_MISMATCH",
+                f"{name}: {tuple(weights[name].shape)} in {base.folder}, {have} in "
+                f"{spec.frozen_from}",
+                "freeze layers that both models have with the same size",
+                DATA,
+            )
+    if spec.frozen_from is None:
+        return
+    config = spec.frozen_from.parent / "config.yaml"
+    if config.is_file() and config.parent.resolve() != base.folder.resolve():
+        check_tokens(base, Experiment(config.parent))
+
+
+def check_tokens(a: Experiment, b: Experiment) -> None:
+    """Refuse to join two models whose outputs do not mean the same symbols.
+
+    Raises:
+        TopDownError: E_TOKENS_CHANGED (65) with the first difference.
+    """
+    ours, theirs = a.token_list, b.token_list
+    if ours == theirs:
+        return
+    same = [x == y for x, y in zip(ours, theirs)]
+    line = same.index(False) if False in same else len(same)
+    raise TopDownError(
+        "E_TOKENS_CHANGED",
+        f"the token lists of {a.folder} ({len(ours)}) and {b.folder} ({len(theirs)}) "
+        f"differ, first in line {line + 1}: {ours[line : line + 1]} and "
+        f"{theirs[line : line + 1]}",
+        "train both models with the same tokens.txt, in the same order",
+        DATA,
+    )
+
+
+def _size(names: tuple[str, ...], weights: Weights) -> int:
+    return sum(weights[n].numel() for n in names if not is_statistic(n))
+
+
+def with_max_epoch(spec: RetrainSpec, epochs: int) -> RetrainSpec:
+    """The same job, trained for this many epochs and not stopped before."""
+    overrides = {**spec.overrides, "max_epoch": epochs, "patience": None}
+    return dataclasses.replace(spec, overrides=overrides)
