@@ -1,0 +1,201 @@
+#!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
+# Stages 1-11 of an ESPnet recipe from pip packages alone: the options, folders and file
+# names are those of ESPnet's asr.sh, so that either can go on where the other stopped.
+set -euo pipefail
+
+. utils/common.sh
+. utils/asr_options.sh
+# shellcheck disable=SC2034  # read by parse_options.sh
+{
+    OPTION_FILES=(utils/asr_options.sh)
+    LAST_STAGE=11
+    help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAME ...\" [options]
+Stages: $(stage_table 11)
+The language model (6-8) is made only with --use_lm true.
+Options, with their defaults:"
+}
+RUN_ARGS=("$@")
+. utils/parse_options.sh
+. utils/asr_names.sh
+. ./path.sh
+. ./cmd.sh
+
+need train_set valid_set
+if [ "${feats_type}" != raw ]; then
+    die E_USAGE "--feats_type ${feats_type} needs Kaldi" "take raw, or set ESPNET_ROOT"
+fi
+for NAME in ${test_sets} "${valid_set}"; do
+    if [ "${NAME}" = "${train_set}" ] || [ "${NAME}" = "${org_train_set}" ]; then
+        die E_USAGE "'${NAME}' is the training set and an evaluation set" "give them different sets"
+    fi
+done
+if "${skip_data_prep}"; then skip_stages+=" 1 2 3 4 5"; fi
+if "${skip_train}"; then skip_stages+=" 2 4 5 6 7 8 9 10 11"; fi
+if ! "${use_lm}"; then skip_stages+=" 6 7 8"; fi
+if ! "${use_ngram}"; then skip_stages+=" 9"; fi
+if [ -z "${sp}" ]; then skip_stages+=" 2"; fi
+
+read -r -a PYTHON <<<"${python}"
+read -r -a TRAIN_CMD <<<"${train_cmd}"
+read -r -a CUDA_CMD <<<"${cuda_cmd}"
+read -r -a TEST_SETS <<<"${test_sets}"
+log "$0 ${RUN_ARGS[*]-}"
+log "Skipped stages:${skip_stages:+ }${skip_stages}"
+
+if stage_on 1; then
+    log "Stage 1: data preparation: local/data.sh -> data/{${org_train_set},${valid_set},...}"
+    read -r -a OPTS <<<"${local_data_opts}"
+    local/data.sh ${OPTS[@]+"${OPTS[@]}"}
+fi
+
+if stage_on 2; then
+    log "Stage 2: speed perturbation (${speed_perturb_factors}): data/${org_train_set} -> data/${train_set}"
+    need_file "training set" data "data/${org_train_set}/wav.scp"
+    read -r -a FACTORS <<<"${speed_perturb_factors}"
+    "${PYTHON[@]}" -m espnet_topdown.bin.perturb_speed \
+        --data_dir "data/${org_train_set}" --output_dir "data/${train_set}" --factors "${FACTORS[@]}"
+fi
+
+if stage_on 3; then
+    log "Stage 3: format audio (${fs}, ${audio_format}): data -> ${data_feats}"
+    format_set() { # set output
+        need_file "data set" data "data/$1/wav.scp"
+        log "data/$1 -> $2"
+        make_dir "$2"
+        run_job "$2/logs/format_wav.log" "${TRAIN_CMD[@]}" "$2/logs/format_wav.log" \
+            "${PYTHON[@]}" -m espnet_topdown.bin.format_wav \
+            --data_dir "data/$1" --output_dir "$2" --fs "${fs}" --audio_format "${audio_format}"
+    }
+    for NAME in "${train_set}" "${valid_set}"; do format_set "${NAME}" "${data_feats}/org/${NAME}"; done
+    for NAME in ${TEST_SETS[@]+"${TEST_SETS[@]}"}; do
+        if [ "${NAME}" != "${valid_set}" ]; then format_set "${NAME}" "${data_feats}/${NAME}"; fi
+    done
+fi
+
+if stage_on 4; then
+    log "Stage 4: keep ${min_wav_duration}-${max_wav_duration} s: ${data_feats}/org -> ${data_feats}"
+    for NAME in "${train_set}" "${valid_set}"; do
+        need_file "formatted audio" format "${data_feats}/org/${NAME}/wav.scp"
+        "${PYTHON[@]}" -m espnet_topdown.bin.filter_data \
+            --data_dir "${data_feats}/org/${NAME}" --output_dir "${data_feats}/${NAME}" \
+            --fs "${fs}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
+    done
+    for NAME in ${lm_train_text}; do
+        need_file "text" format "${NAME}"
+        awk 'NF > 1' "${NAME}"
+    done >"${data_feats}/lm_train.txt"
+fi
+
+if stage_on 5; then
+    log "Stage 5: token list (${token_type}) -> ${token_list}"
+    make_dir "${token_dir}"
+    if [ "${token_type}" = bpe ]; then
+        # shellcheck disable=SC2086  # several files
+        need_file "text" format ${bpe_train_text}
+        # shellcheck disable=SC2086  # several files
+        "${PYTHON[@]}" -m espnet_topdown.bin.token_list --token_type bpe --input ${bpe_train_text} \
+            --output_dir "${token_dir}" --vocab_size "${nbpe}" --bpemode "${bpemode}" \
+            --input_sentence_size "${bpe_input_sentence_size}" --nlsyms "${bpe_nlsyms}" \
+            --character_coverage "${bpe_char_cover}" --oov "${oov}" --blank "${blank}" --sos_eos "${sos_eos}"
+    else
+        need_file "text" filter "${data_feats}/lm_train.txt"
+        "${PYTHON[@]}" -m espnet2.bin.tokenize_text --token_type "${token_type}" \
+            --input "${data_feats}/lm_train.txt" --output "${token_list}" --field 2- \
+            --non_linguistic_symbols "${nlsyms_txt}" --cleaner "${cleaner}" --g2p "${g2p}" \
+            --write_vocabulary true \
+            --add_symbol "${blank}:0" --add_symbol "${oov}:1" --add_symbol "${sos_eos}:-1"
+    fi
+fi
+
+TEXT_OPTS=(--use_preprocessor true --bpemodel "${bpe_model}" --token_type "${token_type}"
+    --token_list "${token_list}" --non_linguistic_symbols "${nlsyms_txt}"
+    --cleaner "${cleaner}" --g2p "${g2p}")
+
+collect_stats() { # dir train-keys valid-keys names command...: statistics, in shards
+    local dir=$1 train_keys=$2 valid_keys=$3 names=$4 n job shards=() vocab part
+    shift 4
+    n=$(smallest "${nj}" "$(count_lines "${train_keys}")" "$(count_lines "${valid_keys}")")
+    if [ "${n}" -lt 1 ]; then
+        die E_DEV_EMPTY "${train_keys} or ${valid_keys} has no lines" "run --stage data" 65
+    fi
+    make_dir "${dir}/logdir"
+    split_lines "${train_keys}" "${n}" "${dir}/logdir/train.JOB.scp"
+    split_lines "${valid_keys}" "${n}" "${dir}/logdir/valid.JOB.scp"
+    log "${n} jobs, log: ${dir}/logdir/stats.*.log"
+    run_job "${dir}/logdir/stats.JOB.log" "${TRAIN_CMD[@]}" "JOB=1:${n}" "${dir}/logdir/stats.JOB.log" \
+        "$@" --collect_stats true --output_dir "${dir}/logdir/stats.JOB" \
+        --train_shape_file "${dir}/logdir/train.JOB.scp" --valid_shape_file "${dir}/logdir/valid.JOB.scp"
+    for ((job = 1; job <= n; job++)); do shards+=(--input_dir "${dir}/logdir/stats.${job}"); done
+    if [ "${names}" = text ] || [ "${feats_normalize}" != global_mvn ]; then shards+=(--skip_sum_stats); fi
+    "${PYTHON[@]}" -m espnet2.bin.aggregate_stats_dirs "${shards[@]}" --output_dir "${dir}"
+    vocab=$(count_lines "${token_list}")
+    for part in train valid; do
+        awk -v n="${vocab}" '{ print $0 "," n }' "${dir}/${part}/text_shape" \
+            >"${dir}/${part}/text_shape.${token_type}"
+    done
+}
+
+train() { # dir command...: one training, unless this very one is finished
+    local dir=$1 digest
+    shift
+    digest=$(fingerprint "$@" -- "${token_list}" "${INPUTS[@]}")
+    if [ -e "${dir}/.done" ] && [ "$(cat "${dir}/.done")" = "${digest}" ]; then
+        log "${dir} is finished already"
+        return
+    fi
+    make_dir "${dir}"
+    rotate_log "${dir}/train.log"
+    log "log: ${dir}/train.log"
+    run_job "${dir}/train.log" "${CUDA_CMD[@]}" --name "${dir##*/}" --gpu "${ngpu}" "${dir}/train.log" \
+        "$@" --ngpu "${ngpu}" --multiprocessing_distributed true --output_dir "${dir}" --resume true
+    printf '%s\n' "${digest}" >"${dir}/.done"
+}
+
+. utils/lm_stages.sh
+
+ASR_DATA=(--frontend_conf "fs=${fs}")
+for PART in train valid; do
+    NAME=${train_set}
+    if [ "${PART}" = valid ]; then NAME=${valid_set}; fi
+    ASR_DATA+=("--${PART}_data_path_and_name_and_type" "${data_feats}/${NAME}/wav.scp,speech,sound"
+        "--${PART}_data_path_and_name_and_type" "${data_feats}/${NAME}/text,text,text")
+done
+read -r -a ASR_ARGS <<<"${asr_args}"
+if [ -n "${asr_config}" ]; then ASR_ARGS=(--config "${asr_config}" ${ASR_ARGS[@]+"${ASR_ARGS[@]}"}); fi
+
+if stage_on 10; then
+    log "Stage 10: statistics of ${data_feats}/${train_set} -> ${asr_stats_dir}"
+    need_file "training data" filter "${data_feats}/${train_set}/wav.scp" "${data_feats}/${valid_set}/wav.scp"
+    need_file "token list" tokens "${token_list}"
+    collect_stats "${asr_stats_dir}" "${data_feats}/${train_set}/wav.scp" \
+        "${data_feats}/${valid_set}/wav.scp" speech \
+        "${PYTHON[@]}" -m espnet_topdown.bin.asr_train "${TEXT_OPTS[@]}" "${ASR_DATA[@]}" \
+        ${ASR_ARGS[@]+"${ASR_ARGS[@]}"}
+fi
+
+if stage_on 11; then
+    log "Stage 11: joint training on ${data_feats}/${train_set} -> ${asr_exp}"
+    need_file "statistics" stats "${asr_stats_dir}/train/speech_shape" "${asr_stats_dir}/valid/speech_shape"
+    OPTS=(--ignore_init_mismatch "${ignore_init_mismatch}")
+    if [ "${feats_normalize}" = global_mvn ]; then
+        OPTS+=(--normalize global_mvn
+            --normalize_conf "stats_file=${asr_stats_dir}/train/feats_stats.npz")
+    else
+        OPTS+=(--normalize "${feats_normalize}")
+    fi
+    for SPEC in ${pretrained_model}; do OPTS+=(--init_param "${SPEC}"); done
+    INPUTS=("${asr_stats_dir}"/{train,valid}/{speech_shape,"text_shape.${token_type}"})
+    if [ -n "${asr_config}" ]; then INPUTS+=("${asr_config}"); fi
+    # A fold length belongs to the shape file at the same place: speech, then text.
+    train "${asr_exp}" "${PYTHON[@]}" -m espnet_topdown.bin.asr_train "${TEXT_OPTS[@]}" "${ASR_DATA[@]}" \
+        --train_shape_file "${asr_stats_dir}/train/speech_shape" \
+        --valid_shape_file "${asr_stats_dir}/valid/speech_shape" \
+        --fold_length "$((asr_speech_fold_length * 100))" \
+        --train_shape_file "${asr_stats_dir}/train/text_shape.${token_type}" \
+        --valid_shape_file "${asr_stats_dir}/valid/text_shape.${token_type}" \
+        --fold_length "${asr_text_fold_length}" \
+        "${OPTS[@]}" ${ASR_ARGS[@]+"${ASR_ARGS[@]}"}
+fi
+
+log "Successfully finished. [elapsed=${SECONDS}s]"

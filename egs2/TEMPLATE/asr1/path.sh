@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# The environment of every step and every cluster job (launchers source it on the node).
+
+_here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+MAIN_ROOT=$(cd "${_here}/../../.." && pwd)
+export MAIN_ROOT
+
+# The environment that `make install` made, unless another one is active.
+if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "${MAIN_ROOT}/.venv/bin/python3" ]; then
+    export VIRTUAL_ENV="${MAIN_ROOT}/.venv"
+    export PATH="${VIRTUAL_ENV}/bin:${PATH}"
+fi
+
+# A checkout comes before an installed package.
+if [ -d "${MAIN_ROOT}/espnet_topdown" ]; then
+    export PYTHONPATH="${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}"
+fi
+
+export LC_ALL=C # every list is sorted by bytes
+export PYTHONIOENCODING=UTF-8
+export PYTHONUTF8=1
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # jobs run side by side
+
+# Your site's settings, untracked: modules to load, TOPDOWN_CMD_BACKEND, ...
+if [ -f local/path.sh ]; then
+    # shellcheck disable=SC1091  # exists only where a user made it
+    . local/path.sh
+fi

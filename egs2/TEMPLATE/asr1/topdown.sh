@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# shellcheck source-path=SCRIPTDIR
+# A top-down recipe: stages 1-11 train an ESPnet model, stages 12-16 retrain it from the
+# top down and compare. Stage 12 takes any ESPnet experiment: --asr_exp DIR --stage topdown
+set -euo pipefail
+
+. utils/common.sh
+. utils/asr_options.sh
+. utils/topdown_options.sh
+# shellcheck disable=SC2034  # read by parse_options.sh
+{
+    OPTION_FILES=(utils/asr_options.sh utils/topdown_options.sh)
+    LAST_STAGE=16
+    help_message="Usage: $0 --asr_exp DIR --stage topdown [options]
+       $0 --asr_config FILE --train_set NAME --valid_set NAME --test_sets \"NAME ...\" [options]
+Stages: $(stage_table 16)
+In ESPnet's asr.sh stage 12 is decoding; here it is the top-down search, and 13 decodes.
+Options, with their defaults:"
+}
+
+RUN_ARGS=("$@")
+. utils/parse_options.sh
+. utils/forward.sh
+collect_asr_options # before asr_names.sh fills in what was left open
+. utils/asr_names.sh
+. ./path.sh
+. ./cmd.sh
+
+if [ "${stage}" -gt "${stop_stage}" ]; then
+    die E_USAGE "--stage ${stage} is after --stop_stage ${stop_stage}" "swap them"
+fi
+if "${skip_eval}"; then skip_stages+=" 13 14"; fi
+if "${skip_packing}" && [ "${stage}" -ne 16 ]; then skip_stages+=" 16"; fi
+if "${skip_train}"; then skip_stages+=" 12"; fi
+asr_exp=${asr_exp%/}
+if [ -z "${topdown_dir}" ]; then topdown_dir=${asr_exp}_topdown${topdown_tag:+_${topdown_tag}}; fi
+topdown_dir=${topdown_dir%/}
+
+read -r -a PYTHON <<<"${python}"
+log "$0 ${RUN_ARGS[*]-}"
+log "Stages: $(stage_table 16). Skipped:${skip_stages:- none}"
+
+if [ "${stage}" -le 11 ]; then
+    forward_asr_stages
+fi
+if [ "${stop_stage}" -ge 12 ]; then
+    need_file "finished joint model in ${asr_exp}" train "${asr_exp}/config.yaml"
+    if ! compgen -G "${asr_exp}/*epoch.pth" >/dev/null; then
+        die E_ORDER "no finished joint model in ${asr_exp}" "run --stage train first" 66
+    fi
+fi
+
+if stage_on 12; then
+    log "Stage 12: top-down search (${search}): ${asr_exp} -> ${topdown_dir}"
+    OPTS=()
+    for NAME in stack max_frozen controls retrain_seed; do
+        if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
+    done
+    "${PYTHON[@]}" -m espnet_topdown.bin.search \
+        --base_exp "${asr_exp}" --output_dir "${topdown_dir}" \
+        --search "${search}" --criterion "${criterion}" --max_jobs "${max_jobs}" \
+        --ngpu "${ngpu}" --cmd "${cuda_cmd}" ${OPTS[@]+"${OPTS[@]}"}
+fi
+
+if [ "${stop_stage}" -ge 13 ]; then
+    need_file "finished search in ${topdown_dir}" topdown "${topdown_dir}/result.json"
+    . utils/eval_stages.sh
+fi
+
+log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -1,0 +1,114 @@
+# shellcheck shell=bash
+# What the step scripts share: log lines, errors, jobs, lists. Defines functions only.
+
+log() {
+    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%s:%s) %b\n' -1 "${BASH_SOURCE[1]##*/}" \
+        "${BASH_LINENO[0]}" "${FUNCNAME[1]}" "$*"
+}
+
+die() { # CODE what remedy [status]: one line that says what to do, and the end
+    printf '%s: %s. Do: %s.\n' "$1" "$2" "$3" >&2
+    exit "${4:-64}"
+}
+
+need() { # option...: every named option must have a value
+    local name
+    for name in "$@"; do
+        if [ -z "${!name}" ]; then
+            die E_USAGE "option --${name} is required" "write --${name} VALUE (see $0 --help)"
+        fi
+    done
+}
+
+need_file() { # what stage file...: made by an earlier stage
+    local what=$1 stage_name=$2 file
+    shift 2
+    for file in "$@"; do
+        if [ ! -e "${file}" ]; then
+            die E_ORDER "no ${what}: ${file} is missing" "run --stage ${stage_name} first" 66
+        fi
+    done
+}
+
+make_dir() { # dir...
+    local dir
+    for dir in "$@"; do
+        if [ -e "${dir}" ] && [ ! -d "${dir}" ]; then
+            die E_CREATE "${dir} is a file" "move it away" 73
+        fi
+        if ! mkdir -p "${dir}" 2>/dev/null || [ ! -w "${dir}" ]; then
+            die E_CREATE "${dir} is not writable by uid $(id -u)" "choose another folder" 73
+        fi
+    done
+}
+
+stage_on() { # N: is stage N asked for?
+    [ "${stage:?}" -le "$1" ] && [ "${stop_stage:?}" -ge "$1" ] &&
+        [[ " ${skip_stages-} " != *" $1 "* ]]
+}
+
+stage_table() { # last: one line, `1 data, 2 speed, ...`
+    local n line=
+    for n in "${!STAGES[@]}"; do
+        if [ "${n}" -le "$1" ]; then line+="${line:+, }${n} ${STAGES[n]}"; fi
+    done
+    printf '%s' "${line}"
+}
+
+run_job() { # log-file launcher... command...: run it; on failure show the end of its logs
+    local pattern=$1 status=0
+    shift
+    "$@" || status=$?
+    if [ "${status}" -eq 0 ]; then return 0; fi
+    case " $* " in
+        *" espnet_topdown.cmd."*) ;; # has shown them itself
+        *) show_logs "${pattern}" ;;
+    esac
+    die E_JOB "a job failed with status ${status}" "read ${pattern//JOB/N}" "${status}"
+}
+
+show_logs() { # pattern: the ends of the logs of failed jobs, two at most
+    local log_file shown=0
+    while IFS= read -r log_file; do
+        if [ "${shown}" -ge 2 ] || grep -Eq 'code 0\)|with status 0' "${log_file}"; then continue; fi
+        shown=$((shown + 1))
+        printf '%s\n' "--- last lines of ${log_file} ---" >&2
+        tail -n 20 -- "${log_file}" >&2
+    done < <(compgen -G "${1//JOB/*}" | sort -V)
+}
+
+count_lines() { # file
+    awk 'END { print NR }' "$1"
+}
+
+smallest() { # numbers
+    printf '%s\n' "$@" | sort -n | head -n 1
+}
+
+split_lines() { # file n out: out, with JOB replaced by 1..n, holds consecutive lines
+    awk -v n="$2" -v total="$(count_lines "$1")" -v out="$3" '
+        BEGIN { job = 1; left = int(total / n) + (1 <= total % n) }
+        {
+            if (left == 0) { job++; left = int(total / n) + (job <= total % n) }
+            name = out; sub(/JOB/, job, name)
+            print > name
+            left--
+        }' "$1"
+}
+
+fingerprint() { # word... -- file...: a digest of a command line and the files it reads
+    local words=()
+    while [ "$1" != -- ]; do
+        words+=("$1")
+        shift
+    done
+    shift
+    { printf '%s\0' "${words[@]}"; cat -- "$@"; } | sha256sum | cut -d ' ' -f 1
+}
+
+rotate_log() { # file.log: keep earlier ones as file.1.log, file.2.log, ...
+    local n=1
+    if [ ! -e "$1" ]; then return 0; fi
+    while [ -e "${1%.log}.${n}.log" ]; do n=$((n + 1)); done
+    mv -- "$1" "${1%.log}.${n}.log"
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Telephone prompts, 8 kHz, one speaker a language: --lang es (default), en, fr, it or ru.
+# The steps are in topdown.sh; any of its options may follow. See ./run.sh --help.
+set -euo pipefail
+
+lang=es
+for ((i = 1; i <= $#; i++)); do
+    case "${!i}" in
+        --lang=*) lang=${!i#--lang=} ;;
+        --lang) ((i < $#)) && j=$((i + 1)) && lang=${!j} ;;
+    esac
+done
+
+./topdown.sh \
+    --local_data_opts "--lang ${lang}" \
+    --train_set train --valid_set dev --test_sets "test" \
+    --lang "${lang}" --fs 8k --audio_format wav --nj 2 --ngpu 0 \
+    --token_type char --asr_config conf/train_ctc.yaml --use_lm false \
+    --search greedy --criterion cer --controls joint,warm \
+    "$@"

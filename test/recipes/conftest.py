@@ -1,0 +1,51 @@
+"""What the recipe tests share: where things are, and one way to run a script."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "asr1"
+
+
+def run_script(*words, cwd, timeout=10, **environment):
+    """Run a command as a user would, with this Python first on PATH."""
+    env = {k: v for k, v in os.environ.items() if k not in ("ESPNET_ROOT", "PYTHONPATH")}
+    env["VIRTUAL_ENV"] = sys.prefix
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    env.update(environment)
+    return subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=env,
+        timeout=timeout,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def run():
+    """The function ``run_script``."""
+    return run_script
+
+
+@pytest.fixture
+def template() -> Path:
+    """The folder that all recipes link to."""
+    return TEMPLATE
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    """A new recipe in a folder whose name has a space."""
+    folder = tmp_path / "my corpus" / "asr1"
+    done = run_script(TEMPLATE / "setup.sh", folder, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return folder
