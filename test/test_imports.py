@@ -1,0 +1,288 @@
+"""The arrows between modules and the house rules, read from the sources.
+
+``docs/structure.md`` says why; here they are checked, so that they stay true.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "espnet_topdown"
+FILES = sorted(PACKAGE.rglob("*.py"))
+MAX_FILE, MAX_FUNCTION = 300, 60  # lines
+
+# Who alone may import it.
+ONLY_IN = {
+    "espnet2": ["trainer/*", "lm/*", "decode.py", "experiment.py"],
+    "espnet": [],  # 202611 has a stub of that name
+    "espnet3": [],
+    "matplotlib": ["report/*"],
+    "kaldiio": [],  # each of the two is in one ESPnet release only
+    "omniio": [],
+    "sctk": [],
+}
+PURE = ["composition", "layers", "search", "journal", "launch", "errors", "cli"]
+PURE += ["yaml_io", "doctor", "report", "cmd", "score"]
+HEAVY = ["torch", "espnet2", "numpy", "scipy", "matplotlib", "soundfile"]
+
+# A module imports from its own row and the rows below, never upwards.
+ROWS = [  # what is not named here (a part of one of these) only must not close a circle
+    ["bin"],
+    ["driver"],
+    ["report", "decode", "doctor"],
+    ["retrain", "launch", "trainer", "lm"],
+    ["score", "search", "experiment", "cmd", "weights", "journal"],
+    ["layers", "composition", "data"],
+    ["yaml_io", "cli"],
+    ["errors"],
+]
+NEVER = [("report", "driver"), ("report", "retrain"), ("report", "launch")]
+NEVER += [("cmd", "journal"), ("search", "experiment"), ("*", "bin")]
+
+
+STANDARD = getattr(sys, "stdlib_module_names", {"argparse", "pathlib", "sys"})
+UNITS = {p.stem if p.is_file() else p.name for p in PACKAGE.iterdir()}
+UNITS |= {name for names in ROWS for name in names}
+
+
+def short(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Dotted names that are imported anywhere in the file, with their lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or ""), node.lineno
+            for alias in node.names if not node.level else []:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+def unit(name: str) -> str:
+    """The module or subpackage of ours that a dotted name belongs to, or ''."""
+    parts = name.split(".")
+    ours = parts[0] == "espnet_topdown" and len(parts) > 1
+    return parts[1] if ours and parts[1] in UNITS else ""
+
+
+def is_above(name: str, other: str) -> bool:
+    """Whether both have a row and that of ``name`` is the higher one."""
+    rows = {n: i for i, names in enumerate(ROWS) for n in names}
+    return name in rows and other in rows and rows[name] < rows[other]
+
+
+def wrong_imports(path: str, tree: ast.AST) -> list[str]:
+    me = path.split("/")[0].replace(".py", "")
+    wrong = []
+    for name, line in imports(tree):
+        top = name.split(".")[0]
+        allowed = ONLY_IN.get(top)
+        if allowed is not None and not any(fnmatch.fnmatch(path, a) for a in allowed):
+            wrong.append(f"line {line}: {name} is not for {path}")
+        if top == "torch" and me in PURE:
+            wrong.append(f"line {line}: {me} is free of torch")
+        if name.startswith("."):
+            wrong.append(f"line {line}: relative import")
+        if me == "bin" and top not in STANDARD and top != "espnet_topdown":
+            wrong.append(f"line {line}: bin imports the library only, not {name}")
+        other = unit(name)
+        if not other or me == "__init__" or other == me:
+            continue
+        if is_above(other, me):
+            wrong.append(
+                f"line {line}: {me} must not import {other}, which is above it"
+            )
+        if any(fnmatch.fnmatch(me, a) and other == b for a, b in NEVER):
+            wrong.append(f"line {line}: {me} must not import {other}")
+    return wrong
+
+
+def called(node: ast.Call) -> str:
+    """The called name, such as ``torch.load``; '' where it is not a plain name."""
+    parts, f = [], node.func
+    while isinstance(f, ast.Attribute):
+        parts.append(f.attr)
+        f = f.value
+    return ".".join([f.id, *parts[::-1]]) if isinstance(f, ast.Name) else ""
+
+
+def is_true(node: ast.Call, keyword: str) -> bool:
+    given = [k.value for k in node.keywords if k.arg == keyword]
+    return bool(given) and getattr(given[0], "value", None) is True
+
+
+def unsafe(tree: ast.AST) -> list[str]:
+    """Ways to run or unpickle what a file says, or to lose Python 3.9."""
+    wrong = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = called(node)
+            bad = name in ("eval", "exec", "os.system", "os.popen", "yaml.unsafe_load")
+            bad |= name.split(".")[0] in ("pickle", "marshal", "shelve", "dill")
+            bad |= name == "torch.load" and not is_true(node, "weights_only")
+            bad |= name == "yaml.load" and not node.keywords and len(node.args) < 2
+            bad |= name == "numpy.load" and is_true(node, "allow_pickle")
+            bad |= name == "np.load" and is_true(node, "allow_pickle")
+            bad |= is_true(node, "shell")
+            bad |= name == "zip" and any(k.arg == "strict" for k in node.keywords)
+            if bad:
+                wrong.append(f"line {node.lineno}: {name}")
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            wrong.append(f"line {node.lineno}: bare except")
+    return wrong
+
+
+def long_functions(tree: ast.AST) -> list[str]:
+    return [
+        f"line {node.lineno}: {node.name} has {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.end_lineno - node.lineno + 1 > MAX_FUNCTION
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_imports_keep_their_direction(path: Path) -> None:
+    assert wrong_imports(short(path), ast.parse(path.read_text())) == []
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Some modules that import each other in a circle, or []."""
+    graph = {name: set(others) for name, others in graph.items()}
+    while graph:
+        free = [n for n, others in graph.items() if not others & graph.keys()]
+        if not free:
+            return sorted(graph)
+        for name in free:
+            del graph[name]
+    return []
+
+
+def test_no_circles() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        me = short(path).split("/")[0].replace(".py", "")
+        others = {unit(name) for name, _ in imports(ast.parse(path.read_text()))}
+        graph.setdefault(me, set()).update(others - {me, ""})
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize(
+    "graph, found",
+    [
+        ({"a": {"b"}, "b": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, ["a", "b", "c"]),
+        ({"top": {"a"}, "a": {"b"}, "b": {"a"}}, ["a", "b", "top"]),
+    ],
+)
+def test_a_circle_is_found(graph: dict, found: list) -> None:
+    assert circle(graph) == found
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_nothing_is_evaluated_or_unpickled(path: Path) -> None:
+    assert unsafe(ast.parse(path.read_text(), feature_version=(3, 9))) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=short)
+def test_files_and_functions_are_short_and_say_what_they_are(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= MAX_FILE
+    assert long_functions(tree) == []
+    assert ast.get_docstring(tree), "a module says what it is"
+    if len(tree.body) > 1 and path.name != "__init__.py":
+        assert "from __future__ import annotations" in text
+    assert path.name not in ("utils.py", "helpers.py")
+
+
+@pytest.mark.parametrize(
+    "path, source",
+    [
+        ("search.py", "import espnet2"),
+        ("retrain.py", "def f():\n    from espnet2.tasks import asr"),
+        ("layers.py", "import torch.nn"),
+        ("report/rows.py", "import torch"),
+        ("report/rows.py", "from espnet_topdown.driver import run_search"),
+        ("report/rows.py", "from espnet_topdown import retrain"),
+        ("decode.py", "import matplotlib.pyplot"),
+        ("composition.py", "from espnet_topdown.search import greedy"),
+        ("journal.py", "import espnet_topdown.driver"),
+        ("driver.py", "from espnet_topdown.bin.search import main"),
+        ("trainer/task.py", "from .cpu_lstm import x"),
+        ("trainer/task.py", "import espnet.nets"),
+        ("bin/search.py", "import torch"),
+    ],
+)
+def test_a_wrong_import_is_found(path: str, source: str) -> None:
+    assert wrong_imports(path, ast.parse(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval('1')",
+        "torch.load(x)",
+        "torch.load(x, weights_only=False)",
+        "pickle.loads(x)",
+        "yaml.load(x)",
+        "subprocess.run(x, shell=True)",
+        "os.system('x')",
+        "zip(a, b, strict=True)",
+        "np.load(f, allow_pickle=True)",
+        "try:\n    x\nexcept:\n    y",
+    ],
+)
+def test_an_unsafe_call_is_found(source: str) -> None:
+    assert unsafe(ast.parse(source))
+
+
+@pytest.mark.parametrize("source", ["model.eval()", "torch.load(x, weights_only=True)"])
+def test_a_safe_call_is_not(source: str) -> None:
+    assert not unsafe(ast.parse(source))
+
+
+LOADED = """
+import importlib, sys
+sys.path.insert(0, {root!r})
+before = set(sys.modules)
+for name in {names!r}:
+    importlib.import_module(name)
+print(*[m for m in {heavy!r} if m in set(sys.modules) - before])
+"""
+
+
+def test_pure_modules_load_nothing_heavy() -> None:
+    """Also not through the modules that they import."""
+    paths = [p for p in FILES if short(p).split("/")[0].replace(".py", "") in PURE]
+    skipped = ("report/", "score/")  # these compute; only torch is barred there
+    names = [
+        "espnet_topdown." + short(p)[:-3].replace("/", ".").replace(".__init__", "")
+        for p in paths
+        if not short(p).startswith(skipped)
+    ]
+    code = LOADED.format(root=str(PACKAGE.parent), names=names, heavy=HEAVY)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == []
+
+
+def test_commands_load_fast() -> None:
+    """Importing any command loads neither torch nor ESPnet: ``--help`` is instant."""
+    names = ["espnet_topdown.bin." + p.stem for p in (PACKAGE / "bin").glob("[!_]*.py")]
+    code = LOADED.format(root=str(PACKAGE.parent), names=names, heavy=HEAVY)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == []
