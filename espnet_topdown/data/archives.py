@@ -78,9 +78,10 @@ def _ar_members(path: Path) -> Iterator[tuple[str, bytes]]:
         size_text = header[48:58].strip()
         size = int(size_text) if size_text.isdigit() else len(data)
         position += 60
-        yield header[:16].decode("ascii", "replace").strip(" /"), data[
-            position : position + size
-        ]
+        yield (
+            header[:16].decode("ascii", "replace").strip(" /"),
+            data[position : position + size],
+        )
         position += size + size % 2
 
 

@@ -179,16 +179,13 @@ def subset(
 
 
 def intersect(lists: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Only the utterances that every list has (Kaldi's ``fix_data_dir.sh``)."""
-    per_utt = [set(v) for k, v in lists.items() if k != "wav.scp" or not _cut(lists)]
-    if _cut(lists):
-        wavs, cuts = lists["wav.scp"], lists["segments"]
-        per_utt.append({u for u, v in cuts.items() if v.split()[:1][0] in wavs})
-    return subset(lists, set.intersection(*per_utt))
-
-
-def _cut(lists: Mapping[str, object]) -> bool:
-    return "segments" in lists
+    """Only the utterances that every list has (what ``fix_data_dir.sh`` keeps)."""
+    per_utt = {name: set(pairs) for name, pairs in lists.items()}
+    if "segments" in lists:
+        recordings = per_utt.pop("wav.scp")
+        cuts = lists["segments"].items()
+        per_utt["segments"] = {u for u, v in cuts if v.split(" ")[0] in recordings}
+    return subset(lists, set.intersection(*per_utt.values()))
 
 
 def copy_dir(source: Path, target: Path, leave_out: Sequence[str] = ()) -> None:

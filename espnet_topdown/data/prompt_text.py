@@ -24,8 +24,8 @@ def normalise(
     are spoken. So are numerals of more than one digit ("1234" may be read in many
     ways) and signs such as ``#``.
 
-    >>> normalise("Presione 1, por favor!", "abcdefghijklmnopqrstuvwxyz", ["cero", "uno"])
-    'presione uno por favor'
+    >>> normalise("Oprima 1, por favor!", "abfimnoprtuv", ["cero", "uno"])
+    'oprima uno por favor'
     """
     text = unicodedata.normalize("NFC", text).lower().replace("’", "'")
     words = _outside_brackets(text)

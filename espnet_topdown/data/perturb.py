@@ -1,0 +1,154 @@
+"""Stage 2: copies of a training set played faster or slower, without sox.
+
+Speed changes by resampling, so pitch changes with it, as with ``sox speed``. Speaker,
+utterance and recording ids get the prefix ``sp<factor>-``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from espnet_topdown.data import sound
+from espnet_topdown.data.kaldi_dir import (
+    read_dir,
+    read_pairs,
+    split_evenly,
+    write_dir,
+    write_pairs,
+)
+from espnet_topdown.data.sound import Source
+from espnet_topdown.errors import DATA, USAGE, TopDownError
+
+
+def parse_factors(text: str) -> list[str]:
+    """The factors other than 1, as written; they become part of ids.
+
+    >>> parse_factors("0.9 1.0 1.1")
+    ['0.9', '1.1']
+    """
+    for word in text.split():
+        try:
+            good = 0.5 <= float(word) <= 2.0
+        except ValueError:
+            good = False
+        if not good:
+            what = f"speed factor '{word}' is not a number from 0.5 to 2"
+            raise TopDownError("E_USAGE", what, "write e.g. '0.9 1.0 1.1'", USAGE)
+    return [word for word in text.split() if float(word) != 1.0]
+
+
+def perturb_audio(
+    data_dir: Path,
+    factor: str,
+    output_dir: Path,
+    job: int = 1,
+    nj: int = 1,
+    channel: int | None = None,
+    allow_pipes: bool = False,
+) -> int:
+    """Write the recordings of shard ``job`` of ``nj``; those already there are kept."""
+    wavs = read_dir(data_dir)["wav.scp"]
+    recordings = list(wavs.items())
+    nj = min(nj, len(recordings))
+    if job > nj:
+        return 0
+    written = 0
+    for recording, value in split_evenly(recordings, nj)[job - 1]:
+        source = Source(recording, value, f"{recording} ({data_dir}/wav.scp)")
+        target = _target(output_dir, factor, recording)
+        if target.exists() and not source.is_pipe:
+            made = target.stat().st_mtime
+            if made >= sound.audio_path(source).stat().st_mtime:
+                continue
+        samples, rate = sound.read(source, channel, allow_pipes)
+        sound.write(
+            target, sound.resample(samples, rate * float(factor), rate), rate, "flac"
+        )
+        written += 1
+    logging.info("speed %s, shard %d of %d: %d written", factor, job, nj, written)
+    return written
+
+
+def _target(output_dir: Path, factor: str, recording: str) -> Path:
+    return Path(output_dir) / "wav" / f"sp{factor}-{recording}.flac"
+
+
+def perturb_lists(data_dir: Path, factor: str, output_dir: Path) -> None:
+    """Write the lists of the perturbed copy, after all of its audio."""
+    lists = read_dir(data_dir)
+    prefix = f"sp{factor}-"
+    out = {name: {prefix + k: v for k, v in lists[name].items()} for name in lists}
+    for recording in lists["wav.scp"]:
+        target = _target(output_dir, factor, recording)
+        if not target.exists():
+            what = f"{target} is not there"
+            raise TopDownError("E_FORMAT_SHARDS", what, "run all shards first", DATA)
+        out["wav.scp"][prefix + recording] = target.as_posix()
+    if "utt2spk" in lists:
+        out["utt2spk"] = {k: prefix + v for k, v in out["utt2spk"].items()}
+    if "segments" in lists:
+        out["segments"] = {
+            k: _shrunk(v, prefix, float(factor)) for k, v in out["segments"].items()
+        }
+    write_dir(output_dir, out)
+    utts = lists.get("segments", lists["wav.scp"])
+    write_pairs(Path(output_dir) / "utt2uniq", {prefix + utt: utt for utt in utts})
+
+
+def _shrunk(segment: str, prefix: str, factor: float) -> str:
+    recording, start, end = segment.split()
+    times = [t if t < 0 else t / factor for t in (float(start), float(end))]
+    return f"{prefix}{recording} {times[0]:.4f} {times[1]:.4f}"
+
+
+def combine(folders: Sequence[Path], output_dir: Path) -> int:
+    """Join data directories whose ids differ; the number of utterances."""
+    joined: dict[str, dict[str, str]] = {}
+    per_dir = [_with_uniq(Path(folder)) for folder in folders]
+    common = set.intersection(*(set(lists) for lists in per_dir))
+    for folder, lists in zip(folders, per_dir):
+        for name in common:
+            target = joined.setdefault(name, {})
+            both = target.keys() & lists[name].keys()
+            if both:
+                what = f"{min(both)} of {folder}/{name} is in another set too"
+                raise TopDownError("E_UTT_DUP", what, "combine different sets", DATA)
+            target.update(lists[name])
+    write_dir(output_dir, joined)
+    return len(joined.get("segments", joined["wav.scp"]))
+
+
+def _with_uniq(folder: Path) -> dict[str, Mapping[str, str]]:
+    lists: dict[str, Mapping[str, str]] = dict(read_dir(folder))
+    utts = lists.get("segments", lists["wav.scp"])
+    uniq = folder / "utt2uniq"
+    lists["utt2uniq"] = read_pairs(uniq) if uniq.exists() else {u: u for u in utts}
+    return lists
+
+
+def run_perturb(
+    data_dir: Path,
+    factors: str,
+    channel: int | None = None,
+    nj: int = 1,
+    job: int | None = None,
+    merge: bool = False,
+    allow_pipes: bool = False,
+) -> None:
+    """One shard of the audio (``job``), the lists (``merge``), or everything.
+
+    Makes ``<data_dir>_sp<f>`` for each factor, and ``<data_dir>_sp`` with them all.
+    """
+    jobs = [job] if job is not None else range(1, 1 if merge else nj + 1)
+    folders = [Path(data_dir)]
+    for factor in parse_factors(factors):
+        folder = Path(f"{data_dir}_sp{factor}")
+        for shard in jobs:
+            perturb_audio(data_dir, factor, folder, shard, nj, channel, allow_pipes)
+        if job is None:
+            perturb_lists(data_dir, factor, folder)
+            folders.append(folder)
+    if job is None:
+        combine(folders, Path(f"{data_dir}_sp"))
