@@ -98,20 +98,15 @@ _po_name_like() { # name value: tags and sets are single names; paths hold no co
 
 _po_stage() { # name value: a stage number or name, as a number into _po_value
     local _po_i
+    _po_value=0
+    if [[ $2 =~ ^[0-9]{1,9}$ ]]; then _po_value=$((10#$2)); fi
     for _po_i in "${!STAGES[@]}"; do
-        if [ "${STAGES[_po_i]}" = "$2" ]; then
-            _po_value=${_po_i}
-            return
-        fi
+        if [ "${STAGES[_po_i]}" = "$2" ]; then _po_value=${_po_i}; fi
     done
-    if [[ $2 =~ ^[0-9]{1,9}$ ]]; then
-        _po_value=$((10#$2))
-        if ((_po_value >= 1)) && { [ "$1" != stage ] || ((_po_value <= LAST_STAGE)); }; then
-            return
-        fi
+    if ((_po_value < 1)) || { [ "$1" = stage ] && ((_po_value > LAST_STAGE)); }; then
+        _po_die E_USAGE "--$1 must be an integer 1..${LAST_STAGE} or a stage name, got '$2'" \
+            "take one of: ${STAGES[*]:1:LAST_STAGE}"
     fi
-    _po_die E_USAGE "--$1 must be an integer 1..${LAST_STAGE} or a stage name, got '$2'" \
-        "take one of: ${STAGES[*]}"
 }
 
 _po_assign() { # name value

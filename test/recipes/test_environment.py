@@ -1,0 +1,141 @@
+"""cmd.sh, path.sh, setup.sh, and the hand-over to ESPnet's own asr.sh."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.recipe
+
+
+def fake(folder, name, text="exit 0\n"):
+    """An executable script."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text("#!/usr/bin/env bash\n" + text)
+    path.chmod(0o755)
+    return path
+
+
+PRINT = '. ./path.sh; . ./cmd.sh; echo "$train_cmd|$cuda_cmd|$decode_cmd"'
+OURS = "python3 -m espnet_topdown.cmd.local"
+BACKENDS = [
+    ("local", OURS),
+    ("run.pl", "run.pl"),
+    ("slurm", "slurm.pl"),
+    ("sge", "queue.pl"),
+    ("pbs", "pbs.pl"),
+]
+
+
+@pytest.mark.parametrize("backend, command", BACKENDS)
+def test_cmd_sh_exports_three_commands(recipe, run, tmp_path, monkeypatch, backend, command):
+    for name in ("run.pl", "slurm.pl", "queue.pl", "pbs.pl"):
+        fake(tmp_path / "kaldi", name)
+    (recipe / "local" / "path.sh").write_text(f'PATH="{tmp_path}/kaldi:$PATH"\n')
+    done = run("bash", "-euc", PRINT, cwd=recipe, TOPDOWN_CMD_BACKEND=backend)
+    assert done.stdout == f"{command}|{command}|{command}\n", done.stderr
+
+
+@pytest.mark.parametrize("backend", ["ssh.pl", "cloud"])
+def test_cmd_sh_refuses(recipe, run, backend):
+    done = run("bash", "-euc", PRINT, cwd=recipe, TOPDOWN_CMD_BACKEND=backend)
+    assert done.returncode == 64
+    assert "E_CMD: " in done.stderr and " Do: " in done.stderr
+
+
+def test_local_launcher_runs_numbered_jobs(recipe, run):
+    script = ". ./path.sh; . ./cmd.sh; ${train_cmd} JOB=1:3 'log dir/x.JOB.log' echo 'a  b' JOB"
+    done = run("bash", "-euc", script, cwd=recipe)
+    assert done.returncode == 0, done.stderr
+    assert "a  b 2\n" in (recipe / "log dir" / "x.2.log").read_text()
+
+
+def test_path_sh_finds_the_checkout_and_sources_local_path_sh(recipe, run, template):
+    (recipe / "local" / "path.sh").write_text("export SITE=here\n")
+    script = """. ./path.sh
+        python3 -c 'import espnet_topdown; print(espnet_topdown.__file__)'
+        echo "$SITE $LC_ALL $OMP_NUM_THREADS $PYTHONIOENCODING"
+    """
+    done = run("bash", "-euc", script, cwd=recipe, OMP_NUM_THREADS="3")
+    module, settings = done.stdout.splitlines()
+    assert module == str(template.parents[2] / "espnet_topdown" / "__init__.py")
+    assert settings == "here C 3 UTF-8"
+
+
+def test_setup_keeps_what_is_there(recipe, run, template):
+    (recipe / "run.sh").write_text("mine\n")
+    done = run(template / "setup.sh", recipe, cwd=recipe)
+    assert done.returncode == 0
+    assert (recipe / "run.sh").read_text() == "mine\n"
+    assert (recipe / "utils").resolve() == template / "utils"
+
+
+@pytest.mark.parametrize("args, status", [([], 64), (["a", "b"], 64), (["--help"], 64)])
+def test_setup_refuses(template, run, tmp_path, args, status):
+    assert run(template / "setup.sh", *args, cwd=tmp_path).returncode == status
+
+
+def test_setup_refuses_a_file_and_the_template(template, run, tmp_path):
+    (tmp_path / "file").touch()
+    assert run(template / "setup.sh", tmp_path / "file", cwd=tmp_path).returncode == 73
+    assert run(template / "setup.sh", template, cwd=tmp_path).returncode == 64
+
+
+ASR_SH = r"""
+set -euo pipefail
+. ./path.sh
+. ./cmd.sh
+for word in "$@"; do printf '[%s]' "$word"; done
+echo
+mkdir -p data/made dump/made exp/made
+cat utils/tool conf/slurm.conf >/dev/null
+"""
+
+
+@pytest.fixture
+def espnet_root(tmp_path):
+    """A stand-in for a checkout of ESPnet."""
+    folder = tmp_path / "esp net" / "egs2" / "TEMPLATE" / "asr1"
+    fake(folder, "asr.sh", ASR_SH)
+    for name in ("utils", "scripts", "pyscripts", "steps"):
+        fake(folder / name, "tool")
+    return tmp_path / "esp net"
+
+
+def test_stages_1_to_11_can_be_espnets_own(recipe, run, espnet_root):
+    done = run(
+        *["./topdown.sh", "--stage", "3", "--stop_stage", "train", "--train_set=tr"],
+        *["--asr_args", "--max_epoch 2", "--lang", "es", "--search", "full"],
+        cwd=recipe,
+        ESPNET_ROOT=str(espnet_root),
+    )
+    assert done.returncode == 0, done.stderr
+    (words,) = (line for line in done.stdout.splitlines() if line.startswith("["))
+    assert "[--train_set][tr]" in words and "[--asr_args][--max_epoch 2]" in words
+    assert words.endswith("[--stage][3][--stop_stage][11]")
+    assert "search" not in words and "[]" not in words
+    for name in ("data", "dump", "exp"):
+        assert (recipe / name / "made").is_dir()
+    assert done.stdout.splitlines()[-1].endswith("s]")
+
+
+def test_an_incomplete_checkout_is_named(recipe, run, espnet_root):
+    (espnet_root / "egs2" / "TEMPLATE" / "asr1" / "asr.sh").unlink()
+    args = ["--stage", "1", "--stop_stage", "1"]
+    done = run("./topdown.sh", *args, cwd=recipe, ESPNET_ROOT=str(espnet_root))
+    assert done.returncode == 66
+    assert "asr.sh is missing" in done.stderr
+
+
+def test_a_failing_job_shows_its_log(recipe, run):
+    for name in ("a", "b"):
+        folder = recipe / "data" / name
+        folder.mkdir(parents=True)
+        (folder / "wav.scp").write_text("utt1 nowhere.wav\n")
+        (folder / "text").write_text("utt1 x\n")
+        (folder / "utt2spk").write_text("utt1 utt1\n")
+    args = ["--train_set", "a", "--valid_set", "b", "--stage", "3", "--stop_stage", "3"]
+    done = run("./asr_pip.sh", *args, cwd=recipe, timeout=50)
+    assert done.returncode != 0
+    assert "nowhere.wav" in done.stderr
+    assert "E_JOB: a job failed" in done.stderr and "format_wav.log" in done.stderr
