@@ -58,7 +58,7 @@ def run_jobs(
     cmd: str | Sequence[str],
     max_jobs: int = 1,
     on_poll: Callable[[], object] | None = None,
-    on_done: Callable[[Job, int], object] | None = None,
+    on_done: Callable[[Job, int], Sequence[Job] | None] | None = None,
 ) -> dict[str, int]:
     """Run all jobs, ``max_jobs`` at a time; a failing job does not stop the others.
 
@@ -67,7 +67,8 @@ def run_jobs(
         cmd: the launcher with its options, as words or as one shell-quoted line.
         max_jobs: at least 1.
         on_poll: called about every second while jobs run, to show progress.
-        on_done: called with each finished job and its status, in order of finishing.
+        on_done: called with each finished job and its status, in order of finishing;
+            the jobs that it returns are started before those still waiting.
 
     Returns:
         For each name the launcher's exit status (128 + n if signal n ended it).
@@ -77,8 +78,7 @@ def run_jobs(
             started has been ended by then.
     """
     launcher = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
-    calls = [_call(launcher, job) for job in jobs]
-    waiting = list(zip(jobs, calls))[::-1]
+    waiting = [(job, _call(launcher, job)) for job in jobs][::-1]
     running: dict[str, tuple[Job, subprocess.Popen]] = {}
     status: dict[str, int] = {}
     polled = time.monotonic()
@@ -90,7 +90,8 @@ def run_jobs(
                     job, call = waiting.pop()
                     running[job.name] = (job, process.start(call, signal.SIGTERM))
                 for job in _finished(running, status):
-                    stop_requests.call(on_done, job, status[job.name])
+                    more = stop_requests.call(on_done, job, status[job.name]) or ()
+                    waiting += [(new, _call(launcher, new)) for new in more][::-1]
                 if time.monotonic() - polled >= 1.0:
                     stop_requests.call(on_poll)
                     polled = time.monotonic()

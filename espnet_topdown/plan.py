@@ -144,3 +144,44 @@ def with_max_epoch(spec: RetrainSpec, epochs: int) -> RetrainSpec:
     """The same job, trained for this many epochs and not stopped before."""
     overrides = {**spec.overrides, "max_epoch": epochs, "patience": None}
     return dataclasses.replace(spec, overrides=overrides)
+
+
+def spec_by_hand(
+    base_exp: Path,
+    freeze: str,
+    frozen_from: Path | None = None,
+    seed: int | None = None,
+    stack: str = "auto",
+    max_epoch: int | None = None,
+    any_order: bool = False,
+    node: str = "plan",
+) -> RetrainSpec:
+    """A retraining from a command line; what is not said is as in a search."""
+    base = Experiment(base_exp)
+    return RetrainSpec(
+        node=node,
+        base_exp=base_exp,
+        frozen_from=frozen_from or base.model_file(),
+        frozen=tuple(n for n in freeze.split(",") if n),
+        seed=int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
+        stack=stack,
+        any_order=any_order,
+        overrides={} if max_epoch is None else {"max_epoch": max_epoch},
+    )
+
+
+def layer_table(exp: Path, stack: str = "auto") -> str:
+    """The ordered layers of an experiment: name, values, first and last tensor."""
+    experiment = Experiment(exp)
+    weights = experiment.weights()
+    spec = stack_for(experiment.config, stack)
+    bound = spec.bind(weights)
+    rows = [("#", "layer", "params", "first", "last")]
+    for i, group in enumerate(bound.groups, 1):
+        size = f"{_size(group.params, weights):,}"
+        rows.append((str(i), group.name, size, group.params[0], group.params[-1]))
+    total = sum(_size(g.params, weights) for g in bound.groups)
+    wide = max(len(r[3]) for r in rows)
+    lines = [f"{a:>2}  {b:<14}{c:>13}  {d:<{wide}}  {e}" for a, b, c, d, e in rows]
+    lines.append(f"    all           {total:>13,}  stack {spec.name}: {spec.about}")
+    return "\n".join(lines)

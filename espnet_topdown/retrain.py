@@ -201,3 +201,35 @@ def _check_reinitialised(
                 "report this as a bug, with the folder's train.log",
                 INTERNAL,
             )
+
+
+def prepare_base(base: Experiment, folder: Path) -> None:
+    """The joint model's node: it is scored there, and lives where it was trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "retrain.yaml").is_file():
+        return
+    model = base.model_file()
+    provenance = {
+        "node": folder.name,
+        "base_exp": str(base.folder),
+        "base_model": str(model),
+        "base_sha256": sha256(model),
+        "frozen": [],
+        "frozen_params": [],
+        "seed": base.config.get("seed"),
+        "control": None,
+        "trainer": None,
+        "max_epoch": base.config.get("max_epoch"),
+        "versions": versions(),
+    }
+    write_yaml(folder / "retrain.yaml", provenance)
+
+
+def extend(folder: Path, epochs: int) -> None:
+    """Raise the number of epochs of a prepared job; it is never lowered."""
+    train = read_yaml(folder / "train.yaml")
+    if int(train["max_epoch"]) >= epochs:
+        return
+    write_yaml(folder / "train.yaml", {**train, "max_epoch": epochs})
+    job = read_yaml(folder / "retrain.yaml")
+    write_yaml(folder / "retrain.yaml", {**job, "max_epoch": epochs})

@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
+from typing import TypeVar
 
+T = TypeVar("T")
 GRACE_SECONDS = 5.0  # between TERM and KILL
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux' prctl
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,13 +55,12 @@ class StopRequests:
         if self._received is not None:
             raise SystemExit(128 + self._received)
 
-    def call(self, function: Callable[..., object] | None, *args: object) -> None:
+    def call(self, function: Callable[..., T] | None, *args: object) -> T | None:
         """Call ``function`` (if any) such that a signal interrupts it as usual."""
         self.check()
         self._interruptible = True
         try:
-            if function is not None:
-                function(*args)
+            return function(*args) if function is not None else None
         finally:
             self._interruptible = False
 

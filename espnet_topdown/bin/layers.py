@@ -1,0 +1,35 @@
+"""espnet-topdown layers exp/asr_train_raw_en_char
+
+Show an experiment's layers, from the top (near the output) to the bottom.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown.cli import Parser, command
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = Parser(prog="espnet-topdown layers", description=__doc__)
+    parser.add_argument("exp", type=Path, help="An ESPnet experiment folder")
+    parser.add_argument(
+        "--stack", default="auto", help="A shipped layer stack, or a .yaml file"
+    )
+    return parser
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Print the layer table."""
+    args = get_parser().parse_args(cmd)
+    from espnet_topdown.plan import layer_table
+
+    print(layer_table(args.exp, args.stack))
+
+
+if __name__ == "__main__":
+    main()

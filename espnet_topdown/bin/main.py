@@ -1,0 +1,54 @@
+"""espnet-topdown COMMAND [OPTION]...
+
+Top-down training for ESPnet. `espnet-topdown COMMAND --help` explains a command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from espnet_topdown import __version__
+from espnet_topdown.cli import command
+from espnet_topdown.errors import USAGE, TopDownError, nearest
+
+COMMANDS = {
+    "layers": "the layers of an experiment, from the top",
+    "plan": "what a retraining would freeze, re-initialise and train",
+    "search": "top-down training from an experiment (Algorithm 1, or all)",
+    "retrain": "one retraining by hand",
+    "decode": "batched greedy CTC decoding of a set",
+    "score": "CER and WER with the counts of sclite",
+    "report": "RESULTS.md, report.html and figures of a search",
+    "doctor": "what is missing on this machine, with one command for each",
+}
+
+
+def usage() -> str:
+    """The help text."""
+    lines = [f"  {name:<10}{about}" for name, about in COMMANDS.items()]
+    return f"usage: {__doc__}\n" + "\n".join(lines)
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Dispatch to a command."""
+    name, *rest = (sys.argv[1:] if cmd is None else list(cmd)) or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+    elif name == "--version":
+        print(__version__)
+    elif name in COMMANDS:
+        importlib.import_module(f"espnet_topdown.bin.{name}").main(rest)
+    else:
+        raise TopDownError(
+            "E_USAGE",
+            f"unknown command '{name}' ({nearest(name, COMMANDS)})",
+            "see 'espnet-topdown --help'",
+            USAGE,
+        )
+
+
+if __name__ == "__main__":
+    main()

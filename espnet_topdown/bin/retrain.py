@@ -1,0 +1,74 @@
+"""espnet-topdown retrain --base_exp EXP --freeze softmax --output_dir EXP_softmax
+
+One retraining by hand: any layers, also those of another model (--frozen_from).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_topdown.cli import Parser, command, true_or_false
+
+if TYPE_CHECKING:
+    from espnet_topdown.plan import RetrainSpec
+
+
+def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
+    """What one retraining is; `plan` and `retrain` take the same."""
+    add = parser.add_argument
+    add("--base_exp", type=Path, required=True, help="The ESPnet experiment")
+    add("--freeze", required=True, help="Names of layers, with commas; see `layers`")
+    add(
+        "--frozen_from",
+        type=Path,
+        help="Weights that supply the frozen layers; default: the base's best epoch",
+    )
+    add("--seed", type=int, help="Default: the base's seed + 1000")
+    add("--stack", default="auto", help="A shipped layer stack, or a .yaml file")
+    add("--max_epoch", type=int, help="Default: as the base experiment")
+    add(
+        "--allow_any_order",
+        type=true_or_false,
+        default=False,
+        help="Allow frozen layers that are not the top ones (freeze lowest)",
+    )
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = Parser(prog="espnet-topdown retrain", description=__doc__)
+    add_spec_arguments(parser)
+    parser.add_argument("--output_dir", type=Path, required=True, help="Job folder")
+    return parser
+
+
+def spec_of(args: argparse.Namespace) -> RetrainSpec:
+    """The retraining that the options ask for."""
+    from espnet_topdown.plan import spec_by_hand
+
+    return spec_by_hand(
+        base_exp=args.base_exp,
+        freeze=args.freeze,
+        frozen_from=args.frozen_from,
+        seed=args.seed,
+        stack=args.stack,
+        max_epoch=args.max_epoch,
+        any_order=args.allow_any_order,
+        node=args.output_dir.name if "output_dir" in args else "plan",
+    )
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Prepare and run the job; the same command continues."""
+    args = get_parser().parse_args(cmd)
+    from espnet_topdown.job import run_by_hand
+
+    run_by_hand(spec_of(args), args.output_dir)
+
+
+if __name__ == "__main__":
+    main()

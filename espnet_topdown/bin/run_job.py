@@ -1,0 +1,35 @@
+"""python -m espnet_topdown.bin.run_job --folder exp/asr_topdown/m1.4
+
+Train, verify and score a job folder that `search` or `retrain` has prepared.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown.cli import Parser, command, true_or_false
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = Parser(prog="espnet-topdown run_job", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="The job folder")
+    parser.add_argument(
+        "--train_only", type=true_or_false, default=False, help="Do not score yet"
+    )
+    return parser
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Run one job."""
+    args = get_parser().parse_args(cmd)
+    from espnet_topdown.job import run_job
+
+    run_job(args.folder, args.train_only)
+
+
+if __name__ == "__main__":
+    main()

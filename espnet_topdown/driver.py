@@ -1,0 +1,290 @@
+"""The whole loop: which model next, train it, score it, decide; resumable anywhere.
+
+The driver holds no state of its own. What is done is what the folders say; the journal
+records how it came about.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from espnet_topdown.composition import Composition
+from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
+from espnet_topdown.experiment import Experiment
+from espnet_topdown.job import is_done
+from espnet_topdown.journal import Journal, Lock, utc_now
+from espnet_topdown.launch import Job, backend_cmd, run_jobs
+from espnet_topdown.progress import Progress
+from espnet_topdown.request import Nodes, SearchRequest, write_request
+from espnet_topdown.retrain import extend, prepare, prepare_base, versions
+from espnet_topdown.search import STRATEGIES, Outcome, at_most, outcome
+from espnet_topdown.weights import link
+from espnet_topdown.yaml_io import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+
+def run_search(request: SearchRequest) -> dict[str, Any]:
+    """Run or continue a search; a finished one is returned as it is.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        TopDownError: E_LOCKED (75), E_CONFIG_CHANGED (78), E_JOB_FAILED, or anything
+            that the checks of the base experiment and its data find.
+    """
+    request.check()
+    nodes = Nodes.of(request)
+    if not request.allow_unfinished:
+        nodes.base.check_finished()
+    with Lock(request.output_dir / "lock"):
+        write_request(nodes)
+        result = request.output_dir / "result.json"
+        if result.is_file():
+            log.info("this search is finished; nothing to do")
+            return read_json(result)
+        return Driver(nodes).run()
+
+
+class Driver:
+    """One run of the loop over the nodes of a search."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+        self.request = nodes.request
+        self.journal = Journal(self.request.output_dir / "journal.jsonl")
+        self.root = Composition((nodes.stack.n,))
+        self.errors: dict[Composition, int] = {}
+        self.started: set[str] = set()
+        self.failed: dict[str, int] = {}
+        self.progress = Progress(self.request.output_dir)
+
+    def run(self) -> dict[str, Any]:
+        """Train until the strategy is satisfied, then the controls, then the result."""
+        begun = time.time()
+        events = [e["event"] for e in self.journal.events()]
+        self.journal.append("search_continued" if events else "search_open")
+        self._announce()
+        cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
+        _share_cores(self.request.max_jobs)
+        jobs = [*self._candidates(), *self._controls()]
+        run_jobs(
+            jobs,
+            cmd,
+            max_jobs=self.request.max_jobs,
+            on_poll=self.progress.show,
+            on_done=self._done,
+        )
+        if self.failed:
+            raise self._failure()
+        return self._finish(begun)
+
+    def _announce(self) -> None:
+        names = ", ".join(self.nodes.stack.names)
+        most = at_most(self.request.strategy, self.root.n, self.nodes.max_frozen)
+        log.info("%d layers from the top: %s", self.root.n, names)
+        log.info(
+            "search %s: at most %d retrainings and %d controls, %d at a time",
+            self.request.strategy,
+            most,
+            len(self.request.controls),
+            self.request.max_jobs,
+        )
+        self.progress.expect(most, self.request.controls)
+
+    def _candidates(self) -> list[Job]:
+        """Jobs for the models that the strategy asks for; finished ones count."""
+        while True:
+            batch = STRATEGIES[self.request.strategy](
+                self.root.n, self.errors, self.nodes.max_frozen
+            )
+            finished = [c for c in batch if is_done(self.nodes.folder(str(c)))]
+            if not finished:
+                new = [c for c in batch if str(c) not in self.started]
+                return [self._prepare(c) for c in new]
+            for node in finished:
+                self._count(node)
+
+    def _count(self, node: Composition) -> None:
+        """Take a finished model's errors into the search."""
+        score = read_json(self.nodes.folder(str(node)) / "score.json")
+        counts = score[self.request.criterion]
+        if node != self.root:
+            first = read_json(self.nodes.folder(str(self.root)) / "score.json")
+            ref = first[self.request.criterion]["ref"], first["utts"]
+            if ref != (counts["ref"], score["utts"]):
+                raise TopDownError(
+                    "E_EVAL_SET",
+                    f"{node} was scored on {score['utts']} utterances and "
+                    f"{counts['ref']} symbols, {self.root} on {ref[1]} and {ref[0]}",
+                    "give another --output_dir: the validation set has changed",
+                    INTERNAL,
+                )
+        self.errors[node] = errors = _errors(counts)
+        verdict = ""
+        if node.parent and self.request.strategy == "greedy":
+            accepted = errors <= self.errors[node.parent]
+            verdict = " accepted" if accepted else " rejected"
+        percent = 100 * errors / max(1, counts["ref"])
+        log.info(
+            "%s: %s %.1f %% (%d errors of %d)%s",
+            node,
+            self.request.criterion.upper(),
+            percent,
+            errors,
+            counts["ref"],
+            verdict,
+        )
+        self.journal.append(
+            "scored", node=str(node), errors=errors, verdict=verdict.strip() or None
+        )
+
+    def _prepare(self, node: Composition) -> Job:
+        folder = self.nodes.folder(str(node))
+        if node == self.root:
+            prepare_base(self.nodes.base, folder)
+        else:
+            spec = self.nodes.candidate(node)
+            planned = prepare(spec, folder)
+            log.info("%s:\n%s", node, planned.table(spec))
+        return self._job(str(node))
+
+    def _controls(self) -> list[Job]:
+        """The controls' jobs; joint training first as far as it is sure to go."""
+        jobs = []
+        for name in self.request.controls:
+            folder = self.nodes.folder(f"control.{name}")
+            if is_done(folder):
+                continue
+            epochs = self._sure_epochs()
+            if name == "joint":
+                self._prepare_joint(epochs)
+                jobs.append(self._job(f"control.{name}", "--train_only", "true"))
+            else:
+                prepare(self.nodes.control(name), folder)
+                jobs.append(self._job(f"control.{name}"))
+        return jobs
+
+    def _sure_epochs(self) -> int:
+        """Epochs that the path will have at least: the base's and one retraining's."""
+        base = self.nodes.base
+        if base.config.get("patience") is not None:
+            return base.last_epoch
+        return base.last_epoch + int(self.request.max_epoch or base.config["max_epoch"])
+
+    def _prepare_joint(self, epochs: int) -> None:
+        """Prepare joint training, or raise the number of its epochs."""
+        folder = self.nodes.folder("control.joint")
+        spec = self.nodes.control("joint", epochs)
+        prepare(spec, folder)
+
+        extend(folder, epochs)
+
+    def _job(self, node: str, *options: str) -> Job:
+        folder = self.nodes.folder(node)
+        self.started.add(node)
+        self.journal.append("started", node=node)
+        self.progress.started(node)
+        command = [sys.executable, "-m", "espnet_topdown.bin.run_job"]
+        command += ["--folder", str(folder), *options]
+        return Job(node, folder / "train.log", command)
+
+    def _done(self, job: Job, status: int) -> Sequence[Job]:
+        """Take note of a job's end; returns the jobs that may start now."""
+        self.progress.ended(job.name)
+        if status != 0:
+            self.failed[job.name] = status
+            self.journal.append("failed", node=job.name, status=status)
+            log.error("%s failed with status %d, see %s", job.name, status, job.log)
+            return []
+        self.journal.append("trained", node=job.name)
+        if job.name.startswith("control."):
+            return self._extend_joint()
+        jobs = self._candidates()
+        return jobs or self._extend_joint()
+
+    def _extend_joint(self) -> list[Job]:
+        """Once the path is known: joint training up to the path's epochs, scored."""
+        folder = self.nodes.folder("control.joint")
+        first_part_over = "control.joint" not in self.progress.running
+        searching = any(not n.startswith("control.") for n in self.progress.running)
+        if (
+            "joint" not in self.request.controls
+            or self.failed
+            or searching
+            or not first_part_over
+            or is_done(folder)
+        ):
+            return []
+        self._prepare_joint(self._path_epochs())
+        return [self._job("control.joint")]
+
+    def _path_epochs(self) -> int:
+        """Epochs of all trainings from the base to the best model."""
+        best = self._outcome().best
+        path = [c for c in best.ancestry if c.parent]
+        if not path:  # nothing was gained: as much as the rejected retraining had
+            path = [Composition((1, self.root.n - 1))]
+        trained = [Experiment(self.nodes.folder(str(c))).last_epoch for c in path]
+        return self.nodes.base.last_epoch + sum(trained)
+
+    def _outcome(self) -> Outcome:
+        return outcome(
+            self.request.strategy, self.root.n, self.errors, self.nodes.max_frozen
+        )
+
+    def _failure(self) -> TopDownError:
+        node, status = next(iter(self.failed.items()))
+        path = self.nodes.folder(node) / "train.log"
+        return TopDownError(
+            "E_JOB_FAILED",
+            f"{', '.join(self.failed)} failed (status {status}), see {path}",
+            "correct what the log says; the same command continues",
+            status if status in (65, 66, 70, 73, 74, RETRY, 76, 78) else INTERNAL,
+        )
+
+    def _finish(self, begun: float) -> dict[str, Any]:
+        found = self._outcome()
+        folder = self.request.output_dir
+        result = {
+            "schema": 1,
+            "best": str(found.best),
+            "criterion": self.request.criterion,
+            "path": [str(c) for c in found.path],
+            "reason": found.reason,
+            "finished": utc_now(),
+            "seconds": round(time.time() - begun, 1),
+            "nodes": {n: self._summary(n) for n in self._all_nodes()},
+            "versions": versions(),
+        }
+        link(str(found.best), folder / "best")
+        self.journal.append("search_done", best=str(found.best), reason=found.reason)
+        write_json(folder / "result.json", result)
+        log.info("best: %s (%s)", found.best, found.reason)
+        return result
+
+    def _all_nodes(self) -> list[str]:
+        controls = [f"control.{c}" for c in self.request.controls]
+        return [str(c) for c in sorted(self.errors, key=lambda c: c.rank)] + controls
+
+    def _summary(self, node: str) -> dict[str, Any]:
+        score = read_json(self.nodes.folder(node) / "score.json")
+        counts = score[self.request.criterion]
+        ref, epoch = counts["ref"], score["epoch"]
+        return {"errors": _errors(counts), "ref": ref, "epoch": epoch}
+
+
+def _errors(counts: Mapping[str, int]) -> int:
+    return counts["sub"] + counts["del"] + counts["ins"]
+
+
+def _share_cores(jobs: int) -> None:
+    """Give jobs that run side by side on this machine their part of its cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // max(1, jobs))))

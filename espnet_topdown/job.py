@@ -1,0 +1,100 @@
+"""What happens inside one job: train, verify, score. Safe to repeat at any point."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import INTERNAL, TopDownError
+from espnet_topdown.experiment import Experiment
+from espnet_topdown.journal import Lock
+from espnet_topdown.plan import RetrainSpec
+from espnet_topdown.retrain import prepare, verify
+from espnet_topdown.yaml_io import read_json, read_yaml, write_bytes, write_json
+
+
+def run_job(folder: Path, train_only: bool = False) -> None:
+    """Do what is left to do in a prepared job folder; nothing if it is done.
+
+    Raises:
+        TopDownError: E_LOCKED (75) when another process works here; those of the
+            trainer, of verify and of the scoring.
+    """
+    folder = Path(folder)
+    job = read_yaml(folder / "retrain.yaml")
+    if is_done(folder):
+        return
+    with Lock(folder / ".lock"):
+        if job["trainer"]:
+            train(folder, job)
+        if train_only:
+            return
+        if job["trainer"]:
+            verify(folder)
+        write_json(folder / "score.json", score(folder, job))
+        write_bytes(folder / ".done", b"trained, verified, scored\n")
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a job has ended well; its marker is written last."""
+    return (Path(folder) / ".done").is_file()
+
+
+def train(folder: Path, job: Mapping[str, Any]) -> None:
+    """Train to the end of train.yaml, from the last checkpoint if there is one."""
+    if not is_trained(folder):
+        options = [
+            word
+            for key, value in (job.get("trainer_options") or {}).items()
+            for word in (f"--{key}", str(value).lower())
+        ]
+        trainer = importlib.import_module(job["trainer"])
+        trainer.main(["--config", str(folder / "train.yaml"), *options])
+    if not is_trained(folder):
+        raise TopDownError(
+            "E_TRAINING",
+            f"{folder}: the trainer ended before the last epoch",
+            "read train.log there; the same command continues",
+            INTERNAL,
+        )
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether training has reached its last epoch, or stopped early as asked."""
+    if not (folder / "checkpoint.pth").is_file():
+        return False
+    try:
+        experiment = Experiment(folder)
+        goal = read_yaml(folder / "train.yaml")
+        experiment.config.update(max_epoch=goal["max_epoch"], patience=goal["patience"])
+        experiment.check_finished()
+        experiment.model_file()
+    except TopDownError:
+        return False  # the trainer repairs, or says what is wrong
+    return True
+
+
+def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Integer error counts of the best epoch on the whole validation set."""
+    from espnet_topdown.decode import validation_score
+
+    experiment = Experiment(folder if job["trainer"] else Path(job["base_exp"]))
+    model = experiment.model_file()
+    result = validation_score(experiment.folder / "config.yaml", model)
+    result["epoch"] = experiment.epoch_of(model)
+    return result
+
+
+def run_by_hand(spec: RetrainSpec, folder: Path) -> None:
+    """Prepare a retraining, show its plan, run it here and show its errors."""
+    planned = prepare(spec, folder)
+    print(planned.table(spec), flush=True)
+    run_job(folder)
+    result = read_json(Path(folder) / "score.json")
+    for unit in ("cer", "wer"):
+        counts = result[unit]
+        errors = counts["sub"] + counts["del"] + counts["ins"]
+        percent = 100 * errors / max(1, counts["ref"])
+        print(f"valid {unit.upper()} {percent:.1f} % ({errors} of {counts['ref']})")
