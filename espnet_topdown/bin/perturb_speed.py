@@ -1,4 +1,4 @@
-"""python -m espnet_topdown.bin.perturb_speed --data_dir data/train --factors "0.9 1.1"
+"""python -m espnet_topdown.bin.perturb_speed --data_dir data/train --factors 0.9 1.1
 
 Stage 2: writes data/train_sp0.9, data/train_sp1.1 and data/train_sp, which also
 holds data/train. ``--job JOB`` makes one shard of the audio under the launcher, then

@@ -1,4 +1,4 @@
-"""python -m espnet_topdown.bin.token_list --text dump/raw/org/train/text --output_dir D
+"""python -m espnet_topdown.bin.token_list --input dump/raw/org/train/text --output_dir D
 
 Stage 5 for subwords: trains a sentencepiece model and writes tokens.txt beside it.
 """
@@ -14,21 +14,25 @@ from espnet_topdown.cli import Parser, command
 def get_parser() -> Parser:
     """Options of this command."""
     parser = Parser(description="Train a subword model and write its token list.")
+    parser.add_argument("--token_type", default="bpe", choices=["bpe"])
     parser.add_argument(
-        "--text", type=Path, nargs="+", required=True, help="lists 'utt words...'"
+        "--input", type=Path, nargs="+", required=True, help="lists 'utt words...'"
     )
     parser.add_argument("--output_dir", type=Path, required=True, help="to be made")
-    parser.add_argument("--nbpe", type=int, default=30, help="tokens in all")
+    parser.add_argument("--vocab_size", type=int, default=30, help="tokens in all")
     parser.add_argument("--bpemode", default="unigram", choices=["unigram", "bpe"])
     parser.add_argument(
-        "--bpe_char_cover", type=float, default=1.0, help="share of characters kept"
+        "--character_coverage", type=float, default=1.0, help="share of characters kept"
     )
     parser.add_argument(
-        "--bpe_input_sentence_size", type=int, default=100_000_000, help="lines used"
+        "--input_sentence_size", type=int, default=100_000_000, help="lines used"
     )
     parser.add_argument(
-        "--bpe_nlsyms", default="", help="symbols kept whole, comma between"
+        "--nlsyms", default="", help="symbols kept whole: a file, or a,b,c"
     )
+    parser.add_argument("--blank", default="<blank>", help="CTC blank")
+    parser.add_argument("--oov", default="<unk>", help="unknown token")
+    parser.add_argument("--sos_eos", default="<sos/eos>", help="sentence boundary")
     return parser
 
 
@@ -39,13 +43,14 @@ def main(cmd: Sequence[str] | None = None) -> None:
     from espnet_topdown.data.tokens import train_bpe
 
     train_bpe(
-        args.text,
+        args.input,
         args.output_dir,
-        args.nbpe,
+        args.vocab_size,
         args.bpemode,
-        args.bpe_char_cover,
-        args.bpe_input_sentence_size,
-        [symbol for symbol in args.bpe_nlsyms.split(",") if symbol],
+        args.character_coverage,
+        args.input_sentence_size,
+        args.nlsyms,
+        (args.blank, args.oov, args.sos_eos),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_topdown.data import sound
+from espnet_topdown.data import wav_io
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     copy_dir,
@@ -24,7 +24,7 @@ from espnet_topdown.data.kaldi_dir import (
     write_lines,
     write_pairs,
 )
-from espnet_topdown.data.sound import Source
+from espnet_topdown.data.wav_io import Source
 from espnet_topdown.errors import DATA, TopDownError
 
 REPLACED = ("wav.scp", "segments", "utt2num_samples", "feats_type", "audio_format")
@@ -92,7 +92,7 @@ def run_format(
     allow_pipes: bool = False,
 ) -> None:
     """One shard (``job``), the lists (``merge``), or all shards and then the lists."""
-    rate = sound.parse_rate(fs)
+    rate = wav_io.parse_rate(fs)
     request = FormatRequest(
         data_dir, output_dir, rate, audio_format, channel, allow_pipes
     )
@@ -148,7 +148,7 @@ def _format_one(
     request: FormatRequest, source: Source, folder: Path, before: Mapping[str, str]
 ) -> tuple[str, int]:
     """(path for wav.scp, number of samples) of one utterance."""
-    n = sound.is_ready(source, request.rate, request.audio_format)
+    n = wav_io.is_ready(source, request.rate, request.audio_format)
     if n:
         return source.value, n
     target = folder / f"{source.utt}.{request.audio_format}"
@@ -156,9 +156,9 @@ def _format_one(
         n = _kept(request, source, target)
         if n:
             return target.as_posix(), n
-    samples, rate = sound.read(source, request.channel, request.allow_pipes)
-    samples = sound.resample(samples, rate, request.rate)
-    sound.write(target, samples, request.rate, request.audio_format)
+    samples, rate = wav_io.read(source, request.channel, request.allow_pipes)
+    samples = wav_io.resample(samples, rate, request.rate)
+    wav_io.write(target, samples, request.rate, request.audio_format)
     return target.as_posix(), len(samples)
 
 
@@ -169,7 +169,7 @@ def _kept(request: FormatRequest, source: Source, target: Path) -> int:
     if not original.exists() or original.stat().st_mtime > target.stat().st_mtime:
         return 0
     written = Source(source.utt, str(target), source.where)
-    return sound.is_ready(written, request.rate, request.audio_format)
+    return wav_io.is_ready(written, request.rate, request.audio_format)
 
 
 def merge_shards(request: FormatRequest, nj: int) -> int:
@@ -212,7 +212,7 @@ def filter_dir(
     source, out = Path(data_dir), Path(output_dir)
     lists = read_dir(source)
     samples = read_pairs(source / "utt2num_samples")
-    rate = sound.parse_rate(fs)
+    rate = wav_io.parse_rate(fs)
     low, high = int(min_wav_duration * rate), int(max_wav_duration * rate)
     for utt, n in samples.items():
         if not n.isdigit():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import read_pairs
-from espnet_topdown.data.sound import Source, audio_path
+from espnet_topdown.data.wav_io import Source, audio_path
 from espnet_topdown.errors import DATA, TopDownError
 
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet_topdown.data import sound
+from espnet_topdown.data import wav_io
 from espnet_topdown.data.kaldi_dir import (
     read_dir,
     read_pairs,
@@ -18,25 +18,25 @@ from espnet_topdown.data.kaldi_dir import (
     write_dir,
     write_pairs,
 )
-from espnet_topdown.data.sound import Source
+from espnet_topdown.data.wav_io import Source
 from espnet_topdown.errors import DATA, USAGE, TopDownError
 
 
-def parse_factors(text: str) -> list[str]:
+def parse_factors(words: Sequence[str]) -> list[str]:
     """The factors other than 1, as written; they become part of ids.
 
-    >>> parse_factors("0.9 1.0 1.1")
+    >>> parse_factors(["0.9", "1.0", "1.1"])
     ['0.9', '1.1']
     """
-    for word in text.split():
+    for word in words:
         try:
             good = 0.5 <= float(word) <= 2.0
         except ValueError:
             good = False
         if not good:
             what = f"speed factor '{word}' is not a number from 0.5 to 2"
-            raise TopDownError("E_USAGE", what, "write e.g. '0.9 1.0 1.1'", USAGE)
-    return [word for word in text.split() if float(word) != 1.0]
+            raise TopDownError("E_USAGE", what, "write e.g. 0.9 1.0 1.1", USAGE)
+    return [word for word in words if float(word) != 1.0]
 
 
 def perturb_audio(
@@ -60,11 +60,11 @@ def perturb_audio(
         target = _target(output_dir, factor, recording)
         if target.exists() and not source.is_pipe:
             made = target.stat().st_mtime
-            if made >= sound.audio_path(source).stat().st_mtime:
+            if made >= wav_io.audio_path(source).stat().st_mtime:
                 continue
-        samples, rate = sound.read(source, channel, allow_pipes)
-        sound.write(
-            target, sound.resample(samples, rate * float(factor), rate), rate, "flac"
+        samples, rate = wav_io.read(source, channel, allow_pipes)
+        wav_io.write(
+            target, wav_io.resample(samples, rate * float(factor), rate), rate, "flac"
         )
         written += 1
     logging.info("speed %s, shard %d of %d: %d written", factor, job, nj, written)
@@ -130,7 +130,8 @@ def _with_uniq(folder: Path) -> dict[str, Mapping[str, str]]:
 
 def run_perturb(
     data_dir: Path,
-    factors: str,
+    output_dir: Path | None = None,
+    factors: Sequence[str] = ("0.9", "1.0", "1.1"),
     channel: int | None = None,
     nj: int = 1,
     job: int | None = None,
@@ -139,7 +140,8 @@ def run_perturb(
 ) -> None:
     """One shard of the audio (``job``), the lists (``merge``), or everything.
 
-    Makes ``<data_dir>_sp<f>`` for each factor, and ``<data_dir>_sp`` with them all.
+    Makes ``<data_dir>_sp<f>`` for each factor, and ``output_dir``
+    (``<data_dir>_sp``) with the original and them all.
     """
     jobs = [job] if job is not None else range(1, 1 if merge else nj + 1)
     folders = [Path(data_dir)]
@@ -151,4 +153,4 @@ def run_perturb(
             perturb_lists(data_dir, factor, folder)
             folders.append(folder)
     if job is None:
-        combine(folders, Path(f"{data_dir}_sp"))
+        combine(folders, Path(output_dir or f"{data_dir}_sp"))

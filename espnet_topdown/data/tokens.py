@@ -1,4 +1,4 @@
-"""Stages 5 and 10: subword token lists, and shapes that end in the vocabulary size."""
+"""Stage 5: subword token lists, and what every token list must hold."""
 
 from __future__ import annotations
 
@@ -32,13 +32,17 @@ def check_tokens(tokens: Sequence[str], where: str) -> None:
 def train_bpe(
     texts: Sequence[Path],
     output_dir: Path,
-    nbpe: int,
-    mode: str = "unigram",
-    cover: float = 1.0,
+    vocab_size: int,
+    bpemode: str = "unigram",
+    character_coverage: float = 1.0,
     input_sentence_size: int = 100_000_000,
-    symbols: Sequence[str] = (),
+    nlsyms: str = "",
+    special: Sequence[str] = (BLANK, UNK, SOS_EOS),
 ) -> list[str]:
-    """Train a sentencepiece model on ``text`` files; ``nbpe`` tokens in all.
+    """Train a sentencepiece model on ``text`` files; ``vocab_size`` tokens in all.
+
+    ``nlsyms``: symbols that stay whole, a file or separated by commas; ``special``:
+    blank, unknown, sentence boundary.
 
     Writes ``train.txt``, ``bpe.model``, ``bpe.vocab`` and ``tokens.txt`` with the
     contents that ESPnet's recipes give them.
@@ -48,35 +52,29 @@ def train_bpe(
     out = Path(output_dir)
     words = [text for path in texts for text in read_pairs(path).values() if text]
     write_lines(out / "train.txt", words)
+    symbols = _symbols(nlsyms)
     options = {"user_defined_symbols": ",".join(symbols)} if symbols else {}
     try:
         sentencepiece.SentencePieceTrainer.train(
             input=str(out / "train.txt"),
             model_prefix=str(out / "bpe"),
-            vocab_size=nbpe,
-            model_type=mode,
-            character_coverage=cover,
+            vocab_size=vocab_size,
+            model_type=bpemode,
+            character_coverage=character_coverage,
             input_sentence_size=input_sentence_size,
             minloglevel=1,
             **options,
         )
     except (RuntimeError, OSError) as e:
-        what = f"{nbpe} tokens from {len(words)} lines: {str(e).strip()[-160:]}"
+        what = f"{vocab_size} tokens from {len(words)} lines: {str(e).strip()[-160:]}"
         raise TopDownError("E_BPE", what, "choose another --nbpe", DATA) from None
     pieces = [line.split("\t")[0] for line in read_lines(out / "bpe.vocab")]
-    tokens = [BLANK, UNK, *pieces[3:], SOS_EOS]
+    tokens = [*special[:2], *pieces[3:], special[2]]
     write_lines(out / "tokens.txt", tokens)
     logging.info("%s: %d tokens", out / "tokens.txt", len(tokens))
     return tokens
 
 
-def write_text_shapes(stats_dir: Path, token_list: Path, token_type: str) -> int:
-    """``utt 33`` of ``text_shape`` becomes ``utt 33,22`` for 22 tokens; returns 22."""
-    size = len(read_lines(token_list))
-    for name in ("train", "valid"):
-        folder = Path(stats_dir) / name
-        lines = [
-            f"{u} {n},{size}" for u, n in read_pairs(folder / "text_shape").items()
-        ]
-        write_lines(folder / f"text_shape.{token_type}", lines)
-    return size
+def _symbols(nlsyms: str) -> list[str]:
+    words = read_lines(Path(nlsyms)) if Path(nlsyms).is_file() else nlsyms.split(",")
+    return [word for word in words if word]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from espnet_topdown.data import wav_checks
 from espnet_topdown.data.kaldi_dir import line_of, read_pairs
-from espnet_topdown.data.sound import Source, refuse_pipe
 from espnet_topdown.data.tokens import check_tokens
+from espnet_topdown.data.wav_io import Source, refuse_pipe
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
 
 MAX_UNKNOWN = 0.05  # share of characters that no token covers

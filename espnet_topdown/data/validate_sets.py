@@ -7,8 +7,8 @@ from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import read_lines
 from espnet_topdown.data.overlap import check_overlap
-from espnet_topdown.data.sound import parse_rate
 from espnet_topdown.data.validate import Front, SetReport, validate_set
+from espnet_topdown.data.wav_io import parse_rate
 from espnet_topdown.errors import DATA, USAGE, TopDownError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.data.sound import Source, audio_path
+from espnet_topdown.data.wav_io import Source, audio_path
 from espnet_topdown.errors import DATA, TopDownError
 
 CLIPPED = 0.2  # share of samples at full scale

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Stage 1: telephone prompts of one language -> data/{train,dev,test}.
+# Recordings and transcripts come from ${PROMPTS_TOPDOWN} in db.sh; what is missing
+# there is fetched (Debian's packages by apt-get download, or upstream's archive).
+set -euo pipefail
+
+# shellcheck disable=SC2034  # read by parse_options.sh
+help_message="Usage: $0 [--lang es|en|fr|it|ru] [--source auto|local|apt|http] [--url URL]"
+
+lang=es            # which language
+source=auto        # where the archives come from; auto: local, apt, http in turn
+url=               # folder of the upstream archives [the one in prompts.yaml]
+fold_accents=false # true: vowels without accents
+
+. utils/common.sh
+. utils/parse_options.sh
+if [ $# -ne 0 ]; then
+    die E_USAGE "unexpected argument '$1'" "see $0 --help"
+fi
+. ./path.sh
+. ./db.sh
+
+log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}"
+python3 -m espnet_topdown.bin.prompts --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
+    --output_dir data --source "${source}" --fold_accents "${fold_accents}" ${url:+--url "${url}"}
+log "Successfully finished. [elapsed=${SECONDS}s]"
