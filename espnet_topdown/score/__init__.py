@@ -1,0 +1,1 @@
+"""Error counts that equal sclite's, and significance tests."""
