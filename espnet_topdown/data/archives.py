@@ -78,6 +78,8 @@ def _ar_members(path: Path) -> Iterator[tuple[str, bytes]]:
         size_text = header[48:58].strip()
         size = int(size_text) if size_text.isdigit() else len(data)
         position += 60
+        if position + size > len(data):
+            raise _broken("E_ARCHIVE", path, "is cut off")
         yield (
             header[:16].decode("ascii", "replace").strip(" /"),
             data[position : position + size],

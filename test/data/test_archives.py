@@ -1,0 +1,169 @@
+"""Archives are fetched whole and opened without trusting their names."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import io
+import tarfile
+import threading
+
+import pytest
+
+from espnet_topdown.data import archives
+from espnet_topdown.errors import TopDownError
+
+
+def tar(members: dict[str, bytes], mode: str = "w:gz") -> bytes:
+    """A tar archive of regular files; a value of None makes a link to /etc."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            if data is None:
+                info.type, info.linkname = tarfile.SYMTYPE, "/etc/hostname"
+                archive.addfile(info)
+            else:
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def deb(members: dict[str, bytes], data_name: str = "data.tar.xz") -> bytes:
+    """A Debian package: an ar archive of a version, control and data."""
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": tar({}, "w:xz") + b""}
+    parts[data_name] = tar(members, "w:xz")
+    out = b"!<arch>\n"
+    for name, data in parts.items():
+        out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode()
+        out += data + b"\n" * (len(data) % 2)
+    return out
+
+
+@pytest.mark.parametrize(
+    "name, data",
+    [
+        ("a.tar.gz", tar({"a.wav": b"x", "d/b.wav": b"yy", "link": None})),
+        ("a_1_all.deb", deb({"a.wav": b"x", "./d/b.wav": b"yy", "link": None})),
+    ],
+)
+def test_regular_members_only(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    found = {str(n): d for n, d in archives.members(tmp_path / name)}
+    assert found == {"a.wav": b"x", "d/b.wav": b"yy"}
+
+
+@pytest.mark.parametrize(
+    "name, data, code",
+    [
+        ("a.tar.gz", tar({"../../x": b"x"}), "E_ARCHIVE_PATH"),
+        ("a.tar.gz", tar({"/etc/x": b"x"}), "E_ARCHIVE_PATH"),
+        ("a.deb", deb({"a/../../x": b"x"}), "E_ARCHIVE_PATH"),
+        ("a.tar.gz", tar({"a": b"x" * 9999})[:-40], "E_ARCHIVE"),
+        ("a.tar.gz", b"<html>not found</html>", "E_ARCHIVE"),
+        ("a.tar.gz", b"", "E_ARCHIVE"),
+        ("a.deb", b"!<arch>\n", "E_ARCHIVE"),
+        ("a.deb", b"nothing", "E_ARCHIVE"),
+        ("a.deb", deb({"a": b"x"}, "data.tar.zst"), "E_ARCHIVE"),
+        ("a.deb", deb({"a": b"x"})[:-60], "E_ARCHIVE"),
+    ],
+)
+def test_bad_archives(tmp_path, name, data, code):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(TopDownError) as e:
+        list(archives.members(tmp_path / name))
+    assert e.value.code == code and e.value.status == 65
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_BYTES", 1000)
+    (tmp_path / "a.tar.gz").write_bytes(tar({"a": b"x" * 600, "b": b"x" * 600}))
+    with pytest.raises(TopDownError, match="more than"):
+        list(archives.members(tmp_path / "a.tar.gz"))
+
+
+def test_digest(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    archives.check_digest(tmp_path / "a", abc)
+    with pytest.raises(TopDownError) as e:
+        archives.check_digest(tmp_path / "a", "0" * 64)
+    assert e.value.code == "E_DIGEST" and "ba7816bf8f01" in str(e.value)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A web server on this machine; yields (address, folder)."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            if self.path != "/short":
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Length", "99")
+            self.end_headers()
+            self.wfile.write(b"123")
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", folder
+    server.shutdown()
+    server.server_close()
+
+
+def test_http_download(tmp_path, site):
+    address, folder = site
+    (folder / "a.bin").write_bytes(b"123" * 1000)
+    archives.http_download(f"{address}/a.bin", tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == b"123" * 1000
+
+
+@pytest.mark.parametrize("name", ["missing", "short"])
+def test_http_failures_leave_nothing_behind(tmp_path, site, name):
+    address, _ = site
+    with pytest.raises(TopDownError, match="E_DOWNLOAD"):
+        archives.http_download(f"{address}/{name}", tmp_path / "a.bin")
+    assert not list(tmp_path.glob("a.bin*"))
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/a", "a"])
+def test_only_http(tmp_path, url):
+    with pytest.raises(TopDownError, match="not an http address"):
+        archives.http_download(url, tmp_path / "a")
+
+
+def test_nobody_listens(tmp_path):
+    with pytest.raises(TopDownError, match="E_DOWNLOAD"):
+        archives.http_download("http://127.0.0.1:9/a", tmp_path / "a")
+
+
+def fake_apt_get(folder, body: str) -> None:
+    script = folder / "apt-get"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+
+
+def test_apt_get_runs_in_the_folder(tmp_path, monkeypatch):
+    bin_dir, out = tmp_path / "bin", tmp_path / "down loads"
+    bin_dir.mkdir()
+    out.mkdir()
+    fake_apt_get(bin_dir, 'echo "$@" >got')
+    monkeypatch.setenv("PATH", f"{bin_dir}:/usr/bin:/bin")
+    archives.apt_download(["a", "b"], out)
+    assert (out / "got").read_text() == "download a b\n"
+
+
+def test_apt_get_fails_or_is_not_there(tmp_path, monkeypatch):
+    fake_apt_get(tmp_path, "echo 'E: no such package' >&2; exit 100")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(TopDownError, match="no such package"):
+        archives.apt_download(["a"], tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(TopDownError, match="no apt-get"):
+        archives.apt_download(["a"], tmp_path)

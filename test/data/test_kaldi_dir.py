@@ -1,0 +1,142 @@
+"""Lists are read strictly, written whole, sorted by bytes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from espnet_topdown.data import kaldi_dir as kd
+from espnet_topdown.errors import TopDownError
+
+
+def test_write_then_read_is_the_same_and_sorted_by_bytes(tmp_path):
+    pairs = {"b": "dos tres", "a-1": "", "B": "uno", "a": "ñandú"}
+    kd.write_pairs(tmp_path / "new folder" / "text", pairs)
+    path = tmp_path / "new folder" / "text"
+    assert kd.read_pairs(path) == pairs
+    assert path.read_text(encoding="utf-8") == "B uno\na ñandú\na-1\nb dos tres\n"
+    assert os.listdir(path.parent) == ["text"]
+
+
+@pytest.mark.parametrize(
+    "data, code, where",
+    [
+        (b"a x\n\nb y\n", "E_TEXT_LINE", "line 2 is empty"),
+        (b"a x\n   \n", "E_TEXT_LINE", "line 2 is empty"),
+        (b"a x\nb y\na z\n", "E_UTT_DUP", "a lines 1, 3 of"),
+        (b"a x\nb caf\xe9\n", "E_UTF8", "line 2 byte 6"),
+        (b"../../x y\n", "E_UTT_ID", "line 1"),
+        (b"-a y\n", "E_UTT_ID", "'-a'"),
+        (b"a..b y\n", "E_UTT_ID", "'a..b'"),
+        (b"a/b y\n", "E_UTT_ID", "'a/b'"),
+        (b"a x\n" + b"c" * 201 + b" y\n", "E_UTT_ID", "line 2"),
+    ],
+)
+def test_bad_lists_name_the_line(tmp_path, data, code, where):
+    (tmp_path / "text").write_bytes(data)
+    with pytest.raises(TopDownError) as e:
+        kd.read_pairs(tmp_path / "text")
+    assert e.value.code == code and where in str(e.value)
+    assert e.value.status == 65
+
+
+@pytest.mark.parametrize(
+    "data, code",
+    [
+        (b"\xef\xbb\xbfa uno dos\n", "W_BOM"),
+        (b"a uno dos\r\n", "W_CRLF"),
+        ("a uno\u00a0dos\n".encode(), "W_NBSP"),
+    ],
+)
+def test_harmless_oddities_are_read_with_a_warning(tmp_path, caplog, data, code):
+    (tmp_path / "text").write_bytes(data)
+    assert kd.read_pairs(tmp_path / "text") == {"a": "uno dos"}
+    assert code in caplog.text
+
+
+def test_last_line_without_end_tabs_and_inner_spaces(tmp_path):
+    (tmp_path / "wav.scp").write_text("a\tmy  file.wav \nb x")
+    assert kd.read_pairs(tmp_path / "wav.scp") == {"a": "my  file.wav", "b": "x"}
+
+
+def test_missing_list(tmp_path):
+    with pytest.raises(TopDownError) as e:
+        kd.read_pairs(tmp_path / "text")
+    assert e.value.code == "E_MISSING" and e.value.status == 66
+
+
+@pytest.mark.parametrize(
+    "pairs, code", [({"a/b": "x"}, "E_UTT_ID"), ({"a": "x\ny"}, "E_TEXT_LINE")]
+)
+def test_nothing_unreadable_is_written(tmp_path, pairs, code):
+    with pytest.raises(TopDownError) as e:
+        kd.write_pairs(tmp_path / "text", pairs)
+    assert e.value.code == code
+    assert not (tmp_path / "text").exists()
+
+
+def test_write_dir_makes_spk2utt(tmp_path):
+    lists = {"wav.scp": {"s-2": "x", "s-1": "y"}, "utt2spk": {"s-2": "s", "s-1": "s"}}
+    kd.write_dir(tmp_path, lists)
+    assert (tmp_path / "spk2utt").read_text() == "s s-1 s-2\n"
+    assert kd.read_dir(tmp_path) == lists
+
+
+def test_a_directory_without_wav_scp(tmp_path):
+    with pytest.raises(TopDownError, match="E_DATA_DIR"):
+        kd.read_dir(tmp_path)
+
+
+LISTS = {
+    "wav.scp": {"a": "1", "b": "2", "c": "3"},
+    "text": {"a": "x", "b": "y"},
+    "utt2spk": {"b": "s", "c": "s"},
+}
+
+
+def test_intersect_keeps_what_all_lists_have():
+    kept = kd.intersect(LISTS)
+    assert {name: list(pairs) for name, pairs in kept.items()} == dict.fromkeys(
+        LISTS, ["b"]
+    )
+
+
+def test_subset_and_intersect_follow_segments_to_recordings():
+    lists = {
+        "wav.scp": {"r1": "1", "r2": "2"},
+        "segments": {"a": "r1 0 1", "b": "r2 0 1", "c": "r3 0 1"},
+        "text": {"a": "x", "b": "y", "c": "z"},
+    }
+    assert kd.subset(lists, ["b"])["wav.scp"] == {"r2": "2"}
+    assert set(kd.intersect(lists)["text"]) == {"a", "b"}  # r3 has no audio
+
+
+def test_copy_dir_leaves_files_out(tmp_path):
+    source = tmp_path / "a"
+    kd.write_dir(source, {"wav.scp": {"a": "1"}, "text": {"a": "x"}})
+    (source / "logs").mkdir()
+    kd.copy_dir(source, tmp_path / "b", leave_out=["wav.scp"])
+    assert os.listdir(tmp_path / "b") == ["text"]
+
+
+@pytest.mark.parametrize(
+    "n_items, n, sizes",
+    [(7, 3, [3, 2, 2]), (8, 3, [3, 3, 2]), (3, 3, [1, 1, 1]), (5, 1, [5])],
+)
+def test_split_evenly(n_items, n, sizes):
+    items = list(range(n_items))
+    parts = kd.split_evenly(items, n)
+    assert [len(part) for part in parts] == sizes
+    assert sum(parts, []) == items
+
+
+@pytest.mark.parametrize("n", [0, 4])
+def test_split_into_too_many_or_no_parts(n):
+    with pytest.raises(TopDownError, match="E_SPLIT"):
+        kd.split_evenly([1, 2, 3], n)
+
+
+def test_line_of(tmp_path):
+    (tmp_path / "text").write_text("a x\nab y\nb a\n")
+    assert [kd.line_of(tmp_path / "text", k) for k in ("ab", "b", "c")] == [2, 3, 0]

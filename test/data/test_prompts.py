@@ -1,0 +1,259 @@
+"""The prompts corpus: found, verified, normalised, split."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from test_archives import deb, fake_apt_get, site, tar  # noqa: F401
+
+from espnet_topdown.bin import prompts as command
+from espnet_topdown.data import prompt_files, prompts
+from espnet_topdown.data.kaldi_dir import read_dir, read_pairs
+from espnet_topdown.data.prompts import Prompt, split
+from espnet_topdown.errors import TopDownError
+
+TEXTS = """; Core Asterisk Sounds in Spanish
+
+hello-world: Hola Mundo!
+beep: [tono simple]
+digits/1: uno
+digits/0: cero
+digits/0: diez
+letters/a: a
+vm-Old: viejos
+options: Marque 1 ahora
+demo: Marque 1234
+no-wav: nada
+vm-empty: vacio
+"""
+WAVS = ["hello-world", "beep", "digits/1", "digits/0", "letters/a", "vm-Old"]
+WAVS += ["options", "demo", "silence/1", "no-text"]
+
+
+def wav(frames: int) -> bytes:
+    out = io.BytesIO()
+    samples = np.arange(frames, dtype=np.int16)
+    soundfile.write(out, samples, 8000, "PCM_16", format="WAV")
+    return out.getvalue()
+
+
+FILES = {f"{name}.wav": wav(800 * (i + 1)) for i, name in enumerate(WAVS)}
+FILES["vm-empty.wav"] = wav(0)
+SOUNDS = {f"./usr/share/asterisk/sounds/es_MX/{k}": v for k, v in FILES.items()}
+DOC = "./usr/share/doc/asterisk-core-sounds-es/core-sounds-es.txt.gz"
+DEBS = {
+    "asterisk-core-sounds-es-wav_1_all.deb": deb(SOUNDS),
+    "asterisk-core-sounds-es_1_all.deb": deb({DOC: gzip.compress(TEXTS.encode())}),
+}
+TARBALL = "asterisk-core-sounds-es-wav-1.tar.gz"
+UPSTREAM = tar({**FILES, "core-sounds-es.txt": TEXTS.encode(), "CREDITS": b"x"})
+
+
+def contents() -> str:
+    files = {f"wav/{k}": v for k, v in FILES.items()}
+    files["core-sounds-es.txt"] = TEXTS.encode()
+    listing = [f"{hashlib.sha256(files[k]).hexdigest()}  {k}\n" for k in sorted(files)]
+    return hashlib.sha256("".join(listing).encode()).hexdigest()
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A catalogue whose Spanish is the small archives above."""
+    known = prompt_files.catalogue()
+    known["version"] = 1
+    known["languages"]["es"]["contents"] = contents()
+    known["languages"]["es"]["sha256"] = {
+        name: hashlib.sha256(data).hexdigest() for name, data in DEBS.items()
+    }
+    for module in (prompts, prompt_files):
+        monkeypatch.setattr(module, "catalogue", lambda: known)
+    monkeypatch.setenv("PATH", "/nothing")  # no apt-get unless a test makes one
+    return known
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in, with ``downloads`` in it."""
+    (tmp_path / "downloads").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def put(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+
+
+USED = {
+    "es-allison-hello-world": "hola mundo",
+    "es-allison-digits_1": "uno",
+    "es-allison-letters_a": "a",
+    "es-allison-vm-Old": "viejos",
+    "es-allison-options": "marque uno ahora",
+}
+LEFT_OUT = {
+    "beep": "not speech",
+    "silence/1": "not speech",
+    "digits/0": "two transcripts for one name",
+    "demo": "numeral of unknown reading",
+    "no-text": "no transcript",
+    "no-wav": "no recording",
+    "vm-empty": "empty recording",
+}
+
+
+def check_prepared(folder: Path) -> None:
+    texts, wavs = {}, {}
+    for name in ("train", "dev", "test"):
+        lists = read_dir(folder / name)
+        assert set(lists["text"]) == set(lists["wav.scp"]) == set(lists["utt2spk"])
+        assert set(lists["utt2spk"].values()) == {"es-allison"}
+        assert read_pairs(folder / name / "spk2utt")
+        texts.update(lists["text"])
+        wavs.update(lists["wav.scp"])
+    assert texts == USED
+    for utt, path in wavs.items():
+        name = path.split("/wav/")[1]
+        assert Path(path).read_bytes() == FILES[name], utt
+
+
+@pytest.mark.parametrize("archives", [DEBS, {TARBALL: UPSTREAM}])
+def test_from_archives_already_there(small, here, archives):
+    put(here / "downloads", archives)
+    summary = prompts.prepare()
+    check_prepared(here / "data")
+    assert summary["left_out"] == LEFT_OUT
+    assert sum(s["utterances"] for s in summary["sets"].values()) == 5
+    assert sum(s["single_letters"] for s in summary["sets"].values()) == 1
+
+
+def test_from_upstream_by_http(small, here, site):  # noqa: F811
+    address, folder = site
+    put(folder, {TARBALL: UPSTREAM})
+    cmd = ["--lang", "es", "--source", "http", "--url", address]
+    command.main(cmd)
+    check_prepared(here / "data")
+    (folder / TARBALL).unlink()
+    before = (here / "data/train/wav.scp").read_bytes()
+    command.main(cmd)  # nothing is fetched twice
+    assert (here / "data/train/wav.scp").read_bytes() == before
+
+
+def test_from_apt(small, here, monkeypatch):
+    put(here, DEBS)
+    fake_apt_get(here, f'cp "{here}"/*.deb .')
+    monkeypatch.setenv("PATH", f"{here}:/usr/bin:/bin")
+    prompts.prepare()
+    check_prepared(here / "data")
+
+
+def test_nothing_can_be_fetched(small, here):
+    url = "http://127.0.0.1:9/releases"
+    with pytest.raises(TopDownError) as e:
+        prompts.prepare(url=url)
+    message = str(e.value)
+    assert e.value.code == "E_DOWNLOAD" and e.value.status == 66
+    for part in ("no archive", "no apt-get", url, TARBALL, *DEBS):
+        assert part in message, part
+
+
+def test_another_version_is_named(small, here):
+    put(here / "downloads", {"asterisk-core-sounds-es-wav_9_all.deb": b"x"})
+    with pytest.raises(TopDownError, match="it has asterisk-core-sounds-es-wav_9"):
+        prompts.prepare(source="local")
+
+
+@pytest.mark.parametrize("name", sorted(DEBS))
+def test_a_changed_package_is_refused(small, here, name):
+    put(here / "downloads", {**DEBS, name: DEBS[name] + b"!"})
+    with pytest.raises(TopDownError) as e:
+        prompts.prepare()
+    assert e.value.code == "E_DIGEST" and name in str(e.value)
+    assert not (here / "data").exists()
+
+
+def test_changed_contents_of_an_archive_without_digest(small, here):
+    other = tar({**FILES, "core-sounds-es.txt": TEXTS.replace("H", "B").encode()})
+    put(here / "downloads", {TARBALL: other})
+    with pytest.raises(TopDownError, match="E_DIGEST"):
+        prompts.prepare()
+    put(here / "downloads", {TARBALL: UPSTREAM})  # as the message says
+    prompts.prepare()
+    check_prepared(here / "data")
+
+
+def test_another_language_does_not_reuse_the_folder(small, here):
+    put(here / "downloads", DEBS)
+    prompts.prepare()
+    with pytest.raises(TopDownError) as e:
+        prompts.prepare(lang="fr")
+    assert e.value.code == "E_CONFIG_CHANGED" and "lang es, asked fr" in str(e.value)
+
+
+def test_unknown_language(here, capsys):
+    with pytest.raises(SystemExit) as e:
+        command.main(["--lang", "de"])
+    assert e.value.code == 64 and "E_LANG" in capsys.readouterr().err
+
+
+def make_prompts(n: int) -> list[Prompt]:
+    return [
+        Prompt(f"es-{i:03d}", f"texto {i % (n - 20)}", Path("x"), 0.1 * i)
+        for i in range(n)
+    ]
+
+
+def test_split_is_80_10_10_without_shared_transcripts():
+    made = make_prompts(220)
+    sets = split(made)
+    assert sorted(p.utt for s in sets.values() for p in s) == [p.utt for p in made]
+    texts = {name: {p.text for p in part} for name, part in sets.items()}
+    assert not texts["train"] & texts["dev"] and not texts["train"] & texts["test"]
+    assert not texts["dev"] & texts["test"]
+    assert {name: len(part) for name, part in texts.items()} == {
+        "train": 160,
+        "dev": 20,
+        "test": 20,
+    }
+    mean = {k: np.mean([p.seconds for p in v]) for k, v in sets.items()}
+    assert abs(mean["dev"] - mean["train"]) < 0.15 * mean["train"]
+
+
+def test_split_does_not_depend_on_order_but_on_the_seed():
+    made = make_prompts(120)
+    ids = {k: sorted(p.utt for p in v) for k, v in split(made).items()}
+    again = {k: sorted(p.utt for p in v) for k, v in split(made[::-1]).items()}
+    other = {k: sorted(p.utt for p in v) for k, v in split(made, seed=1).items()}
+    assert ids == again != other
+
+
+def real_packages(folder: Path) -> None:
+    """Debian's Spanish packages in ``folder``, or a skip that says why not."""
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt-get on this machine")
+    names = [n.split("_")[0] for n in prompt_files.language("es")["sha256"]]
+    done = subprocess.run(
+        ["apt-get", "download", *names], cwd=folder, capture_output=True, timeout=50
+    )
+    if done.returncode != 0:
+        pytest.skip("apt-get cannot download here")
+
+
+@pytest.mark.slow
+def test_the_real_spanish_prompts(here):
+    real_packages(here / "downloads")
+    sets = prompts.prepare(source="local")["sets"]
+    figures = {name: (s["utterances"], s["seconds"]) for name, s in sets.items()}
+    assert figures == {
+        "train": (382, 1324.2),
+        "dev": (47, 165.7),
+        "test": (46, 151.1),
+    }
