@@ -63,12 +63,14 @@ class Driver:
         self.errors: dict[Composition, int] = {}
         self.started: set[str] = set()
         self.failed: dict[str, int] = {}
+        self.recorded: set[str] = set()
         self.progress = Progress(self.request.output_dir)
 
     def run(self) -> dict[str, Any]:
         """Train until the strategy is satisfied, then the controls, then the result."""
         begun = time.time()
-        events = [e["event"] for e in self.journal.events()]
+        events = self.journal.events()
+        self.recorded = {e["node"] for e in events if e["event"] == "scored"}
         self.journal.append("search_continued" if events else "search_open")
         self._announce()
         cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
@@ -141,9 +143,10 @@ class Driver:
             counts["ref"],
             verdict,
         )
-        self.journal.append(
-            "scored", node=str(node), errors=errors, verdict=verdict.strip() or None
-        )
+        if str(node) not in self.recorded:
+            self.journal.append(
+                "scored", node=str(node), errors=errors, verdict=verdict.strip() or None
+            )
 
     def _prepare(self, node: Composition) -> Job:
         folder = self.nodes.folder(str(node))

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from conftest import rnn_weights, write_experiment
+
+from espnet_topdown.driver import run_search
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.journal import Journal, Lock
+from espnet_topdown.request import SearchRequest
+from espnet_topdown.yaml_io import read_yaml
+
+pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
+OUT = Path("exp/search")
+
+
+@pytest.fixture
+def search(toy_experiment, fake_cmd, tmp_path):
+    """Run a search with the errors given; returns its result and what was trained."""
+
+    def run(errors: dict, **options: object) -> tuple[dict, list[str]]:
+        (tmp_path / "errors.json").write_text(json.dumps(errors))
+        (tmp_path / "root").write_text("m3")
+        (tmp_path / "calls").write_text("")
+        base = options.pop("base_exp", toy_experiment)
+        request = SearchRequest(base, OUT, cmd=fake_cmd, **options)
+        result = run_search(request)
+        return result, (tmp_path / "calls").read_text().split("\n")[:-1]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "errors, best, trained",
+    [
+        ({"m3": 50, "m1.2": 40, "m1.1.1": 30}, "m1.1.1", ["m3", "m1.2", "m1.1.1"]),
+        ({"m3": 50, "m1.2": 40, "m1.1.1": 41}, "m1.2", ["m3", "m1.2", "m1.1.1"]),
+        ({"m3": 50, "m1.2": 51}, "m3", ["m3", "m1.2"]),
+        ({"m3": 50, "m1.2": 50, "m1.1.1": 50}, "m1.1.1", ["m3", "m1.2", "m1.1.1"]),
+    ],
+)
+def test_greedy_search(search, errors, best, trained):
+    result, calls = search(errors)
+    assert result["best"] == best
+    assert calls == trained
+    assert os.readlink(OUT / "best") == best
+    assert json.loads((OUT / "result.json").read_text()) == result
+    assert {n: v["errors"] for n, v in result["nodes"].items()} == errors
+
+
+def test_full_search_with_jobs_side_by_side(search):
+    errors = {"m3": 50, "m1.2": 40, "m2.1": 30, "m1.1.1": 35}
+    result, calls = search(errors, strategy="full", max_jobs=3)
+    assert result["best"] == "m2.1"
+    assert sorted(calls) == sorted(errors)
+
+
+def test_frozen_layers_come_from_the_parent(search):
+    search({"m3": 50, "m1.2": 40, "m1.1.1": 30})
+    job = read_yaml(OUT / "m1.1.1" / "retrain.yaml")
+    assert job["frozen"] == ["softmax", "blstm1"]
+    assert job["frozen_from"] == "exp/search/m1.2/valid.loss.best.pth"
+    first = read_yaml(OUT / "m1.2" / "retrain.yaml")
+    assert first["frozen_from"] == "exp/joint/valid.loss.best.pth"
+
+
+def test_every_retraining_has_its_own_seed(search):
+    search({"m3": 50, "m1.2": 40, "m1.1.1": 30})
+    seeds = [read_yaml(OUT / n / "train.yaml")["seed"] for n in ("m1.2", "m1.1.1")]
+    assert seeds == [1000, 3000]
+
+
+def test_same_seed_repeats_the_baselines(search):
+    search({"m3": 50, "m1.2": 60}, retrain_seed="same")
+    assert read_yaml(OUT / "m1.2" / "train.yaml")["seed"] == 0
+
+
+def test_the_config_freezes_exact_names_and_loads_one_file(search):
+    search({"m3": 50, "m1.2": 60})
+    train = read_yaml(OUT / "m1.2" / "train.yaml")
+    assert train["init_param"] == ["exp/search/m1.2/frozen.pth"]
+    assert train["freeze_param"] == ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+    assert train["max_epoch"] == 4
+    assert "required" not in train
+
+
+def test_joint_control_gets_the_epochs_of_the_whole_path(search):
+    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 30}
+    _, calls = search(errors, controls=("joint", "warm"), max_jobs=2)
+    assert calls.count("control.joint train_only") == 1
+    assert calls.count("control.joint") == 1
+    joint = read_yaml(OUT / "control.joint" / "train.yaml")
+    assert joint["max_epoch"] == 4 + 4 + 4  # base, m1.2, m1.1.1
+    assert joint["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
+    assert joint["init_param"] == [] and joint["freeze_param"] == []
+
+
+def test_warm_control_copies_the_softmax_but_trains_it(search):
+    search({"m3": 50, "m1.2": 60}, controls=("warm",))
+    warm = read_yaml(OUT / "control.warm" / "train.yaml")
+    assert warm["init_param"] == ["exp/search/control.warm/frozen.pth"]
+    assert warm["freeze_param"] == []
+
+
+def test_a_finished_search_does_nothing(search):
+    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 41}
+    first, _ = search(errors, controls=("joint",))
+    before = {p: p.stat().st_mtime_ns for p in OUT.rglob("*") if p.name != "lock"}
+    again, calls = search(errors, controls=("joint",))
+    assert calls == [] and again == first
+    after = {p: p.stat().st_mtime_ns for p in OUT.rglob("*") if p.name != "lock"}
+    assert after == before
+
+
+def test_a_failed_job_is_said_and_the_same_command_continues(search):
+    with pytest.raises(TopDownError, match="E_JOB_FAILED.*m1.2.*train.log") as e:
+        search({"m3": 50, "m1.2": "fail"})
+    assert e.value.status == 70
+    assert not (OUT / "result.json").exists()
+    result, calls = search({"m3": 50, "m1.2": 40, "m1.1.1": 60})
+    assert calls == ["m1.2", "m1.1.1"], "the finished m3 is not done again"
+    assert result["best"] == "m1.2"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"strategy": "full"}, {"criterion": "wer"}, {"max_frozen": 1}, {"max_epoch": 9}],
+)
+def test_another_request_may_not_use_the_folder(search, change):
+    search({"m3": 50, "m1.2": 60})
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED") as e:
+        search({"m3": 50, "m1.2": 60}, **change)
+    assert e.value.status == 78
+
+
+def test_a_second_search_in_the_same_folder(search):
+    OUT.mkdir(parents=True)
+    with Lock(OUT / "lock"), pytest.raises(TopDownError, match="E_LOCKED") as e:
+        search({"m3": 50, "m1.2": 60})
+    assert e.value.status == 75
+
+
+def test_a_base_that_was_not_trained_to_its_end(search):
+    base = write_experiment(Path("exp/short"), rnn_weights(), epochs=3, max_epoch=9)
+    with pytest.raises(TopDownError, match="E_NOT_CONVERGED.*epoch 3 of 9"):
+        search({}, base_exp=base)
+
+
+def test_a_changed_validation_set_is_no_comparison(search, monkeypatch):
+    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 41}
+    search(errors, max_frozen=1)
+    score = OUT / "m1.2" / "score.json"
+    data = json.loads(score.read_text())
+    data["utts"] = 9
+    score.write_text(json.dumps(data))
+    (OUT / "result.json").unlink()
+    with pytest.raises(TopDownError, match="E_EVAL_SET"):
+        search(errors, max_frozen=1)
+
+
+def test_the_journal_tells_the_story(search):
+    search({"m3": 50, "m1.2": 60})
+    events = Journal(OUT / "journal.jsonl").events()
+    story = [(e["event"], e.get("node")) for e in events]
+    assert story == [
+        ("search_open", None),
+        ("started", "m3"),
+        ("trained", "m3"),
+        ("scored", "m3"),
+        ("started", "m1.2"),
+        ("trained", "m1.2"),
+        ("scored", "m1.2"),
+        ("search_done", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"strategy": "gredy"}, "--search gredy is unknown .nearest: greedy"),
+        ({"criterion": "loss"}, "give one of cer, wer, ter"),
+        ({"controls": ("jont",)}, "nearest: joint"),
+        ({"max_frozen": -1}, "--max_frozen -1 is negative"),
+    ],
+)
+def test_unknown_words(search, options, message):
+    with pytest.raises(TopDownError, match=message):
+        search({}, **options)
