@@ -1,0 +1,62 @@
+"""Where the numbers come from: request, date, versions, commands."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from espnet_topdown.report.nodes import NOT_RUN, Node
+from espnet_topdown.report.rows import SearchReport
+
+
+def request(search: SearchReport) -> list[tuple[str, str]]:
+    """What was asked for."""
+    names = ", ".join(name for name, _ in search.layers)
+    return [
+        ("joint training", search.base_exp),
+        ("layers, from the top", names or "not recorded"),
+        ("layer stack", search.stack),
+        ("strategy", search.strategy),
+        ("layers frozen at most", str(search.request.get("max_frozen", "all but one"))),
+        ("criterion", f"{search.criterion.upper()} errors, {search.decoder}"),
+    ]
+
+
+def environment(search: SearchReport) -> list[tuple[str, str]]:
+    """Date and versions; what was not recorded says so."""
+    known = {k.lower(): v for k, v in search.versions.items()}
+    names = ("python", "torch", "espnet", "espnet_topdown", "git")
+    alias = {"git": ("git", "git_hash", "commit"), "torch": ("torch", "pytorch")}
+    unfinished = f"not finished; {search.last_event or NOT_RUN}"
+    rows = [("date", search.finished or unfinished)]
+    for name in names:
+        keys = alias.get(name, (name,))
+        value = next((known.pop(k) for k in keys if k in known), "not recorded")
+        rows.append((name, value))
+    rows += sorted(known.items())
+    mixed = [n for n in search.nodes if _differs(n, search)]
+    if mixed:
+        listed = ", ".join(n.name for n in mixed)
+        rows.append(("other versions", f"{listed}: see retrain.yaml"))
+    return rows
+
+
+def _differs(node: Node, search: SearchReport) -> bool:
+    pairs = node.versions.items()
+    return any(search.versions.get(k, v) != v for k, v in pairs)
+
+
+def commands(search: SearchReport) -> list[str]:
+    """What to type to continue the search and to write this report again."""
+    recorded = search.request.get("command")
+    return [
+        str(recorded) if recorded else "# command of the search: not recorded",
+        f"espnet-topdown report --search_dir {shlex.quote(_place(search))}",
+    ]
+
+
+def _place(search: SearchReport) -> str:
+    """The folder as seen from the recipe, however the report was asked for."""
+    folder, above = search.folder.resolve(), Path(search.base_exp).parent
+    beside = folder.parent.parts[-len(above.parts) :] == above.parts
+    return str(above / folder.name) if above.parts and beside else folder.name

@@ -1,0 +1,148 @@
+"""Learning curves, as the trainer wrote them: one point an epoch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# What ESPnet's own log says at the end of an epoch (202511 and 202611):
+#   3epoch results: [train] loss=1.5, time=2 minutes and 3.1 seconds, [valid] loss=..
+_EPOCH = re.compile(r"(\d+)epoch results: (.*)")
+_SECTION = re.compile(r"\[(\w+)\] (.*?)(?=, \[\w+\] |$)")
+_VALUE = re.compile(r"(?:^|, )(\w+)=([^,]*(?:, \d[^,=]*(?=, |$))*)")
+_SPAN = re.compile(r"([\d.]+) (second|minute|hour|day)")
+_UNIT = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training measured; error rates are fractions, not percent."""
+
+    epoch: int
+    seconds: float | None = None
+    train: dict[str, float] = field(default_factory=dict)
+    valid: dict[str, float] = field(default_factory=dict)
+
+
+def read_curve(folder: Path) -> tuple[Epoch, ...]:
+    """Read `curve.jsonl`, else ESPnet's `train.log`; nothing where there is neither.
+
+    An epoch that was trained twice (a resumed run) counts once: the last time.
+    """
+    path = folder / "curve.jsonl"
+    if path.is_file():
+        found = [_from_json(line) for line in _lines(path)]
+    else:
+        logs = sorted(folder.glob("train.*.log"), reverse=True)
+        logs += [p for p in [folder / "train.log"] if p.is_file()]
+        found = [_from_log(line) for path in logs for line in _lines(path)]
+    by_epoch = {e.epoch: e for e in found if e is not None}
+    return tuple(by_epoch[k] for k in sorted(by_epoch))
+
+
+def _lines(path: Path) -> Iterable[str]:
+    with path.open(encoding="utf-8", errors="replace") as f:
+        yield from f
+
+
+def _from_json(line: str) -> Epoch | None:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None  # the line that a running job is writing now
+    if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+        return None
+    return Epoch(
+        epoch=row["epoch"],
+        seconds=_number(row.get("seconds")),
+        train=_numbers(row.get("train")),
+        valid=_numbers(row.get("valid")),
+    )
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value)
+
+
+def _numbers(values: object) -> dict[str, float]:
+    if not isinstance(values, dict):
+        return {}
+    numbers = {k: _number(v) for k, v in values.items()}
+    return {str(k): v for k, v in numbers.items() if v is not None}
+
+
+def _from_log(line: str) -> Epoch | None:
+    """Read one line of ESPnet's log.
+
+    >>> _from_log("x INFO: 3epoch results: [train] loss=1.5, time=2 minutes and "
+    ...           "3 seconds, total_count=9, [valid] cer_ctc=0.250, time=1 second")
+    Epoch(epoch=3, seconds=124.0, train={'loss': 1.5}, valid={'cer_ctc': 0.25})
+    """
+    match = _EPOCH.search(line.rstrip("\n"))
+    if not match:
+        return None
+    parts: dict[str, dict[str, float]] = {}
+    seconds = 0.0
+    for name, text in _SECTION.findall(match.group(2)):
+        values = dict(_VALUE.findall(text))
+        span = values.pop("time", "")
+        seconds += sum(float(n) * _UNIT[u] for n, u in _SPAN.findall(span))
+        values.pop("total_count", None)
+        parts[name] = {k: float(v) for k, v in values.items() if _is_float(v)}
+    return Epoch(
+        epoch=int(match.group(1)),
+        seconds=seconds or None,
+        train=parts.get("train", {}),
+        valid=parts.get("valid", {}),
+    )
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# Which curve speaks for a criterion, best first. Only epochs' own measures are here:
+# the search decides on decoded integer errors, which exist once a model.
+_METRICS = {
+    "cer": ("cer_ctc", "cer", "loss"),
+    "wer": ("wer", "cer_ctc", "cer", "loss"),
+    "ter": ("cer_ctc", "cer", "loss"),
+}
+
+
+def metric_for(criterion: str, curves: Iterable[tuple[Epoch, ...]]) -> str | None:
+    """The validation measure to draw: the best one that any curve has."""
+    seen = {key for curve in curves for e in curve for key in e.valid}
+    wanted = _METRICS.get(criterion, _METRICS["cer"])
+    return next((m for m in wanted if m in seen), None)
+
+
+def metric_label(metric: str) -> str:
+    """How to call a measure on an axis.
+
+    >>> metric_label("cer_ctc")
+    'validation CER during training (%)'
+    """
+    if metric == "loss":
+        return "validation loss"
+    return f"validation {metric.split('_')[0].upper()} during training (%)"
+
+
+def points(curve: tuple[Epoch, ...], metric: str) -> list[tuple[int, float]]:
+    """The (epoch, value) pairs to draw; error rates in percent, no NaN."""
+    factor = 1.0 if metric == "loss" else 100.0
+    pairs = [(e.epoch, e.valid.get(metric)) for e in curve]
+    return [
+        (epoch, value * factor)
+        for epoch, value in pairs
+        if value is not None and value == value and abs(value) != float("inf")
+    ]
