@@ -49,12 +49,21 @@ if stage_on 1; then
     local/data.sh ${OPTS[@]+"${OPTS[@]}"}
 fi
 
+in_shards() { # set logs command...: --job JOB of every shard, then --merge true
+    local wav_scp=data/$1/wav.scp log=$2.JOB.log n
+    shift 2
+    n=$(smallest "${nj}" "$(count_lines "${wav_scp}")")
+    if [ "${n}" -lt 1 ]; then die E_DATA "${wav_scp} is empty" "repair stage data" 65; fi
+    run_job "${log}" "${TRAIN_CMD[@]}" "JOB=1:${n}" "${log}" "$@" --nj "${n}" --job JOB
+    "$@" --nj "${n}" --merge true
+}
+
 if stage_on 2; then
     log "Stage 2: speed perturbation (${speed_perturb_factors}): data/${org_train_set} -> data/${train_set}"
     need_file "training set" data "data/${org_train_set}/wav.scp"
-    read -r -a FACTORS <<<"${speed_perturb_factors}"
-    "${PYTHON[@]}" -m espnet_topdown.bin.perturb_speed \
-        --data_dir "data/${org_train_set}" --output_dir "data/${train_set}" --factors "${FACTORS[@]}"
+    in_shards "${org_train_set}" "data/${train_set}/logs/perturb" \
+        "${PYTHON[@]}" -m espnet_topdown.bin.perturb_speed \
+        --data_dir "data/${org_train_set}" --factors "${speed_perturb_factors}"
 fi
 
 if stage_on 3; then
@@ -63,8 +72,7 @@ if stage_on 3; then
         need_file "data set" data "data/$1/wav.scp"
         log "data/$1 -> $2"
         make_dir "$2"
-        run_job "$2/logs/format_wav.log" "${TRAIN_CMD[@]}" "$2/logs/format_wav.log" \
-            "${PYTHON[@]}" -m espnet_topdown.bin.format_wav \
+        in_shards "$1" "$2/logs/format_wav" "${PYTHON[@]}" -m espnet_topdown.bin.format_wav \
             --data_dir "data/$1" --output_dir "$2" --fs "${fs}" --audio_format "${audio_format}"
     }
     for NAME in "${train_set}" "${valid_set}"; do format_set "${NAME}" "${data_feats}/org/${NAME}"; done
@@ -113,7 +121,7 @@ TEXT_OPTS=(--use_preprocessor true --bpemodel "${bpe_model}" --token_type "${tok
     --cleaner "${cleaner}" --g2p "${g2p}")
 
 collect_stats() { # dir train-keys valid-keys names command...: statistics, in shards
-    local dir=$1 train_keys=$2 valid_keys=$3 names=$4 n job shards=() vocab part
+    local dir=$1 train_keys=$2 valid_keys=$3 names=$4 n job part shards=()
     shift 4
     n=$(smallest "${nj}" "$(count_lines "${train_keys}")" "$(count_lines "${valid_keys}")")
     if [ "${n}" -lt 1 ]; then
@@ -129,12 +137,18 @@ collect_stats() { # dir train-keys valid-keys names command...: statistics, in s
     for ((job = 1; job <= n; job++)); do shards+=(--input_dir "${dir}/logdir/stats.${job}"); done
     if [ "${names}" = text ] || [ "${feats_normalize}" != global_mvn ]; then shards+=(--skip_sum_stats); fi
     "${PYTHON[@]}" -m espnet2.bin.aggregate_stats_dirs "${shards[@]}" --output_dir "${dir}"
-    vocab=$(count_lines "${token_list}")
     for part in train valid; do
-        awk -v n="${vocab}" '{ print $0 "," n }' "${dir}/${part}/text_shape" \
+        awk -v n="$(count_lines "${token_list}")" '{ print $0 "," n }' "${dir}/${part}/text_shape" \
             >"${dir}/${part}/text_shape.${token_type}"
     done
 }
+
+PLOT_OPTS=() # ESPnet turns plots on, but does not depend on what draws them
+for MODULE in matplotlib tensorboard; do
+    if ! "${PYTHON[@]}" -c "import importlib.util as u, sys; sys.exit(not u.find_spec('${MODULE}'))"; then
+        PLOT_OPTS+=("--use_${MODULE}" false)
+    fi
+done
 
 train() { # dir command...: one training, unless this very one is finished
     local dir=$1 digest
@@ -148,7 +162,7 @@ train() { # dir command...: one training, unless this very one is finished
     rotate_log "${dir}/train.log"
     log "log: ${dir}/train.log"
     run_job "${dir}/train.log" "${CUDA_CMD[@]}" --name "${dir##*/}" --gpu "${ngpu}" "${dir}/train.log" \
-        "$@" --ngpu "${ngpu}" --multiprocessing_distributed true --output_dir "${dir}" --resume true
+        "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --ngpu "${ngpu}" --multiprocessing_distributed true --output_dir "${dir}" --resume true
     printf '%s\n' "${digest}" >"${dir}/.done"
 }
 
@@ -168,6 +182,13 @@ if stage_on 10; then
     log "Stage 10: statistics of ${data_feats}/${train_set} -> ${asr_stats_dir}"
     need_file "training data" filter "${data_feats}/${train_set}/wav.scp" "${data_feats}/${valid_set}/wav.scp"
     need_file "token list" tokens "${token_list}"
+    if "${check_data}"; then
+        OPTS=(--test)
+        for NAME in ${TEST_SETS[@]+"${TEST_SETS[@]}"}; do OPTS+=("${data_feats}/${NAME}"); done
+        "${PYTHON[@]}" -m espnet_topdown.bin.validate_data --fs "${fs}" \
+            --train "${data_feats}/${train_set}" --dev "${data_feats}/${valid_set}" "${OPTS[@]}" \
+            --token_list "${token_list}" --token_type "${token_type}" --allow_overlap "${allow_overlap}"
+    fi
     collect_stats "${asr_stats_dir}" "${data_feats}/${train_set}/wav.scp" \
         "${data_feats}/${valid_set}/wav.scp" speech \
         "${PYTHON[@]}" -m espnet_topdown.bin.asr_train "${TEXT_OPTS[@]}" "${ASR_DATA[@]}" \

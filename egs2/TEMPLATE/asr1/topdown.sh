@@ -19,9 +19,10 @@ Options, with their defaults:"
 }
 
 RUN_ARGS=("$@")
-. utils/parse_options.sh
 . utils/forward.sh
-collect_asr_options # before asr_names.sh fills in what was left open
+collect_asr_options ASR_DEFAULTS
+. utils/parse_options.sh
+collect_asr_options ASR_OPTIONS # before asr_names.sh fills in what was left open
 . utils/asr_names.sh
 . ./path.sh
 . ./cmd.sh
@@ -53,13 +54,15 @@ fi
 if stage_on 12; then
     log "Stage 12: top-down search (${search}): ${asr_exp} -> ${topdown_dir}"
     OPTS=()
-    for NAME in stack max_frozen controls retrain_seed; do
+    for NAME in max_frozen max_epoch controls; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
     "${PYTHON[@]}" -m espnet_topdown.bin.search \
         --base_exp "${asr_exp}" --output_dir "${topdown_dir}" \
-        --search "${search}" --criterion "${criterion}" --max_jobs "${max_jobs}" \
-        --ngpu "${ngpu}" --cmd "${cuda_cmd}" ${OPTS[@]+"${OPTS[@]}"}
+        --search "${search}" --stack "${stack}" --criterion "${criterion}" \
+        --retrain_seed "${retrain_seed}" --allow_unfinished "${allow_unfinished}" \
+        --max_jobs "${max_jobs}" \
+        --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
 
 if [ "${stop_stage}" -ge 13 ]; then

@@ -3,15 +3,16 @@
 # Stages 1-11 of topdown.sh: handed to asr_pip.sh, or to ESPnet's own asr.sh when
 # ESPNET_ROOT names a checkout of ESPnet. Part of topdown.sh.
 
-collect_asr_options() { # ASR_OPTIONS: name=value of every option of asr_options.sh
+collect_asr_options() { # array: name=value of every option of asr_options.sh into it
+    local -n found=$1
     local line name
-    ASR_OPTIONS=()
+    found=()
     while IFS= read -r line; do
         if [[ ${line} =~ ^([a-z][a-z0-9_]*)= ]]; then
             name=${BASH_REMATCH[1]}
             case "${name}" in
                 stage | stop_stage | skip_stages) ;;
-                *) ASR_OPTIONS+=("${name}=${!name}") ;;
+                *) found+=("${name}=${!name}") ;;
             esac
         fi
     done <utils/asr_options.sh
@@ -38,6 +39,7 @@ upstream_stages() { # last: asr.sh in .upstream/, whose data/, dump/ and exp/ ar
     done
     link_upstream "$(cd "${ESPNET_ROOT}/egs2/TEMPLATE/asr1" && pwd)"
     for option in "${ASR_OPTIONS[@]}"; do
+        case "${option%%=*}" in check_data | allow_overlap) continue ;; esac # only ours
         # ESPnet's parser takes no --name=value, and an empty value ends it.
         if [ -n "${option#*=}" ]; then args+=("--${option%%=*}" "${option#*=}"); fi
     done
@@ -46,13 +48,21 @@ upstream_stages() { # last: asr.sh in .upstream/, whose data/, dump/ and exp/ ar
     (cd .upstream && ./asr.sh "${args[@]}" --stage "${stage}" --stop_stage "$1")
 }
 
+pip_stages() { # last: asr_pip.sh, with the options that are not the default
+    local n args=()
+    for n in "${!ASR_OPTIONS[@]}"; do
+        if [ "${ASR_OPTIONS[n]}" != "${ASR_DEFAULTS[n]}" ]; then args+=("--${ASR_OPTIONS[n]}"); fi
+    done
+    if [ -n "${skip_stages# }" ]; then args+=("--skip_stages=${skip_stages# }"); fi
+    ./asr_pip.sh ${args[@]+"${args[@]}"} --stage "${stage}" --stop_stage "$1"
+}
+
 forward_asr_stages() {
     local last=11
     if [ "${stop_stage}" -lt 11 ]; then last=${stop_stage}; fi
     if [ -n "${ESPNET_ROOT:-}" ]; then
         upstream_stages "${last}"
     else
-        ./asr_pip.sh "${ASR_OPTIONS[@]/#/--}" --skip_stages "${skip_stages# }" \
-            --stage "${stage}" --stop_stage "${last}"
+        pip_stages "${last}"
     fi
 }

@@ -4,11 +4,13 @@
 
 ## Top-down search (stage 12)
 search=greedy                   # greedy (stops at the first worse model) or full
-stack=""                        # layer stack [recognised from the experiment]
+stack=auto                      # layer stack; auto recognises the architecture
 max_frozen=""                   # freeze at most so many layers [all but one]
+max_epoch=""                    # epochs of every retraining [as the joint training]
 criterion=cer                   # validation error: cer, wer or ter
 controls=""                     # also train: joint, warm, or joint,warm
-retrain_seed=""                 # same: the baseline's seed for all [one of its own each]
+retrain_seed=own                # own: every retraining has its own seed; same: the baseline's
+allow_unfinished=false          # start from a joint model that was not trained to its end
 max_jobs=1                      # trainings at the same time
 topdown_tag=""                  # suffix of the search folder
 topdown_dir=""                  # search folder [<asr_exp>_topdown]
@@ -21,6 +23,5 @@ inference_tag=""                # name of the decoding folders [from --inference
 inference_nj=4                  # parallel jobs of the beam search
 gpu_inference=false             # beam search on the GPU
 eval_valid_set=false            # decode the validation set too, as org/<valid_set>
-hyp_cleaner=none                # text cleaner for hypotheses
 skip_eval=false                 # leave out stages 13 and 14
 skip_packing=true               # leave out stage 16, unless it is the first asked for

@@ -1,0 +1,35 @@
+"""python3 utils/nodes.py exp/asr_x_topdown exp/asr_x best
+
+Prints the models of a finished search that are to be decoded, the baseline first: one
+line each, `node <tab> experiment folder <tab> model file`. `best` is the baseline, the
+best one and the controls; `all` adds every other one that the search accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def chosen(result: dict, which: str) -> list[str]:
+    """The nodes, in the order of the search; controls last."""
+    path, best = result["path"], result["best"]
+    accepted = path[: path.index(best) + 1] if best in path else [path[0], best]
+    if which == "best":
+        accepted = [accepted[0], best]
+    controls = [node for node in result["nodes"] if node.startswith("control.")]
+    return list(dict.fromkeys([*accepted, *controls]))
+
+
+def main(folder: Path, base_exp: str, which: str) -> None:
+    """Print the table."""
+    result = json.loads((folder / "result.json").read_text())
+    for i, node in enumerate(chosen(result, which)):
+        score = json.loads((folder / node / "score.json").read_text())
+        exp = base_exp if i == 0 else folder / node
+        print(node, exp, score["model_file"], sep="\t")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
