@@ -2,7 +2,9 @@
 
 Both are cut as ESPnet's asr.sh cuts them before it calls sclite: runs of blanks are
 one blank; a blank between two words is a character of its own, ``<space>``;
-non-linguistic symbols such as ``<NOISE>`` are taken out, their blanks stay.
+non-linguistic symbols such as ``<NOISE>`` are taken out, their blanks stay. The last
+rule is that of ESPnet up to 202511 and of the numbers in the literature; 202611 makes
+one blank of two that meet and drops those at the ends.
 """
 
 from __future__ import annotations

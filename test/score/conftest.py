@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+
+
+def _tool(name: str) -> str | None:
+    """A program of NIST's scoring toolkit, where Debian, Kaldi and ESPnet put it."""
+    roots = [os.environ.get(k) for k in ("KALDI_ROOT", "MAIN_ROOT")]
+    folders = [f"{root}/tools/sctk/bin" for root in roots if root]
+    path = os.pathsep.join([os.environ["PATH"], "/usr/lib/sctk/bin", *folders])
+    return shutil.which(name, path=path)
+
+
+@pytest.fixture(scope="session")
+def sclite():
+    """Run sclite as asr.sh does: (ref.trn, hyp.trn) -> what it prints."""
+    tool = _tool("sclite") or pytest.skip("sclite is not installed (Debian: sctk)")
+
+    def run(ref: Path, hyp: Path, *options: str) -> str:
+        files = ["-r", str(ref), "trn", "-h", str(hyp), "trn", "-i", "rm"]
+        options = options or ("-o", "all", "stdout")
+        done = subprocess.run([tool, *files, *options], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sc_stats():
+    """Run NIST's MAPSSWE test on two SGML files: -> what it prints."""
+    tool = _tool("sc_stats") or pytest.skip("sc_stats is not installed (Debian: sctk)")
+
+    def run(a: Path, b: Path) -> str:
+        command = [tool, "-p", "-t", "mapsswe", "-v", "-n", "-"]
+        text = a.read_text() + b.read_text()
+        done = subprocess.run(command, input=text, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mini_an4() -> Path:
+    """A genuine ESPnet recipe folder."""
+    folder = REPO.parent / "shared" / "data" / "espnet_mini_an4"
+    return folder if folder.is_dir() else pytest.skip(f"no {folder}")
+
+
+class Corpus:
+    """Random references and hypotheses with 5 to 120 % of errors, some empty."""
+
+    def __init__(self, n_utts: int, seed: int, longest: int = 40) -> None:
+        rng = random.Random(seed)
+        self.ref: dict[str, list[str]] = {}
+        self.hyp: dict[str, list[str]] = {}
+        self.speaker: dict[str, str] = {}
+        for i in range(n_utts):
+            utt = f"u{i:05d}"
+            ref = rng.choices("ABCDEFGHij", k=rng.randrange(longest))
+            self.ref[utt] = ref
+            self.hyp[utt] = corrupted(ref, rng.choice([0.05, 0.2, 0.5, 0.8, 1.2]), rng)
+            self.speaker[utt] = f"s{i * 5 // n_utts}"
+
+
+def corrupted(ref: list[str], rate: float, rng: random.Random) -> list[str]:
+    hyp = []
+    for token in ref:
+        x = rng.random() * 3
+        if x < rate:  # deleted
+            continue
+        hyp.append(rng.choice("abcdefghIJ") if x < 2 * rate else token)
+        if x > 3 - rate:  # something inserted
+            hyp.append(rng.choice("abcdefghIJ"))
+    return hyp
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    return Corpus
+
+
+@pytest.fixture(scope="session")
+def scores():
+    """sclite's counts by speaker-utterance: (correct, sub, del, ins)."""
+
+    def read(text: str) -> dict[str, tuple[int, ...]]:
+        found = re.findall(r"id: \((.*)\)\nScores: \(#C #S #D #I\) (.*)", text)
+        return {name: tuple(map(int, counts.split())) for name, counts in found}
+
+    return read

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+
+from espnet_topdown.score.align import Counts, align, fold, path, total
+from espnet_topdown.score.trn import write_trn
+
+
+def counts(c: Counts) -> tuple[int, int, int, int]:
+    return c.corr, c.sub, c.dele, c.ins
+
+
+# Counts printed by sclite 2.10. Each of the five other orders of preference among
+# equally good alignments gives other counts in one of these.
+GOLDEN = [
+    ("abccbbbcbb", "aacaacbc", (4, 4, 2, 0)),
+    ("ababcbbacccb", "babacababac", (7, 3, 2, 1)),
+    ("bcabbbbaca", "aabcaba", (4, 3, 3, 0)),
+    ("abcccbbbac", "ccaaaabcbbbb", (5, 4, 1, 3)),
+    ("cbbabababc", "cabccaabccb", (6, 3, 1, 2)),
+    ("cbbcaaabca", "bbbbbcbbbac", (4, 6, 0, 1)),
+    ("", "", (0, 0, 0, 0)),
+    ("", "ab", (0, 0, 0, 2)),
+    ("ab", "", (0, 0, 2, 0)),
+    ("ab", "ab", (2, 0, 0, 0)),
+    ("abc", "ABx", (2, 1, 0, 0)),
+]
+
+
+@pytest.mark.parametrize("ref, hyp, want", GOLDEN)
+def test_counts_are_those_of_sclite(ref: str, hyp: str, want: tuple) -> None:
+    got = align(ref, hyp)
+    assert counts(got) == want
+    assert got.ref == len(ref) == got.corr + got.sub + got.dele
+    assert len(hyp) == got.corr + got.sub + got.ins
+
+
+def test_equals_sclite_on_random_utterances(sclite, scores, corpus, tmp_path) -> None:
+    random = corpus(1500, seed=3)
+    write_trn(tmp_path / "r.trn", random.ref, random.speaker)
+    write_trn(tmp_path / "h.trn", random.hyp, random.speaker)
+    want = scores(sclite(tmp_path / "r.trn", tmp_path / "h.trn"))
+    got = {
+        f"{random.speaker[utt]}-{utt}": counts(align(random.ref[utt], random.hyp[utt]))
+        for utt in random.ref
+    }
+    assert len(got) == 1500
+    assert got == want
+
+
+def least_cost(ref: str, hyp: str) -> int:
+    row = [3 * j for j in range(len(hyp) + 1)]
+    for a in ref:
+        new = [row[0] + 3]
+        for j, b in enumerate(hyp, 1):
+            diagonal = row[j - 1] + (0 if a == b else 4)
+            new.append(min(diagonal, row[j] + 3, new[-1] + 3))
+        row = new
+    return row[-1]
+
+
+def test_the_path_spells_both_sides_and_costs_least(corpus) -> None:
+    random = corpus(200, seed=4, longest=25)
+    for utt in random.ref:
+        ref, hyp = "".join(random.ref[utt]), "".join(random.hyp[utt])
+        ops = path(ref, hyp, case_sensitive=True)
+        r, h = iter(ref), iter(hyp)
+        for op in ops:
+            a = next(r) if op in "CSD" else None
+            b = next(h) if op in "CSI" else None
+            assert (op == "C") == (a == b)
+        assert next(r, None) is None and next(h, None) is None
+        cost = 4 * ops.count("S") + 3 * (ops.count("I") + ops.count("D"))
+        assert cost == least_cost(ref, hyp)
+
+
+@pytest.mark.parametrize(
+    "ref, hyp, sensitive, errors",
+    [
+        (["The"], ["THE"], False, 0),
+        (["The"], ["THE"], True, 1),
+        (["Ábaco"], ["áBACO"], False, 1),  # sclite folds A-Z and nothing else
+        (["ÁBACO"], ["Ábaco"], False, 0),
+    ],
+)
+def test_case(ref: list, hyp: list, sensitive: bool, errors: int) -> None:
+    assert align(ref, hyp, sensitive).errors == errors
+
+
+def test_fold_leaves_other_letters() -> None:
+    assert fold("<SPACE> Ñ É") == "<space> Ñ É"
+
+
+def test_totals_are_integers_that_add_up() -> None:
+    c = total([align("abc", "abd"), align("ab", "abxx"), Counts()])
+    assert c == Counts(ref=5, corr=4, sub=1, dele=0, ins=2)
+    assert c.errors == 3
+    assert c.percent == pytest.approx(60.0)
+    assert Counts().percent != Counts().percent  # NaN: no rate without a reference

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from espnet_topdown.score.result import render, tenth
+from espnet_topdown.score.trn import read_trn, write_trn
+
+
+def cells(text: str) -> list[list[str]]:
+    """The rows of the tables, as words."""
+    rows = [line.replace("|", " ").split() for line in text.splitlines() if "|" in line]
+    return [row for row in rows if len(row) == 9]
+
+
+def lines_of_alignments(text: str) -> list[str]:
+    keep = ("id:", "Scores:", "REF:", "HYP:", "Eval:")
+    return [line.rstrip() for line in text.splitlines() if line.startswith(keep)]
+
+
+def check_against(text: str, ours: str) -> None:
+    assert cells(ours) == cells(text)
+    assert lines_of_alignments(ours) == lines_of_alignments(text)
+
+
+def test_equals_sclites_report(sclite, corpus, tmp_path) -> None:
+    random = corpus(120, seed=11)
+    write_trn(tmp_path / "r.trn", random.ref, random.speaker)
+    write_trn(tmp_path / "h.trn", random.hyp, random.speaker)
+    theirs = sclite(tmp_path / "r.trn", tmp_path / "h.trn")
+    assert len(cells(theirs)) == 2 * (5 + 4)  # '# Snt' makes the head longer
+    check_against(theirs, render("h.trn", random.ref, random.hyp, random.speaker))
+
+
+def test_equals_sclites_report_without_references(sclite, tmp_path) -> None:
+    ref = {"1": ["a"] * 16, "2": [], "3": []}
+    hyp = {"1": ["a"] * 15 + ["x"], "2": ["q"], "3": []}
+    speaker = {"1": "s", "2": "t", "3": "u"}
+    write_trn(tmp_path / "r.trn", ref, speaker)
+    write_trn(tmp_path / "h.trn", hyp, speaker)
+    theirs = sclite(tmp_path / "r.trn", tmp_path / "h.trn")
+    ours = render("h.trn", ref, hyp, speaker)
+    assert cells(ours) == cells(theirs)
+    assert "0*" in ours and "6.3" in ours and "6.3+" in ours
+
+
+@pytest.mark.parametrize("unit", ["cer", "wer"])
+def test_equals_the_report_that_espnet_left(mini_an4, unit: str) -> None:
+    folders = sorted(mini_an4.glob(f"exp/asr_*/decode_*/**/score_{unit}"))
+    assert len(folders) == 2
+    for folder in folders:
+        sides = [read_trn(folder / f"{side}.trn") for side in ("ref", "hyp")]
+        ids = {name: name.partition("-") for name in sides[0]}
+        ref, hyp = ({ids[n][2]: t for n, t in side.items()} for side in sides)
+        speaker = {utt: spk for spk, _, utt in ids.values()}
+        stored = (folder / "result.txt").read_text(encoding="utf-8")
+        check_against(stored, render("x", ref, hyp, speaker))
+
+
+def test_show_asr_result_finds_its_row() -> None:
+    """It greps for Avg, deletes 'Sum/Avg' and turns runs of blanks and | into one |."""
+    text = render(
+        "decode/test/score_wer/hyp.trn", {"u": ["A"]}, {"u": ["B"]}, {"u": "s"}
+    )
+    (row,) = [line for line in text.splitlines() if "Avg" in line]
+    row = re.sub(r"[| ]+", "|", row.replace("Sum/Avg", ""))
+    assert row == "|1|1|0.0|100.0|0.0|0.0|100.0|100.0|"
+
+
+@pytest.mark.parametrize(
+    "x, text",
+    [(6.25, "6.3"), (0.05, "0.1"), (21.04, "21.0"), (0.0, "0.0"), (0.15, "0.2")],
+)
+def test_halves_are_rounded_up(x: float, text: str) -> None:
+    assert tenth(x) == text

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.score.align import total
+from espnet_topdown.score.units import (
+    SPACE,
+    characters,
+    read_nlsyms,
+    score_pairs,
+    words,
+)
+
+NOISE = ["<NOISE>", "<*IN*>"]
+
+
+@pytest.mark.parametrize(
+    "text, nlsyms, chars, word_list",
+    [
+        ("", [], "", ""),
+        ("A B", [], "A <space> B", "A B"),
+        ("  A \t B  ", [], "A <space> B", "A B"),
+        ("A <NOISE> B", NOISE, "A <space> <space> B", "A B"),
+        ("<NOISE> CO", NOISE, "<space> C O", "CO"),
+        ("A<NOISE>B", NOISE, "A B", "A<NOISE>B"),
+        ("<NOISE>", NOISE, "", ""),
+        ("<NOISE>", [], "< N O I S E >", "<NOISE>"),
+        ("<N> X", ["<N>", "<"], "<space> X", "X"),  # the longest symbol wins
+        ("año sí", [], "a ñ o <space> s í", "año sí"),
+    ],
+)
+def test_units(text: str, nlsyms: list, chars: str, word_list: str) -> None:
+    assert characters(text, nlsyms) == chars.split()
+    assert words(text, nlsyms) == word_list.split()
+
+
+@pytest.mark.espnet
+def test_units_are_those_of_espnets_tokenizers() -> None:
+    char = pytest.importorskip("espnet2.text.char_tokenizer").CharTokenizer
+    word = pytest.importorskip("espnet2.text.word_tokenizer").WordTokenizer
+    options = {"non_linguistic_symbols": NOISE, "remove_non_linguistic_symbols": True}
+    char, word = char(**options), word(**options)
+    merges = len(char.text2tokens("A <NOISE> B")) == 3  # since release 202611
+    rng = random.Random(0)
+    pieces = ["A", "b", " ", "  ", "<NOISE>", "<*IN*>", "<", ">", "<NO", "é", "{", "@"]
+    for _ in range(300):
+        text = "".join(rng.choices(pieces, k=rng.randrange(20)))
+        line = " ".join(text.split())  # tokenize_text joins the fields of a line
+        ours = characters(text, NOISE)
+        if merges and any(symbol in line for symbol in NOISE):
+            ours = "".join(" " if c == SPACE else c for c in ours)
+            ours = characters(" ".join(ours.split()))
+        assert ours == char.text2tokens(line)
+        assert words(text, NOISE) == word.text2tokens(line)
+
+
+def test_read_nlsyms(tmp_path) -> None:
+    assert read_nlsyms(None) == []
+    file = tmp_path / "nlsyms.txt"
+    file.write_text("<NOISE>\n\n<*IN*>  \n")
+    assert read_nlsyms(file) == ["<NOISE>", "<*IN*>"]
+
+
+def test_score_pairs_by_utterance() -> None:
+    got = score_pairs({"a": "X Y", "b": "Z"}, {"b": "", "a": "x y"}, "wer")
+    assert {utt: c.errors for utt, c in got.items()} == {"a": 0, "b": 1}
+    assert total(score_pairs({"a": "X Y"}, {"a": "X"}, "cer").values()).errors == 2
+
+
+@pytest.mark.parametrize(
+    "ref, hyp, code, word",
+    [
+        ({"a": "X", "b": "Y"}, {"a": "X"}, "E_UTT_SETS", "hypothesis lacks 1 (b)"),
+        ({"a": "X"}, {"a": "X", "c": ""}, "E_UTT_SETS", "reference lacks 1 (c)"),
+        ({"a": "X"}, {}, "E_UTT_SETS", "hypothesis lacks 1 (a)"),
+        ({}, {}, "E_DEV_EMPTY", "no utterance"),
+    ],
+)
+def test_a_lost_part_never_improves_a_rate(ref, hyp, code, word) -> None:
+    with pytest.raises(TopDownError, match=code) as e:
+        score_pairs(ref, hyp, "wer")
+    assert word in str(e.value)
+    assert e.value.status == 65
