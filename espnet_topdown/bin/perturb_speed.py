@@ -18,7 +18,10 @@ def get_parser() -> Parser:
     parser = Parser(description="Add faster and slower copies to a training set.")
     parser.add_argument("--data_dir", type=Path, required=True, help="from stage 1")
     parser.add_argument(
-        "--factors", default="0.9 1.0 1.1", help="speeds; 1.0: as it is"
+        "--output_dir", type=Path, help="all copies together [<data_dir>_sp]"
+    )
+    parser.add_argument(
+        "--factors", nargs="+", default=["0.9", "1.0", "1.1"], help="speeds"
     )
     parser.add_argument("--channel", type=int, help="which one, from 1, if stereo")
     parser.add_argument("--nj", type=int, default=1, help="number of shards")

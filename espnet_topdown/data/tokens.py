@@ -66,7 +66,8 @@ def train_bpe(
             **options,
         )
     except (RuntimeError, OSError) as e:
-        what = f"{vocab_size} tokens from {len(words)} lines: {str(e).strip()[-160:]}"
+        reason = str(e).strip().rsplit("] ", 1)[-1][-200:]
+        what = f"{vocab_size} tokens from {len(words)} lines: {reason}"
         raise TopDownError("E_BPE", what, "choose another --nbpe", DATA) from None
     pieces = [line.split("\t")[0] for line in read_lines(out / "bpe.vocab")]
     tokens = [*special[:2], *pieces[3:], special[2]]

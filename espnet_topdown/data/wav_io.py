@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,8 @@ def parse_rate(text: str) -> int:
     (8000, 22050, 44100)
     """
     number, scale = (text[:-1], 1000) if text.lower().endswith("k") else (text, 1)
-    try:
-        rate = round(float(number) * scale)
-    except ValueError:
-        rate = 0
+    decimal = re.fullmatch(r"[0-9]+(\.[0-9]+)?", number)
+    rate = round(float(number) * scale) if decimal else 0
     if rate <= 0:
         what = f"'{text}' is not a sample rate"
         raise TopDownError("E_USAGE", what, "write 8000 or 8k", USAGE)

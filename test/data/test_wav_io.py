@@ -1,0 +1,138 @@
+"""Sound goes through unchanged, or changed exactly as asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import tone
+
+from espnet_topdown.data import wav_io
+from espnet_topdown.data.wav_io import Source
+from espnet_topdown.errors import TopDownError
+
+
+def source(path, **cut) -> Source:
+    return Source("a", str(path), "utt a (wav.scp line 1)", **cut)
+
+
+@pytest.mark.parametrize("text", ["", "k", "0", "-8k", "8 k", "fast"])
+def test_bad_rates(text):
+    with pytest.raises(TopDownError, match="E_USAGE"):
+        wav_io.parse_rate(text)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_sixteen_bits_survive_exactly(tmp_path, suffix):
+    every = np.arange(-32768, 32768, dtype=np.int16)
+    path = tmp_path / f"a.{suffix}"
+    wav_io.write(path, every, 8000, suffix)
+    samples, rate = wav_io.read(source(path))
+    assert rate == 8000 and samples.dtype == np.int16
+    assert np.array_equal(samples, every)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    as_float = every.astype(np.float32) / 32768
+    wav_io.write(path, as_float, 8000, suffix)
+    assert np.array_equal(wav_io.read(source(path))[0], every)
+
+
+def test_loud_floats_are_clipped_not_wrapped(tmp_path):
+    wav_io.write(tmp_path / "a.wav", np.array([2.0, -2.0, 0.5]), 8000, "wav")
+    assert wav_io.read(source(tmp_path / "a.wav"))[0].tolist() == [32767, -32768, 16384]
+
+
+@pytest.mark.parametrize("rate, target", [(16000, 8000), (8000, 16000), (44100, 8000)])
+def test_resample_keeps_length_pitch_and_level(rate, target):
+    out = wav_io.resample(tone(1.0, rate, 440), rate, target)
+    assert abs(len(out) - target) <= 1
+    middle = slice(target // 10, -target // 10)
+    assert np.abs(out[middle] - tone(1.0, target, 440)[: len(out)][middle]).max() < 1e-3
+
+
+def test_resample_to_the_same_rate_is_the_same_array():
+    samples = np.arange(5, dtype=np.int16)
+    assert wav_io.resample(samples, 8000, 8000) is samples
+
+
+@pytest.mark.parametrize(
+    "start, end, expected",
+    [(0.25, 0.5, (2000, 4000)), (0.5, -1, (4000, 8000)), (0.9, 5.0, (7200, 8000))],
+)
+def test_segments_are_cut(tmp_path, start, end, expected):
+    ramp = np.arange(8000, dtype=np.int16)
+    wav_io.write(tmp_path / "a.wav", ramp, 8000, "wav")
+    samples, _ = wav_io.read(source(tmp_path / "a.wav", start=start, end=end))
+    assert np.array_equal(samples, ramp[slice(*expected)])
+
+
+def test_stereo_needs_a_channel(tmp_path):
+    both = np.stack([np.zeros(10), np.full(10, 0.5)], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, 8000, "PCM_16")
+    for channel in (None, 0, 3):
+        with pytest.raises(TopDownError, match="E_WAV_CHANNELS.*2 channels"):
+            wav_io.read(source(tmp_path / "a.wav"), channel)
+    samples, _ = wav_io.read(source(tmp_path / "a.wav"), 2)
+    assert samples.tolist() == [16384] * 10
+
+
+@pytest.mark.parametrize(
+    "content, code, status",
+    [
+        (None, "E_WAV_MISSING", 66),
+        (b"", "E_WAV_FORMAT", 65),
+        (b"not audio at all", "E_WAV_FORMAT", 65),
+    ],
+)
+def test_unreadable_files_name_the_line(tmp_path, content, code, status):
+    path = tmp_path / "a.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(TopDownError) as e:
+        wav_io.read(source(path))
+    assert (e.value.code, e.value.status) == (code, status)
+    assert "utt a (wav.scp line 1)" in str(e.value)
+
+
+def test_no_samples(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 8000)
+    with pytest.raises(TopDownError, match="E_WAV_EMPTY"):
+        wav_io.read(source(tmp_path / "a.wav"))
+
+
+def test_mu_law_sphere_file(tmp_path):
+    soundfile.write(tmp_path / "a.sph", tone(0.1), 8000, "ULAW", format="NIST")
+    samples, rate = wav_io.read(source(tmp_path / "a.sph"))
+    assert rate == 8000 and samples.dtype == np.int16
+    assert np.abs(samples / 32768 - tone(0.1)).max() < 0.02
+
+
+def test_a_pipe_runs_only_when_allowed(tmp_path):
+    wav_io.write(tmp_path / "a.wav", np.arange(9, dtype=np.int16), 8000, "wav")
+    ran = tmp_path / "ran"
+    piped = source(f"touch {ran}; cat {tmp_path}/a.wav |")
+    with pytest.raises(TopDownError, match="E_PIPE.*would run 'touch"):
+        wav_io.read(piped)
+    assert not ran.exists()
+    assert wav_io.read(piped, allow_pipes=True)[0].tolist() == list(range(9))
+    assert ran.exists()
+    with pytest.raises(TopDownError, match="E_PIPE.*ended with 3"):
+        wav_io.read(source("exit 3 |"), allow_pipes=True)
+
+
+@pytest.mark.parametrize(
+    "rate, subtype, channels, suffix, ready",
+    [
+        (8000, "PCM_16", 1, "wav", True),
+        (8000, "PCM_16", 1, "flac", False),
+        (16000, "PCM_16", 1, "wav", False),
+        (8000, "PCM_24", 1, "wav", False),
+        (8000, "PCM_16", 2, "wav", False),
+    ],
+)
+def test_ready_means_nothing_needs_to_change(
+    tmp_path, rate, subtype, channels, suffix, ready
+):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.zeros((10, channels)), rate, subtype)
+    assert wav_io.is_ready(source(path), 8000, "wav") == (10 if ready else 0)
+    assert wav_io.is_ready(source(path, start=0.0, end=0.1), 8000, "wav") == 0
