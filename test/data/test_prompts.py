@@ -245,15 +245,3 @@ def real_packages(folder: Path) -> None:
     )
     if done.returncode != 0:
         pytest.skip("apt-get cannot download here")
-
-
-@pytest.mark.slow
-def test_the_real_spanish_prompts(here):
-    real_packages(here / "downloads")
-    sets = prompts.prepare(source="local")["sets"]
-    figures = {name: (s["utterances"], s["seconds"]) for name, s in sets.items()}
-    assert figures == {
-        "train": (382, 1324.2),
-        "dev": (47, 165.7),
-        "test": (46, 151.1),
-    }
