@@ -29,7 +29,7 @@ setup(
         "numpy",  # scoring, resampling of utterances
         "pyyaml",  # configs, layer stacks
         "soundfile",  # audio files, also plain SPHERE
-        "soxr",  # resampling and speed perturbation (a dependency of librosa, of espnet)
+        "soxr",  # resampling, speed perturbation (espnet brings it with librosa)
         "python-dateutil",  # espnet 202511 imports it without asking for it
         "editdistance",  # espnet 202611's error calculator while training
     ],

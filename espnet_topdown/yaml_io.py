@@ -36,11 +36,19 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Everything written out, quoted where _StrictLoader would read a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _class in (_StrictLoader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+        list("-+0123456789"),
+    )
 
 
 def read_text(path: Path) -> str:
@@ -121,15 +129,8 @@ def read_json(path: Path) -> Any:
 
 def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
     """Write a mapping in its own order, atomically."""
-    write_bytes(path, _dump(data).encode())
-
-
-def _dump(data: Mapping[str, Any]) -> str:
-    class Dumper(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-    return yaml.dump(dict(data), Dumper=Dumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, data: Any) -> None:

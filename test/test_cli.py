@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+
+from espnet_topdown.bin import main as dispatch
+from espnet_topdown.bin import search
+from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.errors import TopDownError
+
+NEEDED = ["--base_exp", "exp", "--output_dir", "out"]
+
+
+@pytest.mark.parametrize(
+    "cmd, message",
+    [
+        (["--serch", "full"], "unknown option --serch .nearest: --search"),
+        (["--sear", "full"], "unknown option --sear .nearest: --search"),
+        (["search"], "unexpected argument 'search'"),
+        (["--max_jobs"], "expected one argument"),
+        (["--max_jobs", "x"], "invalid int value: 'x'"),
+        (["--allow_pipes", "yes"], "must be true or false, got 'yes'"),
+    ],
+)
+def test_wrong_command_lines(cmd, message):
+    with pytest.raises(TopDownError, match=message) as e:
+        search.get_parser().parse_args([*NEEDED, *cmd])
+    assert e.value.status == 64
+    assert "Do: see 'espnet-topdown search --help'" in str(e.value)
+
+
+def test_dashes_and_underscores_are_the_same():
+    args = search.get_parser().parse_args(
+        [*NEEDED, "--max-jobs=3", "--max-frozen", "1"]
+    )
+    assert (args.max_jobs, args.max_frozen) == (3, 1)
+
+
+@pytest.mark.parametrize("text, value", [("true", True), ("False", False)])
+def test_true_or_false(text, value):
+    assert true_or_false(text) is value
+
+
+def test_an_error_is_one_line_and_a_status(capsys):
+    @command
+    def main(cmd=None):
+        raise TopDownError("E_X", "something, somewhere.", "this.", 65)
+
+    with pytest.raises(SystemExit) as e:
+        main([])
+    assert e.value.code == 65
+    assert capsys.readouterr().err == "E_X: something, somewhere. Do: this.\n"
+
+
+def test_help_lists_every_command(capsys):
+    dispatch.main(["--help"])
+    out = capsys.readouterr().out
+    assert all(name in out for name in dispatch.COMMANDS)
+
+
+def test_unknown_command(capsys):
+    with pytest.raises(SystemExit) as e:
+        dispatch.main(["serch"])
+    assert e.value.code == 64
+    assert "nearest: search" in capsys.readouterr().err
+
+
+def test_parser_defaults_are_shown():
+    parser = Parser(prog="x")
+    parser.add_argument("--n", type=int, default=7, help="A number")
+    assert "(default: 7)" in parser.format_help()

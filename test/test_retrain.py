@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import rnn_weights, write_experiment
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.plan import RetrainSpec, layer_table, plan, spec_by_hand
+from espnet_topdown.retrain import extend, prepare, verify
+from espnet_topdown.weights import load_weights
+from espnet_topdown.yaml_io import read_yaml
+
+JOB = Path("exp/job")
+
+
+def spec(base: Path, frozen=("softmax",), **options) -> RetrainSpec:
+    options.setdefault("frozen_from", base / "4epoch.pth")
+    return RetrainSpec("job", base, frozen=tuple(frozen), seed=1000, **options)
+
+
+def trained(folder: Path, base: Path, change: dict | None = None) -> None:
+    """What a trainer would leave: frozen as before, everything else new."""
+    weights = rnn_weights(seed=7)
+    weights.update(load_weights(folder / "frozen.pth"))
+    weights.update(change or {})
+    write_experiment(folder, weights)
+
+
+def test_the_plan_sums_to_the_model(toy_experiment):
+    planned = plan(spec(toy_experiment))
+    assert sum(planned.sizes.values()) == sum(w.numel() for w in rnn_weights().values())
+    table = planned.table(spec(toy_experiment))
+    assert "softmax" in table and "12 frozen" in table and "24 re-initialised" in table
+
+
+def test_the_plan_writes_nothing(toy_experiment):
+    before = sorted(Path().rglob("*"))
+    plan(spec(toy_experiment))
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "frozen, options, message",
+    [
+        (["softmaks"], {}, "E_FREEZE_NOMATCH.*nearest: softmax"),
+        (["softmax", "blstm1", "blstm0"], {}, "E_FREEZE_ALL"),
+        (["blstm0"], {}, "E_FREEZE_ORDER"),
+    ],
+)
+def test_what_is_refused(toy_experiment, frozen, options, message):
+    with pytest.raises(TopDownError, match=message) as e:
+        plan(spec(toy_experiment, frozen, **options))
+    assert e.value.status == 78
+
+
+def test_freeze_lowest_is_possible_when_asked_for(toy_experiment):
+    planned = plan(spec(toy_experiment, ["blstm0"], any_order=True))
+    assert all("0" in n for n in planned.frozen_params)
+
+
+def test_layers_of_another_model(toy_experiment):
+    other = write_experiment(Path("exp/other"), rnn_weights(seed=3))
+    planned = plan(spec(toy_experiment, frozen_from=other / "4epoch.pth"))
+    want = rnn_weights(seed=3)["ctc.ctc_lo.bias"]
+    assert torch.equal(planned.tensors["ctc.ctc_lo.bias"], want)
+
+
+def test_another_token_order_is_refused(toy_experiment):
+    tokens = ["<blank>", "<sos/eos>", "<unk>"]
+    other = write_experiment(Path("exp/other"), rnn_weights(), token_list=tokens)
+    with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*first in line 2") as e:
+        plan(spec(toy_experiment, frozen_from=other / "4epoch.pth"))
+    assert e.value.status == 65
+
+
+def test_another_size_is_refused(toy_experiment):
+    weights = {n: torch.zeros(5, 2) for n in rnn_weights()}
+    torch.save(weights, "wide.pth")
+    with pytest.raises(TopDownError, match=r"E_SHAPE_MISMATCH.*\(3, 2\).*\(5, 2\)"):
+        plan(spec(toy_experiment, frozen_from=Path("wide.pth")))
+
+
+@pytest.mark.espnet
+class TestJobFolder:
+    """prepare, then verify."""
+
+    def test_frozen_file_holds_the_frozen_tensors_only(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        frozen = load_weights(JOB / "frozen.pth")
+        assert set(frozen) == {"ctc.ctc_lo.weight", "ctc.ctc_lo.bias"}
+
+    def test_preparing_twice_changes_nothing(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        before = {p: p.read_bytes() for p in JOB.iterdir()}
+        prepare(spec(toy_experiment), JOB)
+        assert {p: p.read_bytes() for p in JOB.iterdir()} == before
+
+    def test_another_job_may_not_use_the_folder(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*frozen"):
+            prepare(spec(toy_experiment, ["softmax", "blstm1"]), JOB)
+
+    def test_a_run_is_made_longer_never_shorter(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        for asked, got in [(9, 9), (5, 9)]:
+            extend(JOB, asked)
+            assert read_yaml(JOB / "train.yaml")["max_epoch"] == got
+
+    def test_frozen_that_stayed_is_verified(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        trained(JOB, toy_experiment)
+        assert verify(JOB) == ["exp/job/4epoch.pth"]
+
+    @pytest.mark.parametrize(
+        "change, message",
+        [
+            ({"ctc.ctc_lo.bias": torch.zeros(3, 2)}, "E_FROZEN_CHANGED.*ctc_lo.bias"),
+            ("as_base", "E_REINIT_SAME.*layer blstm1"),
+        ],
+    )
+    def test_what_verify_finds(self, toy_experiment, change, message):
+        prepare(spec(toy_experiment), JOB)
+        if change == "as_base":
+            base = rnn_weights()
+            change = {n: base[n] for n in base if "1" in n}
+        trained(JOB, toy_experiment, change)
+        with pytest.raises(TopDownError, match=message) as e:
+            verify(JOB)
+        assert e.value.status == 70
+
+    def test_one_changed_bit_in_one_epoch_file_is_found(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        trained(JOB, toy_experiment)
+        weights = load_weights(JOB / "4epoch.pth")
+        value = weights["ctc.ctc_lo.weight"]
+        value.view(torch.int32)[0, 0] ^= 1
+        torch.save(weights, JOB / "3epoch.pth")
+        with pytest.raises(TopDownError, match="E_FROZEN_CHANGED.*3epoch.pth"):
+            verify(JOB)
+
+    def test_a_changed_frozen_file_is_found(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        trained(JOB, toy_experiment)
+        torch.save({n: w + 1 for n, w in rnn_weights().items()}, JOB / "frozen.pth")
+        with pytest.raises(TopDownError, match="E_DIGEST"):
+            verify(JOB)
+
+
+def test_by_hand_is_as_in_a_search(toy_experiment):
+    made = spec_by_hand(toy_experiment, "softmax,blstm1")
+    assert made.frozen == ("softmax", "blstm1")
+    assert made.seed == 1000
+    assert made.frozen_from == toy_experiment / "valid.loss.best.pth"
+
+
+def test_layer_table(toy_experiment):
+    table = layer_table(toy_experiment).splitlines()
+    assert [line.split()[1] for line in table[1:4]] == ["softmax", "blstm1", "blstm0"]
+    assert "36" in table[4]
