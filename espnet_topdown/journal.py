@@ -15,6 +15,7 @@ import json
 import os
 import re
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -132,6 +133,21 @@ class Lock:
             except (ValueError, TypeError):
                 time.sleep(0.05)
         return {}
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether a second holder of a lock is refused in this folder's file system."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock") as first:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(first.name, "rb") as second:
+                try:
+                    fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+    except OSError:
+        pass
+    return False
 
 
 def utc_now() -> str:

@@ -299,3 +299,13 @@ def test_file_system_without_locks_is_a_warning(
     with Lock(tmp_path / "lock"):
         pass
     assert "W_LOCK_NOT_ENFORCED" in caplog.text
+
+
+def test_whether_a_folder_has_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert journal_module.has_locks(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert not journal_module.has_locks(tmp_path / "none")
+    monkeypatch.setattr(journal_module.fcntl, "flock", lambda fd, how: None)
+    assert not journal_module.has_locks(tmp_path)

@@ -1,0 +1,312 @@
+"""What doctor says on machines that lack this or that."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown import doctor, machine
+from espnet_topdown.doctor import Check
+
+FULL = {
+    "espnet": "202511",
+    "torch": "2.12.1",
+    "torchaudio": "2.11.0",
+    "sentencepiece": "0.2.0",
+    "soundfile": "0.14.0",
+    "PyYAML": "6.0.3",
+    "numpy": "2.4.6",
+    "kaldiio": "2.18.1",
+    "matplotlib": "3.11.2",
+    "tensorboard": "2.20",
+    "av": "19.0.2",
+}
+PROGRAMS = ("hubscr.pl", "sclite", "apt-get")
+
+
+class FakeMachine:
+    """Packages and programs as a test wants them."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.packages = dict(FULL)
+        self.folder = folder / "bin"
+        self.broken: list[str] = []
+        self.folder.mkdir()
+        for name in PROGRAMS:
+            self.add_program(name)
+        for name in ("KALDI_ROOT", "MAIN_ROOT", "ESPNET_ROOT"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("PATH", str(self.folder))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(doctor, "SCTK", ("{KALDI_ROOT}/tools/sctk/bin",))
+        monkeypatch.setattr(doctor, "installed", self.packages.get)
+        monkeypatch.setattr(doctor, "broken_requirements", lambda name: self.broken)
+
+    def add_program(self, name: str, folder: Path | None = None) -> None:
+        program = (folder or self.folder) / name
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+
+    def missing(self, recipe: str = "all") -> dict[str, Check]:
+        return {c.name: c for c in self.examine(recipe) if not c.ok}
+
+    def examine(self, recipe: str = "all") -> list[Check]:
+        recipes = doctor.RECIPES if recipe == "all" else (recipe,)
+        return doctor.examine(recipes, try_import=False)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    return FakeMachine(tmp_path, monkeypatch)
+
+
+def test_a_full_machine_is_ready_for_everything(fake: FakeMachine) -> None:
+    checks = fake.examine()
+    assert doctor.is_ready(checks, doctor.RECIPES)
+    assert doctor.ready_recipes(checks, doctor.RECIPES) == [*doctor.RECIPES]
+    assert {c.level for c in checks if not c.ok} <= {doctor.NOTE}
+
+
+@pytest.mark.parametrize(
+    "package, level, ready",
+    [
+        ("espnet", "must", ""),
+        ("torch", "must", ""),
+        ("torchaudio", "must", ""),
+        ("sentencepiece", "must", ""),
+        ("soundfile", "must", ""),
+        ("kaldiio", "must", ""),
+        ("av", "recipe", "prompts swbd wikitext2"),
+        ("matplotlib", "optional", "prompts wsj swbd wikitext2"),
+        ("tensorboard", "optional", "prompts wsj swbd wikitext2"),
+    ],
+)
+def test_a_missing_package(
+    fake: FakeMachine, package: str, level: str, ready: str
+) -> None:
+    del fake.packages[package]
+    checks = fake.examine()
+    lacking = [c for c in checks if not c.ok and c.level != doctor.NOTE]
+    assert [c.level for c in lacking] == [level]
+    assert lacking[0].fix == f"python -m pip install {package}" or package == "espnet"
+    assert "pip install" in lacking[0].fix
+    assert doctor.ready_recipes(checks, doctor.RECIPES) == ready.split()
+    assert doctor.is_ready(checks, doctor.RECIPES) == (level != "must")
+    assert doctor.is_ready(checks, ("wsj",)) == (level == "optional")
+
+
+def test_each_release_has_its_own_kaldi_reader(fake: FakeMachine) -> None:
+    fake.packages["espnet"] = "202611"
+    assert [*fake.missing()][:1] == ["omniio"]
+    fake.packages["omniio"] = "0.1.2"
+    del fake.packages["kaldiio"]
+    assert doctor.is_ready(fake.examine(), doctor.RECIPES)
+
+
+@pytest.mark.parametrize(
+    "broken, ready",
+    [
+        (["torch 2.12.0 (<2.15,!=2.12.0)"], False),
+        (["torchaudio is missing"], False),
+        (["torch-optimizer 1 (>2)"], True),
+        (["nltk is missing", "lightning is missing"], True),
+    ],
+)
+def test_releases_that_do_not_fit(
+    fake: FakeMachine, broken: list[str], ready: bool
+) -> None:
+    fake.broken = broken
+    checks = fake.examine()
+    assert doctor.is_ready(checks, doctor.RECIPES) == ready
+    assert broken[0] in doctor.render(checks, doctor.RECIPES)
+
+
+def test_without_hubscr_only_swbd_is_not_ready(
+    fake: FakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fake.folder / "hubscr.pl").unlink()
+    checks = fake.examine()
+    assert "swbd" not in doctor.ready_recipes(checks, doctor.RECIPES)
+    assert doctor.is_ready(checks, doctor.RECIPES)
+    assert not doctor.is_ready(fake.examine("swbd"), ("swbd",))
+    kaldi = tmp_path / "my kaldi"
+    fake.add_program("hubscr.pl", kaldi / "tools/sctk/bin")
+    monkeypatch.setenv("KALDI_ROOT", str(kaldi))
+    assert doctor.is_ready(fake.examine("swbd"), ("swbd",))
+
+
+@pytest.mark.parametrize("recipe", doctor.RECIPES)
+def test_one_recipe_is_not_bothered_with_the_needs_of_others(
+    fake: FakeMachine, recipe: str
+) -> None:
+    checks = fake.examine(recipe)
+    assert {c.recipe for c in checks if c.recipe} <= {recipe}
+    assert doctor.ready_recipes(checks, (recipe,)) == [recipe]
+
+
+@pytest.mark.parametrize(
+    "programs, says, ok",
+    [
+        (["sbatch"], "slurm.pl of Kaldi or ESPnet is not in PATH", False),
+        (["sbatch", "slurm.pl"], "cmd_backend=slurm", True),
+        (["qsub"], "queue.pl of Kaldi or ESPnet is not in PATH", False),
+        (["qsub", "queue.pl"], "cmd_backend=sge", True),
+    ],
+)
+def test_cluster(
+    fake: FakeMachine,
+    monkeypatch: pytest.MonkeyPatch,
+    programs: list[str],
+    says: str,
+    ok: bool,
+) -> None:
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    for name in programs:
+        fake.add_program(name)
+    (found,) = [c for c in fake.examine() if c.name == "cluster"]
+    assert says in found.found and found.ok == ok
+
+
+def test_own_slurm_launcher_needs_no_kaldi(
+    fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: name)
+    fake.add_program("sbatch")
+    assert "cluster" not in fake.missing()
+
+
+@pytest.mark.parametrize(
+    "free_gib, ready, warned",
+    [(0.5, False, True), (10, True, True), (500, True, False)],
+)
+def test_disk(
+    fake: FakeMachine,
+    monkeypatch: pytest.MonkeyPatch,
+    free_gib: float,
+    ready: bool,
+    warned: bool,
+) -> None:
+    class Usage:
+        free = total = int(free_gib * 2**30)
+
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: Usage)
+    checks = fake.examine("wsj")
+    assert doctor.is_ready(checks, ("wsj",)) == ready
+    notes = [c for c in checks if c.name == "free disk" and c.level == doctor.NOTE]
+    assert bool(notes) == warned
+
+
+@pytest.mark.parametrize(
+    "version, ok", [((3, 8, 1), False), ((3, 9, 0), True), ((3, 13, 2), True)]
+)
+def test_python(
+    fake: FakeMachine, monkeypatch: pytest.MonkeyPatch, version: tuple, ok: bool
+) -> None:
+    monkeypatch.setattr(doctor.sys, "version_info", version)
+    assert ("Python" not in fake.missing()) == ok
+
+
+@pytest.mark.parametrize(
+    "found, missing, says",
+    [
+        (machine.EspnetImport(torch="2.12.1", gpus=0), [], "works (torch 2.12.1)"),
+        (machine.EspnetImport(error="OSError: x.so"), ["import espnet2"], "x.so"),
+    ],
+)
+def test_import(
+    fake: FakeMachine,
+    monkeypatch: pytest.MonkeyPatch,
+    found: machine.EspnetImport,
+    missing: list[str],
+    says: str,
+) -> None:
+    monkeypatch.setattr(doctor, "import_espnet", lambda: found)
+    checks = doctor.examine(("prompts",))
+    assert [c.name for c in checks if not c.ok and c.level == "must"] == missing
+    assert says in doctor.render(checks, ("prompts",))
+
+
+def test_gpus_that_torch_cannot_use(
+    fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    found = machine.EspnetImport(torch="2.12.1+cpu", gpus=0)
+    monkeypatch.setattr(doctor, "import_espnet", lambda: found)
+    checks = doctor.examine(("prompts",))
+    assert any("CPU build" in c.found and not c.ok for c in checks)
+
+
+@pytest.mark.parametrize(
+    "release, problem", [("202511", "averaging"), ("202611", "ctc_window_margin")]
+)
+def test_known_problems_of_a_release(
+    fake: FakeMachine, release: str, problem: str
+) -> None:
+    fake.packages["espnet"] = release
+    assert problem in doctor.render(fake.examine(), doctor.RECIPES)
+
+
+def test_an_untried_release_is_said(fake: FakeMachine) -> None:
+    fake.packages["espnet"] = "202801"
+    checks = fake.examine()
+    assert "202801 was not tried" in doctor.render(checks, doctor.RECIPES)
+    assert doctor.is_ready(checks, doctor.RECIPES)
+
+
+def test_text_is_aligned_and_every_lack_has_its_remedy(fake: FakeMachine) -> None:
+    fake.packages.clear()
+    checks = fake.examine()
+    text = doctor.render(checks, doctor.RECIPES)
+    assert text.startswith("espnet_topdown ") and "Ready for: nothing yet" in text
+    assert max(map(len, text.splitlines())) <= 110
+    lines = text.splitlines()
+    for check in checks:
+        if not check.ok and check.level in (doctor.MUST, doctor.RECIPE):
+            assert check.fix and any(s.endswith(f"-> {check.fix}") for s in lines)
+    rows = [s for s in lines if s.startswith("  ok ") or s.startswith("  MISSING ")]
+    starts = {s.index(c.found[:10]) for s, c in zip(rows[:1], checks[:1])}
+    arrows = {s.index("->") for s in lines if "->" in s}
+    assert arrows == starts
+
+
+def test_json(fake: FakeMachine) -> None:
+    report = json.loads(doctor.to_json(fake.examine(), doctor.RECIPES))
+    assert report["ready"] == [*doctor.RECIPES]
+    assert {"level", "name", "ok", "found", "fix"} <= set(report["checks"][0])
+
+
+def test_find_tool_skips_what_is_not_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("NO_SUCH_ROOT", raising=False)
+    (tmp_path / "tool").write_text("")
+    (tmp_path / "tool").chmod(0o755)
+    assert machine.find_tool("tool", ["{NO_SUCH_ROOT}/x", str(tmp_path)])
+    (tmp_path / "tool").chmod(0o644)
+    assert machine.find_tool("tool", [str(tmp_path)]) is None
+
+
+@pytest.mark.parametrize("recipe", ["all", "prompts"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_command(tmp_path: Path, recipe: str, as_json: bool) -> None:
+    """As a user runs it, in a process; without an import of ESPnet."""
+    args = ["--recipe", recipe, "--import_espnet", "false", *["--json"] * as_json]
+    ran = subprocess.run(
+        [sys.executable, "-m", "espnet_topdown.bin.doctor", *args],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode in (0, 66) and ran.stderr == ""
+    assert ("MISSING" in ran.stdout) or as_json or ran.returncode == 0
+    if as_json:
+        json.loads(ran.stdout)
