@@ -25,9 +25,10 @@ from espnet_topdown.errors import DATA, USAGE, TopDownError
 def parse_factors(words: Sequence[str]) -> list[str]:
     """The factors other than 1, as written; they become part of ids.
 
-    >>> parse_factors(["0.9", "1.0", "1.1"])
-    ['0.9', '1.1']
+    >>> parse_factors(["0.9", "1.0", "1.1"]) == parse_factors(["0.9 1.0 1.1"])
+    True
     """
+    words = " ".join(words).split()
     for word in words:
         try:
             good = 0.5 <= float(word) <= 2.0

@@ -79,6 +79,11 @@ def test_segments_are_shrunk_and_recordings_renamed(make_set, tmp_path):
     }
 
 
+@pytest.mark.parametrize("words", [["0.9", "1.0", "1.1"], ["0.9 1.0 1.1"]])
+def test_factors_as_words_or_as_in_run_sh(words):
+    assert parse_factors(words) == ["0.9", "1.1"]
+
+
 @pytest.mark.parametrize("word", ["fast", "0", "3", "-1", "nan"])
 def test_bad_factors(word):
     with pytest.raises(TopDownError, match="E_USAGE"):
