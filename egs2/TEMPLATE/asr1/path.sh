@@ -5,7 +5,16 @@ _here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 MAIN_ROOT=$(cd "${_here}/../../.." && pwd)
 export MAIN_ROOT
 
-# The environment that `make install` made, unless another one is active.
+# A checkout of ESPnet: its environment, tools and scripts.
+if [ -n "${ESPNET_ROOT:-}" ]; then
+    for _file in "${ESPNET_ROOT}/tools/activate_python.sh" "${ESPNET_ROOT}/tools/extra_path.sh"; do
+        # shellcheck disable=SC1090  # part of the checkout
+        if [ -f "${_file}" ]; then . "${_file}"; fi
+    done
+    export PATH="${PWD}/utils:${ESPNET_ROOT}/utils:${PATH}"
+fi
+
+# The environment that `make setup` made, unless another one is active.
 if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "${MAIN_ROOT}/.venv/bin/python3" ]; then
     export VIRTUAL_ENV="${MAIN_ROOT}/.venv"
     export PATH="${VIRTUAL_ENV}/bin:${PATH}"

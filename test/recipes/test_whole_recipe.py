@@ -1,0 +1,98 @@
+"""A recipe from its corpus to the packed model, and the search on ESPnet's own model."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import zipfile
+
+import pytest
+
+pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.slow]
+
+OPTIONS = ["--lang", "es", "--fs", "8k", "--audio_format", "wav", "--nj", "1", "--ngpu", "0"]
+OPTIONS += ["--asr_config", "conf/train_tiny.yaml", "--max_frozen", "1"]
+OPTIONS += ["--skip_packing", "false"]
+
+
+@pytest.fixture
+def tiny(recipe, template):
+    """A recipe with a made-up corpus and the smallest model."""
+    conf = template.parents[1] / "prompts_topdown" / "asr1" / "conf" / "train_tiny.yaml"
+    shutil.copy(conf, recipe / "conf")
+    corpus = template.parents[2] / "test" / "recipes" / "tiny_corpus.py"
+    script = f"#!/bin/sh\nset -eu\nexec '{sys.executable}' '{corpus}' data\n"
+    (recipe / "local" / "data.sh").write_text(script)
+    return recipe
+
+
+@pytest.mark.timeout(900)
+def test_all_stages(tiny, run):
+    done = run("./run.sh", *OPTIONS, cwd=tiny, timeout=800)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "Successfully finished. [elapsed=" in done.stdout.splitlines()[-1]
+    base = tiny / "exp" / "asr_train_tiny_raw_es_char"
+    search = tiny / "exp" / "asr_train_tiny_raw_es_char_topdown"
+    assert_upstream_layout(tiny, base)
+    result = json.loads((search / "result.json").read_text())
+    assert list(result["nodes"]) == ["m3", "m1.2"]
+    assert os.readlink(search / "best") == result["best"]
+    decoded = search / "m3" / "decode_ctc_greedy" / "test"
+    assert len((decoded / "text").read_text().splitlines()) == 3
+    for unit in ("cer", "wer"):
+        assert "Sum/Avg" in (decoded / f"score_{unit}" / "result.txt").read_text()
+    assert (search / "RESULTS.md").is_file() and (search / "report.html").is_file()
+    (archive,) = search.glob("*.zip")
+    assert "meta.yaml" in zipfile.ZipFile(archive).namelist()
+    assert_second_run_does_nothing(tiny, run, search)
+
+
+def assert_upstream_layout(recipe, base):
+    """The files that ESPnet's asr.sh would have left."""
+    dump = recipe / "dump" / "raw"
+    for folder in (dump / "org" / "train", dump / "org" / "dev", dump / "test"):
+        for name in ("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"):
+            assert (folder / name).is_file()
+    first = (dump / "train" / "wav.scp").read_text().splitlines()[0]
+    assert first.split()[1].startswith("dump/raw/org/train/data/format.1/")
+    tokens = (recipe / "data/es_token_list/char/tokens.txt").read_text().split()
+    assert tokens[:2] == ["<blank>", "<unk>"] and tokens[-1] == "<sos/eos>"
+    stats = base.parent / "asr_stats_raw_es_char"
+    for part in ("train", "valid"):
+        shape = (stats / part / "text_shape.char").read_text().splitlines()[0]
+        assert shape.endswith(f",{len(tokens)}")
+    for name in ("config.yaml", "checkpoint.pth", "2epoch.pth", "valid.loss.best.pth"):
+        assert (base / name).exists()
+
+
+def assert_second_run_does_nothing(recipe, run, search):
+    """Training and search are finished: seconds, and no file of the search changes."""
+    before = {p: p.stat().st_mtime_ns for p in search.rglob("*") if p.is_file()}
+    options = [*OPTIONS, "--stage", "train", "--stop_stage", "topdown"]
+    done = run("./run.sh", *options, cwd=recipe, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "is finished already" in done.stdout
+    after = {p: p.stat().st_mtime_ns for p in search.rglob("*") if p.is_file()}
+    assert {p.name for p in before if before[p] != after[p]} <= {"lock"}
+
+
+@pytest.mark.timeout(400)
+def test_search_from_an_experiment_that_espnet_made(run, template, tmp_path):
+    source = template.parents[2].parent / "shared" / "data" / "espnet_mini_an4"
+    if not source.is_dir():
+        pytest.skip(f"{source} is missing")
+    recipe = tmp_path / "mini an4"
+    shutil.copytree(source, recipe, symlinks=True, copy_function=shutil.copyfile)
+    for folder, _, _ in os.walk(recipe):
+        os.chmod(folder, 0o755)
+    assert run(template / "setup.sh", recipe, cwd=tmp_path).returncode == 0
+    base = "exp/asr_train_asr_tiny_raw_en_char"
+    options = ["--stage", "12", "--stop_stage", "15", "--max_frozen", "1", "--ngpu", "0"]
+    done = run("./topdown.sh", "--asr_exp", base, *options, cwd=recipe, timeout=350)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "nothing is decoded" in done.stdout
+    result = json.loads((recipe / f"{base}_topdown" / "result.json").read_text())
+    assert len(result["nodes"]) == 2
+    assert (recipe / f"{base}_topdown" / "RESULTS.md").is_file()
