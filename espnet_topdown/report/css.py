@@ -74,6 +74,7 @@ th:first-child,td:first-child{padding-left:.2rem}
 thead th{color:var(--soft);font-weight:600;font-size:.8rem;
  border-bottom:1px solid var(--rule);white-space:nowrap;vertical-align:bottom}
 tbody th{font-weight:500;white-space:nowrap}
+th:first-child{position:sticky;left:0;background:var(--paper)}
 .n{text-align:right;white-space:nowrap}
 .t{white-space:nowrap}
 .none{color:var(--soft)}
@@ -128,9 +129,13 @@ svg .bar{stroke:var(--ink);stroke-width:2.4}
 svg .zero{stroke:var(--rule)}
 @media (max-width:40rem){main{padding:2rem 1rem 3rem}h2{margin-top:2.6rem}
  dl.facts{gap:.9rem 1.8rem}.wide{margin-right:-1rem;padding-right:1rem}}
-@media print{body{font-size:10pt;background:#fff}main{max-width:none;padding:0}
- figure,table,pre{break-inside:avoid}h2{break-after:avoid;margin-top:1.6rem}
+@page{margin:14mm}
+@media print{html{font-size:10.5px;print-color-adjust:exact;
+ -webkit-print-color-adjust:exact}body{font-size:1.1rem;background:#fff}
+ main{max-width:none;padding:0}.lead{font-size:2.2rem}
+ figure,table,pre{break-inside:avoid}h2{break-after:avoid;margin-top:2rem}
  .wide{overflow:visible}svg{min-width:0!important;max-width:100%!important}
- table{font-size:7.5pt}th,td{padding:.2rem .3rem}.lead{font-size:18pt}
- td svg{display:none}}
+ table,thead th{font-size:.86rem}th,td{padding:.25rem .3rem}
+ thead th{white-space:normal}th:first-child{background:none}
+ td svg{width:9rem;min-width:9rem!important}}
 """

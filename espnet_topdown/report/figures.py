@@ -17,6 +17,7 @@ from espnet_topdown.report.curves import metric_label
 from espnet_topdown.report.nodes import CONTROL
 from espnet_topdown.report.palette import LIGHT, Ink, inks
 from espnet_topdown.report.rows import SearchReport
+from espnet_topdown.report.svg import log_ticks
 from espnet_topdown.report.tables import units, valid_label
 from espnet_topdown.yaml_io import write_bytes
 
@@ -102,7 +103,7 @@ def _line_style(ink: Ink) -> tuple[int, tuple[float, ...]]:
 
 def _curves_figure(search: SearchReport, curves: Curves, path: Path) -> Path:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
     figure = Figure(figsize=(6.2, 3.4))
     axes = figure.subplots()
@@ -119,7 +120,9 @@ def _curves_figure(search: SearchReport, curves: Curves, path: Path) -> Path:
         )
     if curves.logarithmic:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_ylim())))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric_label(curves.metric))
@@ -153,7 +156,8 @@ def _errors_figure(search: SearchReport, path: Path) -> Path:
         at = (k, values[node.name])
         axes.annotate(str(at[1]), at, (0, 7), textcoords="offset points", ha="center")
     axes.margins(x=0.12, y=0.25)
-    axes.set_xticks(range(len(scored)), [_tex(n.name) for n in scored])
+    names = [_tex(n.name).replace("control.", "control\n") for n in scored]
+    axes.set_xticks(range(len(scored)), names)
     axes.set_ylabel(f"{unit.upper()} errors on {valid_label(search)}")
     axes.grid(True, axis="y")
     return _save(figure, path)

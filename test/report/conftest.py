@@ -1,184 +1,24 @@
-"""A search folder made up for the report: n = 5, CTC, Algorithm 1, two controls."""
+"""The finished search that most tests of the report read."""
 
 from __future__ import annotations
 
-import json
-import random
+import shutil
 from pathlib import Path
 
 import pytest
-
-from espnet_topdown.journal import Journal
-from espnet_topdown.score.align import Counts, align, total
-from espnet_topdown.score.trn import write_trn
-from espnet_topdown.yaml_io import write_json, write_yaml
-
-LAYERS = ["softmax", "blstm3", "blstm2", "blstm1", "blstm0"]
-VERSIONS = {"python": "3.11.7", "torch": "2.12.1", "espnet": "202511"}
-# name: (frozen layers, errors wanted in 1200 characters of dev, worse on test)
-MODELS = {
-    "m5": (0, 131),
-    "m1.4": (1, 121),
-    "m1.1.3": (2, 112),
-    "m1.1.1.2": (3, 118),
-    "control.joint": (0, 128),
-    "control.warm": (1, 129),
-}
-CUTS = {
-    "cer": lambda line: [c if c != " " else "<space>" for c in line],
-    "wer": str.split,
-}
-WORDS = "one two three four five six seven eight nine ten left right stop go".split()
+from made_up_search import write_search
 
 
-def text_of(n: int, seed: int) -> dict[str, str]:
-    """Reference sentences by utterance id."""
-    draw = random.Random(seed)
-    return {f"utt{i:03d}": " ".join(draw.choices(WORDS, k=6)) for i in range(n)}
-
-
-def spoil(text: dict[str, str], errors: int, seed: int) -> dict[str, str]:
-    """The same sentences with about that many wrong characters."""
-    draw = random.Random(seed)
-    lines = {utt: list(line) for utt, line in text.items()}
-    for _ in range(errors):
-        line = lines[draw.choice(sorted(lines))]
-        at = draw.randrange(len(line))
-        line[at] = draw.choice(["x", "", "zz"])
-    return {utt: "".join(line) for utt, line in lines.items()}
-
-
-def as_json(counts: list[Counts]) -> dict[str, int]:
-    """The integers of one unit in score.json."""
-    c = total(counts)
-    wrong = sum(x.errors > 0 for x in counts)
-    numbers = {"ref": c.ref, "corr": c.corr, "sub": c.sub, "del": c.dele, "ins": c.ins}
-    return {**numbers, "err_utts": wrong}
-
-
-def write_decode(folder: Path, name: str, n: int, errors: int, files: bool) -> None:
-    """`score.json`, and what was scored beside it where `files` is set."""
-    ref = text_of(n, seed=len(name))
-    hyp = spoil(ref, errors, seed=3)
-    folder.mkdir(parents=True, exist_ok=True)
-    score = {
-        "schema": 1,
-        "set": name,
-        "decoder": "ctc_greedy",
-        "model_file": "valid.loss.best.pth",
-        "epoch": 11,
-        "utts": n,
-        "seconds": 1.2,
-        "infeasible": 0,
-    }
-    for unit, cut in CUTS.items():
-        tokens = [{utt: cut(line) for utt, line in x.items()} for x in (ref, hyp)]
-        counts = [align(tokens[0][utt], tokens[1][utt]) for utt in ref]
-        score[unit] = as_json(counts)
-        place = folder / f"score_{unit}"
-        for side, text in zip(("ref", "hyp"), tokens if files else ()):
-            place.mkdir(exist_ok=True)
-            write_trn(place / f"{side}.trn", text, {})
-    write_json(folder / "score.json", score)
-
-
-def write_curve(path: Path, level: float, epochs: int) -> None:
-    """A falling curve that ends near `level`, a fraction."""
-    rows = []
-    for e in range(1, epochs + 1):
-        cer = level * (1 + 8 * 0.6**e)
-        valid = {"loss": 20 * cer, "cer_ctc": cer}
-        rows.append({"epoch": e, "seconds": 5.5, "train": {"loss": 9}, "valid": valid})
-    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-
-
-def write_node(search: Path, name: str, base_exp: str, tests: bool) -> None:
-    """One finished model."""
-    n_frozen, errors = MODELS[name]
-    node = search / name
-    node.mkdir(parents=True)
-    write_yaml(
-        node / "retrain.yaml",
-        {
-            "node": name,
-            "base_exp": base_exp,
-            "frozen_from": None if name == "m5" else f"{base_exp}/11epoch.pth",
-            "frozen": LAYERS[:n_frozen],
-            "frozen_params": [] if "control" in name else LAYERS[:n_frozen],
-            "reinit": [] if name == "m5" else LAYERS[n_frozen:],
-            "seed": 1000 * len(name),
-            "control": name.partition(".")[2] if "control" in name else None,
-            "max_epoch": 14,
-            "versions": VERSIONS,
-        },
-    )
-    write_decode(node, "dev", 46, errors, files=False)
-    if tests:
-        write_decode(node / "decode_ctc_greedy/test", "test", 60, errors + 30, True)
-    home = search.parent / "asr_base" if name == "m5" else node
-    write_curve(home / "curve.jsonl", errors / 1200, 12)
-    (node / ".done").touch()
-
-
-def write_search(
-    search: Path,
-    models: tuple[str, ...] = tuple(MODELS),
-    tests: bool = True,
-    finished: bool = True,
-    failed: bool = True,
-    **request: object,
-) -> Path:
-    """The whole folder; `request` replaces entries of search.yaml."""
-    base = search.parent / "asr_base"
-    base.mkdir(parents=True, exist_ok=True)
-    write_yaml(base / "config.yaml", {"seed": 1, "max_epoch": 14})
-    search.mkdir(parents=True, exist_ok=True)
-    asked = {
-        "base_exp": f"{search.parent.name}/asr_base",
-        "stack": "asr_rnn",
-        "layers": LAYERS,
-        "strategy": "greedy",
-        "criterion": "cer",
-        "decoder": "ctc_greedy",
-        "controls": ["joint", "warm"],
-        "versions": VERSIONS,
-    }
-    write_yaml(search / "search.yaml", {**asked, **request})
-    journal = Journal(search / "journal.jsonl")
-    journal.append("search_open")
-    for name in models:
-        write_node(search, name, str(asked["base_exp"]), tests)
-        journal.append("started", node=name)
-        journal.append("trained", node=name)
-        verdict = "rejected" if name == "m1.1.1.2" else "accepted"
-        journal.append("scored", node=name, verdict=verdict if "m1" in name else None)
-    if failed:
-        journal.append("started", node="m2.3")
-        journal.append("failed", node="m2.3", status=70)
-    if finished:
-        write_result(search)
-    return search
-
-
-def write_result(search: Path, best: str = "m1.1.3") -> None:
-    """The last file of a search."""
-    reason = "m1.1.1.2 is worse: more errors than m1.1.3"
-    result = {
-        "schema": 1,
-        "best": best,
-        "criterion": "cer",
-        "path": ["m5", "m1.4", "m1.1.3", "m1.1.1.2"],
-        "reason": reason,
-        "finished": "2026-01-31T08:30:00Z",
-        "nodes": {},
-        "versions": VERSIONS,
-        "seconds": 400,
-    }
-    write_json(search / "result.json", result)
-    (search / "best").symlink_to(best)
+@pytest.fixture(scope="session")
+def finished_exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Written once; tests get a copy."""
+    exp = tmp_path_factory.mktemp("made_up") / "exp"
+    write_search(exp / "asr_base_topdown")
+    return exp
 
 
 @pytest.fixture
-def search(tmp_path: Path) -> Path:
+def search(finished_exp: Path, tmp_path: Path) -> Path:
     """A finished search with a test set, two controls and a failed candidate."""
-    return write_search(tmp_path / "exp" / "asr_base_topdown")
+    shutil.copytree(finished_exp, tmp_path / "exp", symlinks=True)
+    return tmp_path / "exp" / "asr_base_topdown"

@@ -1,0 +1,92 @@
+"""Learning curves from our trainer's file and from ESPnet's log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.report.curves import (
+    Epoch,
+    metric_for,
+    metric_label,
+    points,
+    read_curve,
+)
+
+HEAD = "[host] 2026-01-31 08:30:00,123 (trainer:380) INFO: "
+
+
+@pytest.mark.parametrize(
+    "line, seconds, valid",
+    [
+        (
+            "1epoch results: [train] loss=1.234e+03, time=2.05 seconds, total_count=4, "
+            "[valid] loss=9.5, cer_ctc=0.250, time=1 second, total_count=1",
+            3.05,
+            {"loss": 9.5, "cer_ctc": 0.25},
+        ),
+        (
+            "12epoch results: [train] loss=1.0, time=1 hour, 2 minutes and 3.5 "
+            "seconds, total_count=4, [valid] cer_ctc=1.5, time=2 minutes, "
+            "[att_plot] time=1 second",
+            3600 + 123.5 + 120 + 1,
+            {"cer_ctc": 1.5},
+        ),
+        ("3epoch results: [valid] loss=5.000e-04", None, {"loss": 0.0005}),
+    ],
+)
+def test_espnets_log_line(tmp_path: Path, line, seconds, valid):
+    (tmp_path / "train.log").write_text(f"noise\n{HEAD}{line}\nmore noise\n")
+    (epoch,) = read_curve(tmp_path)
+    assert epoch.seconds == (pytest.approx(seconds) if seconds else None)
+    assert epoch.valid == valid
+    assert epoch.epoch == int(line.split("epoch")[0])
+
+
+def test_rotated_logs_are_one_curve_and_the_newest_wins(tmp_path: Path):
+    old = [f"{HEAD}{e}epoch results: [valid] loss={e}.5" for e in (1, 2)]
+    (tmp_path / "train.1.log").write_text("\n".join(old))
+    (tmp_path / "train.log").write_text(f"{HEAD}2epoch results: [valid] loss=9.5")
+    assert [(e.epoch, e.valid["loss"]) for e in read_curve(tmp_path)] == [
+        (1, 1.5),
+        (2, 9.5),
+    ]
+
+
+def test_curve_file_with_a_torn_line_and_an_epoch_trained_twice(tmp_path: Path):
+    rows = [{"epoch": 1, "valid": {"loss": 3}}, {"epoch": 1, "valid": {"loss": 2}}]
+    text = "".join(json.dumps(r) + "\n" for r in rows) + '{"epoch": 2, "val'
+    (tmp_path / "curve.jsonl").write_text(text)
+    (tmp_path / "train.log").write_text(f"{HEAD}7epoch results: [valid] loss=1.0")
+    assert read_curve(tmp_path) == (Epoch(1, None, {}, {"loss": 2.0}),)
+
+
+def test_nothing_to_read(tmp_path: Path):
+    assert read_curve(tmp_path) == ()
+    assert metric_for("cer", [()]) is None
+
+
+@pytest.mark.parametrize(
+    "criterion, keys, metric",
+    [
+        ("cer", ["loss", "cer_ctc", "cer"], "cer_ctc"),
+        ("wer", ["loss", "cer_ctc", "wer"], "wer"),
+        ("ter", ["loss"], "loss"),
+        ("cer", ["acc"], None),
+    ],
+)
+def test_the_measure_that_is_drawn(criterion, keys, metric):
+    curve = (Epoch(1, valid=dict.fromkeys(keys, 1.0)),)
+    assert metric_for(criterion, [curve]) == metric
+
+
+def test_points_are_percent_and_finite():
+    curve = tuple(
+        Epoch(e, valid={"cer_ctc": v, "loss": 7.0})
+        for e, v in [(1, 0.5), (2, float("nan")), (3, float("inf"))]
+    )
+    assert points(curve, "cer_ctc") == [(1, 50.0)]
+    assert points(curve, "loss")[0] == (1, 7.0)
+    assert metric_label("loss") == "validation loss"
