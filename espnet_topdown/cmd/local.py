@@ -12,7 +12,7 @@ if every task succeeded. Without JOB=1:N it is the command's own status (1 where
 
 The words of the command are passed on as they are. No shell reads them: pipes, globs
 and variables need an explicit ``bash -c '...'``. What a task has started ends with it.
-An existing LOG is kept as LOG.1.
+An existing LOG is kept as LOG.1, that as LOG.2, up to LOG.9.
 """
 
 from __future__ import annotations

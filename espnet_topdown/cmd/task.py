@@ -15,6 +15,7 @@ from espnet_topdown.cmd import process
 from espnet_topdown.errors import CREATE, IO, RETRY, TopDownError
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # a shell's words for it
+_OLD_LOGS = 9  # how many are kept
 _LOCK_SECONDS = process.GRACE_SECONDS + 5  # an earlier run may be on its way out
 
 
@@ -92,7 +93,7 @@ class Task:
 
 
 def _open_log(path: str) -> int:
-    """Open an empty log and lock it; what was there moves to ``<path>.1``."""
+    """Open an empty log and lock it; what was there moves on, see ``_rotate``."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         fd = _open(path)
@@ -106,8 +107,16 @@ def _open_log(path: str) -> int:
         if _is_at(fd, path):
             if os.fstat(fd).st_size == 0:
                 return fd
-            os.replace(path, f"{path}.1")
+            _rotate(path)
         os.close(fd)
+
+
+def _rotate(path: str) -> None:
+    """Move a log to ``<path>.1``, that to ``<path>.2``, and so on; the last one goes."""
+    for n in range(_OLD_LOGS - 1, 0, -1):
+        if os.path.exists(f"{path}.{n}"):
+            os.replace(f"{path}.{n}", f"{path}.{n + 1}")
+    os.replace(path, f"{path}.1")
 
 
 def _open(path: str) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.cmd import local
+from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import TopDownError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -180,12 +181,16 @@ def test_program_whose_name_has_a_space(tmp_path: Path) -> None:
     assert output(tmp_path / "x.log") == "ran\n"
 
 
-def test_previous_log_is_kept(tmp_path: Path) -> None:
-    for word in ("one", "two", "three"):
-        assert call(tmp_path, "x.log", "echo", word).returncode == 0
-    assert output(tmp_path / "x.log") == "three\n"
-    assert output(tmp_path / "x.log.1") == "two\n"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.log", "x.log.1"]
+def test_previous_logs_are_kept(tmp_path: Path) -> None:
+    for number in range(12):
+        task = Task(str(tmp_path / "x.log"), ["echo", str(number)])
+        task.start()
+        assert wait_until(task.ended)
+    names = ["x.log", *(f"x.log.{n}" for n in range(1, 10))]
+    assert [output(tmp_path / name) for name in names] == [
+        f"{number}\n" for number in range(11, 1, -1)
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
 
 
 def test_log_that_cannot_be_written(tmp_path: Path) -> None:
