@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import lzma
 import shutil
 import subprocess
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -49,7 +51,7 @@ def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
                     raise _broken("E_ARCHIVE", path, "unpacks to more than 1 GiB")
                 if stream is not None:
                     yield name, stream.read()
-    except (tarfile.TarError, EOFError, OSError) as e:
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
         raise _broken("E_ARCHIVE", path, f"cannot be read ({e})") from None
 
 

@@ -19,7 +19,7 @@ from espnet_topdown.data.kaldi_dir import (
     line_of,
     read_dir,
     read_pairs,
-    split_evenly,
+    shard,
     write_dir,
     write_lines,
     write_pairs,
@@ -99,8 +99,8 @@ def run_format(
     if job is not None:
         format_shard(request, job, nj)
         return
-    for shard in range(1, 1 if merge else nj + 1):
-        format_shard(request, shard, nj)
+    for number in range(1, 1 if merge else nj + 1):
+        format_shard(request, number, nj)
     merge_shards(request, nj)
 
 
@@ -110,13 +110,11 @@ def format_shard(request: FormatRequest, job: int, nj: int) -> int:
     A finished file is kept when its source is the same and not newer, so a run
     that was cut off continues. Shards beyond the number of utterances do nothing.
     """
-    everything = sources(request.data_dir)
-    nj = min(nj, len(everything))
-    folder = _shard(request, job)
-    if job > nj:
-        logging.info("shard %d: nothing to do", job)
+    part = shard(sources(request.data_dir), job, nj)
+    folder = _folder(request, job)
+    if not part:
+        logging.info("shard %d of %d: nothing to do", job, nj)
         return 0
-    part = split_evenly(everything, nj)[job - 1]
     folder.mkdir(parents=True, exist_ok=True)
     before = _finished(folder / "sources")
     wavs, samples = {}, {}
@@ -132,7 +130,7 @@ def format_shard(request: FormatRequest, job: int, nj: int) -> int:
     return len(part)
 
 
-def _shard(request: FormatRequest, job: int) -> Path:
+def _folder(request: FormatRequest, job: int) -> Path:
     return Path(request.output_dir) / "data" / f"format.{job}"
 
 
@@ -176,12 +174,11 @@ def merge_shards(request: FormatRequest, nj: int) -> int:
     """Join the shards' lists into ``output_dir``; the number of utterances."""
     out = Path(request.output_dir)
     known = [s.utt for s in sources(request.data_dir)]
-    shards = [_shard(request, job) for job in range(1, min(nj, len(known)) + 1)]
     wavs: dict[str, str] = {}
     samples: dict[str, str] = {}
-    for shard in shards:
-        wavs.update(read_pairs(shard / "wav.scp"))
-        samples.update(read_pairs(shard / "utt2num_samples"))
+    for job in range(1, min(nj, len(known)) + 1):
+        wavs.update(read_pairs(_folder(request, job) / "wav.scp"))
+        samples.update(read_pairs(_folder(request, job) / "utt2num_samples"))
     if set(wavs) != set(known):
         what = f"{len(wavs)} of {len(known)} utterances in {out}/data/format.*"
         do = "run the shards again with this --nj, then merge"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
 from espnet_topdown.yaml_io import write_bytes
 
 LISTS = ("wav.scp", "text", "utt2spk", "segments")
@@ -208,3 +208,12 @@ def split_evenly(items: Sequence[T], n: int) -> list[list[T]]:
     size, larger = divmod(len(items), n)
     ends = [i * size + min(i, larger) for i in range(n + 1)]
     return [list(items[a:b]) for a, b in zip(ends, ends[1:])]
+
+
+def shard(items: Sequence[T], job: int, nj: int) -> list[T]:
+    """Part ``job`` of ``nj`` (from 1); with fewer items than parts, some are empty."""
+    if job < 1 or nj < 1:
+        what = f"there is no job {job} of {nj}"
+        raise TopDownError("E_USAGE", what, "count jobs from 1", USAGE)
+    nj = min(nj, len(items))
+    return split_evenly(items, nj)[job - 1] if job <= nj else []

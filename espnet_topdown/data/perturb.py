@@ -14,7 +14,7 @@ from espnet_topdown.data import wav_io
 from espnet_topdown.data.kaldi_dir import (
     read_dir,
     read_pairs,
-    split_evenly,
+    shard,
     write_dir,
     write_pairs,
 )
@@ -51,12 +51,8 @@ def perturb_audio(
 ) -> int:
     """Write the recordings of shard ``job`` of ``nj``; those already there are kept."""
     wavs = read_dir(data_dir)["wav.scp"]
-    recordings = list(wavs.items())
-    nj = min(nj, len(recordings))
-    if job > nj:
-        return 0
     written = 0
-    for recording, value in split_evenly(recordings, nj)[job - 1]:
+    for recording, value in shard(list(wavs.items()), job, nj):
         source = Source(recording, value, f"{recording} ({data_dir}/wav.scp)")
         target = _target(output_dir, factor, recording)
         if target.exists() and not source.is_pipe:
@@ -148,8 +144,8 @@ def run_perturb(
     folders = [Path(data_dir)]
     for factor in parse_factors(factors):
         folder = Path(f"{data_dir}_sp{factor}")
-        for shard in jobs:
-            perturb_audio(data_dir, factor, folder, shard, nj, channel, allow_pipes)
+        for number in jobs:
+            perturb_audio(data_dir, factor, folder, number, nj, channel, allow_pipes)
         if job is None:
             perturb_lists(data_dir, factor, folder)
             folders.append(folder)

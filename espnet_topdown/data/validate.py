@@ -6,6 +6,7 @@ rate, wrong case, truncated files, overlapping sets) are errors here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +35,8 @@ class Front:
     min_samples: int = 1
 
     def outputs(self, samples: int) -> int:
-        """Encoder outputs of an utterance, at least."""
-        return (samples // self.hop + 1) // max(self.subsampling, 1)
+        """Encoder outputs of an utterance, at most: what is refused cannot work."""
+        return math.ceil((samples // self.hop + 1) / max(self.subsampling, 1))
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import io
+import random
 import tarfile
 import threading
 
@@ -167,3 +168,20 @@ def test_apt_get_fails_or_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(TopDownError, match="no apt-get"):
         archives.apt_download(["a"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.xz", "a.deb"])
+def test_damaged_archives_end_in_one_message(tmp_path, name):
+    noise = random.Random(1).randbytes(3000) if name != "a.deb" else b"x" * 3000
+    files = {"a.wav": noise, "b/c.txt": b"y" * 50}
+    good = deb(files) if name == "a.deb" else tar(files, f"w:{name[-2:]}")
+    dice = random.Random(0)
+    for _ in range(150):
+        data = bytearray(good)
+        for _ in range(dice.randint(1, 8)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        (tmp_path / name).write_bytes(data[: dice.choice([len(data), 999, 2000])])
+        try:
+            list(archives.members(tmp_path / name))
+        except TopDownError as e:
+            assert e.code.startswith("E_ARCHIVE")

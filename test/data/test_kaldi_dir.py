@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 
 import pytest
 
@@ -137,6 +138,41 @@ def test_split_into_too_many_or_no_parts(n):
         kd.split_evenly([1, 2, 3], n)
 
 
+def test_shards_cover_everything_once_and_may_be_empty():
+    assert [kd.shard("abc", job, 5) for job in range(1, 6)] == [
+        *(["a"], ["b"], ["c"], [], [])
+    ]
+    for job, nj in ((0, 2), (-1, 2), (1, 0)):
+        with pytest.raises(TopDownError, match="E_USAGE"):
+            kd.shard("abc", job, nj)
+
+
 def test_line_of(tmp_path):
     (tmp_path / "text").write_text("a x\nab y\nb a\n")
     assert [kd.line_of(tmp_path / "text", k) for k in ("ab", "b", "c")] == [2, 3, 0]
+
+
+def test_any_bytes_end_in_pairs_or_one_message(tmp_path):
+    dice = random.Random(0)
+    alphabet = [
+        b"a",
+        b"b-1",
+        b" ",
+        b"\t",
+        b"\n",
+        b"\r",
+        b"\xc3\xa9",
+        b"\xff",
+        b"\0",
+        b"/",
+    ]
+    path = tmp_path / "text"
+    for _ in range(400):
+        path.write_bytes(b"".join(dice.choices(alphabet, k=dice.randint(0, 30))))
+        try:
+            pairs = kd.read_pairs(path)
+        except TopDownError as e:
+            assert e.code in ("E_UTF8", "E_TEXT_LINE", "E_UTT_ID", "E_UTT_DUP")
+            continue
+        kd.write_pairs(path, pairs)
+        assert kd.read_pairs(path) == pairs

@@ -243,12 +243,12 @@ def test_63_byte_order_mark(folder, caplog):
 
 
 def test_66_more_tokens_than_outputs(folder):
-    # 8000 samples // 128 + 1 = 63 frames; // 4 = 15 outputs
+    # 8000 samples // 128 + 1 = 63 frames; / 4 = 16 outputs
     front = Front(hop=128, subsampling=4)
-    write_pairs(folder / "text", {**TEXTS, "a-2": "u" + "no" * 7})
-    assert check(folder, front=front).utterances == 4  # 15 tokens
-    write_pairs(folder / "text", {**TEXTS, "a-2": "u" + "no" * 6 + "ss"})
-    parts = ("1 of 4", "a-2 needs 16, has 15")  # a repeated token needs a blank
+    write_pairs(folder / "text", {**TEXTS, "a-2": "no" * 8})
+    assert check(folder, front=front).utterances == 4  # 16 tokens
+    write_pairs(folder / "text", {**TEXTS, "a-2": "no" * 7 + "ss"})
+    parts = ("1 of 4", "a-2 needs 17, has 16")  # a repeated token needs a blank
     refused(folder, "E_CTC_INFEASIBLE", *parts, front=front)
 
 
