@@ -19,6 +19,7 @@ from espnet_topdown.experiment import Experiment
 from espnet_topdown.job import is_done
 from espnet_topdown.journal import Journal, Lock, utc_now
 from espnet_topdown.launch import Job, backend_cmd, run_jobs
+from espnet_topdown.preflight import check_base
 from espnet_topdown.progress import Progress
 from espnet_topdown.request import Nodes, SearchRequest, write_request
 from espnet_topdown.retrain import extend, prepare, prepare_base, versions
@@ -41,9 +42,14 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
     """
     request.check()
     nodes = Nodes.of(request)
-    if not request.allow_unfinished:
-        nodes.base.check_finished()
     with Lock(request.output_dir / "lock"):
+        if not (request.output_dir / "search.yaml").is_file():
+            check_base(
+                nodes.base,
+                request.allow_unfinished,
+                request.allow_pipes,
+                request.allow_overlap,
+            )
         write_request(nodes)
         result = request.output_dir / "result.json"
         if result.is_file():

@@ -48,6 +48,7 @@ class SearchRequest:
     trainer: str = TRAINER
     allow_unfinished: bool = False
     allow_pipes: bool = False
+    allow_overlap: bool = False
 
     max_jobs: int = 1
     cmd: str = ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -33,7 +36,7 @@ def write_experiment(
         "max_epoch": epochs,
         "patience": None,
         "seed": 0,
-        "token_list": ["<blank>", "<unk>", "<sos/eos>"],
+        "token_list": ["<blank>", "<unk>", "a", "b", "<sos/eos>"],
         "best_model_criterion": [["valid", "loss", "min"]],
         "frontend_conf": {"fs": "8k"},
         "required": ["output_dir"],
@@ -51,11 +54,31 @@ def write_experiment(
     return folder
 
 
+def write_data(folder: Path, ids: list[str]) -> dict[str, list]:
+    """A set of short noises with transcripts; returns the config entries for it."""
+    folder.mkdir(parents=True)
+    for utt in ids:
+        seed = zlib.crc32(utt.encode())
+        noise = np.random.default_rng(seed).uniform(-0.1, 0.1, 4000)
+        soundfile.write(folder / f"{utt}.wav", noise, 8000)
+    scp = [f"{utt} {folder}/{utt}.wav\n" for utt in ids]
+    (folder / "wav.scp").write_text("".join(scp))
+    (folder / "text").write_text("".join(f"{utt} ab\n" for utt in ids))
+    return [
+        [f"{folder}/wav.scp", "speech", "sound"],
+        [f"{folder}/text", "text", "text"],
+    ]
+
+
 @pytest.fixture
 def toy_experiment(tmp_path, monkeypatch) -> Path:
     """A finished joint training of three layers: softmax, blstm1, blstm0."""
     monkeypatch.chdir(tmp_path)
-    return write_experiment(Path("exp/joint"), rnn_weights())
+    data = {
+        f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
+        for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
+    }
+    return write_experiment(Path("exp/joint"), rnn_weights(), **data)
 
 
 @pytest.fixture

@@ -68,9 +68,9 @@ def test_layers_of_another_model(toy_experiment):
 
 
 def test_another_token_order_is_refused(toy_experiment):
-    tokens = ["<blank>", "<sos/eos>", "<unk>"]
+    tokens = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
     other = write_experiment(Path("exp/other"), rnn_weights(), token_list=tokens)
-    with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*first in line 2") as e:
+    with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*first in line 3") as e:
         plan(spec(toy_experiment, frozen_from=other / "4epoch.pth"))
     assert e.value.status == 65
 

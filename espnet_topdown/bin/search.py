@@ -30,8 +30,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--cmd", default="", help="Launcher and its options, e.g. 'slurm.pl --mem 4G'")
     add("--cmd_backend", default="local", help="local, slurm or sge, if no --cmd")
     add("--trainer", default="espnet_topdown.bin.asr_train", help="Training module")
-    add("--allow_unfinished", type=true_or_false, default=False, help="Base model")
-    add("--allow_pipes", type=true_or_false, default=False, help="In wav.scp")
+    for name, what in (
+        ("unfinished", "a base model that was not trained to its end"),
+        ("pipes", "commands in wav.scp"),
+        ("overlap", "utterances in both the training and the validation set"),
+    ):
+        add(f"--allow_{name}", type=true_or_false, default=False, help=f"Allow {what}")
     return parser
 
 

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.experiment import Experiment
+from espnet_topdown.preflight import check_base
+
+WAV, TEXT = Path("data/valid/wav.scp"), Path("data/valid/text")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_good_data(toy_experiment):
+    check_base(Experiment(toy_experiment))
+
+
+@pytest.mark.parametrize(
+    "path, old, new, message",
+    [
+        (WAV, "v2.wav", "v3.wav", "E_WAV_MISSING.*v2.*line 2"),
+        (WAV, "data/valid/v1.wav", "touch canary |", "E_PIPE.*line 1"),
+        (WAV, "v2 ", "v3 ", "E_UTT_SETS.*v3"),
+        (WAV, "v2 ", "v1 ", "E_UTT_DUP.*v1"),
+        (WAV, "v2 ", "../v2 ", "E_UTT_ID"),
+        (TEXT, "v2 ab", "v2 AB", "E_TEXT_UNK"),
+        (TEXT, "v2 ab", "v2", "E_TEXT_EMPTY.*v2"),
+        (Path("data/valid/v2.wav"), None, b"", "E_WAV_FORMAT.*v2"),
+        (Path("data/valid/v2.wav"), None, "rate", "E_WAV_RATE.*v2.*16000"),
+        (Path("data/valid/v2.wav"), None, "twin", "E_OVERLAP.*1 recordings"),
+    ],
+)
+def test_bad_data_is_named(toy_experiment, path, old, new, message):
+    import soundfile
+
+    if new == "rate":
+        sound, _ = soundfile.read(path)
+        soundfile.write(path, sound, 16000)
+    elif new == "twin":
+        path.write_bytes(Path("data/train/t1.wav").read_bytes())
+    elif isinstance(new, bytes):
+        path.write_bytes(new)
+    else:
+        edit(path, old, new)
+    with pytest.raises(TopDownError, match=message) as e:
+        check_base(Experiment(toy_experiment))
+    assert e.value.status in (65, 66)
+    assert not Path("canary").exists()
+
+
+def test_overlap_may_be_allowed(toy_experiment):
+    twin = Path("data/valid/v2.wav")
+    twin.write_bytes(Path("data/train/t1.wav").read_bytes())
+    check_base(Experiment(toy_experiment), allow_overlap=True)
+
+
+def test_what_is_not_sound_and_text_is_not_checked(toy_experiment, caplog):
+    exp = Experiment(toy_experiment)
+    exp.config["valid_data_path_and_name_and_type"][0][2] = "kaldi_ark"
+    check_base(exp)
+    assert "W_DATA_UNCHECKED" in caplog.text
