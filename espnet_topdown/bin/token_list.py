@@ -1,4 +1,4 @@
-"""python -m espnet_topdown.bin.token_list --input dump/raw/org/train/text --output_dir D
+"""python -m espnet_topdown.bin.token_list --input data/train/text --output_dir data/bpe
 
 Stage 5 for subwords: trains a sentencepiece model and writes tokens.txt beside it.
 """

@@ -47,33 +47,35 @@ def train_bpe(
     Writes ``train.txt``, ``bpe.model``, ``bpe.vocab`` and ``tokens.txt`` with the
     contents that ESPnet's recipes give them.
     """
-    import sentencepiece
-
     out = Path(output_dir)
     words = [text for path in texts for text in read_pairs(path).values() if text]
     write_lines(out / "train.txt", words)
-    symbols = _symbols(nlsyms)
-    options = {"user_defined_symbols": ",".join(symbols)} if symbols else {}
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            input=str(out / "train.txt"),
-            model_prefix=str(out / "bpe"),
-            vocab_size=vocab_size,
-            model_type=bpemode,
-            character_coverage=character_coverage,
-            input_sentence_size=input_sentence_size,
-            minloglevel=1,
-            **options,
-        )
-    except (RuntimeError, OSError) as e:
-        reason = str(e).strip().rsplit("] ", 1)[-1][-200:]
-        what = f"{vocab_size} tokens from {len(words)} lines: {reason}"
-        raise TopDownError("E_BPE", what, "choose another --nbpe", DATA) from None
+    _run_sentencepiece(
+        len(words),
+        input=str(out / "train.txt"),
+        model_prefix=str(out / "bpe"),
+        vocab_size=vocab_size,
+        model_type=bpemode,
+        character_coverage=character_coverage,
+        input_sentence_size=input_sentence_size,
+        user_defined_symbols=_symbols(nlsyms),
+    )
     pieces = [line.split("\t")[0] for line in read_lines(out / "bpe.vocab")]
     tokens = [*special[:2], *pieces[3:], special[2]]
     write_lines(out / "tokens.txt", tokens)
     logging.info("%s: %d tokens", out / "tokens.txt", len(tokens))
     return tokens
+
+
+def _run_sentencepiece(n_lines: int, **options: object) -> None:
+    import sentencepiece
+
+    try:
+        sentencepiece.SentencePieceTrainer.train(minloglevel=1, **options)
+    except (RuntimeError, OSError) as e:
+        reason = str(e).strip().rsplit("] ", 1)[-1][-200:]
+        what = f"{options['vocab_size']} tokens from {n_lines} lines: {reason}"
+        raise TopDownError("E_BPE", what, "choose another --nbpe", DATA) from None
 
 
 def _symbols(nlsyms: str) -> list[str]:

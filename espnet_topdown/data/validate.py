@@ -82,6 +82,17 @@ def validate_set(
     _same_ids(wavs, {str(text): texts, **dict(zip(map(str, shape_files), shapes))})
     report = SetReport(utterances=len(wavs))
     _check_texts(text, texts, token_list, token_type, report)
+    sources = _files(wav_scp, wavs, allow_pipes)
+    _check_audio(sources, root, fs, full, report)
+    for path, shape in zip(shape_files, shapes):
+        if Path(path).name.startswith("speech_shape"):
+            _check_lengths(path, shape, report.samples)
+    _check_front(front or Front(), report.samples, texts, token_type)
+    return report
+
+
+def _files(wav_scp: Path, wavs: Mapping[str, str], allow_pipes: bool) -> list[Source]:
+    """What can be looked at without running a command."""
     sources = [
         Source(utt, value, f"utt {utt} ({wav_scp} line {n})")
         for n, (utt, value) in enumerate(wavs.items(), 1)
@@ -89,12 +100,7 @@ def validate_set(
     for source in sources:
         if source.is_pipe and not allow_pipes:
             refuse_pipe(source)
-    _check_audio([s for s in sources if not s.is_pipe], root, fs, full, report)
-    for path, shape in zip(shape_files, shapes):
-        if Path(path).name.startswith("speech_shape"):
-            _check_lengths(path, shape, report.samples)
-    _check_front(front or Front(), report.samples, texts, token_type)
-    return report
+    return [source for source in sources if not source.is_pipe]
 
 
 def _no_comma(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet_topdown.data.kaldi_dir import read_lines
 from espnet_topdown.data.overlap import check_overlap
@@ -41,32 +42,34 @@ def validate_sets(
     tokens = None if token_list is None else read_lines(token_list)
     reports = {}
     for role, folder in folders.items():
-        trained_on = role in ("train", "dev")
-        front = Front(hop_length, subsampling if trained_on else 0, min_samples)
-        try:
-            report = validate_set(
-                folder / "wav.scp",
-                folder / "text",
-                fs=parse_rate(fs),
-                shape_files=_shapes(stats_dir, role),
-                token_list=tokens,
-                allow_pipes=allow_pipes,
-                full=full,
-                token_type=token_type,
-                front=front,
-            )
-        except TopDownError as e:
-            if role == "dev" and e.code == "E_SET_EMPTY":
-                what = f"{folder} has no utterances to choose models by"
-                do = "name another --valid_set"
-                raise TopDownError("E_DEV_EMPTY", what, do, DATA) from None
-            raise
-        reports[role] = report
-        _print(folder, report)
+        decoded_only = role not in ("train", "dev")
+        front = Front(hop_length, 0 if decoded_only else subsampling, min_samples)
+        reports[role] = _validate(
+            role,
+            folder,
+            fs=parse_rate(fs),
+            shape_files=_shapes(stats_dir, role),
+            token_list=tokens,
+            allow_pipes=allow_pipes,
+            full=full,
+            token_type=token_type,
+            front=front,
+        )
+        _print(folder, reports[role])
     if not allow_overlap:
         audio = all(report.full for report in reports.values())
         check_overlap(list(folders.values()), audio, check_speakers)
     return reports
+
+
+def _validate(role: str, folder: Path, **options: Any) -> SetReport:
+    try:
+        return validate_set(folder / "wav.scp", folder / "text", **options)
+    except TopDownError as e:
+        if role != "dev" or e.code != "E_SET_EMPTY":
+            raise
+    what = f"{folder} has no utterances to choose models by"
+    raise TopDownError("E_DEV_EMPTY", what, "name another --valid_set", DATA)
 
 
 def _shapes(stats_dir: Path | None, role: str) -> list[Path]:
