@@ -62,6 +62,10 @@ dl.facts{display:flex;flex-wrap:wrap;gap:1.1rem 2.6rem;margin:2rem 0 0;padding:0
  background:var(--panel);max-width:46rem}
 .path{margin:.8rem 0 0;font-size:1.1rem;max-width:none}
 figure{margin:1.4rem 0 0}
+ul.legend{display:flex;flex-wrap:wrap;gap:.2rem 1.6rem;margin:.9rem 0 .5rem;padding:0;
+ list-style:none;font-size:.875rem;color:var(--soft)}
+.legend li{display:flex;align-items:center}
+.legend svg{width:1.5rem;min-width:1.5rem;margin-right:.5rem}
 .wide{overflow-x:auto;max-width:100%}
 .wide:focus-visible{outline:2px solid var(--c2);outline-offset:3px}
 svg{display:block;width:100%;height:auto;font-family:inherit}
@@ -107,10 +111,12 @@ svg .joint,svg .copied{fill:var(--ink);fill-opacity:.14;stroke:var(--ink);
 svg .new{fill:var(--ink);fill-opacity:.07;stroke:var(--ink);stroke-width:1.4;
  stroke-dasharray:4 3}
 svg .missing rect{opacity:.45}
-svg .frozen-text text,svg .frozen-text path{fill:var(--on)}
+svg .frozen-text text,svg .frozen-text path,svg .mark.frozen-text path{
+ fill:var(--on)}
 svg .frozen-text text{font-weight:600}
 svg .layer{font-size:12.5px}
 svg .from{font-size:11px}
+svg .small .layer{font-size:11px}svg .small .from{font-size:9.5px}
 svg .new-text .from,svg .copied-text .from{fill:var(--soft)}
 svg .frame{fill:none;stroke:var(--ink);stroke-width:2}
 svg .arrow{fill:none;stroke:var(--soft);stroke-width:1.5}

@@ -12,51 +12,69 @@ from espnet_topdown.report.nodes import BASELINE, CONTROL, Node
 from espnet_topdown.report.palette import Ink, inks
 from espnet_topdown.report.rows import SearchReport
 
-_LEFT, _COLUMN, _GAP, _HEAD = 58.0, 122.0, 24.0, 62.0
+_LEFT, _GAP, _HEAD = 58.0, 24.0, 62.0
+_READABLE = 15.0  # the lowest block that has room for text
 _LOCK = "M2 6V4a3 3 0 0 1 6 0v2h1v6H1V6zM3.4 6h3.2V4a1.6 1.6 0 0 0-3.2 0z"
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where one model is drawn: left edge, and the height of a block."""
+class _Grid:
+    """Sizes of the blocks: height, space between two, width."""
 
-    x: float
     block: float
     gap: float
+    column: float
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one model is drawn: its left edge."""
+
+    x: float
+    grid: _Grid
 
     @property
     def middle(self) -> float:
-        return self.x + _COLUMN / 2
+        return self.x + self.grid.column / 2
+
+    def y(self, layer: int) -> float:
+        """The upper edge of a layer's block."""
+        return _HEAD + layer * (self.grid.block + self.grid.gap)
 
 
 def search_drawing(search: SearchReport) -> str:
     """Blocks from the top layer to the bottom one, a column a model, errors below."""
     ink = inks(search)
     n = max(1, len(search.layers))
-    block = min(28.0, max(9.0, 210.0 / n))
-    gap = 4.0 if block > 15 else 2.0
-    places = _places(search.nodes, block, gap)
-    below = _HEAD + n * (block + gap)
-    right = (places[-1].x if places else _LEFT) + _COLUMN
+    block = min(28.0, max(_READABLE, 210.0 / n)) if n <= 24 else 6.0
+    longest = max((len(name) for name, _ in search.layers), default=0)
+    grid = _Grid(
+        block=block,
+        gap=4.0 if block > 20 else 2.0,
+        column=min(160.0, max(122.0, 54 + 7.0 * longest)),
+    )
+    places = _places(search.nodes, grid)
+    below = _HEAD + n * (grid.block + grid.gap)
+    right = places[-1].x + grid.column if places else _LEFT
     parts = [_sides(below, block)]
     for node, place in zip(search.nodes, places):
         parts.append(_column(search, node, place, ink))
     parts += _arrows(search.nodes, places, (below + _HEAD) / 2)
     middles = {node.name: p.middle for node, p in zip(search.nodes, places)}
-    parts.append(errors_plot(search, middles, (_LEFT, right), below + 54))
-    height = below + 54 + PLOT_HEIGHT + 74
-    parts.append(_legend(height - 12))
-    width = max(right + 8, 700.0)
-    return svg.figure("".join(parts), width, height, "The search", _alt(search))
+    height = below + 8
+    if any(node.valid for node in search.nodes):
+        parts.append(errors_plot(search, middles, (_LEFT, right), below + 54))
+        height += 46 + PLOT_HEIGHT + 48
+    return svg.figure("".join(parts), right + 8, height, "The search", _alt(search))
 
 
-def _places(nodes: Sequence[Node], block: float, gap: float) -> list[_Place]:
+def _places(nodes: Sequence[Node], grid: _Grid) -> list[_Place]:
     places, x, before = [], _LEFT, BASELINE
     for node in nodes:
         if node.role == CONTROL and before != CONTROL and places:
             x += _GAP
-        places.append(_Place(x, block, gap))
-        x += _COLUMN + _GAP
+        places.append(_Place(x, grid))
+        x += grid.column + _GAP
         before = node.role
     return places
 
@@ -93,8 +111,8 @@ def _frame(n: int, place: _Place) -> str:
         "rect",
         x=place.x - 6,
         y=_HEAD - 6,
-        width=_COLUMN + 12,
-        height=n * (place.block + place.gap) - place.gap + 12,
+        width=place.grid.column + 12,
+        height=place.y(n) - place.grid.gap - _HEAD + 12,
         rx=7,
         class_="frame",
     )
@@ -116,27 +134,33 @@ def _block(
     node: Node, index: int, layer: str, place: _Place, ink: dict[str, Ink]
 ) -> str:
     kind, source = _kind(node, index, layer)
-    y = _HEAD + index * (place.block + place.gap)
-    rect = svg.element(
-        "rect", x=place.x, y=y, width=_COLUMN, height=place.block, rx=4, class_=kind
-    )
-    parts = [svg.element("title", _title(layer, kind, source)), rect]
-    if place.block >= 15:
-        middle = y + place.block / 2
-        start = place.x + 9
-        if kind == "frozen":
-            lock = svg.element("path", d=_LOCK, transform=_at(start, middle - 6.5))
-            parts.append(lock)
-            start += 16
-        text = svg.clip(layer, 10 if kind == "frozen" else 11)
-        parts.append(svg.label(text, start, middle + 4, class_="layer"))
-        end = {"x": place.x + _COLUMN - 8, "y": middle + 4, "text_anchor": "end"}
-        if kind == "frozen" and source:
-            parts.append(svg.math_label(source, class_="from", **end))
-        elif kind in ("new", "copied"):
-            parts.append(svg.label(kind, class_="from", **end))
+    box = {"width": place.grid.column, "height": place.grid.block, "rx": 4}
+    parts = [
+        svg.element("title", _title(layer, kind, source)),
+        svg.element("rect", x=place.x, y=place.y(index), class_=kind, **box),
+    ]
+    if place.grid.block >= _READABLE:
+        parts.append(_block_text(kind, layer, source, place, place.y(index)))
     owner = ink[source].name if source in ink else "base"
-    return svg.element("g", "".join(parts), class_=f"{owner} {kind}-text")
+    small = " small" if place.grid.block < 20 else ""
+    return svg.element("g", "".join(parts), class_=f"{owner} {kind}-text{small}")
+
+
+def _block_text(kind: str, layer: str, source: str, place: _Place, y: float) -> str:
+    x, middle = place.x, y + place.grid.block / 2
+    parts, start, end = [], x + 9, x + place.grid.column - 8
+    at = {"x": end, "y": middle + 3, "text_anchor": "end", "class_": "from"}
+    if kind == "frozen":
+        parts.append(svg.element("path", d=_LOCK, transform=_at(start, middle - 6.5)))
+        start += 16
+    if kind == "frozen" and 0 < len(source) < 10:  # longer ones are in the title
+        parts.append(svg.math_label(source, **at))
+        end -= 16 + 4.2 * len(source)
+    elif kind in ("new", "copied"):
+        parts.append(svg.label(kind, **at))
+        end -= 8 + 6 * len(kind)
+    text = svg.clip(layer, int((end - start) / 6.6))
+    return svg.label(text, start, middle + 4, class_="layer") + "".join(parts)
 
 
 def _kind(node: Node, index: int, layer: str) -> tuple[str, str]:
@@ -184,29 +208,27 @@ def _arrows(nodes: Sequence[Node], places: Sequence[_Place], y: float) -> list[s
     return arrows
 
 
-def _legend(y: float) -> str:
+def legend() -> str:
+    """What the blocks and the points mean, as a list that wraps on a phone."""
+    lock = svg.element("path", d=_LOCK, transform="translate(5.5 1.5) scale(.75)")
+    box = {"x": 1, "y": 1, "width": 18, "height": 12, "rx": 3}
+    control = svg.element("path", d="M10 1l6 6-6 6-6-6z")
     entries = (
-        ("frozen", "frozen; colour and name: the model that trained it", 326.0),
-        ("new", "re-initialised and retrained", 212.0),
-        ("refused", "rejected", 74.0),
-        ("control", "control", 0.0),
+        ("frozen", svg.element("rect", **box, class_="frozen") + lock, _FROZEN),
+        ("new", svg.element("rect", **box, class_="new"), "re-initialised, retrained"),
+        ("mark", svg.element("path", d=_CROSS, class_="cross"), "rejected"),
+        ("mark", control, "control"),
     )
-    parts, x = [], _LEFT
-    for kind, text, width in entries:
-        if kind in ("frozen", "new"):
-            mark = svg.element(
-                "rect", x=x, y=y - 10, width=18, height=12, rx=3, class_=kind
-            )
-        elif kind == "refused":
-            d = f"M{x + 4:g} {y - 9:g}l10 10m0-10l-10 10"
-            mark = svg.element("path", d=d, class_="cross")
-        else:
-            mark = svg.element("path", d=f"M{x + 9:g} {y - 10.5:g}l6 6-6 6-6-6z")
-        owner = "control" if kind == "control" else "base"
-        parts.append(svg.element("g", mark, class_=f"mark {owner} {kind}-text"))
-        parts.append(svg.label(text, x + 25, y, class_="note"))
-        x += 25 + width
-    return "".join(parts)
+    items = []
+    for kind, drawn, text in entries:
+        group = svg.element("g", drawn, class_=f"base mark {kind}-text")
+        attributes = {"viewBox": "0 0 20 14", "aria_hidden": "true"}
+        items.append(f"<li>{svg.element('svg', group, **attributes)}{text}</li>")
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+_CROSS = "M5 2l10 10m0-10l-10 10"
+_FROZEN = "frozen; colour and name say which model trained it"
 
 
 def _alt(search: SearchReport) -> str:

@@ -43,7 +43,9 @@ def errors_plot(
         ends = {"x1": sides[0], "x2": sides[1], "y1": at, "y2": at}
         parts.append(svg.element("line", class_="reference", **ends))
     heights = {name: y(c.errors) for name, c in found.items()}
-    parts += [_step(n, middles, heights) for n in search.nodes]
+    tree = search.strategy != "greedy"  # in which all lines would be a tangle
+    drawn = [n for n in search.nodes if not tree or n.name in search.path]
+    parts += [_step(n, middles, heights) for n in drawn]
     ink = inks(search)
     for node in search.nodes:
         x, mark = middles[node.name], ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
 from espnet_topdown.report import about, story, tables, words
 from espnet_topdown.report.chart import curve_chart, curves_of
 from espnet_topdown.report.css import stylesheet
-from espnet_topdown.report.drawing import search_drawing
+from espnet_topdown.report.drawing import legend, search_drawing
 from espnet_topdown.report.forest import forest_rows
 from espnet_topdown.report.gains import Gain
 from espnet_topdown.report.markup import prose
@@ -41,9 +42,9 @@ def _head(search: SearchReport, found: Sequence[Gain]) -> str:
     parts = [
         '<header><p class="kicker">Top-down search</p>',
         f"<h1>{escape(search.base_exp)}</h1>",
-        f'<p class="lead">{prose(story.headline(search))}</p>',
+        f'<p class="lead">{_unbroken(prose(story.headline(search)))}</p>',
     ]
-    if search.state != "finished":
+    if search.state == "running":
         parts.append(_banner(story.ending(search)))
     facts = story.facts(search, found)
     if facts:
@@ -58,6 +59,11 @@ def _head(search: SearchReport, found: Sequence[Gain]) -> str:
         parts.append(f'<ul class="plain">{said}</ul>')
     parts += [_banner(x) for x in story.failures(search)]
     return "\n".join(parts) + "</header>"
+
+
+def _unbroken(text: str) -> str:
+    """No line ends between a number and its noun."""
+    return re.sub(r"(?<=\d) (?=[%\w])", "\u00a0", text)
 
 
 def _banner(text: str) -> str:
@@ -82,11 +88,12 @@ def _drawing(search: SearchReport) -> str:
         "Layers from the output (top) to the input (bottom), one column a model. "
         "The search compares the errors below."
     )
+    why = prose(story.ending(search)) if search.finished else ""
     return _section(
         "The search",
         f'<p class="path">{prose(story.path(search))}</p>',
-        f'<p class="soft">{prose(story.ending(search))}</p>',
-        f"<figure>{_wide(search_drawing(search), 'The search, drawing')}"
+        f'<p class="soft">{why}</p>' if why else "",
+        f"<figure>{_wide(search_drawing(search), 'The search, drawing')}{legend()}"
         f"<figcaption>{caption}</figcaption></figure>",
     )
 

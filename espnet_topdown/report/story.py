@@ -19,7 +19,7 @@ def headline(search: SearchReport) -> str:
     if search.state == "running":
         scored = [n for n in search.having(CANDIDATE) if n.valid]
         done = words.plural(len(scored), "retrained model")
-        return f"This search is not finished: {done} scored so far."
+        return f"This search is not finished; {done} scored so far."
     if best is None or base is None:
         return "This search ended without a model."
     if best is base:

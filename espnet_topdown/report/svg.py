@@ -53,12 +53,15 @@ def math_span(name: str) -> str:
 
 
 def clip(text: str, most: int) -> str:
-    """The text, cut where it is too long to draw.
+    """The text, without its middle where it is too long to draw.
 
-    >>> clip("encoder.layer", 8)
-    'encoder\u2026'
+    >>> clip("encoder_block12", 9)
+    'enco\u2026ck12'
     """
-    return text if len(text) <= most else text[: most - 1] + "\u2026"
+    if len(text) <= most:
+        return text
+    ends = max(1, (most - 1) // 2)
+    return f"{text[:ends]}\u2026{text[-ends:]}"
 
 
 def figure(content: str, width: float, height: float, title: str, alt: str) -> str:

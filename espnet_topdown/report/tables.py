@@ -86,7 +86,9 @@ def _of(score: Score | None, unit: str) -> Counts | None:
 def counts_tables(search: SearchReport) -> tuple[Table, ...]:
     """One table a set: the counts behind every percentage."""
     valid = {n.name: n.valid for n in search.nodes}
-    tables = [_counts_table(search, f"{valid_label(search)} (validation)", valid)]
+    name = valid_label(search)
+    shown = name if "valid" in name else f"{name} (validation)"
+    tables = [_counts_table(search, shown, valid)]
     for key in search.test_sets:
         scores = {n.name: n.tests.get(key) for n in search.nodes}
         tables.append(_counts_table(search, set_label(search, key), scores))
