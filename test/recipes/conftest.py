@@ -15,7 +15,9 @@ TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "asr1"
 
 def run_script(*words, cwd, timeout=10, **environment):
     """Run a command as a user would, with this Python first on PATH."""
-    env = {k: v for k, v in os.environ.items() if k not in ("ESPNET_ROOT", "PYTHONPATH")}
+    env = {
+        k: v for k, v in os.environ.items() if k not in ("ESPNET_ROOT", "PYTHONPATH")
+    }
     env["VIRTUAL_ENV"] = sys.prefix
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     env.update(environment)

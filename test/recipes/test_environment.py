@@ -28,7 +28,7 @@ BACKENDS = [
 
 
 @pytest.mark.parametrize("backend, command", BACKENDS)
-def test_cmd_sh_exports_three_commands(recipe, run, tmp_path, monkeypatch, backend, command):
+def test_cmd_sh_exports_three_commands(recipe, run, tmp_path, backend, command):
     for name in ("run.pl", "slurm.pl", "queue.pl", "pbs.pl"):
         fake(tmp_path / "kaldi", name)
     (recipe / "local" / "path.sh").write_text(f'PATH="{tmp_path}/kaldi:$PATH"\n')
@@ -44,7 +44,8 @@ def test_cmd_sh_refuses(recipe, run, backend):
 
 
 def test_local_launcher_runs_numbered_jobs(recipe, run):
-    script = ". ./path.sh; . ./cmd.sh; ${train_cmd} JOB=1:3 'log dir/x.JOB.log' echo 'a  b' JOB"
+    job = "${train_cmd} JOB=1:3 'log dir/x.JOB.log' echo 'a  b' JOB"
+    script = f". ./path.sh; . ./cmd.sh; {job}"
     done = run("bash", "-euc", script, cwd=recipe)
     assert done.returncode == 0, done.stderr
     assert "a  b 2\n" in (recipe / "log dir" / "x.2.log").read_text()

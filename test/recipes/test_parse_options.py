@@ -24,7 +24,7 @@ blank="<blank>"
 list=(a b)
 readonly fixed=1
 . "$PARSER"
-for name in stage stop_stage skip_stages use_lm nj min_dur tag asr_exp asr_args blank; do
+for name in stage stop_stage skip_stages use_lm nj min_dur asr_exp asr_args blank; do
     printf '%s=%s\\n' "$name" "${!name}"
 done
 printf 'rest=%s\\n' "$#"
@@ -59,7 +59,11 @@ ACCEPTED = [
     (["--stage", "2", "--stage", "5"], "stage", "5"),
     (["--nj", "3", "--nj", "08"], "nj", "8"),
     (["--min_dur", "2", "--min_dur", "0.5"], "min_dur", "0.5"),
-    (["--asr_args", "--max_epoch 3  --lr 1e-3"], "asr_args", "--max_epoch 3  --lr 1e-3"),
+    (
+        ["--asr_args", "--max_epoch 3  --lr 1e-3"],
+        "asr_args",
+        "--max_epoch 3  --lr 1e-3",
+    ),
     (["--asr_args=--nj"], "asr_args", "--nj"),
     (["--asr_args", ""], "asr_args", ""),
     (["--asr_exp", "a b/ü=1"], "asr_exp", "a b/ü=1"),
@@ -78,8 +82,14 @@ def test_accepts(parse, args, name, value):
 REFUSED = [
     (["--stage"], "E_USAGE: option --stage needs a value"),
     (["--stage", "--nj", "3"], "E_USAGE: option --stage needs a value"),
-    (["--stage", "12x"], "E_USAGE: --stage must be an integer 1..12 or a stage name, got '12x'"),
-    (["--stage", ""], "E_USAGE: --stage must be an integer 1..12 or a stage name, got ''"),
+    (
+        ["--stage", "12x"],
+        "E_USAGE: --stage must be an integer 1..12 or a stage name, got '12x'",
+    ),
+    (
+        ["--stage", ""],
+        "E_USAGE: --stage must be an integer 1..12 or a stage name, got ''",
+    ),
     (["--stage", "0"], "E_USAGE: --stage must be an integer"),
     (["--stage", "-1"], "E_USAGE: --stage must be an integer"),
     (["--stage", "13"], "E_USAGE: --stage must be an integer"),
@@ -91,7 +101,10 @@ REFUSED = [
     (["--stage", "12", "", "--nj", "2"], "E_USAGE: empty argument 3"),
     (["--stgae", "3"], "E_USAGE: unknown option --stgae; did you mean --stage?"),
     (["-stage", "3"], "E_USAGE: unknown option -stage; did you mean --stage?"),
-    (["--freeze", "x"], "E_USAGE: unknown option --freeze; did you mean --freeze_param?"),
+    (
+        ["--freeze", "x"],
+        "E_USAGE: unknown option --freeze; did you mean --freeze_param?",
+    ),
     (["--zzzzzzzz", "x"], "E_USAGE: unknown option --zzzzzzzz."),
     (["--", "x"], "E_USAGE: unknown option --"),
     (["--PATH", "x"], "E_USAGE: unknown option --PATH"),
@@ -107,7 +120,10 @@ REFUSED = [
     (["--tag", "$(touch canary)"], "E_UNSAFE_NAME: character '$' not allowed in --tag"),
     (["--tag", "`touch canary`"], "E_UNSAFE_NAME: character '`' not allowed in --tag"),
     (["--tag", "a;touch canary"], "E_UNSAFE_NAME: character ';' not allowed in --tag"),
-    (["--tag", "a\ntouch canary"], "E_UNSAFE_NAME: character newline not allowed in --tag"),
+    (
+        ["--tag", "a\ntouch canary"],
+        "E_UNSAFE_NAME: character newline not allowed in --tag",
+    ),
     (["--asr_exp", "x|touch canary"], "E_UNSAFE_NAME: character '|' not allowed"),
     (["--asr_exp", 'x"touch canary"'], "E_UNSAFE_NAME: character '\"' not allowed"),
     (["--asr_args", "--a $(touch canary)"], "E_UNSAFE_NAME: character '$' not allowed"),
@@ -134,4 +150,4 @@ def test_help_lists_the_options_with_their_defaults(parse):
     done = parse("--help")
     assert done.returncode == 0
     assert "--stop_stage" in done.stdout and "last stage [100]" in done.stdout
-    assert '--asr_exp' in done.stdout and 'folder [""]' in done.stdout
+    assert "--asr_exp" in done.stdout and 'folder [""]' in done.stdout

@@ -85,7 +85,9 @@ def test_help_prints_the_stage_table_and_exits_0(recipe, run, script, table):
     done = run(f"./{script}", "--help", cwd=recipe)
     assert done.returncode == 0
     assert f"Stages: {table}\n" in done.stdout
-    assert re.search(r"^  --asr_config +training configuration \[\"\"\]$", done.stdout, re.M)
+    assert re.search(
+        r"^  --asr_config +training configuration \[\"\"\]$", done.stdout, re.M
+    )
 
 
 def test_every_option_has_a_comment(template):
@@ -127,9 +129,18 @@ def test_later_stages_need_a_finished_search(recipe, run):
 PIP_REFUSALS = [
     ([], "E_USAGE: option --train_set is required"),
     (["--train_set", "a", "--valid_set", "a"], "E_USAGE: 'a' is the training set"),
-    (["--train_set", "a", "--valid_set", "b", "--test_sets", "a"], "E_USAGE: 'a' is the"),
-    (["--train_set", "a", "--valid_set", "b", "--feats_type", "fbank"], "E_USAGE: --feats_"),
-    (["--train_set", "a", "--valid_set", "b", "--stage", "topdown"], "E_USAGE: --stage must"),
+    (
+        ["--train_set", "a", "--valid_set", "b", "--test_sets", "a"],
+        "E_USAGE: 'a' is the",
+    ),
+    (
+        ["--train_set", "a", "--valid_set", "b", "--feats_type", "fbank"],
+        "E_USAGE: --feats_",
+    ),
+    (
+        ["--train_set", "a", "--valid_set", "b", "--stage", "topdown"],
+        "E_USAGE: --stage must",
+    ),
     (
         ["--train_set", "a", "--valid_set", "b", "--stage", "9", "--stop_stage", "9"]
         + ["--use_ngram", "true"],
@@ -148,13 +159,18 @@ def test_asr_pip_refuses(recipe, run, args, message):
 @pytest.mark.parametrize("stage, missing", [(3, "data"), (4, "format"), (10, "filter")])
 def test_asr_pip_names_the_stage_that_is_missing(recipe, run, stage, missing):
     args = ["--train_set", "a", "--valid_set", "b", "--token_type", "char"]
-    done = run("./asr_pip.sh", *args, "--stage", stage, "--stop_stage", stage, cwd=recipe)
+    done = run(
+        "./asr_pip.sh", *args, "--stage", stage, "--stop_stage", stage, cwd=recipe
+    )
     assert done.returncode == 66
     assert f"run --stage {missing} first" in done.stderr
 
 
 NAMES = [
-    ("--asr_config conf/train_ctc.yaml --lang es --token_type char", "asr_train_ctc_raw_es_char"),
+    (
+        "--asr_config conf/train_ctc.yaml --lang es --token_type char",
+        "asr_train_ctc_raw_es_char",
+    ),
     ("--token_type bpe --nbpe 50", "asr_train_raw_bpe50"),
     (
         "--asr_config conf/x.yaml --token_type word --speed_perturb_factors 0.9",
@@ -173,5 +189,7 @@ def test_experiments_are_named_as_upstream_names_them(recipe, run, args, folder)
 
 def test_asr_args_become_part_of_the_tag(recipe, run):
     args = ["--asr_args", "--max_epoch 3 --model_conf ctc_weight=1.0"]
-    done = run("./topdown.sh", "--token_type", "char", *args, "--stage", "12", cwd=recipe)
+    done = run(
+        "./topdown.sh", "--token_type", "char", *args, "--stage", "12", cwd=recipe
+    )
     assert "exp/asr_train_raw_char_max_epoch3_model_confctc_weight1.0:" in done.stderr

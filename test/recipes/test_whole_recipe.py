@@ -1,4 +1,4 @@
-"""A recipe from its corpus to the packed model, and the search on ESPnet's own model."""
+"""A recipe from corpus to packed model, and the search on ESPnet's own model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 
 pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.slow]
 
-OPTIONS = ["--lang", "es", "--fs", "8k", "--audio_format", "wav", "--nj", "1", "--ngpu", "0"]
-OPTIONS += ["--asr_config", "conf/train_tiny.yaml", "--max_frozen", "1"]
-OPTIONS += ["--skip_packing", "false"]
+OPTIONS = (
+    "--lang es --fs 8k --audio_format wav --nj 1 --ngpu 0 --max_frozen 1 "
+    "--asr_config conf/train_tiny.yaml --skip_packing false"
+).split()
 
 
 @pytest.fixture
@@ -89,8 +90,8 @@ def test_search_from_an_experiment_that_espnet_made(run, template, tmp_path):
         os.chmod(folder, 0o755)
     assert run(template / "setup.sh", recipe, cwd=tmp_path).returncode == 0
     base = "exp/asr_train_asr_tiny_raw_en_char"
-    options = ["--stage", "12", "--stop_stage", "15", "--max_frozen", "1", "--ngpu", "0"]
-    done = run("./topdown.sh", "--asr_exp", base, *options, cwd=recipe, timeout=350)
+    options = f"--asr_exp {base} --stage 12 --stop_stage 15 --max_frozen 1 --ngpu 0"
+    done = run("./topdown.sh", *options.split(), cwd=recipe, timeout=350)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "nothing is decoded" in done.stdout
     result = json.loads((recipe / f"{base}_topdown" / "result.json").read_text())

@@ -16,7 +16,9 @@ SIZES = {"train": 8, "dev": 3, "test": 3}
 def sound(text: str, rng: np.random.Generator) -> np.ndarray:
     """0.12 s of a tone for every letter, a pause for a space, and some noise."""
     t = np.arange(int(0.12 * RATE)) / RATE
-    tones = [0.3 * np.sin(2 * np.pi * 200 * (ord(c) - 95) * t) * (c != " ") for c in text]
+    tones = [
+        0.3 * np.sin(2 * np.pi * 200 * (ord(c) - 95) * t) * (c != " ") for c in text
+    ]
     clean = np.concatenate(tones)
     return clean + 0.01 * rng.standard_normal(len(clean))
 

@@ -115,17 +115,22 @@ if stage_on 14; then
     log "Stage 14: score ${topdown_dir}/*/${inference_tag}"
     BASE_NODE=${NODES[0]%%$'\t'*}
     for LINE in "${NODES[@]}"; do
+        IFS=$'\t' read -r NODE EXP MODEL <<<"${LINE}"
         for NAME in "${EVAL_SETS[@]}"; do
-            DIR=${topdown_dir}/${LINE%%$'\t'*}/${inference_tag}/${NAME}
+            DIR=${topdown_dir}/${NODE}/${inference_tag}/${NAME}
             need_file "hypotheses" decode "${DIR}/text"
             need_file "references" format "${data_feats}/${NAME}/text"
             OPTS=(--ref "${data_feats}/${NAME}/text" --hyp "${DIR}/text")
             if [ "${nlsyms_txt}" != none ]; then OPTS+=(--nlsyms "${nlsyms_txt}"); fi
-            if [ "${LINE%%$'\t'*}" != "${BASE_NODE}" ]; then
+            if [ -n "${inference_config}" ]; then # greedy decoding has counted itself
+                "${PYTHON[@]}" -m espnet_topdown.bin.score_set "${OPTS[@]:0:2}" "${OPTS[@]:4}" \
+                    --decode_dir "${DIR}" --decoder "${inference_tag#decode_}" --model_file "${EXP}/${MODEL}"
+            fi
+            if [ "${NODE}" != "${BASE_NODE}" ]; then
                 OPTS+=(--bootstrap_against "${topdown_dir}/${BASE_NODE}/${inference_tag}/${NAME}/text")
             fi
             for UNIT in cer wer; do
-                log "${UNIT^^} of ${LINE%%$'\t'*} on ${NAME}"
+                log "${UNIT^^} of ${NODE} on ${NAME}"
                 "${PYTHON[@]}" -m espnet_topdown.bin.score "${OPTS[@]}" \
                     --unit "${UNIT}" --output_dir "${DIR}/score_${UNIT}"
             done
