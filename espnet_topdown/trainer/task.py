@@ -6,17 +6,22 @@ The classes are at module level: multi-GPU training pickles them.
 from __future__ import annotations
 
 import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from espnet2.tasks.asr import ASRTask
-from espnet2.train.trainer import Trainer
 
-from espnet_topdown.cli import true_or_false
-from espnet_topdown.trainer import cpu_lstm
+from espnet_topdown.trainer import cpu_lstm, dropout, initializers, optim, options
+from espnet_topdown.trainer.contract import check_model
+from espnet_topdown.trainer.preflight import preflight
+from espnet_topdown.trainer.repair import repair
+from espnet_topdown.trainer.resume import check_same
+from espnet_topdown.trainer.trainer import TopDownTrainer
 
-
-class TopDownTrainer(Trainer):
-    """ESPnet's trainer; what it adds is in the other modules of this package."""
+dropout.register()
+optim.register()
 
 
 class TopDownASRTask(ASRTask):
@@ -27,24 +32,59 @@ class TopDownASRTask(ASRTask):
     @classmethod
     def get_parser(cls):  # type: ignore[no-untyped-def]
         """ESPnet's options and one group of ours."""
-        parser = super().get_parser()
-        group = parser.add_argument_group("Top-down training")
-        group.add_argument(
-            "--fast_lstm",
-            type=true_or_false,
-            default=True,
-            help="Exact, fast LSTMs on a CPU",
-        )
-        group.add_argument("--frozen_norm", choices=("eval", "train"), default="eval")
-        group.add_argument("--init_uniform", type=float, default=0.0)
-        group.add_argument("--adadelta_eps_decay", type=float, default=0.0)
-        group.add_argument("--progress", type=true_or_false, default=True)
-        return parser
+        return options.complete(super().get_parser())
+
+    @classmethod
+    def main(
+        cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None
+    ) -> None:
+        """Check the options, mend the folder, train.
+
+        Raises:
+            TopDownError: whatever preflight, check_same, repair and the trainer find.
+        """
+        if args is None:
+            args = cls.get_parser().parse_args(options.dashes(cmd))
+        if not args.print_config:
+            cls.check_required_command_args(args)
+            prepare(args)
+        super().main(args=args)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """One process of a training."""
+        logging.getLogger().setLevel(args.log_level)
+        super().main_worker(args)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> torch.nn.Module:
-        """ESPnet's model, with fast LSTMs if they are asked for."""
+        """ESPnet's model, with our initial values and LSTMs if they are asked for."""
         model = super().build_model(args)
+        if getattr(args, "init_uniform", 0.0):
+            initializers.uniform(model, args.init_uniform)
         if getattr(args, "fast_lstm", False):
             cpu_lstm.install(model)
         return model
+
+    @classmethod
+    def build_optimizers(cls, args, model):  # type: ignore[no-untyped-def]
+        """ESPnet's optimizers; by now the model is frozen, so it is checked here."""
+        if not args.collect_stats:
+            check_model(
+                model, args.freeze_param, args.init_param, args.ignore_init_mismatch
+            )
+        return super().build_optimizers(args, model)
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """All that is checked or mended before a model is built."""
+    preflight(args)
+    if args.collect_stats:
+        return
+    optim.use_eps_decay(args)
+    dropout.warn_if_random(args)
+    check_same(args)
+    if args.dist_rank in (None, 0):
+        nbest = args.keep_nbest_models
+        keep = max(nbest) if isinstance(nbest, (list, tuple)) and nbest else nbest
+        repair(Path(args.output_dir), args.best_model_criterion, keep or 1)

@@ -1,0 +1,68 @@
+"""RNN encoders whose dropout is off outside training.
+
+The projected RNNs (``use_projection: true``) behind ESPnet's ``rnn`` and ``vgg_rnn``
+encoders call dropout without saying whether they are being trained (releases 202511
+and 202611), so validation and decoding are random when ``dropout`` is above 0. A model
+trained that way has learned with it, so it is not switched off behind a user's back:
+``encoder: td_rnn`` and ``encoder: td_vgg_rnn`` are encoders of their own, with the
+same parameter names.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+from espnet2.asr.encoder.rnn_encoder import RNNEncoder
+from espnet2.asr.encoder.vgg_rnn_encoder import VGGRNNEncoder
+from espnet2.tasks.asr import encoder_choices
+
+from espnet_topdown.errors import warn
+
+
+def _follow_mode(encoder: torch.nn.Module) -> None:
+    """Set the rate of each projected RNN to that of its mode."""
+    for part in encoder.enc:
+        if not hasattr(part, "bt0"):  # a VGG block, or an RNN without projections
+            continue
+        if not hasattr(part, "dropout_in_training"):
+            part.dropout_in_training = part.dropout
+        part.dropout = part.dropout_in_training if part.training else 0.0
+
+
+class TopDownRNNEncoder(RNNEncoder):
+    """ESPnet's ``rnn`` encoder; dropout only in training mode."""
+
+    def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        _follow_mode(self)
+        return super().forward(*args, **kwargs)
+
+
+class TopDownVGGRNNEncoder(VGGRNNEncoder):
+    """ESPnet's ``vgg_rnn`` encoder; dropout only in training mode."""
+
+    def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        _follow_mode(self)
+        return super().forward(*args, **kwargs)
+
+
+def register() -> None:
+    """Make both known to ``--encoder``."""
+    encoder_choices.classes["td_rnn"] = TopDownRNNEncoder
+    encoder_choices.classes["td_vgg_rnn"] = TopDownVGGRNNEncoder
+
+
+def warn_if_random(args: argparse.Namespace) -> None:
+    """W_EVAL_DROPOUT when this configuration makes validation random."""
+    conf = args.encoder_conf or {}
+    rate = conf.get("dropout", 0.0)
+    if args.encoder in ("rnn", "vgg_rnn") and conf.get("use_projection", True) and rate:
+        warn(
+            "W_EVAL_DROPOUT",
+            f"encoder: {args.encoder} with dropout {rate} drops units in validation "
+            f"and decoding too, so they are random; encoder: td_{args.encoder} does "
+            "not",
+        )
+    rate = (args.ctc_conf or {}).get("dropout_rate", 0.0)
+    if rate:
+        warn("W_EVAL_DROPOUT", f"ctc_conf dropout_rate {rate} makes validation random")

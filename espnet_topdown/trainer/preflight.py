@@ -1,0 +1,195 @@
+"""What can be seen to be wrong in a configuration before a model is built."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import MISSING, TopDownError, nearest, warn
+
+WHOLE = ("max_epoch", "batch_size", "batch_bins", "accum_grad", "min_batch_size")
+WHOLE_OR_NONE = ("valid_batch_size", "num_iters_per_epoch", "log_interval")
+NUMBERS = ("loss", "loss_ctc", "loss_att", "acc", "cer", "wer", "cer_ctc")
+NUMBERS += ("loss_transducer", "cer_transducer", "wer_transducer")
+INTERMEDIATE = re.compile(r"(loss|cer)_interctc_layer\d+")
+
+
+def preflight(args: argparse.Namespace) -> None:
+    """Check and complete the options in place.
+
+    Raises:
+        TopDownError: E_YAML_TYPE, E_RANGE, E_CRITERION, E_CACHE_AUG, E_BATCH_ORDER,
+            E_MISSING, E_PATH or E_INSTALL.
+    """
+    for name in ("freeze_param", "init_param"):
+        setattr(args, name, as_list(name, getattr(args, name)))
+    check_ranges(args)
+    if args.collect_stats:
+        return
+    check_criteria(args)
+    check_data(args)
+    check_batches(args)
+    leave_out_missing(args)
+
+
+def as_list(name: str, value: Any) -> list[str]:
+    """A list of names; ESPnet reads a single string letter by letter."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        warn("W_SCALAR_LIST", f"{name}: '{value}' is taken as a list of one")
+        return [value]
+    if not isinstance(value, (list, tuple)):
+        raise TopDownError(
+            "E_YAML_TYPE",
+            f"{name} is {value!r} (did you write 'no'?)",
+            f"write a list, e.g. {name}: [ctc.ctc_lo]",
+        )
+    for item in value:
+        if not isinstance(item, str):
+            raise TopDownError(
+                "E_YAML_TYPE", f"{name} holds {item!r}", "put names in quotes"
+            )
+    return list(value)
+
+
+def check_ranges(args: argparse.Namespace) -> None:
+    """E_RANGE for a number that no training can use."""
+    for name in WHOLE:
+        _number(name, getattr(args, name), 1, whole=True)
+    for name in WHOLE_OR_NONE:
+        if getattr(args, name) is not None:
+            _number(name, getattr(args, name), 1, whole=True)
+    if args.patience is not None:
+        _number("patience", args.patience, 0, whole=True)
+    _number("seed", args.seed, 0, whole=True)
+    nbest = args.keep_nbest_models
+    for value in nbest if isinstance(nbest, (list, tuple)) else [nbest]:
+        _number("keep_nbest_models", value, 1, whole=True)
+    _number("grad_clip", args.grad_clip, 0.0, above=True)
+    if "lr" in (args.optim_conf or {}):
+        _number("optim_conf lr", args.optim_conf["lr"], 0.0, above=True)
+    _number("init_uniform", args.init_uniform, 0.0)
+    decay = args.adadelta_eps_decay
+    _number("adadelta_eps_decay", decay, 0.0)
+    if decay >= 1:
+        raise _range("adadelta_eps_decay", "below 1", decay)
+
+
+def _number(
+    name: str, value: Any, low: float, whole: bool = False, above: bool = False
+) -> None:
+    kind = "a whole number" if whole else "a finite number"
+    want = f"{kind} {'>' if above else '>='} {low:g}"
+    fits = isinstance(value, int if whole else (int, float))
+    fits = fits and not isinstance(value, bool) and math.isfinite(value)
+    if not fits or value < low or (above and value == low):
+        raise _range(name, want, value)
+
+
+def _range(name: str, want: str, value: Any) -> TopDownError:
+    what = f"{name} must be {want}, got {value!r}"
+    return TopDownError("E_RANGE", what, f"correct {name}")
+
+
+def check_criteria(args: argparse.Namespace) -> None:
+    """E_CRITERION for a value that this model will not report."""
+    conf = args.model_conf or {}
+    ctc_only = conf.get("ctc_weight", 0.5) == 1.0 and args.decoder != "transducer"
+    for option, criteria in (
+        ("best_model_criterion", args.best_model_criterion),
+        ("early_stopping_criterion", [args.early_stopping_criterion]),
+        ("val_scheduler_criterion", [[*args.val_scheduler_criterion, "min"]]),
+    ):
+        named = [_one_criterion(option, c) for c in criteria]
+        late = option == "early_stopping_criterion" and args.patience is None
+        late |= option == "val_scheduler_criterion" and args.scheduler is None
+        if ctc_only and not late and all(k in ("acc", "cer", "wer") for k in named):
+            raise TopDownError(
+                "E_CRITERION",
+                f"{option} uses {named[0]}, which a model with ctc_weight 1.0 has not",
+                "use [valid, loss, min] or [valid, cer_ctc, min]",
+            )
+
+
+def _one_criterion(option: str, criterion: Any) -> str:
+    phase, key, mode = [*criterion, "", "", ""][:3]
+    if phase not in ("train", "valid") or mode not in ("min", "max"):
+        raise TopDownError(
+            "E_CRITERION",
+            f"{option}: {criterion}",
+            "write [train or valid, name, min or max]",
+        )
+    if key not in NUMBERS and not INTERMEDIATE.fullmatch(key):
+        raise TopDownError(
+            "E_CRITERION",
+            f"{option}: {phase}.{key} unknown ({nearest(key, NUMBERS)})",
+            "correct the name",
+        )
+    return str(key)
+
+
+def check_data(args: argparse.Namespace) -> None:
+    """E_MISSING and E_PATH for the files of the data; E_CACHE_AUG."""
+    for option in ("train", "valid"):
+        triples = getattr(args, f"{option}_data_path_and_name_and_type") or []
+        paths = [t[0] for t in triples] + list(getattr(args, f"{option}_shape_file"))
+        for path in paths:
+            if "," in path:
+                raise TopDownError(
+                    "E_PATH", f"ESPnet cannot use paths with ',': {path}", "rename it"
+                )
+            if not Path(path).exists():
+                raise TopDownError(
+                    "E_MISSING",
+                    f"no {option} data {path} (seen from {Path.cwd()})",
+                    "run the stage that writes it, or start in the recipe's folder",
+                    MISSING,
+                )
+    conf = args.preprocessor_conf or {}
+    random = [n for n in ("rir_scp", "noise_scp") if getattr(args, n, None)]
+    random += [n for n in ("data_aug_effects",) if conf.get(n)]
+    if random and args.max_cache_size > 0:
+        raise TopDownError(
+            "E_CACHE_AUG",
+            f"{', '.join(random)} with max_cache_size {args.max_cache_size:g}: the "
+            "cache would repeat the first epoch's augmentation",
+            "set max_cache_size to 0",
+        )
+
+
+def check_batches(args: argparse.Namespace) -> None:
+    """RNN encoders need the longest utterance of a batch first: E_BATCH_ORDER."""
+    if not str(args.encoder).endswith("rnn") or args.iterator_type != "sequence":
+        return
+    wrong = args.batch_type == "unsorted" and args.batch_size > 1
+    if wrong or args.sort_in_batch != "descending":
+        raise TopDownError(
+            "E_BATCH_ORDER",
+            f"encoder {args.encoder} with batch_type {args.batch_type}, sort_in_batch "
+            f"{args.sort_in_batch}: its batches must begin with the longest",
+            "use batch_type: folded, sorted or numel and sort_in_batch: descending",
+        )
+
+
+def leave_out_missing(args: argparse.Namespace) -> None:
+    """Switch off plots that need a package which is not installed."""
+    for option, package in (
+        ("use_matplotlib", "matplotlib"),
+        ("use_tensorboard", "tensorboard"),
+    ):
+        if getattr(args, option) and importlib.util.find_spec(package) is None:
+            warn("W_INSTALL", f"{package} is not installed: {option} is set to false")
+            setattr(args, option, False)
+    conf = args.model_conf or {}
+    scores = conf.get("report_cer", True) or conf.get("report_wer", True)
+    if scores and importlib.util.find_spec("editdistance") is None:
+        raise TopDownError(
+            "E_INSTALL",
+            "ESPnet needs the package editdistance to report CER and WER",
+            "run 'pip install editdistance'",
+        )
