@@ -135,7 +135,11 @@ def load_tensors(f, *args, **kwargs):  # type: ignore[no-untyped-def]
     by name.
     """
     if isinstance(f, (str, os.PathLike)) and Path(f).name == CHECKPOINT:
-        return read_checkpoint(Path(f))
+        torch.load = _torch_load  # which read_checkpoint calls
+        try:
+            return read_checkpoint(Path(f))
+        finally:
+            torch.load = load_tensors
     return _torch_load(f, *args, **{**kwargs, "weights_only": True})
 
 
