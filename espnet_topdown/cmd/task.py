@@ -112,7 +112,7 @@ def _open_log(path: str) -> int:
 
 
 def _rotate(path: str) -> None:
-    """Move a log to ``<path>.1``, that to ``<path>.2``, and so on; the last one goes."""
+    """Move a log to ``<path>.1``, that to ``<path>.2``, and so on; drop the last."""
     for n in range(_OLD_LOGS - 1, 0, -1):
         if os.path.exists(f"{path}.{n}"):
             os.replace(f"{path}.{n}", f"{path}.{n + 1}")

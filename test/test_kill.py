@@ -1,0 +1,214 @@
+"""SIGKILL a search, or one of its jobs, anywhere: the same command continues.
+
+The work runs in a forked child that kills itself just before its k-th effect on the
+world (a file opened for writing, a rename, a folder, a link, a started job, an fsync).
+Launcher, driver, locks and jobs are the real ones; only the training is a fake. Some
+points of the search are tried by default, with TOPDOWN_KILL_POINTS=all every one.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.journal import Journal
+from espnet_topdown.request import SearchRequest
+
+pytestmark = [  # it reads the option names of ESPnet's trainer
+    pytest.mark.espnet,
+    pytest.mark.timeout(300),
+]
+OUT = Path("exp/search")
+FAKE_JOB = Path(__file__).parent / "fixtures" / "fake_job.py"
+ERRORS = {"root": "m3", "m3": 50, "m1.2": 40, "m1.1.1": 41}
+EFFECTS = ("os.rename", "os.mkdir", "os.symlink", "os.truncate", "subprocess.Popen")
+LAST = 90  # a search of three models has fewer effects than that
+EVERY = 1 if os.environ.get("TOPDOWN_KILL_POINTS") == "all" else 8
+
+
+@pytest.fixture
+def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
+    from espnet_topdown.experiment import known_options
+    from espnet_topdown.plan import STOCK_TRAINER, TRAINER
+
+    known_options(STOCK_TRAINER), known_options(TRAINER)  # imported before the forks
+    monkeypatch.setenv("FAKE_DIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(FAKE_JOB.parents[2]))
+    (tmp_path / "errors.json").write_text(json.dumps(ERRORS))
+    (tmp_path / "work").write_text("")
+    python, job = shlex.quote(sys.executable), shlex.quote(str(FAKE_JOB))
+    script = (  # LOG python -m module options -> LOG python fake_job options
+        f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.local "$log"'
+        f' {python} {job} "$@"'
+    )
+    return SearchRequest(
+        toy_experiment, OUT, cmd=shlex.join(["bash", "-c", script, "-"])
+    )
+
+
+def in_child(work: Callable[[], object], log: Path) -> int:
+    """Run in a fork; returns the exit status, 128 + n for signal n."""
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(out, 1), os.dup2(out, 2)
+            work()
+            status = 0
+        except TopDownError as e:
+            os.write(2, f"{e}\n".encode())
+            status = e.status
+        except BaseException as e:
+            os.write(2, f"{type(e).__name__}: {e}\n".encode())
+        finally:
+            os._exit(status)
+    _, how = os.waitpid(pid, 0)
+    return 128 + os.WTERMSIG(how) if os.WIFSIGNALED(how) else os.WEXITSTATUS(how)
+
+
+def killing(work: Callable[[], object], kill_at: int) -> Callable[[], object]:
+    """``work`` that kills itself at its ``kill_at``-th effect (0: never)."""
+
+    def run() -> None:
+        effects = 0
+
+        def effect() -> None:
+            nonlocal effects
+            effects += 1
+            if effects == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def hook(event: str, args: tuple) -> None:
+            writes = event == "open" and isinstance(args[2], int)
+            if event in EFFECTS or (writes and args[2] & (os.O_WRONLY | os.O_RDWR)):
+                effect()
+
+        real = os.fsync
+        os.fsync = lambda fd: (effect(), real(fd))[1]
+        sys.addaudithook(hook)
+        work()
+        os.write(1, f"{effects} effects\n".encode())
+
+    return run
+
+
+def effects(log: Path) -> int:
+    return int(re.findall(r"(\d+) effects", log.read_text())[-1])
+
+
+def lines(path: Path) -> Counter:
+    return Counter(path.read_text().split("\n")[:-1])
+
+
+def check_search(folder: Path) -> None:
+    """The result is the right one, and nothing was done twice."""
+    result = json.loads((OUT / "result.json").read_text())
+    assert (result["best"], result["path"]) == ("m1.2", ["m3", "m1.2", "m1.1.1"])
+    assert {n: v["errors"] for n, v in result["nodes"].items()} == {
+        node: errors for node, errors in ERRORS.items() if node != "root"
+    }
+    assert os.readlink(OUT / "best") == "m1.2"
+    work = lines(folder / "work")
+    assert set(work.values()) == {1}, "finished work was repeated"
+    events = Journal(OUT / "journal.jsonl").events()
+    assert [e["seq"] for e in events] == list(range(len(events)))
+    scored = Counter(e["node"] for e in events if e["event"] == "scored")
+    assert scored == {"m3": 1, "m1.2": 1, "m1.1.1": 1}
+
+
+def run_search(request: SearchRequest) -> object:
+    from espnet_topdown import driver
+
+    return driver.run_search(request)
+
+
+@pytest.mark.parametrize("point", range(1, LAST, EVERY))
+def test_a_killed_search_continues(
+    request_: SearchRequest, tmp_path: Path, point: int
+) -> None:
+    log = tmp_path / "driver.log"
+    search = functools.partial(run_search, request_)
+    status = in_child(killing(search, point), log)
+    if status == 0:
+        assert effects(log) < point < LAST
+    else:
+        assert status == 128 + signal.SIGKILL, log.read_text()
+        assert in_child(search, log) == 0, log.read_text()
+    check_search(tmp_path)
+
+
+def test_a_search_killed_again_and_again_ends(
+    request_: SearchRequest, tmp_path: Path
+) -> None:
+    log = tmp_path / "driver.log"
+    search = functools.partial(run_search, request_)
+    killed = 0
+    while in_child(killing(search, 30), log) != 0:
+        killed += 1
+        assert killed < 9, log.read_text()
+    assert killed >= 2
+    check_search(tmp_path)
+
+
+@pytest.fixture
+def job(toy_experiment, monkeypatch) -> Path:
+    """A prepared retraining whose trainer and scorer are fakes."""
+    from espnet_topdown import decode
+    from espnet_topdown.plan import RetrainSpec
+    from espnet_topdown.retrain import prepare
+
+    monkeypatch.syspath_prepend(str(FAKE_JOB.parent))
+    counts = {"ref": 9, "corr": 9, "sub": 0, "del": 0, "ins": 0}
+    score = {"utts": 1, "cer": counts, "wer": counts, "ter": counts}
+    monkeypatch.setattr(decode, "validation_score", lambda *args, **more: dict(score))
+    folder = Path("exp/search/m1.2")
+    spec = RetrainSpec(
+        node="m1.2",
+        base_exp=toy_experiment,
+        frozen_from=toy_experiment / "4epoch.pth",
+        frozen=("softmax",),
+        seed=1000,
+        trainer="fake_trainer",
+    )
+    prepare(spec, folder)
+    return folder
+
+
+def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(
+    job: Path, tmp_path: Path
+) -> None:
+    from espnet_topdown.job import run_job
+
+    log, work = tmp_path / "job.log", Path("work")
+    prepared = tmp_path / "prepared"
+    shutil.copytree(job, prepared, symlinks=True)
+    run = functools.partial(run_job, job)
+    assert in_child(killing(run, 0), log) == 0, log.read_text()
+    total = effects(log)
+    names = [p.name for p in job.glob("*")]
+    names = [n for n in names if n not in (".lock", "checkpoint.pth")]  # pickles vary
+    wanted = {name: (job / name).read_bytes() for name in names}
+    assert total > 20 and ".done" in wanted and "4epoch.pth" in wanted
+    for point in range(1, total + 1):
+        shutil.rmtree(job)
+        shutil.copytree(prepared, job, symlinks=True)
+        work.write_text("")
+        assert in_child(killing(run, point), log) == 128 + signal.SIGKILL
+        assert in_child(run, log) == 0, log.read_text()
+        found = {p.name: p.read_bytes() for p in job.glob("*") if p.name in wanted}
+        assert found == wanted, f"killed at {point} of {total}"
+        repeated = sum(lines(work).values()) - len(lines(work))
+        assert repeated <= 1, "at most the epoch that was under way"
