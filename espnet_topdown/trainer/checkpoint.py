@@ -89,6 +89,8 @@ def _keep_previous(path: Path) -> None:
     except OSError:  # a file system without hard links
         shutil.copyfile(path, tmp)
     os.replace(tmp, path.with_name(PREVIOUS))
+    with contextlib.suppress(FileNotFoundError):
+        _unlink(tmp)  # a rename onto another name of the same file does nothing
 
 
 @contextlib.contextmanager

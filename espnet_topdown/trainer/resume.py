@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CREATE, DATA, TopDownError, warn
-from espnet_topdown.trainer.checkpoint import CHECKPOINT
+from espnet_topdown.trainer.checkpoint import CHECKPOINT, PREVIOUS
 from espnet_topdown.yaml_io import read_text, read_yaml
 
 # What decides the numbers of a training. The length of it may be changed.
@@ -40,7 +40,7 @@ def check_same(args: argparse.Namespace) -> None:
         raise TopDownError(
             "E_CREATE", f"{folder} is a file", "choose another --output_dir", CREATE
         )
-    if not (folder / CHECKPOINT).exists():
+    if not any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS)):
         return
     if not args.resume:
         raise TopDownError(
