@@ -13,7 +13,7 @@ import pytest
 pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.slow]
 
 OPTIONS = (
-    "--lang es --fs 8k --audio_format wav --nj 1 --ngpu 0 --max_frozen 1 "
+    "--lang es --fs 8k --nj 1 --ngpu 0 --max_frozen 1 "
     "--asr_config conf/train_tiny.yaml --skip_packing false"
 ).split()
 

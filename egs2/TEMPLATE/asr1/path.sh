@@ -28,7 +28,10 @@ fi
 export LC_ALL=C # every list is sorted by bytes
 export PYTHONIOENCODING=UTF-8
 export PYTHONUTF8=1
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # jobs run side by side
+if [ -z "${OMP_NUM_THREADS:-}" ]; then
+    export OMP_NUM_THREADS=1 # jobs run side by side;
+    export TOPDOWN_THREADS=auto # trainings on this machine's CPU may take more
+fi
 
 # Your site's settings, untracked: modules to load, TOPDOWN_CMD_BACKEND, ...
 if [ -f local/path.sh ]; then
