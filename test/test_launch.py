@@ -63,20 +63,39 @@ def test_launcher_line_with_options_and_quotes(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_so_many_at_a_time(tmp_path: Path, most: int) -> None:
-    script = f"cd '{tmp_path}'; ls run.* | wc -l; touch run.$$; sleep 0.4; rm run.$$"
-    jobs = [shell(tmp_path, f"j{n}", script) for n in range(4)]
+def test_two_jobs_run_side_by_side(tmp_path: Path) -> None:
+    meet = "cd '{}'; touch {}; until [ -e a ] && [ -e b ]; do sleep 0.02; done"
+    jobs = [shell(tmp_path, name, meet.format(tmp_path, name)) for name in "ab"]
+    assert run_jobs(jobs, backend_cmd("local"), 2) == {"a": 0, "b": 0}
+
+
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_no_more_jobs_than_allowed(tmp_path: Path, most: int) -> None:
+    script = f"cd '{tmp_path}'; ls run.* | wc -l; touch run.$$; sleep 0.1; rm run.$$"
+    jobs = [shell(tmp_path, f"j{n}", script) for n in range(3)]
     assert set(run_jobs(jobs, backend_cmd("local"), most).values()) == {0}
     seen = [job.log.read_text().splitlines() for job in jobs]
-    assert max(int(n) for lines in seen for n in lines if n.isdigit()) == most - 1
+    assert max(int(n) for lines in seen for n in lines if n.isdigit()) < max(1, most)
+
+
+def test_jobs_that_on_done_returns_are_run_next(tmp_path: Path) -> None:
+    order: list[str] = []
+    more = {"a": [shell(tmp_path, "a1", "true"), shell(tmp_path, "a2", "exit 3")]}
+
+    def done(job: Job, status: int) -> list[Job] | None:
+        order.append(job.name)
+        return more.get(job.name)
+
+    first = [shell(tmp_path, "a", "true"), shell(tmp_path, "b", "true")]
+    got = run_jobs(first, backend_cmd("local"), 1, None, done)
+    assert order == ["a", "a1", "a2", "b"]
+    assert got == {"a": 0, "a1": 0, "a2": 3, "b": 0}
 
 
 def test_progress_is_polled_while_a_job_runs(tmp_path: Path) -> None:
-    polls: list[float] = []
-    job = shell(tmp_path, "a", "sleep 2.5")
-    run_jobs([job], backend_cmd("local"), 1, lambda: polls.append(time.monotonic()))
-    assert len(polls) >= 1
+    wait = f"until [ -e '{tmp_path}/polled' ]; do sleep 0.05; done"
+    poll = (tmp_path / "polled").touch
+    assert run_jobs([shell(tmp_path, "a", wait)], backend_cmd("local"), 1, poll)
 
 
 def test_error_in_a_callback_ends_the_jobs(tmp_path: Path) -> None:

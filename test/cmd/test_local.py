@@ -200,13 +200,21 @@ def test_log_that_cannot_be_written(tmp_path: Path) -> None:
     assert ended.stderr.startswith("E_CREATE: cannot write the log file/x.log")
 
 
-def test_max_jobs_run(tmp_path: Path) -> None:
-    script = "ls run.* 2>/dev/null | wc -l; touch run.JOB; sleep 0.2; rm run.JOB"
-    for most in (1, 2):
-        options = ["--max_jobs_run", str(most), "JOB=1:5", "x.JOB.log"]
-        assert call(tmp_path, *options, "bash", "-c", script).returncode == 0
-        seen = [int(output(tmp_path / f"x.{n}.log")) for n in range(1, 6)]
-        assert max(seen) == most - 1
+MEET = "touch up.JOB; until [ -e up.1 ] && [ -e up.2 ]; do sleep 0.02; done"
+COUNT = "ls run.* 2>/dev/null | wc -l; touch run.JOB; sleep 0.1; rm run.JOB"
+
+
+def test_two_tasks_run_side_by_side(tmp_path: Path) -> None:
+    args = ["--max_jobs_run", "2", "JOB=1:2", "x.JOB.log", "bash", "-c", MEET]
+    assert call(tmp_path, *args).returncode == 0
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_no_more_tasks_than_allowed(tmp_path: Path, most: int) -> None:
+    options = ["--max_jobs_run", str(most), "JOB=1:5", "x.JOB.log"]
+    assert call(tmp_path, *options, "bash", "-c", COUNT).returncode == 0
+    seen = [int(output(tmp_path / f"x.{n}.log")) for n in range(1, 6)]
+    assert max(seen) < most
 
 
 def test_help(tmp_path: Path) -> None:
