@@ -47,12 +47,32 @@ def _differs(node: Node, search: SearchReport) -> bool:
 
 
 def commands(search: SearchReport) -> list[str]:
-    """What to type to continue the search and to write this report again."""
-    recorded = search.request.get("command")
+    """What to type to ask for the same search, and for this report."""
+    asked = search.request
+    options = {
+        "base_exp": search.base_exp,
+        "output_dir": _place(search),
+        "search": search.strategy,
+        "stack": search.stack,
+        "max_frozen": asked.get("max_frozen"),
+        "criterion": search.criterion,
+        "retrain_seed": asked.get("retrain_seed"),
+        "controls": ",".join(str(c) for c in asked.get("controls") or ()),
+        "max_epoch": asked.get("max_epoch"),
+        "trainer": asked.get("trainer"),
+    }
     return [
-        str(recorded) if recorded else "# command of the search: not recorded",
-        f"espnet-topdown report --search_dir {shlex.quote(_place(search))}",
+        _command("search", **options),
+        _command("report", search_dir=options["output_dir"]),
     ]
+
+
+def _command(name: str, **options: object) -> str:
+    words = [f"espnet-topdown {name}"]
+    for option, value in options.items():
+        if value not in (None, ""):
+            words.append(f"--{option} {shlex.quote(str(value))}")
+    return " ".join(words)
 
 
 def _place(search: SearchReport) -> str:

@@ -36,11 +36,16 @@ def read_curve(folder: Path) -> tuple[Epoch, ...]:
     if path.is_file():
         found = [_from_json(line) for line in _lines(path)]
     else:
-        logs = sorted(folder.glob("train.*.log"), reverse=True)
-        logs += [p for p in [folder / "train.log"] if p.is_file()]
+        logs = sorted(folder.glob("train*.log*"), key=_age)
         found = [_from_log(line) for path in logs for line in _lines(path)]
     by_epoch = {e.epoch: e for e in found if e is not None}
     return tuple(by_epoch[k] for k in sorted(by_epoch))
+
+
+def _age(path: Path) -> tuple[int, str]:
+    """Oldest first: old logs are `train.1.log` (ESPnet) or `train.log.1` (ours)."""
+    number = re.search(r"\.(\d+)(\.|$)", path.name)
+    return (-int(number.group(1)) if number else 0, path.name)
 
 
 def _lines(path: Path) -> Iterable[str]:

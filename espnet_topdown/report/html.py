@@ -42,7 +42,7 @@ def _head(search: SearchReport, found: Sequence[Gain]) -> str:
     parts = [
         '<header><p class="kicker">Top-down search</p>',
         f"<h1>{escape(search.base_exp)}</h1>",
-        f'<p class="lead">{_unbroken(prose(story.headline(search)))}</p>',
+        f'<p class="lead">{_unbroken(prose(story.headline(search, found)))}</p>',
     ]
     if search.state == "running":
         parts.append(_banner(story.ending(search)))

@@ -57,7 +57,7 @@ def gain_lines(search: SearchReport, found: Sequence[Gain]) -> list[str]:
 def results(search: SearchReport, found: Sequence[Gain], figures: Sequence[str]) -> str:
     """The whole file."""
     overview = tables.overview(search)
-    lines = ["# RESULTS", "", f"**{escape(story.headline(search))}**", ""]
+    lines = ["# RESULTS", "", f"**{escape(story.headline(search, found))}**", ""]
     lines += [f"- {escape(s)}" for s in story.evidence(search, found)]
     lines += ["", "## Search", "", *_search(search)]
     lines += ["", f"## {overview.title}", "", *table(overview, search.best)]

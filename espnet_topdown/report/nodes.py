@@ -81,6 +81,7 @@ def read_node(path: Path, search: Surroundings) -> Node:
     curve = read_curve(path) or read_curve(home)
     frozen = job.get("frozen") or _frozen(path.name, search.layers)
     copied = bool(job.get("control")) and not job.get("frozen_params")
+    clock = None if role == BASELINE else _clock(mine)  # it was trained before
     status, why = _status(path, role, search.result, mine)
     score_file = path / "score.json"
     return Node(
@@ -95,7 +96,7 @@ def read_node(path: Path, search: Surroundings) -> Node:
         frozen_from=job.get("frozen_from"),
         seed=_first(config.get("seed"), job.get("seed")),
         max_epoch=_first(config.get("max_epoch"), job.get("max_epoch")),
-        seconds=_first(_total(curve), recorded.get("seconds"), _clock(mine)),
+        seconds=_first(_total(curve), recorded.get("seconds"), clock),
         valid=read_score(score_file) if score_file.is_file() else None,
         tests=read_decodes(path),
         curve=curve,

@@ -67,11 +67,12 @@ class SearchReport:
     def test_sets(self) -> tuple[tuple[str, str], ...]:
         """The (decoder, set) pairs that any model was decoded on.
 
-        A set that only repeats the search's own validation scores is left out.
+        The search's own decoder comes first. A set that only repeats the validation
+        scores is left out.
         """
-        keys = sorted({key for n in self.nodes for key in n.tests})
-        valid = {n.valid.key for n in self.nodes if n.valid}
-        return tuple(k for k in keys if k not in valid)
+        keys = {key for n in self.nodes for key in n.tests}
+        keys -= {n.valid.key for n in self.nodes if n.valid}
+        return tuple(sorted(keys, key=lambda k: (k[0] != self.decoder, k)))
 
     def node(self, name: str) -> Node | None:
         """The node of that name."""
@@ -90,14 +91,7 @@ def read_search(folder: Path) -> SearchReport:
             E_SCORE or E_JOURNAL_CORRUPT where a file is broken.
     """
     folder = Path(folder)
-    if not (folder / "search.yaml").is_file():
-        raise TopDownError(
-            "E_NO_SEARCH",
-            f"no search.yaml in {folder}",
-            "give the folder that 'espnet-topdown search' wrote",
-            MISSING,
-        )
-    request = read_yaml(folder / "search.yaml")
+    request = _request(folder)
     result = read_mapping(folder / "result.json")
     events = Journal(folder / "journal.jsonl").events()
     layers = tuple(_layer(x) for x in request.get("layers") or ())
@@ -126,6 +120,14 @@ def read_search(folder: Path) -> SearchReport:
         versions=strings(result.get("versions") or request.get("versions")),
         request=request,
     )
+
+
+def _request(folder: Path) -> dict[str, Any]:
+    path = folder / "search.yaml"
+    if path.is_file():
+        return read_yaml(path)
+    do = "give the folder that 'espnet-topdown search' wrote"
+    raise TopDownError("E_NO_SEARCH", f"no search.yaml in {folder}", do, MISSING)
 
 
 def _layer(entry: object) -> tuple[str, int | None]:

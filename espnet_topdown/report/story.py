@@ -11,7 +11,7 @@ from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.tables import set_label, valid_label
 
 
-def headline(search: SearchReport) -> str:
+def headline(search: SearchReport, found: Sequence[Gain]) -> str:
     """One sentence: what top-down training brought."""
     if search.state == NOT_RUN:
         return "This search has not run yet: no model was retrained."
@@ -28,8 +28,25 @@ def headline(search: SearchReport) -> str:
             f"retraining made fewer errors on {valid_label(search)}."
         )
     n, k = len(search.layers), len(best.frozen)
-    did = f"Freezing the top {k} of {n} layers and retraining the rest"
-    return f"{did} {_change(search, best, base)}."
+    top = f"the top layer of {n}" if k == 1 else f"the top {k} of {n} layers"
+    did = f"Freezing {top} and retraining the rest"
+    return f"{did} {_change(search, best, base)}{_interval(leading(search, found))}."
+
+
+def leading(search: SearchReport, found: Sequence[Gain]) -> Gain | None:
+    """The comparison that the headline is about."""
+    base = search.baseline.name if search.baseline else ""
+    of_base = [g for g in found if g.other == base and g.unit == search.criterion]
+    return of_base[0] if of_base else None
+
+
+def _interval(gain: Gain | None) -> str:
+    if gain is None or gain.low is None or gain.high is None:
+        return ""
+    low, high = words.signed(gain.low), words.signed(gain.high)
+    zero = "" if gain.clear else ", which includes zero"
+    start = f", a difference of {words.signed(gain.difference)} points"
+    return f"{start} (95 % interval {low} to {high}{zero})"
 
 
 def _change(search: SearchReport, best: Node, base: Node) -> str:
@@ -42,17 +59,26 @@ def _change(search: SearchReport, best: Node, base: Node) -> str:
     for name, a, b in scores:
         if a and b and unit in a.counts and unit in b.counts:
             new, old = a.counts[unit], b.counts[unit]
-            verb = "changed"
-            if new.errors != old.errors:
-                verb = "lowered" if new.errors < old.errors else "raised"
-            rates = f"from {words.percent(old)} % to {words.percent(new)} %"
-            return f"{verb} the {unit.upper()} on {name} {rates}"
+            rates = (words.percent(old), words.percent(new))
+            if new.errors == old.errors:
+                return f"left the {unit.upper()} on {name} at {rates[0]} %"
+            verb = "lowered" if new.errors < old.errors else "raised"
+            what = f"{verb} the {unit.upper()} on {name}"
+            return f"{what} from {rates[0]} % to {rates[1]} %"
     return f"gave {words.math(best.name)}"
 
 
 def evidence(search: SearchReport, found: Sequence[Gain]) -> list[str]:
     """The sentences after the headline: intervals, the validation set, the seeds."""
-    said = [_gain_sentence(search, g) for g in found if g.unit == search.criterion]
+    told = leading(search, found)
+    base_name = search.baseline.name if search.baseline else ""
+    said = [
+        _gain_sentence(search, g)
+        for g in found
+        if g.unit == search.criterion
+        and (g.other == base_name or g.key == search.test_sets[0])
+        and (g is not told or g.low is None)
+    ]
     best, base = search.best_node, search.baseline
     if best and base and best is not base and not found:
         said.append(f"Decoding a test set with both models: {NOT_RUN}.")

@@ -71,12 +71,16 @@ def _overview_cells(search: SearchReport, node: Node) -> tuple[str, ...]:
     return (
         words.role(node),
         words.layer_list(node.frozen),
-        NOT_RUN if node.seed is None else str(node.seed),
+        words.unknown(node) if node.seed is None else str(node.seed),
         words.epochs(node),
-        words.duration(node.seconds),
+        _time(node),
         words.status(node, search.best),
         *rates,
     )
+
+
+def _time(node: Node) -> str:
+    return words.unknown(node) if node.seconds is None else words.duration(node.seconds)
 
 
 def _of(score: Score | None, unit: str) -> Counts | None:

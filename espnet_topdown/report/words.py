@@ -58,14 +58,12 @@ def signed(value: float) -> str:
     return "0.00" if float(text) == 0 else text
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float) -> str:
     """Seconds in words that fit a table cell.
 
-    >>> duration(75), duration(9000), duration(None)
-    ('1 min 15 s', '2 h 30 min', 'not run')
+    >>> duration(75), duration(9000)
+    ('1 min 15 s', '2 h 30 min')
     """
-    if seconds is None:
-        return NOT_RUN
     s = int(seconds + 0.5)
     if s < 60:
         return f"{s} s"
@@ -77,13 +75,18 @@ def duration(seconds: float | None) -> str:
 def epochs(node: Node) -> str:
     """Epochs trained, and which one is the model.
 
-    >>> epochs(Node("m5", "baseline", "done"))
+    >>> epochs(Node("m5", "baseline", "not run"))
     'not run'
     """
-    if node.epochs is None:
-        return NOT_RUN
     best = node.valid.epoch if node.valid else None
+    if node.epochs is None:
+        return f"best {best}" if best else unknown(node)
     return f"{node.epochs} (best {best})" if best else str(node.epochs)
+
+
+def unknown(node: Node) -> str:
+    """How a missing value is called: a trained model has one that nobody wrote down."""
+    return "not recorded" if node.valid else NOT_RUN
 
 
 def layer_list(names: Sequence[str], most: int = 4) -> str:

@@ -45,14 +45,17 @@ def test_espnets_log_line(tmp_path: Path, line, seconds, valid):
     assert epoch.epoch == int(line.split("epoch")[0])
 
 
-def test_rotated_logs_are_one_curve_and_the_newest_wins(tmp_path: Path):
-    old = [f"{HEAD}{e}epoch results: [valid] loss={e}.5" for e in (1, 2)]
-    (tmp_path / "train.1.log").write_text("\n".join(old))
-    (tmp_path / "train.log").write_text(f"{HEAD}2epoch results: [valid] loss=9.5")
-    assert [(e.epoch, e.valid["loss"]) for e in read_curve(tmp_path)] == [
-        (1, 1.5),
-        (2, 9.5),
-    ]
+@pytest.mark.parametrize("names", ["train.{}.log", "train.log.{}"])
+def test_rotated_logs_are_one_curve_and_the_newest_wins(tmp_path: Path, names: str):
+    for path, epochs, loss in [
+        (names.format(10), (1, 2, 3), "1.5"),
+        (names.format(9), (2, 3), "2.5"),
+        ("train.log", (3,), "3.5"),
+    ]:
+        lines = [f"{HEAD}{e}epoch results: [valid] loss={loss}" for e in epochs]
+        (tmp_path / path).write_text("\n".join(lines))
+    curve = read_curve(tmp_path)
+    assert [e.valid["loss"] for e in curve] == [1.5, 2.5, 3.5]
 
 
 def test_curve_file_with_a_torn_line_and_an_epoch_trained_twice(tmp_path: Path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 from made_up_search import write_result, write_search
 
+from espnet_topdown.bin import search as search_command
+from espnet_topdown.report.about import commands
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.markdown import results
 from espnet_topdown.report.rows import read_search
@@ -27,7 +30,8 @@ def finished(finished_exp: Path) -> str:
     "said",
     [
         "Freezing the top 2 of 5 layers and retraining the rest lowered the CER",
-        "points CER against joint training, 95 % interval",
+        "10.59 %, a difference of -1.55 points (95 % interval -2.30 to -0.89).**",
+        "points CER against control.warm, 95 % interval",
         "which excludes zero.",
         "- path: M_{5} -> M_{1,4} -> M_{1,1,3} -> M_{1,1,1,2} (rejected)",
         "Stopped: M_{1,1,1,2} is worse: more errors than M_{1,1,3}",
@@ -105,9 +109,8 @@ def test_an_unclear_gain_says_so(search: Path):
     name = "decode_ctc_greedy/test/score.json"
     (search / "m1.1.3" / name).write_bytes((search / "m5" / name).read_bytes())
     text = markdown(search)
-    assert "changed the CER on test from" in text
-    assert "0.00 points CER against joint training, 95 % interval 0.00 to 0.00, which "
-    assert "which includes zero." in text
+    assert "left the CER on test at 12.14 %, a difference of 0.00 points (95" in text
+    assert "0.00 to 0.00, which includes zero).**" in text
 
 
 def test_names_cannot_break_a_table(tmp_path: Path):
@@ -118,6 +121,16 @@ def test_names_cannot_break_a_table(tmp_path: Path):
     assert "<img" not in text
 
 
-def test_a_fence_that_the_command_cannot_close(tmp_path: Path):
-    folder = write_search(tmp_path / "exp" / "s", command="echo ```")
-    assert "````sh\necho ```\n" in markdown(folder)
+def test_a_fence_that_a_name_cannot_close(tmp_path: Path):
+    folder = write_search(tmp_path / "exp" / "s", stack="a```b")
+    assert "````sh\nespnet-topdown search --base_exp exp/asr_base" in markdown(folder)
+
+
+def test_the_search_command_asks_for_the_same_search(tmp_path: Path):
+    folder = tmp_path / "exp" / "a b's"
+    write_search(folder, base_exp="exp/asr_base", max_frozen=3, max_epoch=None)
+    words = shlex.split(commands(read_search(folder))[0])
+    args = search_command.get_parser().parse_args(words[2:])
+    assert str(args.output_dir) == "exp/a b's"
+    assert (str(args.base_exp), args.search) == ("exp/asr_base", "greedy")
+    assert (args.max_frozen, args.controls, args.max_epoch) == (3, "joint,warm", None)

@@ -54,6 +54,9 @@ def test_the_baseline_of_stock_espnet_has_a_log_only(search: Path):
     line = "4epoch results: [valid] cer_ctc=0.2, time=3 seconds"
     (home / "train.log").write_text(line)
     assert read_search(search).baseline.epochs == 4
+    (home / "train.log").unlink()
+    base = read_search(search).baseline
+    assert (base.epochs, base.seconds) == (None, None)
 
 
 def test_copied_layers_are_not_called_frozen(search: Path):
@@ -72,7 +75,12 @@ def test_sets_below_org_and_the_validation_set_again(search: Path):
     decode = search / "m5" / "decode_ctc_greedy"
     write_decode(decode / "org" / "dev93", "dev93", 5, 3, files=False)
     write_decode(decode / "dev", "dev", 5, 3, files=False)
-    assert [name for _, name in read_search(search).test_sets] == ["org/dev93", "test"]
+    write_decode(search / "m5" / "decode_beam" / "test", "test", 5, 3, files=False)
+    assert read_search(search).test_sets == (
+        ("ctc_greedy", "org/dev93"),
+        ("ctc_greedy", "test"),
+        ("beam", "test"),
+    )
 
 
 def test_a_running_search(tmp_path: Path):
