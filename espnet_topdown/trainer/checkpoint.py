@@ -121,13 +121,14 @@ def durable(folder: Path) -> Iterator[None]:
         else:
             _symlink_to(self, target, target_is_directory)
 
+    path = pathlib.Path
+    before = torch.save, torch.load, path.unlink, path.symlink_to
     torch.save, torch.load = save_any, load_tensors
-    pathlib.Path.unlink, pathlib.Path.symlink_to = unlink, symlink_to
+    path.unlink, path.symlink_to = unlink, symlink_to
     try:
         yield
     finally:
-        torch.save, torch.load = _torch_save, _torch_load
-        pathlib.Path.unlink, pathlib.Path.symlink_to = _unlink, _symlink_to
+        torch.save, torch.load, path.unlink, path.symlink_to = before
 
 
 def load_tensors(f, *args, **kwargs):  # type: ignore[no-untyped-def]
