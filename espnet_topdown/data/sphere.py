@@ -1,0 +1,259 @@
+"""NIST SPHERE files, as the LDC distributes them: read, and proved to be read right.
+
+The header says how many samples there are and what they add up to; every file is
+compared with that. Plain files and shorten with 16-bit samples are read here; for
+anything else ``sph2pipe`` is run where it is on PATH.
+
+Legend: samples are int16 arrays of shape (T, C): T samples of C channels.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+from espnet_topdown.errors import DATA, MISSING, TopDownError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAGIC = b"NIST_1A"
+MAX_HEADER = 1 << 16
+LAWS = {"ulaw": "ulaw", "mu-law": "ulaw", "alaw": "alaw", "a-law": "alaw"}
+WIDTHS = {"pcm": 2, "ulaw": 1, "alaw": 1}
+_FIELD = re.compile(rb"([A-Za-z0-9_.-]+) -(i|r|s[0-9]+) (.*)")
+Value = Union[int, float, str]
+
+
+@dataclass(frozen=True)
+class Header:
+    """The fields of a SPHERE header, and what follows from them.
+
+    Attributes:
+        path: For messages.
+        size: In bytes; the samples follow.
+        fields: As they stand in the file.
+        coding: ``pcm``, ``ulaw``, ``alaw`` or an unknown word.
+        packing: ``""``, or what the samples are compressed with.
+    """
+
+    path: Path
+    size: int
+    fields: dict[str, Value]
+    coding: str
+    packing: str
+
+    def count(self, name: str, default: int | None = None) -> int:
+        """A field that must be a whole number above 0."""
+        value = self.fields.get(name, default)
+        if isinstance(value, int) and value > 0:
+            return value
+        what = "is missing" if value is None else f"is {value!r}"
+        raise broken(self.path, f"{name} {what}")
+
+
+def broken(path: Path, what: str) -> TopDownError:
+    """E_SPHERE_HEADER, to be raised."""
+    do = "copy it again from the disc, or check that it is a SPHERE file"
+    return TopDownError("E_SPHERE_HEADER", f"{path}: {what}", do, DATA)
+
+
+def read_header(path: Path) -> Header:
+    """Read and check a header; E_SPHERE_HEADER, E_MISSING."""
+    with _open(path) as f:
+        return parse_header(f.read(MAX_HEADER), Path(path))
+
+
+def _open(path: Path) -> io.BufferedReader:
+    try:
+        return open(path, "rb")
+    except OSError as e:
+        what = f"{path} cannot be read ({e.strerror})"
+        do = "check the path and its permissions"
+        raise TopDownError("E_MISSING", what, do, MISSING) from None
+
+
+def parse_header(data: bytes, path: Path) -> Header:
+    """The header at the start of a file's bytes."""
+    first, _, rest = data.partition(b"\n")
+    if first.strip() != MAGIC:
+        raise broken(path, "does not start with NIST_1A")
+    number = rest.partition(b"\n")[0].strip()
+    size = int(number) if number.isdigit() else 0
+    if not 16 <= size <= MAX_HEADER:
+        raise broken(path, f"header size {number[:20]!r}")
+    if len(data) < size:
+        what = f"{path}: {len(data)} bytes, the header alone has {size}"
+        raise TopDownError("E_SPHERE_TRUNCATED", what, "copy the file again", DATA)
+    fields = _fields(rest[: size - len(first) - 1].split(b"\n")[1:], path)
+    coding, _, packing = str(fields.get("sample_coding", "pcm")).lower().partition(",")
+    coding = LAWS.get(coding.strip(), coding.strip())
+    return Header(path, size, fields, coding, packing.strip())
+
+
+def _fields(lines: list[bytes], path: Path) -> dict[str, Value]:
+    fields: dict[str, Value] = {}
+    for line in lines:
+        if line.strip() == b"end_head":
+            return fields
+        if not line.strip() or line.lstrip().startswith(b";"):
+            continue
+        found = _FIELD.match(line)
+        if not found:
+            raise broken(path, f"header line {line[:40]!r}")
+        name, kind, text = (part.decode("latin-1") for part in found.groups())
+        fields[name] = _value(name, kind, text, path)
+    raise broken(path, "the header has no end_head")
+
+
+def _value(name: str, kind: str, text: str, path: Path) -> Value:
+    try:
+        if kind == "i":
+            return int(text.split(";")[0])
+        if kind == "r":
+            return float(text.split(";")[0])
+    except ValueError:
+        raise broken(path, f"{name} is not a number: '{text[:20]}'") from None
+    length = int(kind[1:])
+    if len(text) < length:
+        raise broken(path, f"{name} is shorter than {length} characters")
+    return text[:length]
+
+
+def read(path: Path) -> tuple[np.ndarray, int]:
+    """Samples and their rate in Hz.
+
+    Raises:
+        TopDownError: E_SPHERE_HEADER, E_SPHERE_TRUNCATED, E_SPHERE_STREAM (damaged),
+            E_SPHERE_CHECKSUM or E_SPHERE_CODING (not one that can be read here).
+    """
+    path = Path(path)
+    with _open(path) as f:
+        data = f.read()
+    header = parse_header(data, path)
+    rate = header.count("sample_rate")
+    header.count("sample_count")
+    if not header.packing and header.coding in WIDTHS:
+        return _plain(header, data[header.size :]), rate
+    try:
+        return _packed(header, data[header.size :]), rate
+    except TopDownError as e:
+        if shutil.which("sph2pipe") is None:
+            raise
+        return _by_sph2pipe(header, e), rate
+
+
+def _plain(header: Header, data: bytes) -> np.ndarray:
+    import numpy as np
+
+    channels = header.count("channel_count", 1)
+    width = header.count("sample_n_bytes", WIDTHS[header.coding])
+    if width != WIDTHS[header.coding]:
+        raise _unknown(header, f"{header.coding} with {width} bytes a sample")
+    count = header.count("sample_count")
+    frames = len(data) // (width * channels)
+    if frames < count and frames * channels != count:  # some count both channels
+        raise _cut(header, f"holds {frames} of {count} samples")
+    frames = min(frames, count)
+    used = data[: frames * width * channels]
+    if header.coding == "pcm":
+        order = {"01": "<", "10": ">"}.get(str(header.fields.get("sample_byte_format")))
+        if order is None:
+            raise broken(header.path, "sample_byte_format is neither 01 nor 10")
+        stored = np.frombuffer(used, f"{order}i2").astype(np.int16)
+        samples = stored
+    else:
+        stored = np.frombuffer(used, np.uint8)
+        samples = _law_table(header.coding)[stored]
+    _compare_sum(header, stored)
+    return samples.reshape(frames, channels)
+
+
+def _packed(header: Header, data: bytes) -> np.ndarray:
+    from espnet_topdown.data import shorten
+
+    if header.coding != "pcm" or not header.packing.startswith("embedded-shorten-"):
+        raise _unknown(header, f"sample_coding {header.fields.get('sample_coding')}")
+    count = header.count("sample_count")
+    try:
+        samples = shorten.decode(data, count)
+    except shorten.ShortenError as e:
+        if e.code == "E_SPHERE_CODING":
+            raise _unknown(header, str(e)) from None
+        raise TopDownError(
+            e.code, f"{header.path}: {e}", "copy the file again", DATA
+        ) from None
+    _compare_shape(header, samples)
+    _compare_sum(header, samples)
+    return samples
+
+
+def _unknown(header: Header, what: str) -> TopDownError:
+    do = "put sph2pipe on PATH (LDC's tool, to be compiled), or convert the file to WAV"
+    return TopDownError("E_SPHERE_CODING", f"{header.path}: {what}", do, DATA)
+
+
+def _cut(header: Header, what: str) -> TopDownError:
+    do = "copy the file again"
+    return TopDownError("E_SPHERE_TRUNCATED", f"{header.path} {what}", do, DATA)
+
+
+def _compare_shape(header: Header, samples: np.ndarray) -> None:
+    count, channels = header.count("sample_count"), header.count("channel_count", 1)
+    if samples.shape[1] != channels:
+        what = f"{samples.shape[1]} channels, the header says {channels}"
+        raise broken(header.path, what)
+    if len(samples) != count:
+        raise _cut(header, f"holds {len(samples)} of {count} samples")
+
+
+def _compare_sum(header: Header, stored: np.ndarray) -> None:
+    """All values as stored, added up, modulo 65536."""
+    said = header.fields.get("sample_checksum")
+    if said is None:
+        return
+    found = int(stored.sum(dtype="int64")) % 65536
+    if not isinstance(said, int) or found != said % 65536:
+        what = f"{header.path}: the samples add up to {found}, the header says {said}"
+        raise TopDownError("E_SPHERE_CHECKSUM", what, "copy the file again", DATA)
+
+
+def _law_table(coding: str) -> np.ndarray:
+    """The 256 values of G.711's mu-law or A-law."""
+    import numpy as np
+
+    octets = np.arange(256)
+    bits = octets ^ (0xFF if coding == "ulaw" else 0x55)
+    steps, segment = bits & 15, bits >> 4 & 7
+    if coding == "ulaw":
+        size = (((steps << 3) + 132) << segment) - 132
+        return np.where(bits & 128, -size, size).astype(np.int16)
+    linear = (steps << 4) + 8
+    size = np.where(segment == 0, linear, (linear + 256) << np.maximum(segment - 1, 0))
+    return np.where(bits & 128, size, -size).astype(np.int16)
+
+
+def _by_sph2pipe(header: Header, reason: TopDownError) -> np.ndarray:
+    """What LDC's own tool reads, if that has the right length and sum."""
+    import soundfile
+
+    command = ["sph2pipe", "-p", "-f", "wav", os.fspath(header.path)]
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode != 0:
+        raise reason
+    try:
+        samples, _ = soundfile.read(
+            io.BytesIO(done.stdout), dtype="int16", always_2d=True
+        )
+    except (soundfile.LibsndfileError, RuntimeError):
+        raise reason from None
+    _compare_shape(header, samples)
+    if header.coding == "pcm":
+        _compare_sum(header, samples)
+    return samples

@@ -1,0 +1,273 @@
+"""SPHERE files: our encoder writes them, the reader must give the samples back."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+import shorten as encoder  # noqa: E402
+
+from espnet_topdown.data import sphere  # noqa: E402
+from espnet_topdown.data.shorten import ShortenError, decode  # noqa: E402
+from espnet_topdown.errors import TopDownError  # noqa: E402
+
+
+def speech(n: int = 1500, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Coloured noise with a mean and a silent stretch, int16 (T, C)."""
+    rng = np.random.default_rng(seed)
+    steps = np.cumsum(rng.normal(0, 60, (n, channels)), axis=0)
+    x = (steps + rng.normal(0, 30, (n, channels)) + 300).astype(np.int16)
+    x[512:768] = 0
+    return x
+
+
+def write(path: Path, samples: np.ndarray, coding: str, **options: object) -> Path:
+    path.write_bytes(encoder.sphere(samples, coding, **options))
+    return path
+
+
+@pytest.fixture
+def no_tool(monkeypatch):
+    """No sph2pipe on PATH."""
+    monkeypatch.setenv("PATH", "")
+
+
+HOW = [
+    ["best"],
+    ["diff0"],
+    ["diff1"],
+    ["diff2"],
+    ["diff3"],
+    [[40, -10]],
+    [[20], "diff0", [30, -5, 2, 1]],
+]
+
+
+@pytest.mark.parametrize("how", HOW, ids=str)
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("channels, means", [(1, 0), (1, 4), (2, 4)])
+def test_shorten_gives_the_samples_back(how, version, channels, means):
+    x = speech(channels=channels)
+    stream = encoder.encode(x, version, how, means=means, lpc=8)
+    assert np.array_equal(decode(stream, len(x)), x)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("kind, skip", [(3, b""), (5, b"abc")])
+def test_shorten_with_shift_silence_and_skipped_bytes(version, kind, skip):
+    x = speech(channels=2) >> 3 << 3
+    e = encoder.Encoder(version, 2, kind=kind, skip=skip)
+    e.set_shift(3)
+    for i, start in enumerate(range(0, len(x), 256)):
+        for c in (0, 1):
+            how = "zero" if start == 512 else ["diff0", "diff2"][i % 2]
+            e.block(c, x[start : start + 256, c], how)
+    assert np.array_equal(decode(e.stream(), len(x)), x)
+
+
+@pytest.mark.parametrize("label", ["v1.09", "v1.1", "v2.00"])
+@pytest.mark.parametrize("order", ["01", "10"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_packed_files(tmp_path, label, order, channels):
+    x = speech(channels=channels)
+    coding = f"pcm,embedded-shorten-{label}"
+    path = write(tmp_path / "a.wv1", x, coding, sample_byte_format=order)
+    samples, rate = sphere.read(path)
+    assert rate == 16000 and samples.dtype == np.int16
+    assert np.array_equal(samples, x)
+    assert sphere.read_header(path).fields["sample_coding"] == coding
+
+
+@pytest.mark.parametrize("order", ["01", "10"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_plain_pcm(tmp_path, order, channels):
+    x = speech(channels=channels)
+    path = write(tmp_path / "a.sph", x, "pcm", sample_byte_format=order)
+    assert np.array_equal(sphere.read(path)[0], x)
+    known, _ = soundfile.read(path, dtype="int16", always_2d=True)
+    assert np.array_equal(known, x)
+
+
+@pytest.mark.parametrize("coding, subtype", [("ulaw", "ULAW"), ("alaw", "ALAW")])
+@pytest.mark.parametrize("channels, counted", [(1, 1), (2, 1), (2, 2)])
+def test_laws_agree_with_libsndfile(tmp_path, coding, subtype, channels, counted):
+    stored = np.arange(256, dtype=np.uint8).reshape(-1, channels)
+    path = tmp_path / "a.sph"
+    path.write_bytes(
+        encoder.sphere(
+            stored,
+            coding,
+            stream=stored.tobytes(),
+            sample_count=len(stored) * counted,  # some discs count both channels
+            sample_n_bytes=1,
+            sample_checksum=encoder.checksum(stored),
+        )
+    )
+    (tmp_path / "raw").write_bytes(stored.tobytes())
+    known, _ = soundfile.read(
+        tmp_path / "raw",
+        samplerate=8000,
+        channels=channels,
+        format="RAW",
+        subtype=subtype,
+        dtype="int16",
+    )
+    assert np.array_equal(sphere.read(path)[0], known.reshape(-1, channels))
+
+
+def test_no_checksum_is_no_error(tmp_path):
+    x = speech()
+    data = encoder.sphere(x, "pcm").replace(b"sample_checksum", b"sample_chec-sum")
+    (tmp_path / "a.sph").write_bytes(data)
+    assert np.array_equal(sphere.read(tmp_path / "a.sph")[0], x)
+
+
+PACKED = "pcm,embedded-shorten-v1.09"
+SUM = "E_SPHERE_CHECKSUM"
+DAMAGE = [  # what is done to the bytes of a file, its coding, the code
+    (lambda d: b"RIFF" + d[4:], "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"   1024", b"   many", 1), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"   1024", b"9999999", 1), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"end_head", b"end_haed", 1), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"_rate -i 16", b"_rate -i xx", 1), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"_rate -i ", b"_rate -x ", 1), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"sample_rate", b"simple_rate"), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"sample_count", b"simple_count"), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"_count -i 1\n", b"_count -i 0\n"), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"-s2 01", b"-s2 11"), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"-s2 01", b"-s9 01"), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: b"", "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d[:700], "pcm", "E_SPHERE_TRUNCATED"),
+    (lambda d: d[:1024], "pcm", "E_SPHERE_TRUNCATED"),
+    (lambda d: d[:-2], "pcm", "E_SPHERE_TRUNCATED"),
+    (lambda d: d[:1500] + b"\x7f" + d[1501:], "pcm", "E_SPHERE_CHECKSUM"),
+    (lambda d: d.replace(b"n_bytes -i 2", b"n_bytes -i 4"), "pcm", "E_SPHERE_CODING"),
+    (lambda d: d[:1024], PACKED, "E_SPHERE_STREAM"),
+    (lambda d: d[:-8], PACKED, "E_SPHERE_TRUNCATED"),
+    (lambda d: d[: len(d) // 2 + 600], PACKED, "E_SPHERE_TRUNCATED"),
+    (lambda d: d[:1024] + b"ajkh" + d[1028:], PACKED, "E_SPHERE_STREAM"),
+    (lambda d: d[:1028] + b"\x03" + d[1029:], PACKED, "E_SPHERE_CODING"),
+    (lambda d: d.replace(b"t -i 1500", b"t -i 1400"), PACKED, "E_SPHERE_STREAM"),
+    (lambda d: d.replace(b"t -i 1500", b"t -i 1501"), PACKED, "E_SPHERE_TRUNCATED"),
+    (
+        lambda d: d.replace(b"channel_count -i 1", b"channel_count -i 2"),
+        PACKED,
+        "E_SPHERE_HEADER",
+    ),
+    (
+        lambda d: re.sub(rb"(checksum -i \d*)(\d)", rb"\1X", d),
+        PACKED,
+        "E_SPHERE_HEADER",
+    ),
+    (lambda d: re.sub(rb"(checksum -i )\d(\d\d)", rb"\1 \2", d), PACKED, SUM),
+    (
+        lambda d: d.replace(b"shorten-v1.09", b"wavpack-v1.09"),
+        PACKED,
+        "E_SPHERE_CODING",
+    ),
+    (lambda d: d.replace(b" pcm,", b" ulaw,"), PACKED, "E_SPHERE_CODING"),
+]
+
+
+@pytest.mark.parametrize("damage, coding, code", DAMAGE)
+def test_a_damaged_file_is_refused(tmp_path, no_tool, damage, coding, code):
+    data = encoder.sphere(speech(), coding)
+    changed = damage(data)
+    assert changed != data
+    path = tmp_path / "bad.wv1"
+    path.write_bytes(changed)
+    with pytest.raises(TopDownError, match=code) as e:
+        sphere.read(path)
+    assert "bad.wv1" in str(e.value)
+    assert code != "E_SPHERE_CODING" or "sph2pipe" in str(e.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(TopDownError, match="E_MISSING"):
+        sphere.read(tmp_path / "none.wv1")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_damaged_streams_end_in_one_error(version):
+    """Every cut and many flipped bytes: an error or samples, nothing else."""
+    x = speech(600)
+    stream = encoder.encode(x, version)
+    for n in range(4, len(stream) - 4, 7):
+        with pytest.raises(ShortenError):
+            decode(stream[:n], len(x))
+    rng = np.random.default_rng(version)
+    for _ in range(150):
+        data = bytearray(stream)
+        data[rng.integers(5, len(data))] = rng.integers(256)
+        try:
+            assert len(decode(bytes(data), len(x))) <= len(x)
+        except ShortenError:
+            pass
+
+
+def fake_sph2pipe(folder: Path, answer: Path) -> None:
+    """A tool that answers with a file, if it is asked as LDC's tool must be."""
+    tool = folder / "sph2pipe"
+    tool.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "-p -f wav" ] && cat "{answer}"\n')
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize("wrong, code", [(0, None), (1, "E_SPHERE_TRUNCATED")])
+def test_sph2pipe_reads_what_we_do_not(tmp_path, monkeypatch, wrong, code):
+    x = speech()
+    soundfile.write(tmp_path / "a.wav", x[wrong:], 8000, "PCM_16")
+    fake_sph2pipe(tmp_path, tmp_path / "a.wav")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin:/bin")
+    path = write(
+        tmp_path / "a.sph", x, "ulaw,embedded-shorten-v2.00", stream=b"ajkg\x02"
+    )
+    if code is None:
+        assert np.array_equal(sphere.read(path)[0], x)
+    else:
+        with pytest.raises(TopDownError, match=code):
+            sphere.read(path)
+
+
+def test_sph2pipe_that_fails_leaves_our_reason(tmp_path, monkeypatch):
+    fake_sph2pipe(tmp_path, tmp_path / "none")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin:/bin")
+    path = write(tmp_path / "a.wv1", speech(), PACKED, stream=b"ajkg\x03")
+    with pytest.raises(TopDownError, match="version 3"):
+        sphere.read(path)
+
+
+def test_genuine_files(shared, tmp_path):
+    """Plain files of the AN4 corpus: their checksums hold, libsndfile agrees."""
+    archive = shared / "mini_an4_downloads.tar.gz"
+    with tarfile.open(archive) as tar:
+        members = [m for m in tar if m.isreg() and m.name.endswith(".sph")]
+        assert members
+        for i, member in enumerate(members):
+            path = tmp_path / f"{i}.sph"
+            path.write_bytes(tar.extractfile(member).read())
+            samples, rate = sphere.read(path)
+            known, known_rate = soundfile.read(path, dtype="int16", always_2d=True)
+            assert rate == known_rate and np.array_equal(samples, known)
+
+
+@pytest.mark.parametrize("label", ["v1.09", "v1.1", "v2.00"])
+@pytest.mark.parametrize("how", HOW, ids=str)
+def test_our_encoder_writes_what_ffmpeg_reads(tmp_path, label, how):
+    """Encoder and decoder could share a mistake; FFmpeg is the third opinion."""
+    av = pytest.importorskip("av")
+    x = speech(channels=2)
+    stream = encoder.encode(x, encoder.LABELS[label], how, lpc=4)
+    coding = f"pcm,embedded-shorten-{label}"
+    path = write(tmp_path / "a.wv1", x, coding, stream=stream)
+    with av.open(str(path)) as file:
+        parts = [f.to_ndarray() for f in file.decode(audio=0)]
+    planar = [p if len(p) == 2 else p.reshape(-1, 2).T for p in parts]
+    assert np.array_equal(np.concatenate(planar, axis=1).T, x)
