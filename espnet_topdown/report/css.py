@@ -88,7 +88,8 @@ tr.best th,tr.best td{font-weight:700;border-bottom-color:var(--rule);
  background:var(--ink)}
 td svg{width:13rem;min-width:10rem}
 pre{margin:1rem 0 0;padding:.8rem 1rem;overflow-x:auto;background:var(--panel);
- border:1px solid var(--hair);border-radius:6px;font-size:.85rem;line-height:1.5}
+ border:1px solid var(--hair);border-radius:6px;font-size:.85rem;line-height:1.5;
+ white-space:pre-wrap;overflow-wrap:anywhere}
 code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 dl.env{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.4rem;
  margin:1rem 0 0;font-size:.9rem}
