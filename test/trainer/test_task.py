@@ -1,0 +1,245 @@
+"""Whole trainings on tones: what is refused and how, what is written, what is equal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from tones import RATE, tiny_config
+
+from espnet_topdown.errors import TopDownError
+
+pytestmark = pytest.mark.espnet
+
+REFUSED = [  # changes of the configuration, code, in the message, exit status
+    ({"max_epoch": 0}, "E_RANGE", "max_epoch must be a whole number >= 1, got 0", 78),
+    ({"max_epoch": -1}, "E_RANGE", "got -1", 78),
+    ({"batch_size": 0}, "E_RANGE", "batch_size", 78),
+    ({"accum_grad": 0}, "E_RANGE", "accum_grad", 78),
+    ({"grad_clip": float("nan")}, "E_RANGE", "got nan", 78),
+    ({"grad_clip": -1.0}, "E_RANGE", "grad_clip", 78),
+    ({"optim_conf": {"lr": 0.0}}, "E_RANGE", "optim_conf lr", 78),
+    ({"optim_conf": {"lr": "fast"}}, "E_RANGE", "'fast'", 78),
+    ({"patience": -1}, "E_RANGE", "patience", 78),
+    ({"keep_nbest_models": 0}, "E_RANGE", "keep_nbest_models", 78),
+    ({"keep_nbest_models": [3, 0]}, "E_RANGE", "keep_nbest_models", 78),
+    ({"adadelta_eps_decay": 1.5}, "E_RANGE", "below 1", 78),
+    ({"accum_grad": 4}, "E_NO_STEP", "accum_grad 4 > 3 batches", 78),
+    ({"freeze_param": ["ctc.ctc_l0"]}, "E_FREEZE_NOMATCH", "nearest: ctc.ctc_lo", 78),
+    ({"freeze_param": "ctc.ctc_l0"}, "E_FREEZE_NOMATCH", "ctc.ctc_lo", 78),
+    ({"freeze_param": ["ctc", "encoder"]}, "E_FREEZE_ALL", "nothing left", 78),
+    ({"freeze_param": False}, "E_YAML_TYPE", "'no'", 78),
+    ({"init_param": [3]}, "E_YAML_TYPE", "3", 78),
+    ({"init_param": ["nowhere.pth"]}, "E_CKPT_MISSING", "nowhere.pth", 66),
+    ({"best_model_criterion": [["valid", "cerr", "min"]]}, "E_CRITERION", "cer", 78),
+    ({"best_model_criterion": [["dev", "loss", "min"]]}, "E_CRITERION", "train or", 78),
+    ({"best_model_criterion": [["valid", "acc", "max"]]}, "E_CRITERION", "ctc_we", 78),
+    ({"max_cache_size": 1.0, "noise_scp": "n"}, "E_CACHE_AUG", "noise_scp", 78),
+    ({"batch_type": "unsorted"}, "E_BATCH_ORDER", "longest", 78),
+    ({"sort_in_batch": "ascending"}, "E_BATCH_ORDER", "descending", 78),
+    ({"train_shape_file": ["no/file"]}, "E_MISSING", "no/file", 66),
+    ({"train_shape_file": ["a,b"]}, "E_PATH", "a,b", 78),
+    ({"frieze_param": []}, "E_YAML_KEY", "nearest: freeze_param", 78),
+]
+
+
+@pytest.mark.parametrize("changes, code, part, status", REFUSED, ids=str)
+def test_refused(train, changes, code, part, status, tmp_path):
+    with pytest.raises(TopDownError) as e:
+        train(**changes)
+    assert e.value.code == code and e.value.status == status
+    assert part in str(e.value)
+    assert not list(tmp_path.glob("exp/*.pth"))
+
+
+@pytest.mark.parametrize(
+    "options, part",
+    [
+        (["--freeze", "ctc"], "unknown option --freeze (nearest: --freeze_param"),
+        (["--max_epoch"], "expected one argument"),
+        (["--max_epoch", "x"], "invalid int value"),
+        (["--encoder", "rnm"], "invalid choice: 'rnm'"),
+        (["--fast_lstm", "yes"], "must be true or false"),
+    ],
+    ids=str,
+)
+def test_command_line_refused(train, options, part):
+    with pytest.raises(TopDownError) as e:
+        train("exp", *options)
+    assert e.value.code == "E_USAGE" and e.value.status == 64
+    assert part in str(e.value)
+
+
+def test_dashes_and_numbers(train, caplog, tmp_path):
+    """``--max-epoch`` as in Kaldi; the YAML 1.1 string ``1e-3`` as a number."""
+    folder = train("exp", "--max-epoch", "1", optim_conf={"lr": "1e-3"})
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["max_epoch"] == 1 and config["optim_conf"] == {"lr": 0.001}
+
+
+def test_scalar_freeze_is_a_list(train, caplog):
+    folder = train(freeze_param="ctc.ctc_lo", max_epoch=1)
+    assert "W_SCALAR_LIST" in caplog.text
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["freeze_param"] == ["ctc.ctc_lo"]
+    frozen = [line for line in caplog.text.splitlines() if " frozen " in line]
+    assert len(frozen) == 1 and frozen[0].startswith("ctc.ctc_lo ")
+
+
+def test_frozen_stays_and_comes_from_the_file(train):
+    first = train("first", max_epoch=1)
+    options = dict(freeze_param=["ctc", "encoder.enc.0.birnn1"], seed=2000)
+    second = train("second", init_param=[str(first / "1epoch.pth:ctc:ctc")], **options)
+    a = torch.load(first / "1epoch.pth", weights_only=True)
+    b = torch.load(second / "valid.loss.best.pth", weights_only=True)
+    same = {n for n in a if torch.equal(a[n], b[n])}
+    same.discard("frontend.logmel.melmat")
+    assert same == {"ctc.ctc_lo.weight", "ctc.ctc_lo.bias"}
+
+
+def test_the_numbers_of_the_stock_trainer(train, tones, tmp_path):
+    """The same configuration in ESPnet's own trainer, three epochs."""
+    from espnet2.tasks.asr import ASRTask
+
+    config = tiny_config(tones)
+    ours = train()
+    (tmp_path / "stock.yaml").write_text(yaml.safe_dump(config))
+    files = ["--config", str(tmp_path / "stock.yaml")]
+    ASRTask.main(cmd=[*files, "--output_dir", str(tmp_path / "stock")])
+    a = torch.load(ours / "3epoch.pth", weights_only=True)
+    b = torch.load(tmp_path / "stock" / "3epoch.pth", weights_only=True)
+    assert list(a) == list(b)
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-6)
+    # and without our LSTM nothing at all differs
+    exact = train("exact", fast_lstm=False)
+    c = torch.load(exact / "3epoch.pth", weights_only=True)
+    assert all(torch.equal(c[n], b[n]) for n in b)
+
+
+def test_espnet_decodes_the_result(train):
+    from espnet2.tasks.asr import ASRTask
+
+    folder = train(max_epoch=1)
+    files = str(folder / "config.yaml"), str(folder / "valid.loss.best.pth")
+    model, _ = ASRTask.build_model_from_file(*files)
+    trained = torch.load(folder / "1epoch.pth", weights_only=True)
+    assert all(torch.equal(v, trained[n]) for n, v in model.state_dict().items())
+
+
+def test_progress_files(train):
+    folder = train(max_epoch=3)
+    state = json.loads((folder / "progress.json").read_text())
+    curve = [json.loads(x) for x in (folder / "curve.jsonl").read_text().splitlines()]
+    assert state["epoch"] == state["max_epoch"] == 3 and state["eta_seconds"] == 0
+    assert [p["epoch"] for p in curve] == [1, 2, 3]
+    losses = [p["valid"]["loss"] for p in curve]
+    assert state["best_epoch"] == 1 + losses.index(min(losses))
+    assert state["valid"] == curve[-1]["valid"]
+    assert "cer_ctc" in state["valid"] and "loss" in curve[0]["train"]
+    train(max_epoch=4)
+    assert len((folder / "curve.jsonl").read_text().splitlines()) == 4
+
+
+def test_no_progress_files(train):
+    folder = train(max_epoch=1, progress=False)
+    assert not (folder / "progress.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_stopped_by_a_signal_and_continued(train, monkeypatch, number):
+    from espnet_topdown.trainer import trainer
+
+    expected = train("whole")
+    begin = trainer.check_steps
+
+    def in_epoch_two(*args):
+        if (expected.parent / "parts" / "1epoch.pth").exists():
+            os.kill(os.getpid(), number)
+        begin(*args)
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "check_steps", in_epoch_two)
+        with pytest.raises(TopDownError, match="E_PREEMPTED.*epoch 1 is saved") as e:
+            train("parts")
+    assert e.value.status == 75
+    assert signal.getsignal(number) == handler
+    train("parts")
+    a, b = (expected.parent / f / "3epoch.pth" for f in ("whole", "parts"))
+    assert pickle.dumps(_bytes(a)) == pickle.dumps(_bytes(b))
+
+
+def _bytes(path):
+    state = torch.load(path, weights_only=True)
+    return {n: t.numpy().tobytes() for n, t in state.items()}
+
+
+@pytest.fixture
+def long_text(tones, tmp_path):
+    """The training set with one reference that has more units than frames."""
+    lines = (tones / "train" / "text").read_text().splitlines()
+    lines[3] = lines[3].split()[0] + " " + "abc" * 60
+    (tmp_path / "text").write_text("\n".join(lines) + "\n")
+    wav = str(tones / "train" / "wav.scp")
+    text = str(tmp_path / "text")
+    return [[wav, "speech", "sound"], [text, "text", "text"]]
+
+
+def test_reference_longer_than_the_output(train, long_text):
+    with pytest.raises(TopDownError, match="E_CTC_INFEASIBLE.*train03 needs 180") as e:
+        train(train_data_path_and_name_and_type=long_text)
+    assert e.value.status == 65
+
+
+def test_reference_longer_than_the_output_allowed(train, long_text, caplog):
+    train(
+        train_data_path_and_name_and_type=long_text, allow_infeasible=True, max_epoch=1
+    )
+    assert "W_CTC_INFEASIBLE: train03" in caplog.text
+
+
+def test_broken_audio_does_not_pass(train, tones, tmp_path):
+    """All samples NaN: no step is possible; ESPnet ends with status 0."""
+    lines = []
+    for line in (tones / "train" / "wav.scp").read_text().splitlines():
+        utt, path = line.split()
+        wav = np.full_like(soundfile.read(path)[0], np.nan)
+        soundfile.write(tmp_path / f"{utt}.wav", wav, RATE, subtype="FLOAT")
+        lines.append(f"{utt} {tmp_path / utt}.wav\n")
+    (tmp_path / "wav.scp").write_text("".join(lines))
+    data = [[str(tmp_path / "wav.scp"), "speech", "sound"]]
+    data.append([str(tones / "train" / "text"), "text", "text"])
+    with pytest.raises(TopDownError, match="E_NAN.*epoch 1") as e:
+        train(train_data_path_and_name_and_type=data)
+    assert e.value.status == 65
+    assert not list(tmp_path.glob("exp/*.pth"))
+
+
+def test_uniform_initialisation(train):
+    folder = train(init_uniform=0.01, optim_conf={"lr": 1e-9}, max_epoch=1)
+    state = torch.load(folder / "1epoch.pth", weights_only=True)
+    assert max(float(v.abs().max()) for v in state.values()) < 0.0101
+
+
+def test_can_be_sent_to_another_process():
+    from espnet_topdown.trainer.task import TopDownASRTask
+
+    worker = pickle.loads(pickle.dumps(TopDownASRTask.main_worker))
+    assert worker == TopDownASRTask.main_worker
+    assert TopDownASRTask.trainer.__module__ == "espnet_topdown.trainer.trainer"
+
+
+def test_log_level(train, caplog):
+    root = logging.getLogger().level
+    train(max_epoch=1, log_level="ERROR")
+    assert "INFO" not in {r.levelname for r in caplog.records if "epoch" in r.message}
+    logging.getLogger().setLevel(root)
