@@ -38,8 +38,10 @@ token_list=${token_dir}/tokens.txt
 bpe_model=none
 if [ "${token_type}" = bpe ]; then bpe_model=${token_dir}/bpe.model; fi
 
-: "${bpe_train_text:=${data_feats}/org/${org_train_set}/text}"
-: "${lm_train_text:=${data_feats}/org/${org_train_set}/text}"
+train_text=${data_feats}/org/${org_train_set}/text
+if [ -n "${sp}" ]; then train_text=data/${org_train_set}/text; fi # each sentence once
+: "${bpe_train_text:=${train_text}}"
+: "${lm_train_text:=${train_text}}"
 : "${lm_dev_text:=${data_feats}/org/${valid_set}/text}"
 : "${lm_test_text:=${data_feats}/${test_sets%% *}/text}"
 
