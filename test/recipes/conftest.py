@@ -19,6 +19,7 @@ def run_script(*words, cwd, timeout=10, **environment):
         k: v for k, v in os.environ.items() if k not in ("ESPNET_ROOT", "PYTHONPATH")
     }
     env["VIRTUAL_ENV"] = sys.prefix
+    env.setdefault("OMP_NUM_THREADS", "1")
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     env.update(environment)
     return subprocess.run(
