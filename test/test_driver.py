@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import rnn_weights, write_experiment
+from toys import rnn_weights, write_experiment
 
 from espnet_topdown.driver import run_search
 from espnet_topdown.errors import TopDownError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import rnn_weights, write_experiment
+from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.plan import RetrainSpec, layer_table, plan, spec_by_hand

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import rnn_weights, write_experiment
+from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.weights import (

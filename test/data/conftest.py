@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+import functools
+import http.server
+import threading
+
 import pytest
 import soundfile
+from sine import tone
 
 from espnet_topdown.data.kaldi_dir import write_dir
-
-
-def tone(seconds: float, fs: int = 8000, hz: float = 440.0) -> np.ndarray:
-    """A sine at a third of full scale, float32 (T,)."""
-    t = np.arange(round(seconds * fs)) / fs
-    return (0.33 * np.sin(2 * np.pi * hz * t)).astype(np.float32)
 
 
 @pytest.fixture
@@ -34,3 +32,29 @@ def make_set(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A web server on this machine; yields (address, folder)."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            if self.path != "/short":
+                return super().do_GET()
+            self.send_response(200)
+            self.send_header("Content-Length", "99")
+            self.end_headers()
+            self.wfile.write(b"123")
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", folder
+    server.shutdown()
+    server.server_close()

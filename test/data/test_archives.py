@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import io
 import random
-import tarfile
-import threading
 
 import pytest
+from packages import deb, fake_apt_get, tar
 
 from espnet_topdown.data import archives
 from espnet_topdown.errors import TopDownError
-
-
-def tar(members: dict[str, bytes], mode: str = "w:gz") -> bytes:
-    """A tar archive of regular files; a value of None makes a link to /etc."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as archive:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            if data is None:
-                info.type, info.linkname = tarfile.SYMTYPE, "/etc/hostname"
-                archive.addfile(info)
-            else:
-                info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-def deb(members: dict[str, bytes], data_name: str = "data.tar.xz") -> bytes:
-    """A Debian package: an ar archive of a version, control and data."""
-    parts = {"debian-binary": b"2.0\n", "control.tar.xz": tar({}, "w:xz") + b""}
-    parts[data_name] = tar(members, "w:xz")
-    out = b"!<arch>\n"
-    for name, data in parts.items():
-        out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode()
-        out += data + b"\n" * (len(data) % 2)
-    return out
 
 
 @pytest.mark.parametrize(
@@ -92,32 +62,6 @@ def test_digest(tmp_path):
     assert e.value.code == "E_DIGEST" and "ba7816bf8f01" in str(e.value)
 
 
-@pytest.fixture
-def site(tmp_path):
-    """A web server on this machine; yields (address, folder)."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-        def do_GET(self):
-            if self.path != "/short":
-                return super().do_GET()
-            self.send_response(200)
-            self.send_header("Content-Length", "99")
-            self.end_headers()
-            self.wfile.write(b"123")
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", folder
-    server.shutdown()
-    server.server_close()
-
-
 def test_http_download(tmp_path, site):
     address, folder = site
     (folder / "a.bin").write_bytes(b"123" * 1000)
@@ -142,12 +86,6 @@ def test_only_http(tmp_path, url):
 def test_nobody_listens(tmp_path):
     with pytest.raises(TopDownError, match="E_DOWNLOAD"):
         archives.http_download("http://127.0.0.1:9/a", tmp_path / "a")
-
-
-def fake_apt_get(folder, body: str) -> None:
-    script = folder / "apt-get"
-    script.write_text(f"#!/bin/sh\n{body}\n")
-    script.chmod(0o755)
 
 
 def test_apt_get_runs_in_the_folder(tmp_path, monkeypatch):

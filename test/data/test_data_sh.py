@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_prompts import real_packages
+from packages import real_packages
 
 from espnet_topdown.data.kaldi_dir import read_pairs
 

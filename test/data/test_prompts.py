@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from test_archives import deb, fake_apt_get, site, tar  # noqa: F401
+from packages import deb, fake_apt_get, tar
 
 from espnet_topdown.bin import prompts as command
 from espnet_topdown.data import prompt_files, prompts
@@ -233,15 +231,3 @@ def test_split_does_not_depend_on_order_but_on_the_seed():
     again = {k: sorted(p.utt for p in v) for k, v in split(made[::-1]).items()}
     other = {k: sorted(p.utt for p in v) for k, v in split(made, seed=1).items()}
     assert ids == again != other
-
-
-def real_packages(folder: Path) -> None:
-    """Debian's Spanish packages in ``folder``, or a skip that says why not."""
-    if shutil.which("apt-get") is None:
-        pytest.skip("no apt-get on this machine")
-    names = [n.split("_")[0] for n in prompt_files.language("es")["sha256"]]
-    done = subprocess.run(
-        ["apt-get", "download", *names], cwd=folder, capture_output=True, timeout=50
-    )
-    if done.returncode != 0:
-        pytest.skip("apt-get cannot download here")

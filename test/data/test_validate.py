@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
-from conftest import tone
+from sine import tone
 
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.data.validate import Front, validate_set

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile
-from conftest import tone
+from sine import tone
 
 from espnet_topdown.data import wav_io
 from espnet_topdown.data.wav_io import Source
