@@ -128,15 +128,38 @@ def test_an_incomplete_checkout_is_named(recipe, run, espnet_root):
     assert "asr.sh is missing" in done.stderr
 
 
-def test_a_failing_job_shows_its_log(recipe, run):
+@pytest.fixture
+def broken_data(recipe):
+    """Options of a stage 3 that cannot succeed: the audio is not there."""
     for name in ("a", "b"):
         folder = recipe / "data" / name
         folder.mkdir(parents=True)
         (folder / "wav.scp").write_text("utt1 nowhere.wav\n")
         (folder / "text").write_text("utt1 x\n")
         (folder / "utt2spk").write_text("utt1 utt1\n")
-    args = ["--train_set", "a", "--valid_set", "b", "--stage", "3", "--stop_stage", "3"]
-    done = run("./asr_pip.sh", *args, cwd=recipe, timeout=50)
-    assert done.returncode != 0
-    assert "nowhere.wav" in done.stderr
-    assert "E_JOB: a job failed" in done.stderr and "format_wav.log" in done.stderr
+    return "--train_set a --valid_set b --stage 3 --stop_stage 3".split()
+
+
+def test_a_failing_job_shows_its_log(recipe, run, broken_data):
+    done = run("./asr_pip.sh", *broken_data, cwd=recipe, timeout=50)
+    assert done.returncode == 66
+    assert done.stderr.count("nowhere.wav") >= 1
+    assert "E_JOB: a job failed" in done.stderr and "format_wav.N.log" in done.stderr
+
+
+RUN_PL = """
+log=${2/JOB/1}
+echo "the reason" >"$log"
+exit 1
+"""
+
+
+def test_a_failing_job_of_kaldis_launcher_shows_its_log(
+    recipe, run, broken_data, tmp_path
+):
+    fake(tmp_path / "kaldi", "run.pl", RUN_PL)
+    (recipe / "local" / "path.sh").write_text(f'PATH="{tmp_path}/kaldi:$PATH"\n')
+    done = run("./asr_pip.sh", *broken_data, cwd=recipe, TOPDOWN_CMD_BACKEND="run.pl")
+    assert done.returncode == 1
+    assert "the reason" in done.stderr and "format_wav.1.log" in done.stderr
+    assert "E_JOB: a job failed with status 1" in done.stderr

@@ -10,11 +10,13 @@ for ((i = 1; i <= $#; i++)); do
         --lang) ((i < $#)) && j=$((i + 1)) && lang=${!j} ;;
     esac
 done
+of=_${lang}
+if [ "${lang}" = es ]; then of=; fi
 
 ./topdown.sh \
-    --local_data_opts "--lang ${lang}" \
-    --train_set train --valid_set dev --test_sets "test" \
+    --local_data_opts "--lang ${lang}${of:+ --set_suffix ${of}}" \
+    --train_set "train${of}" --valid_set "dev${of}" --test_sets "test${of}" \
     --lang "${lang}" --fs 8k --audio_format wav --nj 2 --ngpu 0 \
     --token_type char --asr_config conf/train_ctc.yaml --use_lm false \
-    --search greedy --criterion cer --controls joint,warm \
+    --search greedy --max_frozen 2 --criterion cer --controls joint,warm --max_jobs 2 \
     "$@"

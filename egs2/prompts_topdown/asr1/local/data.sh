@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Stage 1: telephone prompts of one language -> data/{train,dev,test}.
+# Stage 1: telephone prompts of one language -> data/{train,dev,test}<suffix>.
 # Recordings and transcripts come from ${PROMPTS_TOPDOWN} in db.sh; what is missing
 # there is fetched (Debian's packages by apt-get download, or upstream's archive).
 set -euo pipefail
 
 # shellcheck disable=SC2034  # read by parse_options.sh
-help_message="Usage: $0 [--lang es|en|fr|it|ru] [--source auto|local|apt|http] [--url URL]"
+help_message="Usage: $0 [--lang es|en|fr|it|ru] [--source auto|local|apt|http] [--url URL]
+    [--set_suffix _LANG]"
 
 lang=es            # which language
 source=auto        # where the archives come from; auto: local, apt, http in turn
 url=               # folder of the upstream archives [the one in prompts.yaml]
 fold_accents=false # true: vowels without accents
+set_suffix=        # ends the names of the sets, so that languages can live side by side
 
 . utils/common.sh
 . utils/parse_options.sh
@@ -20,7 +22,14 @@ fi
 . ./path.sh
 . ./db.sh
 
-log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}"
+output_dir=data${set_suffix:+/local/prompts${set_suffix}}
+log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}${set_suffix}"
 python3 -m espnet_topdown.bin.prompts --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
-    --output_dir data --source "${source}" --fold_accents "${fold_accents}" ${url:+--url "${url}"}
+    --output_dir "${output_dir}" --source "${source}" --fold_accents "${fold_accents}" \
+    ${url:+--url "${url}"}
+if [ -n "${set_suffix}" ]; then
+    for name in train dev test; do
+        ln -sfn "local/prompts${set_suffix}/${name}" "data/${name}${set_suffix}"
+    done
+fi
 log "Successfully finished. [elapsed=${SECONDS}s]"
