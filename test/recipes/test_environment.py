@@ -149,6 +149,7 @@ def test_a_failing_job_shows_its_log(recipe, run, broken_data):
 
 RUN_PL = """
 log=${2/JOB/1}
+mkdir -p "$(dirname "$log")"
 echo "the reason" >"$log"
 exit 1
 """
