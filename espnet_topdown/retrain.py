@@ -8,6 +8,8 @@ frozen stayed frozen.
 from __future__ import annotations
 
 import platform
+import shutil
+import subprocess
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -138,7 +140,16 @@ def versions() -> dict[str, str]:
     found = {"espnet_topdown": __version__, "python": platform.python_version()}
     for name in ("espnet", "torch", "numpy"):
         found[name] = metadata.version(name)
-    return found
+    commit = _git_commit(Path(__file__).parent)
+    return {**found, "git": commit} if commit else found
+
+
+def _git_commit(folder: Path) -> str:
+    """The commit of a checkout, "-dirty" if it was changed; "" elsewhere."""
+    if not (folder.parent / ".git").exists() or not shutil.which("git"):
+        return ""
+    call = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    return subprocess.run(call, capture_output=True, text=True).stdout.strip()
 
 
 def verify(folder: Path) -> list[str]:
