@@ -193,3 +193,28 @@ def test_asr_args_become_part_of_the_tag(recipe, run):
         "./topdown.sh", "--token_type", "char", *args, "--stage", "12", cwd=recipe
     )
     assert "exp/asr_train_raw_char_max_epoch3_model_confctc_weight1.0:" in done.stderr
+
+
+@pytest.mark.parametrize("blocked", ["dump", "dump/raw/org/a"])
+def test_an_output_folder_that_is_a_file_is_named(recipe, run, blocked):
+    for name in ("a", "b"):
+        (recipe / "data" / name).mkdir(parents=True)
+        (recipe / "data" / name / "wav.scp").write_text("u x.wav\n")
+    (recipe / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (recipe / blocked).touch()
+    args = "--train_set a --valid_set b --stage 3 --stop_stage 3"
+    done = run("./asr_pip.sh", *args.split(), cwd=recipe)
+    assert done.returncode == 73
+    assert "E_CREATE: dump/raw/org/a is " in done.stderr
+
+
+@pytest.mark.parametrize("script", ["topdown.sh", "asr_pip.sh"])
+def test_a_script_may_be_updated_while_it_runs(recipe, run, template, script):
+    (recipe / script).unlink()
+    shutil.copy(template / script, recipe)
+    (recipe / "local" / "data.sh").write_text(f"#!/bin/sh\necho 'exit 9' >{script}\n")
+    args = "--train_set a --valid_set b --stage data --stop_stage data"
+    done = run(f"./{script}", *args.split(), cwd=recipe)
+    assert (recipe / script).read_text() == "exit 9\n"
+    assert done.returncode == 0, done.stderr
+    assert "Successfully finished" in done.stdout.splitlines()[-1]

@@ -3,6 +3,7 @@
 # Stages 1-11 of an ESPnet recipe from pip packages alone: the options, folders and file
 # names are those of ESPnet's asr.sh, so that either can go on where the other stopped.
 set -euo pipefail
+{ # read to its end before it runs: the file may be updated during a long search
 
 . utils/common.sh
 . utils/asr_options.sh
@@ -166,7 +167,8 @@ train() { # dir command...: one training, unless this very one is finished
     fi
     log "log: ${dir}/train.log"
     run_job "${dir}/train.log" "${CUDA_CMD[@]}" --name "${dir##*/}" --gpu "${ngpu}" "${dir}/train.log" \
-        "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --ngpu "${ngpu}" --multiprocessing_distributed true --output_dir "${dir}" --resume true
+        "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --output_dir "${dir}" --resume true \
+        --ngpu "${ngpu}" --multiprocessing_distributed true
     printf '%s\n' "${digest}" >"${dir}/.done"
 }
 
@@ -224,3 +226,5 @@ if stage_on 11; then
 fi
 
 log "Successfully finished. [elapsed=${SECONDS}s]"
+exit 0
+}

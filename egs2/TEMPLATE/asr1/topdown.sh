@@ -3,6 +3,7 @@
 # A top-down recipe: stages 1-11 train an ESPnet model, stages 12-16 retrain it from the
 # top down and compare. Stage 12 takes any ESPnet experiment: --asr_exp DIR --stage topdown
 set -euo pipefail
+{ # read to its end before it runs: the file may be updated during a long search
 
 . utils/common.sh
 . utils/asr_options.sh
@@ -75,3 +76,5 @@ if [ "${stop_stage}" -ge 13 ]; then
 fi
 
 log "Successfully finished. [elapsed=${SECONDS}s]"
+exit 0
+}
