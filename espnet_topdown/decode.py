@@ -60,7 +60,7 @@ def _build(config: Path) -> torch.nn.Module:
     args = argparse.Namespace(**{**read_yaml(config), "init": None})
     try:
         model = TopDownASRTask.build_model(args)
-    except (AttributeError, KeyError) as e:
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
         what = f"{config} does not describe an ASR model of this ESPnet ({e})"
         do = "give the config.yaml that training wrote, of the ESPnet in use"
         raise TopDownError("E_CONFIG_KEY", what, do) from e
@@ -88,7 +88,7 @@ class Recognizer:
         config: Path,
         weights: Path,
         device: str = "cpu",
-        batch_seconds: float = 60.0,
+        batch_seconds: float = 120.0,
         accept_random: bool = False,
     ) -> None:
         self.experiment = Experiment(Path(config).parent)
@@ -191,7 +191,7 @@ class Recognizer:
 def validation_score(
     config: Path,
     weights: Path,
-    batch_seconds: float = 60.0,
+    batch_seconds: float = 120.0,
     device: str = "cpu",
     accept_random: bool = False,
 ) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch_seconds",
         type=float,
-        default=60.0,
+        default=120.0,
         help="Seconds of speech, padding included, that are decoded at once",
     )
     parser.add_argument("--ngpu", type=int, default=0, choices=(0, 1))
