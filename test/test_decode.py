@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_experiment import ENCODERS, RNN, Set
+from random_models import ENCODERS, RNN, Set
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.weights import load_weights, save_weights
