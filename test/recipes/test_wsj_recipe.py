@@ -1,0 +1,90 @@
+"""Stages 1 to 4 of the WSJ recipe on made-up discs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+import wsj_tree  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+ASR1 = ROOT / "egs2" / "wsj_topdown" / "asr1"
+PARTIAL = ["--local_data_opts", "--allow_partial true --nj 2"]
+pytestmark = pytest.mark.recipe
+
+
+@pytest.fixture
+def wsj(tmp_path, run):
+    """The recipe in a folder with a space, and discs below another."""
+    recipe = tmp_path / "my recipe"
+    shutil.copytree(ASR1, recipe, symlinks=True, ignore=shutil.ignore_patterns("exp"))
+    for link in [p for p in recipe.iterdir() if p.is_symlink()]:
+        target = (ASR1 / link.name).resolve()
+        link.unlink()
+        link.symlink_to(target)
+    discs = wsj_tree.write_tree(tmp_path / "the discs", "mixed", wsj_tree.describe())
+
+    def go(*words, wsj0=discs[0], wsj1=discs[1]):
+        places = {"WSJ0": str(wsj0), "WSJ1": str(wsj1)}
+        return run(*words, cwd=recipe, timeout=50, **places)
+
+    go.recipe, go.discs = recipe, discs
+    return go
+
+
+def test_stages_1_to_4(wsj):
+    done = wsj("./run.sh", "--stop_stage", "4", "--nj", "1", *PARTIAL)
+    assert done.returncode == 0, done.stderr
+    dump = wsj.recipe / "dump" / "raw"
+    counts = {
+        name: len((dump / name / "text").read_text().splitlines())
+        for name in ("train_si284", "test_dev93", "org/test_dev93", "test_eval92")
+    }
+    assert list(counts.values()) == [12, 4, 4, 4]
+    wav = (dump / "test_eval92" / "wav.scp").read_text().splitlines()[0]
+    assert wav == "440c0200 data/flac/440/440c0200.flac"  # not a second copy
+    assert (wsj.recipe / "data/nlsyms.txt").read_text().count("\n") == 3
+    logs = sorted((wsj.recipe / "data/local/wsj/log").glob("convert.*.log"))
+    assert [log.name for log in logs] == ["convert.1.log", "convert.2.log"]
+
+
+def test_wrong_counts_stop_stage_1(wsj):
+    done = wsj("./run.sh", "--stop_stage", "1")
+    assert done.returncode == 65
+    assert "E_WSJ_COUNT" in done.stderr and "37416" in done.stderr
+    assert '--local_data_opts "--allow_partial true"' in done.stderr
+
+
+def test_a_damaged_file_is_named_and_stage_1_can_be_repeated(wsj):
+    bad = next(wsj.discs[0].rglob("440c0201.wv1"))
+    good = bad.read_bytes()
+    bad.write_bytes(good[:-200])
+    done = wsj("local/data.sh", *PARTIAL[1].split())
+    assert done.returncode != 0
+    assert "440c0201.wv1" in done.stderr and "E_SPHERE_TRUNCATED" in done.stderr
+    assert len(list(wsj.recipe.glob("data/flac/*/*.flac"))) == 19
+    assert not (wsj.recipe / "data/test_eval92").exists()
+    bad.write_bytes(good)
+    done = wsj("local/data.sh", *PARTIAL[1].split())
+    assert done.returncode == 0, done.stderr
+    assert (wsj.recipe / "data/test_eval92/wav.scp").exists()
+
+
+@pytest.mark.parametrize(
+    "words, places, status, part",
+    [
+        ([], {"wsj0": ""}, 66, "E_WSJ_ROOT: WSJ0 is not set"),
+        ([], {"wsj1": "/none"}, 66, "E_WSJ_ROOT: WSJ1 is /none, no folder"),
+        ([], {"wsj0": "/usr/bin", "wsj1": "/usr/bin"}, 66, "E_WSJ_LAYOUT"),
+        (["--allow_partal", "true"], {}, 64, "did you mean --allow_partial?"),
+        (["wsj"], {}, 64, "unexpected argument 'wsj'"),
+    ],
+)
+def test_mistakes(wsj, words, places, status, part):
+    done = wsj("local/data.sh", *words, **places)
+    assert done.returncode == status and part in done.stderr
+    assert not (wsj.recipe / "data").exists()
