@@ -42,7 +42,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--exp", type=Path, help="a trained experiment")
     parser.add_argument("--model_file", default="best")
-    parser.add_argument("--wav_scp", type=Path, help="speech; default: made-up sounds")
+    parser.add_argument("--wav_scp", type=Path, help="speech for --exp")
     parser.add_argument("--utterances", type=int, default=16)
     parser.add_argument("--min_sec", type=float, default=3.0)
     parser.add_argument("--max_sec", type=float, default=12.0)
@@ -154,7 +154,8 @@ def ours(config: Path, weights: Path, sounds: Sounds, args):  # type: ignore
     model = Recognizer(config, weights)
 
     def decode() -> dict[str, str]:
-        hyps = greedy_ctc(model.model, sounds.items(), args.batch_seconds, FS)
+        fs = model.experiment.sample_rate
+        hyps = greedy_ctc(model.model, sounds.items(), args.batch_seconds, fs)
         return {hyp.utt: model.text(hyp) for hyp in hyps}
 
     return min((timed(decode) for _ in range(args.repeat)), key=lambda run: run[:2])
@@ -170,9 +171,10 @@ def main() -> None:
     from espnet_topdown.sound import longest_first, read_wav_scp
 
     torch.set_num_threads(args.threads)
-    sounds = made_up(args)
-    if args.wav_scp:
-        sounds = dict(longest_first(read_wav_scp(args.wav_scp), FS))
+    fs, sounds = FS, made_up(args)
+    if args.exp and args.wav_scp:
+        fs = Experiment(args.exp).sample_rate
+        sounds = dict(longest_first(read_wav_scp(args.wav_scp), fs))
     with tempfile.TemporaryDirectory() as tmp:
         folder = args.exp or Path(tmp)
         if args.exp:
@@ -181,7 +183,7 @@ def main() -> None:
             weights = paper_model(folder, sounds, args)
         fast, fast_cpu, text = ours(folder / "config.yaml", weights, sounds, args)
         slow, slow_cpu, theirs = stock(folder / "config.yaml", weights, sounds)
-    speech = sum(map(len, sounds.values())) / FS
+    speech = sum(map(len, sounds.values())) / fs
     print(f"{len(sounds)} utterances, {speech:.1f} s of speech, {args.threads} threads")
     print(f"{sum(map(len, text.values())) / speech:.1f} characters a second")
     print(f"clock: stock {slow:.2f} s, ours {fast:.3f} s")

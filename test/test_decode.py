@@ -19,6 +19,7 @@ pytest.importorskip("espnet2.tasks.asr")
 pytest.importorskip("soundfile")
 
 from espnet_topdown import ctc_greedy, decode  # noqa: E402
+from espnet_topdown.bin.decode import main  # noqa: E402
 from espnet_topdown.sound import read_sound  # noqa: E402
 
 AN4 = Path(__file__).parents[2] / "shared" / "data" / "espnet_mini_an4"
@@ -144,6 +145,16 @@ def test_decode_set_leaves_what_asr_sh_leaves(data, tmp_path) -> None:
     ]
     errors = sum(score["cer"][k] for k in ("sub", "del", "ins"))
     assert str(errors) in row[1].split()
+
+
+def test_the_command(data, tmp_path, capsys) -> None:
+    options = ["--wav_scp", str(data.wav_scp), "--output_dir", str(tmp_path / "out")]
+    main(["--exp", str(data.experiment("rnn")), *options, "--model_file", "1"])
+    assert len((tmp_path / "out" / "text").read_text().splitlines()) == 9
+    with pytest.raises(SystemExit) as e:
+        main(["--exp", str(tmp_path), *options])
+    assert e.value.code == 66
+    assert capsys.readouterr().err.startswith("E_EXP: ")
 
 
 def test_without_references_nothing_is_scored(data, tmp_path) -> None:
