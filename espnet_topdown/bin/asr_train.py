@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from espnet_topdown.cli import command
+from espnet_topdown.trainer.threads import do_not_spin
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -21,6 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Train."""
+    do_not_spin()
     from espnet_topdown.trainer.task import TopDownASRTask
 
     TopDownASRTask.main(cmd=cmd)

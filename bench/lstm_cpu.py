@@ -1,0 +1,133 @@
+"""python bench/lstm_cpu.py --threads 2 --model ctc
+
+Seconds of one training step (forward and backward) on a CPU: ESPnet's own LSTMs
+against ours, same weights, same batch, in the same process. The model is that of the
+paper: 4 BLSTM layers of 320 cells, each with a projection of 320, 80 log-mel features,
+8 utterances of 4 to 9 seconds at 16 kHz. Losses and gradients must agree; the last
+line is the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+
+import torch
+
+SAMPLE_RATE = 16000
+VOCABULARY = ["<blank>", "<unk>"] + [f"u{i}" for i in range(48)] + ["<sos/eos>"]
+Step = tuple[float, float, float, dict[str, torch.Tensor]]
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=("ctc", "ctc_att"), default="ctc")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--utterances", type=int, default=8)
+    parser.add_argument("--min_sec", type=float, default=4.0)
+    parser.add_argument("--max_sec", type=float, default=9.0)
+    parser.add_argument("--repeat", type=int, default=5, help="timed steps of ours")
+    parser.add_argument("--repeat_stock", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tolerance", type=float, default=1e-5, help="relative")
+    return parser
+
+
+def build(kind: str) -> torch.nn.Module:
+    """The paper's model as ESPnet's own task builds it."""
+    from espnet2.tasks.asr import ASRTask
+
+    args = ASRTask.get_parser().parse_args(["--output_dir", "unused"])
+    args.token_list = VOCABULARY
+    args.encoder = "rnn"
+    args.encoder_conf = {"num_layers": 4, "hidden_size": 320, "output_size": 320}
+    args.decoder = "rnn"
+    args.decoder_conf = {"num_layers": 1, "hidden_size": 320}
+    args.decoder_conf["att_conf"] = {
+        "atype": "location",
+        "adim": 320,
+        "aconv_chans": 10,
+        "aconv_filts": 100,
+    }
+    args.model_conf = {"ctc_weight": 1.0 if kind == "ctc" else 0.2}
+    args.model_conf.update(report_cer=False, report_wer=False)
+    return ASRTask.build_model(args)
+
+
+def random_batch(n: int, min_sec: float, max_sec: float) -> dict[str, torch.Tensor]:
+    """Noise of the wanted lengths, longest first, and 12 random units a second."""
+    seconds = torch.empty(n).uniform_(min_sec, max_sec).sort(descending=True)[0]
+    samples = (seconds * SAMPLE_RATE).long()
+    units = (seconds * 12).long()
+    speech = torch.randn(n, int(samples[0])) * 0.1
+    text = torch.randint(2, len(VOCABULARY) - 1, (n, int(units.max())))
+    for i in range(n):
+        speech[i, samples[i] :] = 0.0
+        text[i, units[i] :] = -1
+    return dict(speech=speech, speech_lengths=samples, text=text, text_lengths=units)
+
+
+def one_step(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Step:
+    """Seconds, loss, CPU seconds of all threads and gradients of one step."""
+    model.train()
+    model.zero_grad(set_to_none=True)
+    start, cpu = time.perf_counter(), time.process_time()
+    loss = model(**{k: v.clone() for k, v in batch.items()})[0]
+    loss.backward()
+    cpu = time.process_time() - cpu
+    seconds = time.perf_counter() - start
+    grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return seconds, float(loss.detach()), cpu, {n: g.clone() for n, g in grads.items()}
+
+
+def relative_difference(a: Step, b: Step) -> float:
+    """The largest difference of loss or of a gradient, over the size of that tensor."""
+    worst = abs(a[1] - b[1]) / abs(a[1])
+    if a[3].keys() != b[3].keys():
+        raise SystemExit("not the same tensors have a gradient")
+    for name, grad in a[3].items():
+        size = grad.abs().max().clamp(min=1e-12)
+        worst = max(worst, float((grad - b[3][name]).abs().max() / size))
+    return worst
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Measure, compare, print."""
+    from espnet_topdown.trainer.cpu_lstm import install
+
+    args = get_parser().parse_args(cmd)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    stock = build(args.model)
+    ours = copy.deepcopy(stock)
+    changed = install(ours)
+    batch = random_batch(args.utterances, args.min_sec, args.max_sec)
+    one_step(ours, batch)
+    fast = [one_step(ours, batch) for _ in range(args.repeat)]
+    slow = [one_step(stock, batch) for _ in range(args.repeat_stock)]
+    difference = relative_difference(slow[0], fast[0])
+    n_params = sum(p.numel() for p in stock.parameters())
+    print(f"torch {torch.__version__}, {args.threads} threads, model {args.model}")
+    print(f"{n_params / 1e6:.2f} M parameters, {changed} modules changed")
+    print(f"batch: {args.utterances} utterances, {batch['speech_lengths'].tolist()}")
+    print(f"loss: stock {slow[0][1]:.6f}, ours {fast[0][1]:.6f}")
+    print(f"largest relative difference: {difference:.1e}")
+    if difference > args.tolerance:
+        raise SystemExit(f"not equal: {difference:.1e} > {args.tolerance:.1e}")
+    for kind, i in (("CPU seconds", 2), ("seconds", 0)):
+        medians = []
+        for name, steps in (("stock", slow), ("ours", fast)):
+            values = [s[i] for s in steps]
+            medians.append(statistics.median(values))
+            print(f"{name}, {kind}: {' '.join(f'{v:.3f}' for v in values)}")
+        ratio = f"{medians[0] / medians[1]:.1f}x"
+        print(ratio if i == 0 else f"ratio of CPU seconds: {ratio}")
+
+
+if __name__ == "__main__":
+    main()
