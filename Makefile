@@ -21,7 +21,6 @@ $(STAMP): setup.py
 	echo "E_PYTHON: $(PYTHON) has no venv module. Do: apt-get install python3-venv." >&2; exit 78; }
 	@date '+setup: installing into $(VENV) (2-5 minutes), started %T'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet -e '.[plot,test]'
 	@touch $(STAMP)
 	@date '+setup: done at %T'
