@@ -21,18 +21,19 @@ from espnet_topdown.score.align import total  # noqa: E402
 from espnet_topdown.score.folder import write_scores  # noqa: E402
 from espnet_topdown.score.units import UNITS, score_pairs  # noqa: E402
 
-UTTS, CHARACTERS = 333, 33_341
+UTTS, CHARACTERS = 333, 33_341 + 332  # and a blank between utterances
 
 
 def corpus(error: float, seed: int = 0) -> tuple[dict[str, str], dict[str, str]]:
     """References of the right size, and hypotheses with that part of letters wrong."""
     rng = random.Random(seed)
-    letters = rng.choices("ETAOINSHRDLU     ", k=CHARACTERS)
-    cuts = [round(i * CHARACTERS / UTTS) for i in range(UTTS + 1)]
-    ref = {
-        f"u{i:03d}": "".join(letters[a:b])
-        for i, (a, b) in enumerate(zip(cuts, cuts[1:]))
-    }
+    letters = rng.choices("ETAOINSHRDLU", k=CHARACTERS)
+    letters[5::6] = " " * len(letters[5::6])
+    cuts = [6 * round(i * CHARACTERS / UTTS / 6) for i in range(UTTS)] + [
+        CHARACTERS + 1
+    ]
+    lines = ["".join(letters[a : b - 1]) for a, b in zip(cuts, cuts[1:])]
+    ref = {f"u{i:03d}": line for i, line in enumerate(lines)}
     hyp = {
         utt: "".join("" if rng.random() < error else c for c in text)
         for utt, text in ref.items()
