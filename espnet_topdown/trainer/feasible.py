@@ -6,7 +6,7 @@ the loss is infinite; ESPnet sets it to zero by default, and the mean loss gets 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -41,11 +41,17 @@ class CTCGuard:
             name = self.utterances[i] if known else f"number {i + 1} of its batch"
             if name not in self.found:
                 new[name] = (int(need[i]), int(frames[i]))
-        self.found.update(new)
-        if new:
-            self._say(new)
+        self.report(new)
 
-    def _say(self, new: dict[str, tuple[int, int]]) -> None:
+    def report(self, new: Mapping[str, tuple[int, int]]) -> None:
+        """Say which utterances (name -> frames needed, frames it has) are too long.
+
+        Raises:
+            TopDownError: E_CTC_INFEASIBLE (65) unless they are allowed.
+        """
+        self.found.update(new)
+        if not new:
+            return
         parts = [f"{u} needs {n} frames, has {m}" for u, (n, m) in new.items()]
         more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""
         what = "; ".join(parts[:5]) + more

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import math
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def preflight(args: argparse.Namespace) -> None:
     check_criteria(args)
     check_data(args)
     check_batches(args)
+    warn_of_averages(args)
     leave_out_missing(args)
 
 
@@ -173,6 +175,19 @@ def check_batches(args: argparse.Namespace) -> None:
             f"encoder {args.encoder} with batch_type {args.batch_type}, sort_in_batch "
             f"{args.sort_in_batch}: its batches must begin with the longest",
             "use batch_type: folded, sorted or numel and sort_in_batch: descending",
+        )
+
+
+def warn_of_averages(args: argparse.Namespace) -> None:
+    """Release 202511 averages wrongly when two averages share their best epoch."""
+    nbest = args.keep_nbest_models
+    nbest = list(nbest) if isinstance(nbest, (list, tuple)) else [nbest]
+    several = len(nbest) > 1 or len(args.best_model_criterion) > 1
+    if max(nbest) > 1 and several and metadata.version("espnet") == "202511":
+        warn(
+            "W_AVERAGE",
+            "espnet 202511 writes wrong *.ave_*best.pth with several criteria or "
+            "n-best values; use one of each, or *.best.pth",
         )
 
 

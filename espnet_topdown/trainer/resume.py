@@ -28,6 +28,15 @@ FIXED = (
 ).split()
 
 
+def check_folder(args: argparse.Namespace) -> None:
+    """E_CREATE (73) when the output cannot be a folder."""
+    folder = Path(args.output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise TopDownError(
+            "E_CREATE", f"{folder} is a file", "choose another --output_dir", CREATE
+        )
+
+
 def check_same(args: argparse.Namespace) -> None:
     """Compare the options with the ``config.yaml`` beside a checkpoint.
 
@@ -36,10 +45,6 @@ def check_same(args: argparse.Namespace) -> None:
             E_CONFIG_CHANGED (78).
     """
     folder = Path(args.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise TopDownError(
-            "E_CREATE", f"{folder} is a file", "choose another --output_dir", CREATE
-        )
     if not any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS)):
         return
     if not args.resume:

@@ -6,6 +6,7 @@ The classes are at module level: multi-GPU training pickles them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,12 @@ import torch
 from espnet2.tasks.asr import ASRTask
 
 from espnet_topdown.trainer import cpu_lstm, dropout, initializers, optim, options
+from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.contract import check_model
 from espnet_topdown.trainer.preflight import preflight
+from espnet_topdown.trainer.prescan import prescan
 from espnet_topdown.trainer.repair import repair
-from espnet_topdown.trainer.resume import check_same
+from espnet_topdown.trainer.resume import check_folder, check_same
 from espnet_topdown.trainer.trainer import TopDownTrainer
 
 dropout.register()
@@ -45,10 +48,15 @@ class TopDownASRTask(ASRTask):
         """
         if args is None:
             args = cls.get_parser().parse_args(options.dashes(cmd))
-        if not args.print_config:
-            cls.check_required_command_args(args)
+        if args.print_config:
+            super().main(args=args)
+            return
+        cls.check_required_command_args(args)
+        check_folder(args)
+        first = args.dist_rank in (None, 0) and not args.collect_stats
+        with alone(Path(args.output_dir)) if first else contextlib.nullcontext():
             prepare(args)
-        super().main(args=args)
+            super().main(args=args)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
@@ -73,6 +81,7 @@ class TopDownASRTask(ASRTask):
             check_model(
                 model, args.freeze_param, args.init_param, args.ignore_init_mismatch
             )
+            prescan(args, model)
         return super().build_optimizers(args, model)
 
 

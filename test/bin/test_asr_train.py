@@ -1,16 +1,13 @@
-"""The command itself, in a process of its own: exit statuses and SIGKILL."""
+"""The command itself, in a process of its own."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 REPO = Path(__file__).resolve().parents[2]
@@ -51,26 +48,3 @@ def test_an_error_is_one_line_and_a_status(folder):
     assert status == 78
     assert lines[-1].startswith("E_RANGE: max_epoch must be")
     assert not any("Traceback" in line for line in lines)
-
-
-@pytest.mark.slow
-def test_sigkill_then_the_same_command(folder):
-    options = ["--max_epoch", "40", "--optim_conf", "lr=0.1"]
-    child = subprocess.Popen(
-        command(folder, *options), env=environment(), stderr=subprocess.DEVNULL
-    )
-    for _ in range(600):
-        if (folder / "exp" / "3epoch.pth").exists() or child.poll() is not None:
-            break
-        time.sleep(0.05)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
-    assert run(folder, *options)[0] == 0
-    assert run(folder, *options, "--output_dir", str(folder / "whole"))[0] == 0
-    killed, whole = (
-        torch.load(folder / f / "40epoch.pth", weights_only=True)
-        for f in ("exp", "whole")
-    )
-    assert all(torch.equal(killed[n], whole[n]) for n in whole)
-    best = [os.readlink(folder / f / "valid.loss.best.pth") for f in ("exp", "whole")]
-    assert best[0] == best[1]

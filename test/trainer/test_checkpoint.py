@@ -6,10 +6,13 @@ then the same as after SIGKILL, since every write before it was a system call.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pathlib
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -161,6 +164,28 @@ def test_killed_anywhere_and_continued(train, monkeypatch, first):
         shutil.rmtree(result)
     assert at > 12
     assert pathlib.Path.unlink is checkpoint._unlink
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize("seconds", [0.0, 0.07, 0.13, 0.31])
+def test_sigkill_and_continued(train, tmp_path, seconds):
+    """A process of its own, killed some time after its first epoch is saved."""
+    expected = contents(train("reference", max_epoch=6))
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)
+        with contextlib.suppress(BaseException):
+            train("killed", max_epoch=6)
+        os._exit(0)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if (tmp_path / "killed" / "checkpoint.pth").exists():
+            break
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert contents(train("killed", max_epoch=6)) == expected
 
 
 @pytest.mark.espnet

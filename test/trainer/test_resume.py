@@ -94,8 +94,9 @@ def test_not_resumed(folder):
 
 
 def test_output_is_a_file(folder):
+    args = argparse.Namespace(output_dir=str(folder / "config.yaml"))
     with pytest.raises(TopDownError, match="E_CREATE.*is a file"):
-        check(folder / "config.yaml")
+        resume.check_folder(args)
 
 
 def test_nothing_trained_yet(folder):
