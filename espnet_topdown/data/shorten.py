@@ -17,6 +17,7 @@ BIG_ENDIAN, LITTLE_ENDIAN = 3, 5  # file types: 16-bit signed samples
 QUIT, BLOCK_SIZE, BIT_SHIFT, LPC, ZERO = 4, 5, 6, 7, 8  # 0 to 3: differences
 MAX_BLOCK, MAX_LOW, MAX_CHANNELS, MAX_MEANS, MAX_LPC = 1 << 16, 24, 8, 256, 64
 LPC_SCALE = 5
+MAX_VALUE = 1 << 40  # before anything overflows
 
 
 class ShortenError(ValueError):
@@ -130,6 +131,8 @@ def _predicted(
     for i, residual in enumerate(residuals.tolist()):
         total = sum(w * x for w, x in zip(backwards, out[i:]))
         out.append(residual + ((total + add) >> LPC_SCALE))
+        if not -MAX_VALUE < out[-1] < MAX_VALUE:
+            raise ShortenError("E_SPHERE_STREAM", "samples of more than 16 bits")
     return np.array(out[n:], np.int64)
 
 

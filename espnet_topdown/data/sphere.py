@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ MAGIC = b"NIST_1A"
 MAX_HEADER = 1 << 16
 LAWS = {"ulaw": "ulaw", "mu-law": "ulaw", "alaw": "alaw", "a-law": "alaw"}
 WIDTHS = {"pcm": 2, "ulaw": 1, "alaw": 1}
-_FIELD = re.compile(rb"([A-Za-z0-9_.-]+) -(i|r|s[0-9]+) (.*)")
+_FIELD = re.compile(rb"([A-Za-z0-9_.-]+) -(i|r|s[0-9]{1,9}) (.*)")
 Value = Union[int, float, str]
 
 
@@ -113,17 +113,16 @@ def _fields(lines: list[bytes], path: Path) -> dict[str, Value]:
 
 
 def _value(name: str, kind: str, text: str, path: Path) -> Value:
-    try:
-        if kind == "i":
-            return int(text.split(";")[0])
-        if kind == "r":
-            return float(text.split(";")[0])
-    except ValueError:
-        raise broken(path, f"{name} is not a number: '{text[:20]}'") from None
-    length = int(kind[1:])
-    if len(text) < length:
+    length = int(kind[1:]) if kind[0] == "s" else len(text.split(";")[0])
+    value, rest = text[:length], text[length:].strip()
+    if len(value) < length:
         raise broken(path, f"{name} is shorter than {length} characters")
-    return text[:length]
+    if rest and not rest.startswith(";"):
+        raise broken(path, f"{name} is followed by '{rest[:20]}'")
+    try:
+        return {"i": int, "r": float, "s": str}[kind[0]](value)
+    except ValueError:
+        raise broken(path, f"{name} is not a number: '{value[:20]}'") from None
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
@@ -158,7 +157,8 @@ def _plain(header: Header, data: bytes) -> np.ndarray:
         raise _unknown(header, f"{header.coding} with {width} bytes a sample")
     count = header.count("sample_count")
     frames = len(data) // (width * channels)
-    if frames < count and frames * channels != count:  # some count both channels
+    both = channels == 2 and 2 * frames == count  # some discs count both channels
+    if frames < count and not both:
         raise _cut(header, f"holds {frames} of {count} samples")
     frames = min(frames, count)
     used = data[: frames * width * channels]
@@ -217,6 +217,7 @@ def _compare_sum(header: Header, stored: np.ndarray) -> None:
     """All values as stored, added up, modulo 65536."""
     said = header.fields.get("sample_checksum")
     if said is None:
+        warn("W_SPHERE_CHECKSUM", f"{header.path} has no sample_checksum: not checked")
         return
     found = int(stored.sum(dtype="int64")) % 65536
     if not isinstance(said, int) or found != said % 65536:

@@ -123,11 +123,12 @@ def test_laws_agree_with_libsndfile(tmp_path, coding, subtype, channels, counted
     assert np.array_equal(sphere.read(path)[0], known.reshape(-1, channels))
 
 
-def test_no_checksum_is_no_error(tmp_path):
+def test_no_checksum_is_a_warning(tmp_path, caplog):
     x = speech()
     data = encoder.sphere(x, "pcm").replace(b"sample_checksum", b"sample_chec-sum")
     (tmp_path / "a.sph").write_bytes(data)
     assert np.array_equal(sphere.read(tmp_path / "a.sph")[0], x)
+    assert "W_SPHERE_CHECKSUM" in caplog.text
 
 
 PACKED = "pcm,embedded-shorten-v1.09"
@@ -144,6 +145,7 @@ DAMAGE = [  # what is done to the bytes of a file, its coding, the code
     (lambda d: d.replace(b"_count -i 1\n", b"_count -i 0\n"), "pcm", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"-s2 01", b"-s2 11"), "pcm", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"-s2 01", b"-s9 01"), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"-s3 pcm\n", b"-s3 pcm "), "pcm", "E_SPHERE_HEADER"),
     (lambda d: b"", "pcm", "E_SPHERE_HEADER"),
     (lambda d: d[:700], "pcm", "E_SPHERE_TRUNCATED"),
     (lambda d: d[:1024], "pcm", "E_SPHERE_TRUNCATED"),
@@ -173,7 +175,7 @@ DAMAGE = [  # what is done to the bytes of a file, its coding, the code
         PACKED,
         "E_SPHERE_CODING",
     ),
-    (lambda d: d.replace(b" pcm,", b" ulaw,"), PACKED, "E_SPHERE_CODING"),
+    (lambda d: d.replace(b"-s26 pcm", b"-s27 ulaw"), PACKED, "E_SPHERE_CODING"),
 ]
 
 
@@ -196,10 +198,11 @@ def test_a_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_damaged_streams_end_in_one_error(version):
+@pytest.mark.parametrize("how", [["best"], [[15, 15, 15, 15]]], ids=str)
+def test_damaged_streams_end_in_one_error(version, how):
     """Every cut and many flipped bytes: an error or samples, nothing else."""
     x = speech(600)
-    stream = encoder.encode(x, version)
+    stream = encoder.encode(x, version, how, lpc=4)
     for n in range(4, len(stream) - 4, 7):
         with pytest.raises(ShortenError):
             decode(stream[:n], len(x))
