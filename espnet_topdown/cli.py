@@ -24,7 +24,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-        args = [_underscored(a) for a in (sys.argv[1:] if args is None else args)]
+        args = list(sys.argv[1:] if args is None else args)
+        end = args.index("--") if "--" in args else len(args)
+        args[:end] = map(_underscored, args[:end])
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

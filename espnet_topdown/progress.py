@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.launch import Job, backend_cmd, run_jobs
 from espnet_topdown.yaml_io import read_json
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Progress:
         etas = [s.get("eta_seconds") or 0 for s in states.values()]
         known = [s for n, s in states.items() if s and n.startswith("m")]
         if not known:
-            return f" | about {_minutes(max(etas))} left"
+            return f" | at most about {_minutes(max(etas))} left"
         whole = known[0].get("seconds_per_epoch", 0) * known[0].get("max_epoch", 0)
         left = (known[0].get("eta_seconds") or 0) + max(0, self._expected - 1) * whole
         return f" | search: at most about {_minutes(max([left, *etas]))} left"
@@ -83,3 +84,19 @@ def _one(node: str, state: dict[str, Any]) -> str:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def run_and_show(
+    command: Sequence[str], log_file: Path, folder: Path, cmd: str, backend: str
+) -> int:
+    """Run one training through a launcher, with a line of progress now and then.
+
+    Returns:
+        The launcher's exit status.
+    """
+    folder = Path(folder)
+    progress = Progress(folder.parent)
+    progress.started(folder.name)
+    job = Job(folder.name, log_file, list(command))
+    launcher = cmd or backend_cmd(backend)
+    return run_jobs([job], launcher, on_poll=progress.show)[folder.name]

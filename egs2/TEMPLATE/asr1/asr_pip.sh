@@ -166,7 +166,8 @@ train() { # dir command...: one training, unless this very one is finished
         OMP_NUM_THREADS=$(env -u OMP_NUM_THREADS nproc) # the only job now
     fi
     log "log: ${dir}/train.log"
-    run_job "${dir}/train.log" "${CUDA_CMD[@]}" --name "${dir##*/}" --gpu "${ngpu}" "${dir}/train.log" \
+    run_job "${dir}/train.log" "${PYTHON[@]}" -m espnet_topdown.bin.launch \
+        --cmd "${cuda_cmd} --name ${dir##*/} --gpu ${ngpu}" --log "${dir}/train.log" --watch "${dir}" -- \
         "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --output_dir "${dir}" --resume true \
         --ngpu "${ngpu}" --multiprocessing_distributed true
     printf '%s\n' "${digest}" >"${dir}/.done"
