@@ -161,10 +161,6 @@ train() { # dir command...: one training, unless this very one is finished
     fi
     make_dir "${dir}"
     rotate_log "${dir}/train.log"
-    if [ "${TOPDOWN_THREADS:-}" = auto ] && [ "${ngpu}" -eq 0 ]; then
-        local -x OMP_NUM_THREADS
-        OMP_NUM_THREADS=$(env -u OMP_NUM_THREADS nproc) # the only job now
-    fi
     log "log: ${dir}/train.log"
     run_job "${dir}/train.log" "${PYTHON[@]}" -m espnet_topdown.bin.launch \
         --cmd "${cuda_cmd} --name ${dir##*/} --gpu ${ngpu}" --log "${dir}/train.log" --watch "${dir}" -- \

@@ -28,10 +28,9 @@ fi
 export LC_ALL=C # every list is sorted by bytes
 export PYTHONIOENCODING=UTF-8
 export PYTHONUTF8=1
-if [ -z "${OMP_NUM_THREADS:-}" ]; then
-    export OMP_NUM_THREADS=1 # jobs run side by side;
-    export TOPDOWN_THREADS=auto # trainings on this machine's CPU may take more
-fi
+# As in ESPnet: jobs run side by side, and a small model is no faster with more threads.
+# A big model on an idle CPU is: set OMP_NUM_THREADS to the number of cores then.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
 # Your site's settings, untracked: modules to load, TOPDOWN_CMD_BACKEND, ...
 if [ -f local/path.sh ]; then

@@ -58,9 +58,6 @@ if stage_on 12; then
     for NAME in max_frozen max_epoch controls; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
-    if [ "${TOPDOWN_THREADS:-}" = auto ] && [ "${ngpu}" -eq 0 ]; then
-        unset OMP_NUM_THREADS # the search shares the cores out among its jobs
-    fi
     "${PYTHON[@]}" -m espnet_topdown.bin.search \
         --base_exp "${asr_exp}" --output_dir "${topdown_dir}" \
         --search "${search}" --stack "${stack}" --criterion "${criterion}" \
@@ -69,7 +66,6 @@ if stage_on 12; then
         --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
 
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 if [ "${stop_stage}" -ge 13 ]; then
     need_file "finished search in ${topdown_dir}" topdown "${topdown_dir}/result.json"
     . utils/eval_stages.sh
