@@ -22,7 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
 
-from espnet_topdown.errors import CREATE, DATA, IO, RETRY, TopDownError, warn
+from espnet_topdown.errors import DATA, RETRY, TopDownError, warn
+from espnet_topdown.yaml_io import disk_error, sync_folder
 
 _CHAIN = re.compile(rb', "chain": "([0-9a-f]{16})"\}$')
 _RESERVED = ("seq", "time", "chain")
@@ -74,7 +75,7 @@ class Journal:
             new = not self.path.exists()
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as e:
-            raise _cannot_create(self.path, e) from e
+            raise disk_error(self.path, 1, e) from e
         try:
             if os.fstat(fd).st_size != size:
                 _somebody_else(self.path)
@@ -82,7 +83,7 @@ class Journal:
         finally:
             os.close(fd)
         if new:
-            _sync_folder(self.path.parent)
+            sync_folder(self.path.parent)
 
 
 class Lock:
@@ -101,7 +102,7 @@ class Lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as e:
-            raise _cannot_create(self.path, e) from e
+            raise disk_error(self.path, 1, e) from e
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
@@ -197,7 +198,7 @@ def _quarantine(path: Path, torn: bytes, size: int) -> None:
         copy.write_bytes(torn)
         os.truncate(path, size)
     except OSError as e:
-        raise _disk(path, len(torn), e) from e
+        raise disk_error(path, len(torn), e) from e
     what = f"{path}: the last line was half-written ({len(torn)} bytes)"
     warn("W_JOURNAL_TORN", f"{what}; cut off, copy in {copy}")
 
@@ -210,30 +211,7 @@ def _append_or_restore(fd: int, line: bytes, size: int, path: Path) -> None:
         os.fsync(fd)
     except OSError as e:
         os.ftruncate(fd, size)
-        raise _disk(path, len(line), e) from e
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _disk(path: Path, need: int, error: OSError) -> TopDownError:
-    room = os.statvfs(path.parent)
-    free = room.f_bavail * room.f_frsize
-    what = f"cannot write {path}: {error.strerror}; need {need} bytes, free {free}"
-    do = "make room (or ask for quota), then run the same command again"
-    return TopDownError("E_DISK", what, do, IO)
-
-
-def _cannot_create(path: Path, error: OSError) -> TopDownError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return _disk(path, 1, error)
-    what = f"cannot create {path} as uid {os.getuid()}: {error.strerror}"
-    return TopDownError("E_CREATE", what, "choose a folder you can write to", CREATE)
+        raise disk_error(path, len(line), e) from e
 
 
 def _somebody_else(path: Path) -> NoReturn:

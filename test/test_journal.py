@@ -146,7 +146,7 @@ def test_disk_full_leaves_the_journal_as_it_was(
         return write(fd, data[:part])
 
     monkeypatch.setattr(journal_module.os, "write", full)
-    with pytest.raises(TopDownError, match="E_DISK.*need .* bytes") as caught:
+    with pytest.raises(TopDownError, match="E_DISK.*need .* B") as caught:
         journal.append("scored", node="m5")
     monkeypatch.undo()
     assert caught.value.status == 74
