@@ -8,7 +8,7 @@ from espnet_topdown.trainer.threads import do_not_spin
 @pytest.mark.parametrize(
     "before, after",
     [
-        ({}, {"GOMP_SPINCOUNT": "10000"}),
+        ({}, {"GOMP_SPINCOUNT": "300"}),
         ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
         ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
     ],
