@@ -9,6 +9,7 @@ from espnet_topdown.data.overlap import check_overlap
 from espnet_topdown.data.validate import SetReport, validate_set
 from espnet_topdown.errors import warn
 from espnet_topdown.experiment import Experiment
+from espnet_topdown.score.units import read_nlsyms
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,14 @@ def check_base(
         check_overlap(folders, full, False)
 
 
+def _symbols(base: Experiment) -> list[str]:
+    """The model's non_linguistic_symbols: a list, or a file."""
+    symbols = base.config.get("non_linguistic_symbols")
+    if isinstance(symbols, (list, tuple)):
+        return [str(s) for s in symbols]
+    return read_nlsyms(Path(symbols) if symbols else None)
+
+
 def _check_set(base: Experiment, phase: str, allow_pipes: bool) -> SetReport | None:
     (wav_scp, sound), (text, kind) = (
         base.data_path(phase, name) for name in ("speech", "text")
@@ -52,6 +61,7 @@ def _check_set(base: Experiment, phase: str, allow_pipes: bool) -> SetReport | N
         token_list=base.token_list,
         token_type=str(base.config.get("token_type", "char")),
         allow_pipes=allow_pipes,
+        nlsyms=_symbols(base),
     )
     log.info(
         "%s set: %d utterances, %.1f minutes",

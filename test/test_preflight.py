@@ -21,6 +21,18 @@ def test_good_data(toy_experiment):
     check_base(Experiment(toy_experiment))
 
 
+@pytest.mark.parametrize("as_file", [True, False])
+def test_non_linguistic_symbols_are_single_tokens(toy_experiment, as_file):
+    edit(TEXT, "v2 ab", "v2 <NOISE>")
+    base = Experiment(toy_experiment)
+    base.config["token_list"] = ["<blank>", "<unk>", "a", "b", "<NOISE>", "<sos/eos>"]
+    with pytest.raises(TopDownError, match="E_TEXT_UNK"):
+        check_base(base)
+    Path("nlsyms.txt").write_text("<NOISE>\n")
+    base.config["non_linguistic_symbols"] = "nlsyms.txt" if as_file else ["<NOISE>"]
+    check_base(base)
+
+
 @pytest.mark.parametrize(
     "path, old, new, message",
     [

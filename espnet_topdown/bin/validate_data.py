@@ -21,6 +21,7 @@ def get_parser() -> Parser:
     parser.add_argument("--fs", default="16k", help="sample rate, e.g. 8k or 8000")
     parser.add_argument("--stats_dir", type=Path, help="with the shapes of stage 10")
     parser.add_argument("--token_list", type=Path, help="tokens.txt")
+    parser.add_argument("--nlsyms", type=Path, help="symbols that are one token each")
     parser.add_argument("--token_type", default="char", choices=["char", "word", "bpe"])
     parser.add_argument(
         "--full", type=true_or_false, help="read every sample; default: below 2 hours"

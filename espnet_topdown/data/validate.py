@@ -66,11 +66,13 @@ def validate_set(
     full: bool | None = None,
     token_type: str = "char",
     front: Front | None = None,
+    nlsyms: Sequence[str] = (),
 ) -> SetReport:
     """Check one set; the first thing wrong is raised.
 
     ``fs`` in Hz; relative audio paths start at ``root``; ``full`` reads every sample
-    (by default only of sets below two hours).
+    (by default only of sets below two hours). Each of ``nlsyms``, non-linguistic
+    symbols such as ``<NOISE>``, is one token.
     """
     for path in (wav_scp, text, *shape_files):
         _no_comma(path)
@@ -81,13 +83,14 @@ def validate_set(
     shapes = [read_shape(path) for path in shape_files]
     _same_ids(wavs, {str(text): texts, **dict(zip(map(str, shape_files), shapes))})
     report = SetReport(utterances=len(wavs))
-    _check_texts(text, texts, token_list, token_type, report)
+    tokens = {utt: list(units(t, token_type, nlsyms)) for utt, t in texts.items()}
+    _check_texts(text, texts, tokens, token_list, token_type, report)
     sources = _files(wav_scp, wavs, allow_pipes)
     _check_audio(sources, root, fs, full, report)
     for path, shape in zip(shape_files, shapes):
         if Path(path).name.startswith("speech_shape"):
             _check_lengths(path, shape, report.samples)
-    _check_front(front or Front(), report.samples, texts, token_type)
+    _check_front(front or Front(), report.samples, tokens, token_type)
     return report
 
 
@@ -138,6 +141,7 @@ def _same_ids(wavs: Mapping[str, str], others: Mapping[str, Mapping]) -> None:
 def _check_texts(
     path: Path,
     texts: Mapping[str, str],
+    tokens: Mapping[str, Sequence[str]],
     token_list: Sequence[str] | None,
     token_type: str,
     report: SetReport,
@@ -153,8 +157,8 @@ def _check_texts(
     if token_type == "bpe":
         known = {char for token in token_list[2:-1] for char in token}
     total, first = 0, ""
-    for utt, words in texts.items():
-        for unit in units(words, token_type):
+    for utt, cut in tokens.items():
+        for unit in cut:
             total += 1
             if unit not in known:
                 report.unknown += 1
@@ -167,14 +171,25 @@ def _check_texts(
         raise TopDownError("E_TEXT_UNK", what, do, DATA)
 
 
-def units(words: str, token_type: str) -> Iterator[str]:
-    """What the token list must know: words, or characters with a name for space."""
+def units(words: str, token_type: str, nlsyms: Sequence[str] = ()) -> Iterator[str]:
+    """What the token list must know: words, or characters with a name for space.
+
+    >>> list(units("<NOISE> A", "char", ["<NOISE>"]))
+    ['<NOISE>', '<space>', 'A']
+    """
     if token_type == "word":
         yield from words.split()
-    else:
-        space = "<space>" if token_type == "char" else "▁"
-        for char in words:
-            yield space if char == " " else char
+        return
+    space = "<space>" if token_type == "char" else "▁"
+    whole = sorted(filter(None, nlsyms), key=len, reverse=True)
+    if token_type == "bpe":
+        whole = []
+    at = 0
+    while at < len(words):
+        char = words[at]
+        found = next((s for s in whole if words.startswith(s, at)), "")
+        yield found or (space if char == " " else char)
+        at += len(found) or 1
 
 
 def _check_audio(
@@ -226,7 +241,7 @@ def _check_lengths(
 def _check_front(
     front: Front,
     samples: Mapping[str, int],
-    texts: Mapping[str, str],
+    tokens: Mapping[str, Sequence[str]],
     token_type: str,
 ) -> None:
     for utt, n in samples.items():
@@ -237,8 +252,8 @@ def _check_front(
         return
     short = []
     for utt, n in samples.items():
-        tokens = list(units(texts[utt], token_type))
-        need = len(tokens) + sum(a == b for a, b in zip(tokens, tokens[1:]))
+        cut = tokens[utt]
+        need = len(cut) + sum(a == b for a, b in zip(cut, cut[1:]))
         if need > front.outputs(n):
             short.append(f"{utt} needs {need}, has {front.outputs(n)}")
     if short:

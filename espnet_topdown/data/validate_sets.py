@@ -28,6 +28,7 @@ def validate_sets(
     allow_pipes: bool = False,
     allow_overlap: bool = False,
     check_speakers: bool = False,
+    nlsyms: Path | None = None,
 ) -> dict[str, SetReport]:
     """Validate every set named, print a line each, then look for overlap.
 
@@ -40,6 +41,7 @@ def validate_sets(
         do = "give --train, --dev or --test"
         raise TopDownError("E_USAGE", "no set to check", do, USAGE)
     tokens = None if token_list is None else read_lines(token_list)
+    symbols = [] if nlsyms is None else read_lines(nlsyms)
     reports = {}
     for role, folder in folders.items():
         decoded_only = role not in ("train", "dev")
@@ -54,6 +56,7 @@ def validate_sets(
             full=full,
             token_type=token_type,
             front=front,
+            nlsyms=symbols,
         )
         _print(folder, reports[role])
     if not allow_overlap:

@@ -200,6 +200,17 @@ def test_62_wrong_case(folder):
     refused(folder, "E_TEXT_UNK", *parts, token_list=TOKENS)
 
 
+def test_62_a_symbol_is_one_token_not_its_characters(make_set):
+    folder = make_set(texts={f"a-{i}": "<NOISE> uno" for i in range(4)})
+    tokens = [*TOKENS[:-1], "<NOISE>", "<sos/eos>"]
+    report = check(folder, token_list=tokens, nlsyms=["<NOISE>"])
+    assert report.unknown == 0
+    front = Front(hop=1600, subsampling=1)  # 8000 samples: 6 outputs
+    check(folder, nlsyms=["<NOISE>"], front=front)
+    refused(folder, "E_TEXT_UNK", "'<' in a-0", token_list=tokens)
+    refused(folder, "E_CTC_INFEASIBLE", "needs 11, has 6", front=front)
+
+
 def test_62_a_few_unknown_characters_are_counted(folder):
     write_pairs(folder / "text", {**TEXTS, "a-2": "uno z dos uno dos uno dos"})
     assert check(folder, token_list=TOKENS).unknown == 1
