@@ -15,7 +15,7 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.trainer import frozen_norm
+from espnet_topdown.trainer import frozen_norm, valid_cer
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
 from espnet_topdown.trainer.feasible import CTCGuard
 from espnet_topdown.trainer.progress import Progress
@@ -97,7 +97,7 @@ class TopDownTrainer(Trainer):
             if names:
                 logging.info("in eval mode, since frozen: %s", ", ".join(names))
         guard = CTCGuard(options.allow_infeasible)
-        handle = guard.attach(model)
+        handles = [guard.attach(model), valid_cer.attach(model)]
         reporters: list[TopDownReporter] = []
         try:
             with on_signal() as stop, durable(folder), _reporter(progress, reporters):
@@ -110,7 +110,7 @@ class TopDownTrainer(Trainer):
                 )
         finally:
             cls.session = None
-            if handle is not None:
+            for handle in filter(None, handles):
                 handle.remove()
         if first:
             check_result(folder, reporters[0], options.best_model_criterion)
