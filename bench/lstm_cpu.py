@@ -107,14 +107,14 @@ def relative_difference(a: Step, b: Step) -> float:
 
 def main(cmd: list[str] | None = None) -> None:
     """Measure, compare, print."""
-    from espnet_topdown.trainer.cpu_lstm import install
+    from espnet_topdown.trainer import cpu_attention, cpu_lstm
 
     args = get_parser().parse_args(cmd)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     stock = build(args.model)
     ours = copy.deepcopy(stock)
-    changed = install(ours)
+    changed = cpu_lstm.install(ours) + cpu_attention.install(ours)
     batch = random_batch(args.utterances, args.min_sec, args.max_sec)
     one_step(ours, batch)
     fast = [one_step(ours, batch) for _ in range(args.repeat)]

@@ -14,7 +14,14 @@ from pathlib import Path
 import torch
 from espnet2.tasks.asr import ASRTask
 
-from espnet_topdown.trainer import cpu_lstm, dropout, initializers, optim, options
+from espnet_topdown.trainer import (
+    cpu_attention,
+    cpu_lstm,
+    dropout,
+    initializers,
+    optim,
+    options,
+)
 from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.contract import check_model
 from espnet_topdown.trainer.preflight import preflight
@@ -72,6 +79,7 @@ class TopDownASRTask(ASRTask):
             initializers.uniform(model, args.init_uniform)
         if getattr(args, "fast_lstm", False):
             cpu_lstm.install(model)
+            cpu_attention.install(model)
         return model
 
     @classmethod
