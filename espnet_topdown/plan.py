@@ -158,6 +158,8 @@ def spec_by_hand(
 ) -> RetrainSpec:
     """A retraining from a command line; what is not said is as in a search."""
     base = Experiment(base_exp)
+    if frozen_from is not None and frozen_from.is_dir():
+        frozen_from = Experiment(frozen_from).model_file()
     return RetrainSpec(
         node=node,
         base_exp=base_exp,

@@ -24,7 +24,8 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--frozen_from",
         type=Path,
-        help="Weights that supply the frozen layers; default: the base's best epoch",
+        help="Weights that supply the frozen layers: a file, or an experiment's best "
+        "epoch; default: the base's",
     )
     add("--seed", type=int, help="Default: the base's seed + 1000")
     add("--stack", default="auto", help="A shipped layer stack, or a .yaml file")

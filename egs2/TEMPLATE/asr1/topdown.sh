@@ -40,6 +40,11 @@ topdown_dir=${topdown_dir%/}
 
 read -r -a PYTHON <<<"${python}"
 log "$0 ${RUN_ARGS[*]-}"
+if [ -n "${row}" ]; then
+    . utils/rows.sh
+    log "Successfully finished. [elapsed=${SECONDS}s]"
+    exit 0
+fi
 log "Stages: $(stage_table 16). Skipped:${skip_stages:- none}"
 
 if [ "${stage}" -le 11 ]; then

@@ -25,3 +25,8 @@ gpu_inference=false             # beam search on the GPU
 eval_valid_set=false            # decode the validation set too, as org/<valid_set>
 skip_eval=false                 # leave out stages 13 and 14
 skip_packing=true               # leave out stage 16, unless it is the first asked for
+
+## Rows of the paper (instead of stages; the data must be there: --stop_stage stats)
+row=""                          # rows to make, separated by spaces: C.1.td, table2, all
+paper=""                        # which paper's corpus, as in espnet_topdown/score/paper.yaml
+row_conf=conf                   # folder of the rows' configurations

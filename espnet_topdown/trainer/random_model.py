@@ -1,0 +1,24 @@
+"""A model as it is before its first step: the control for a trained classifier."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from espnet_topdown.trainer.task import TopDownASRTask
+from espnet_topdown.weights import save_weights
+from espnet_topdown.yaml_io import read_yaml
+
+
+def random_model(exp: Path, seed: int, output: Path) -> str:
+    """Write the initial weights that an experiment's config gives with a seed.
+
+    Returns:
+        The file's digest; the same config and seed give the same weights.
+    """
+    config = read_yaml(Path(exp) / "config.yaml")
+    torch.manual_seed(seed)
+    model = TopDownASRTask.build_model(argparse.Namespace(**config))
+    return save_weights(model.state_dict(), Path(output))
