@@ -112,9 +112,11 @@ decode_all_ways() { # name greedy|beam: attention models also by their decoder a
 PLAN=$("${ROWS[@]}" --step plan --row "${row}" --conf "${row_conf}" --allow_partial "${PARTIAL}" \
     --set_dirs "${EVAL_SETS[@]/#/${data_feats}/}")
 while IFS=$'\t' read -r -u 3 HOW NAME CONFIG ARGS DATA OF FREEZE SOURCE SEED ANY_ORDER DECODE WANTED; do
-    log "Row ${NAME}: ${HOW}${OF/#-/}"
+    log "Row ${NAME}: ${HOW}"
+    if [ "${ARGS}" = - ]; then ARGS=; fi
+    if [ "${DATA}" = - ]; then DATA=; fi
     case "${HOW}" in
-        joint) train_joint "${NAME}" "${CONFIG}" "${ARGS#-}" "${DATA#-}" ;;
+        joint) train_joint "${NAME}" "${CONFIG}" "${ARGS}" "${DATA}" ;;
         search) train_search "${NAME}" "${OF}" ;;
         retrain) train_again "${NAME}" "${OF}" "${FREEZE}" "${SOURCE}" "${SEED}" "${ANY_ORDER}" ;;
     esac
