@@ -70,6 +70,7 @@ class Driver:
         self.started: set[str] = set()
         self.failed: dict[str, int] = {}
         self.recorded: set[str] = set()
+        self.joint_epochs = 0
         self.progress = Progress(self.request.output_dir)
 
     def run(self) -> dict[str, Any]:
@@ -139,15 +140,10 @@ class Driver:
         if node.parent and self.request.strategy == "greedy":
             accepted = errors <= self.errors[node.parent]
             verdict = " accepted" if accepted else " rejected"
-        percent = 100 * errors / max(1, counts["ref"])
+        unit, ref = self.request.criterion.upper(), counts["ref"]
+        percent = f"{100 * errors / max(1, ref):.1f} %"
         log.info(
-            "%s: %s %.1f %% (%d errors of %d)%s",
-            node,
-            self.request.criterion.upper(),
-            percent,
-            errors,
-            counts["ref"],
-            verdict,
+            "%s: %s %s (%d errors of %d)%s", node, unit, percent, errors, ref, verdict
         )
         if str(node) not in self.recorded:
             self.journal.append(
@@ -165,27 +161,47 @@ class Driver:
         return self._job(str(node))
 
     def _controls(self) -> list[Job]:
-        """The controls' jobs; joint training first as far as it is sure to go."""
-        jobs = []
-        for name in self.request.controls:
-            folder = self.nodes.folder(f"control.{name}")
-            if is_done(folder):
-                continue
-            epochs = self._sure_epochs()
-            if name == "joint":
-                self._prepare_joint(epochs)
-                jobs.append(self._job(f"control.{name}", "--train_only", "true"))
-            else:
-                prepare(self.nodes.control(name), folder)
-                jobs.append(self._job(f"control.{name}"))
+        """The controls' jobs that can start at once."""
+        jobs = self._joint()
+        if "warm" in self.request.controls:
+            folder = self.nodes.folder("control.warm")
+            if not is_done(folder):
+                prepare(self.nodes.control("warm"), folder)
+                jobs.append(self._job("control.warm"))
         return jobs
+
+    def _joint(self) -> list[Job]:
+        """The next part of control joint: as far as the path is known by now."""
+        folder = self.nodes.folder("control.joint")
+        if (
+            "joint" not in self.request.controls
+            or self.failed
+            or "control.joint" in self.progress.running
+            or is_done(folder)
+        ):
+            return []
+        if any(not n.startswith("control.") for n in self.progress.running):
+            epochs, options = self._sure_epochs(), ("--train_only", "true")
+            if epochs <= self.joint_epochs:
+                return []
+        else:
+            epochs, options = self._path_epochs(), ()
+        self.joint_epochs = epochs
+        self._prepare_joint(epochs)
+        return [self._job("control.joint", *options)]
 
     def _sure_epochs(self) -> int:
         """Epochs that the path will have at least: the base's and one retraining's."""
         base = self.nodes.base
-        if base.config.get("patience") is not None:
-            return base.last_epoch
-        return base.last_epoch + int(self.request.max_epoch or base.config["max_epoch"])
+        first = Composition((1, self.root.n - 1))
+        if first in self.errors:
+            more = Experiment(self.nodes.folder(str(first))).last_epoch
+        else:
+            more = int(self.request.max_epoch or base.config["max_epoch"])
+            patience = base.config.get("patience")
+            if patience is not None:  # it cannot stop earlier
+                more = min(more, int(patience) + 2)
+        return base.last_epoch + more
 
     def _prepare_joint(self, epochs: int) -> None:
         """Prepare joint training, or raise the number of its epochs."""
@@ -213,26 +229,8 @@ class Driver:
             log.error("%s failed with status %d, see %s", job.name, status, job.log)
             return []
         self.journal.append("trained", node=job.name)
-        if job.name.startswith("control."):
-            return self._extend_joint()
-        jobs = self._candidates()
-        return jobs or self._extend_joint()
-
-    def _extend_joint(self) -> list[Job]:
-        """Once the path is known: joint training up to the path's epochs, scored."""
-        folder = self.nodes.folder("control.joint")
-        first_part_over = "control.joint" not in self.progress.running
-        searching = any(not n.startswith("control.") for n in self.progress.running)
-        if (
-            "joint" not in self.request.controls
-            or self.failed
-            or searching
-            or not first_part_over
-            or is_done(folder)
-        ):
-            return []
-        self._prepare_joint(self._path_epochs())
-        return [self._job("control.joint")]
+        searching = not job.name.startswith("control.")
+        return [*(self._candidates() if searching else ()), *self._joint()]
 
     def _path_epochs(self) -> int:
         """Epochs of all trainings from the base to the best model."""
@@ -294,6 +292,6 @@ def _errors(counts: Mapping[str, int]) -> int:
 
 
 def _share_cores(jobs: int) -> None:
-    """Give jobs that run side by side on this machine their part of its cores."""
+    """Give jobs that run side by side their part of this machine's cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // max(1, jobs))))
