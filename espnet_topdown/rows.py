@@ -7,7 +7,7 @@ from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import read_lines
 from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.paper import Paper, Row
+from espnet_topdown.paper import RANDOM, Paper, Row
 from espnet_topdown.yaml_io import read_yaml
 
 FIELDS = ("how", "name", "config", "args", "data", "of", "freeze", "source")
@@ -18,15 +18,35 @@ def plan_rows(paper: Paper, names: Sequence[str], conf: Path) -> list[str]:
     """One line a row, needed ones first: FIELDS between tabs, ``-`` for nothing.
 
     Raises:
-        TopDownError: E_ROW (64); E_MISSING (66) when a configuration is not there.
+        TopDownError: E_ROW (64); E_MISSING (66) when a configuration is not there;
+            E_SHAPE_MISMATCH (65) when a row's classifier cannot fit its model.
     """
     wanted = {row.name for row in paper.chosen(names)}
     lines = []
     for row in paper.in_order(names):
+        _check_fit(paper, row, conf)
         values = _values(paper, row, conf)
         values["wanted"] = str(row.name in wanted).lower()
         lines.append("\t".join(values[f] or "-" for f in FIELDS))
     return lines
+
+
+def _check_fit(paper: Paper, row: Row, conf: Path) -> None:
+    """Refuse a classifier of another size before either model is trained."""
+    if row.source in ("", RANDOM, row.of):
+        return
+    paths = [conf / f"{paper.rows[n].config}.yaml" for n in (row.of, row.source)]
+    ours, theirs = (read_yaml(path) for path in paths)
+    for part, key in (("encoder_conf", "output_size"), ("decoder_conf", "hidden_size")):
+        sizes = [(c.get(part) or {}).get(key) for c in (ours, theirs)]
+        if sizes[0] != sizes[1]:
+            raise TopDownError(
+                "E_SHAPE_MISMATCH",
+                f"row {row.name}: {part} {key} is {sizes[0]} in {paths[0]}, {sizes[1]} "
+                f"in {paths[1]}",
+                "give both models the same size below the softmax layers",
+                DATA,
+            )
 
 
 def _values(paper: Paper, row: Row, conf: Path) -> dict[str, str]:

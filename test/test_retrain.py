@@ -35,6 +35,16 @@ def test_the_plan_sums_to_the_model(toy_experiment):
     assert "softmax" in table and "12 frozen" in table and "24 re-initialised" in table
 
 
+def test_layers_may_come_from_another_experiments_best_epoch(toy_experiment):
+    other = write_experiment(Path("exp/other"), rnn_weights(seed=3))
+    by_hand = spec_by_hand(toy_experiment, "softmax", frozen_from=other)
+    assert by_hand.frozen_from == other / "valid.loss.best.pth"
+    tokens = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
+    swapped = write_experiment(Path("exp/swap"), rnn_weights(), token_list=tokens)
+    with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*line 3"):
+        plan(spec_by_hand(toy_experiment, "softmax", frozen_from=swapped))
+
+
 def test_the_plan_writes_nothing(toy_experiment):
     before = sorted(Path().rglob("*"))
     plan(spec(toy_experiment))

@@ -10,16 +10,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "test" / "fixtures"
-sys.path.insert(0, str(FIXTURES))
 
 ASR1 = ROOT / "egs2" / "wsj_topdown" / "asr1"
 pytestmark = [pytest.mark.recipe, pytest.mark.slow, pytest.mark.timeout(300)]
+NOT_THE_RECIPE = shutil.ignore_patterns("exp", "data", "dump")
 C, A = "exp/asr_train_ctc_raw_en_char", "exp/asr_train_att_a_raw_en_char"
 B = "exp/asr_train_att_vgg_b_raw_en_char"
 
 
 def copy_recipe(folder: Path) -> Path:
-    shutil.copytree(ASR1, folder, symlinks=True, ignore=shutil.ignore_patterns("exp"))
+    shutil.copytree(ASR1, folder, symlinks=True, ignore=NOT_THE_RECIPE)
     for link in [p for p in folder.iterdir() if p.is_symlink()]:
         target = (ASR1 / link.name).resolve()
         link.unlink()

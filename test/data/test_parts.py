@@ -1,0 +1,77 @@
+"""Parts of a training set: nested, the same everywhere, never the unseen ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from espnet_topdown.data.kaldi_dir import read_pairs
+from espnet_topdown.data.parts import make_part, part_of
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.paper import read_paper
+
+PARTS = read_paper("wsj").parts
+
+
+@pytest.mark.parametrize("n", [20, 101, 37416])
+def test_parts_are_nested_and_the_rest_is_unseen(n):
+    utts = [f"{i:05}" for i in range(n)]
+    shares = sorted(v for k, v in PARTS.items() if k != "unseen")
+    parts = [set(part_of(utts, share)) for share in shares]
+    assert all(a < b for a, b in zip(parts, parts[1:]))
+    unseen = set(part_of(utts, PARTS["unseen"], last=True))
+    assert parts[-1] | unseen == set(utts) and not parts[-1] & unseen
+    assert part_of(utts[::-1], 20) == part_of(utts, 20)
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A training set of 20 utterances of 4 speakers, with its statistics."""
+    data, stats = tmp_path / "dump" / "train", tmp_path / "exp" / "stats"
+    for folder in (data, stats / "train", stats / "valid"):
+        folder.mkdir(parents=True)
+    utts = [f"s{i // 5}u{i:02}" for i in range(20)]
+    for name, value in (("wav.scp", "x.wav"), ("text", "A B"), ("utt2spk", "")):
+        text = "".join(f"{u} {value or u[:2]}\n" for u in utts)
+        (data / name).write_text(text)
+    for name in ("speech_shape", "text_shape.char"):
+        text = "".join(f"{u} {i + 1}\n" for i, u in enumerate(utts))
+        (stats / "train" / name).write_text(text)
+        (stats / "valid" / name).write_text("v 1\n")
+    (stats / "train" / "feats_stats.npz").write_bytes(b"mean and variance")
+    return data, stats, tmp_path / "lists"
+
+
+@pytest.mark.parametrize("name, percent", [("p20", 20), ("unseen", 20), ("p80", 80)])
+def test_a_part_is_a_data_directory_with_statistics(whole, name, percent):
+    data, stats, lists = whole
+    folder = make_part(name, percent, *whole)
+    utts = read_pairs(folder / "text")
+    assert folder == data.with_name(f"train_{name}") and len(utts) == percent // 5
+    assert (lists / f"{name}.txt").read_text().split() == list(utts)
+    assert {u for v in read_pairs(folder / "spk2utt").values() for u in v.split()} == (
+        set(utts)
+    )
+    part = stats.with_name(f"stats_{name}")
+    shapes, all_shapes = (
+        read_pairs(s / "train" / "text_shape.char") for s in (part, stats)
+    )
+    assert shapes == {u: all_shapes[u] for u in utts}
+    assert (part / "train" / "feats_stats.npz").read_bytes() == b"mean and variance"
+    assert (part / "valid" / "speech_shape").read_text() == "v 1\n"
+    make_part(name, percent, *whole)  # once more changes nothing
+
+
+def test_a_list_once_written_never_changes(whole):
+    data = whole[0]
+    make_part("p20", 20, *whole)
+    for name in ("wav.scp", "text", "utt2spk"):
+        lines = (data / name).read_text().splitlines(keepends=True)
+        (data / name).write_text("".join(lines[10:]))
+    with pytest.raises(TopDownError, match="E_PART.*p20.txt") as e:
+        make_part("p20", 20, *whole)
+    assert e.value.status == 65
+
+
+def test_a_part_of_nothing(whole):
+    with pytest.raises(TopDownError, match="E_PART: 1 % of 20 utterances is none"):
+        make_part("p1", 1, *whole)
