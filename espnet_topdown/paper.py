@@ -30,6 +30,9 @@ class Row:
         seed: None in a retraining: as the row it is ``of``.
         data: The part of the training set; "" is all of it.
         paper: The paper's numbers, by set; empty for points of a figure.
+        args: More options of the joint training.
+        epoch: Of ``source``; None takes its best.
+        table: Its number; None for points of a figure, which have ``figure``.
         group: The same for rows that differ in their seed only.
     """
 
@@ -45,6 +48,9 @@ class Row:
     data: str = ""
     decode: str = "greedy"
     table: int | None = None
+    figure: int | None = None
+    args: str = ""
+    epoch: int | None = None
     paper: tuple[float, ...] = ()
     group: str = ""
 
@@ -72,10 +78,10 @@ class Paper:
         found = {"all": [r.name for r in rows if r.table]}
         for number in sorted({r.table for r in rows if r.table}):
             found[f"table{number}"] = [r.name for r in rows if r.table == number]
-        figure = [r.name for r in rows if not r.table]
-        if figure:
-            found["figure1"] = figure
-            found["transfer"] = found.get("table1", []) + figure
+        for number in sorted({r.figure for r in rows if r.figure}):
+            found[f"figure{number}"] = [r.name for r in rows if r.figure == number]
+        if "figure1" in found:  # Section 3 but for the many epochs of Figure 2
+            found["transfer"] = found["table1"] + found["figure1"]
         return found
 
     def chosen(self, names: Sequence[str]) -> list[Row]:
@@ -127,13 +133,8 @@ def read_paper(name: str, path: Path = FILE) -> Paper:
         raise TopDownError("E_PAPER", what, do, USAGE)
     entry = papers[name]
     specs = dict(entry["rows"])
-    figure = entry.get("figure1", {"seeds": [], "rows": {}})
-    for pattern, spec in figure["rows"].items():
-        for s in figure["seeds"]:
-            seed = int(spec["seed"]) + 1000 * s
-            group = pattern.replace(".{s}", "")
-            one = {**spec, "seed": seed, "group": group}
-            specs[pattern.replace("{s}", str(s))] = one
+    for number, figure in entry.get("figures", {}).items():
+        specs.update(_points(number, figure))
     return Paper(
         name=name,
         about=entry["about"],
@@ -142,6 +143,25 @@ def read_paper(name: str, path: Path = FILE) -> Paper:
         parts=entry.get("parts", {}),
         rows={n: _row(n, spec) for n, spec in specs.items()},
     )
+
+
+def _points(number: int, figure: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of a figure: each pattern with each seed or epoch."""
+    found = {}
+    for pattern, spec in figure["rows"].items():
+        one = {**spec, "figure": number}
+        if "{s}" in pattern:
+            group = pattern.replace(".{s}", "")
+            for s in figure["seeds"]:
+                seed = int(spec["seed"]) + 1000 * s
+                point = {**one, "seed": seed, "group": group}
+                found[pattern.replace("{s}", str(s))] = point
+        elif "{e}" in pattern:
+            for e in figure["epochs"]:
+                found[pattern.replace("{e}", str(e))] = {**one, "epoch": e}
+        else:
+            found[pattern] = one
+    return found
 
 
 def _row(name: str, spec: Mapping[str, Any]) -> Row:

@@ -11,7 +11,7 @@ from espnet_topdown.paper import RANDOM, Paper, Row
 from espnet_topdown.yaml_io import read_yaml
 
 FIELDS = ("how", "name", "config", "args", "data", "of", "freeze", "source")
-FIELDS += ("seed", "any_order", "decode", "wanted")
+FIELDS += ("epoch", "seed", "any_order", "decode", "wanted")
 
 
 def plan_rows(paper: Paper, names: Sequence[str], conf: Path) -> list[str]:
@@ -50,11 +50,11 @@ def _check_fit(paper: Paper, row: Row, conf: Path) -> None:
 
 
 def _values(paper: Paper, row: Row, conf: Path) -> dict[str, str]:
-    seed, args, config = paper.seed(row), "", ""
+    seed, args, config = paper.seed(row), row.args, ""
     if row.how == "joint":
         config = str(conf / f"{row.config}.yaml")
         if read_yaml(Path(config)).get("seed") != seed:
-            args = f"--seed {seed}"
+            args = f"{args} --seed {seed}".strip()
     return {
         "how": row.how,
         "name": row.name,
@@ -64,6 +64,7 @@ def _values(paper: Paper, row: Row, conf: Path) -> dict[str, str]:
         "of": row.of,
         "freeze": row.freeze,
         "source": row.source,
+        "epoch": "" if row.epoch is None else str(row.epoch),
         "seed": str(seed),
         "any_order": str(row.any_order).lower(),
         "decode": row.decode,

@@ -25,6 +25,7 @@ CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"
         (["D.td", "D"], "D D.td"),
         (["F1.20.3"], "F1.scratch.1 T1.20 F1.20.3"),
         (["F1.random.2"], "F1.scratch.1 F1.random.2"),
+        (["F2.11"], "F1.scratch.1 T2.80 F2.11"),
         (["table1"], "T1.5 T1.10 T1.20 T1.40 T1.80"),
     ],
 )
@@ -55,6 +56,8 @@ def test_rows(name, how, freeze, source, seed, paper):
 def test_groups():
     assert len(WSJ.groups["all"]) == 20 and len(WSJ.groups["table2"]) == 15
     assert len(WSJ.groups["figure1"]) == 7 * 5
+    assert len(WSJ.groups["figure2"]) == 1 + 25
+    assert [WSJ.rows[f"F2.{e}"].epoch for e in (1, 25)] == [1, 25]
     assert WSJ.groups["transfer"] == WSJ.groups["table1"] + WSJ.groups["figure1"]
 
 

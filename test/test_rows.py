@@ -28,7 +28,14 @@ def test_a_plan_has_a_line_for_each_row_and_no_empty_field():
 
 
 @pytest.mark.parametrize(
-    "row, args", [("C.1", "-"), ("C.2", "--seed 2000"), ("D", "-"), ("T1.5", "-")]
+    "row, args",
+    [
+        ("C.1", "-"),
+        ("C.2", "--seed 2000"),
+        ("D", "-"),
+        ("T1.5", "-"),
+        ("T2.80", "--max_epoch 25 --patience none --keep_nbest_models 25"),
+    ],
 )
 def test_a_seed_is_given_where_it_is_not_the_configurations(row, args):
     (line,) = plan_rows(WSJ, [row], CONF)
@@ -36,7 +43,8 @@ def test_a_seed_is_given_where_it_is_not_the_configurations(row, args):
 
 
 def test_every_row_can_be_planned():
-    every = [*WSJ.groups["all"], *WSJ.groups["figure1"]]
+    groups = WSJ.groups
+    every = [*groups["all"], *groups["figure1"], *groups["figure2"]]
     assert len(plan_rows(WSJ, every, CONF)) == len(WSJ.rows)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from espnet_topdown.paper import Paper
 from espnet_topdown.report.measured import Measured, mean_and_deviation, read_rows
 from espnet_topdown.report.nodes import NOT_RUN
-from espnet_topdown.report.transfer import write_figure1
+from espnet_topdown.report.transfer import write_figures
 from espnet_topdown.score.align import Counts
 from espnet_topdown.yaml_io import write_bytes
 
@@ -19,7 +19,7 @@ SCORER = (
 
 
 def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
-    """Write RESULTS.md, rows.tsv and Figure 1 into ``folder``; returns the Markdown.
+    """Write RESULTS.md, rows.tsv and figures into ``folder``; returns the Markdown.
 
     Raises:
         TopDownError: E_EVAL_SET when a set has not the paper's number of utterances.
@@ -27,11 +27,11 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
     measured = read_rows(paper, folder, allow_partial)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    figure = write_figure1(paper, measured, folder / "figures")
+    figures = write_figures(paper, measured, folder / "figures")
     text = "\n".join([*_head(paper), *_tables(paper, measured), *_spread(measured)])
-    if figure is not None:
-        link = figure.relative_to(folder).as_posix()
-        text += f"\n\n## Figure 1\n\n![Figure 1]({link})\n"
+    for path in figures:
+        name = path.stem.replace("figure", "Figure ")
+        text += f"\n\n## {name}\n\n![{name}](figures/{path.name})\n"
     write_bytes(folder / "RESULTS.md", (text.rstrip() + "\n").encode())
     write_bytes(folder / "rows.tsv", _tsv(paper, measured).encode())
     return text

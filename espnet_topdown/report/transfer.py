@@ -1,7 +1,8 @@
-"""Figure 1: how well a classifier serves data that it has never seen.
+"""Figures 1 and 2: how well a classifier serves data that it has never seen.
 
 Each point is a model trained on the unseen part of the training set, under a frozen
-classifier of a model that was trained on another part; the two bands are controls.
+classifier of a model that was trained on another part (Figure 1: on more and more
+data, Figure 2: for more and more epochs). The lines across are controls.
 """
 
 from __future__ import annotations
@@ -23,36 +24,55 @@ _STYLE = (
 )
 _INKS = (LIGHT["c2"], LIGHT["c5"], LIGHT["c3"])
 
+AXES = {
+    1: ("share of the training set that the frozen classifier was trained on", " %"),
+    2: ("epoch of the frozen classifier", ""),
+}
+
 Points = dict[str, list[tuple[int, float]]]  # set -> (seed, percent)
 
 
-def figure1(paper: Paper, measured: Sequence[Measured]) -> dict[str, Points]:
-    """Points by classifier: a percentage of the data, "random", or "scratch"."""
+def figure(
+    number: int, paper: Paper, measured: Sequence[Measured]
+) -> dict[str, Points]:
+    """Points by classifier: percentage of the data, epoch, "random" or "scratch"."""
     found: dict[str, Points] = {}
     for m in measured:
-        if m.row.table or not m.counts:
+        name = _classifier(number, paper, m)
+        if not name or not m.counts:
             continue
-        source = paper.rows.get(m.row.source)
-        name = RANDOM if m.row.source == RANDOM else "scratch"
-        if source is not None:
-            name = str(paper.parts.get(source.data, source.name))
         points = found.setdefault(name, {})
         for set_name, counts in m.counts.items():
             points.setdefault(set_name, []).append((m.seed, counts.percent))
     return found
 
 
-def write_figure1(
+def _classifier(number: int, paper: Paper, m: Measured) -> str:
+    """What a row is in a figure; "" if it is not part of it."""
+    row, source = m.row, paper.rows.get(m.row.source)
+    if row.figure == 1 and source is None:
+        return RANDOM if row.source == RANDOM else "scratch"
+    if row.figure != number or source is None:
+        return ""
+    return str(paper.parts[source.data] if row.epoch is None else row.epoch)
+
+
+def write_figures(
     paper: Paper, measured: Sequence[Measured], folder: Path
-) -> Path | None:
-    """Write figure1.svg and figure1.tsv; None where no point was run."""
-    found = figure1(paper, measured)
-    if not found:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "figure1.tsv", _tsv(found).encode())
-    write_bytes(folder / "figure1.svg", (_draw(paper, found) + "\n").encode())
-    return folder / "figure1.svg"
+) -> list[Path]:
+    """Write figureN.svg and figureN.tsv of the figures that have points."""
+    written = []
+    for number, (label, unit) in AXES.items():
+        found = figure(number, paper, measured)
+        if not any(name.isdigit() for name in found):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"figure{number}.svg"
+        drawn = _draw(paper, found, (f"Figure {number}", label, unit))
+        write_bytes(path.with_suffix(".tsv"), _tsv(found).encode())
+        write_bytes(path, f"{drawn}\n".encode())
+        written.append(path)
+    return written
 
 
 def _tsv(found: dict[str, Points]) -> str:
@@ -63,7 +83,8 @@ def _tsv(found: dict[str, Points]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _draw(paper: Paper, found: dict[str, Points]) -> str:
+def _draw(paper: Paper, found: dict[str, Points], titles: tuple[str, str, str]) -> str:
+    title, label, unit = titles
     every = [v for p in found.values() for vs in p.values() for _, v in vs]
     low, high = min(every), max(every)
     pad = 0.1 * (high - low) or 1.0
@@ -75,7 +96,10 @@ def _draw(paper: Paper, found: dict[str, Points]) -> str:
     shares = sorted((n for n in found if n.isdigit()), key=int)
     step = (_RIGHT - _LEFT) / (len(shares) + 1)
     x = {name: _LEFT + step * (i + 1) for i, name in enumerate(shares)}
-    parts = [svg.element("style", _STYLE), _axes(x, y, svg.ticks(low, high))]
+    parts = [
+        svg.element("style", _STYLE),
+        _axes(x, y, svg.ticks(low, high), (label, unit)),
+    ]
     for i, set_name in enumerate(paper.sets):
         ink = _INKS[i % len(_INKS)]
         parts += [_curve(found, set_name, x, y, ink), _key(set_name, 60 + 22 * i, ink)]
@@ -83,11 +107,14 @@ def _draw(paper: Paper, found: dict[str, Points]) -> str:
             dash = ("8 4", "2 3")[k]
             parts.append(_level(found, control, set_name, y, (ink, dash)))
     alt = f"{paper.unit.upper()} in percent under classifiers of parts of the data."
-    return svg.figure("".join(parts), _WIDTH, _HEIGHT, "Figure 1", alt)
+    return svg.figure("".join(parts), _WIDTH, _HEIGHT, title, alt)
 
 
 def _axes(
-    x: dict[str, float], y: Callable[[float], float], ticks: Sequence[float]
+    x: dict[str, float],
+    y: Callable[[float], float],
+    ticks: Sequence[float],
+    said: tuple[str, str],
 ) -> str:
     parts = []
     for tick in ticks:
@@ -95,14 +122,14 @@ def _axes(
         parts.append(svg.element("line", class_="grid", **at))
         where = {"x": _LEFT - 8, "y": y(tick) + 4, "text_anchor": "end"}
         parts.append(svg.label(f"{tick:g}", **where))
-    for name, place in x.items():
+    every = 1 + len(x) // 13
+    for name, place in list(x.items())[::every]:
         where = {"x": place, "y": _BOTTOM + 20, "text_anchor": "middle"}
-        parts.append(svg.label(f"{name} %", **where))
+        parts.append(svg.label(f"{name}{said[1]}", **where))
     ends = {"x1": _LEFT, "x2": _RIGHT, "y1": _BOTTOM, "y2": _BOTTOM}
     parts.append(svg.element("line", class_="axis", **ends))
-    what = "share of the training set that the frozen classifier was trained on"
     middle = {"x": (_LEFT + _RIGHT) / 2, "y": _BOTTOM + 44, "text_anchor": "middle"}
-    parts.append(svg.label(what, **middle))
+    parts.append(svg.label(said[0], **middle))
     parts.append(svg.label("error rate, %", 8.0, 20.0))
     return "".join(parts)
 

@@ -110,6 +110,15 @@ def short(call: list[str]) -> str:
             ],
         ),
         (
+            "F2.11",
+            [
+                "asr_train conf/train_ctc.yaml 11000 -> exp/rows/F1.scratch.1",
+                "asr_train conf/train_ctc.yaml -> exp/rows/T2.80",
+                "retrain exp/rows/F1.scratch.1 softmax,blstm3 "
+                "exp/rows/T2.80/11epoch.pth 21000 false -> exp/rows/F2.11",
+            ],
+        ),
+        (
             "F1.20.3",
             [
                 "asr_train conf/train_ctc.yaml 11000 -> exp/rows/F1.scratch.1",

@@ -105,3 +105,17 @@ def test_figure_1(decoded):
     assert len(drawn.findall(f".//{name}circle")) == 8 + 2
     words = [t.text for t in drawn.iter(f"{name}text")]
     assert {"5 %", "80 %", "jointly trained (test_dev93)"} <= set(words)
+
+
+def test_figure_2(decoded):
+    for epoch in range(1, 26):
+        decoded(f"F2.{epoch}", 300 - epoch)
+    decoded("F1.scratch.1", 250)
+    text = write_rows(WSJ, decoded.folder)
+    assert "![Figure 2](figures/figure2.svg)" in text
+    assert "Figure 1" not in text, "the control alone is no figure"
+    rows = (decoded.folder / "figures/figure2.tsv").read_text().splitlines()
+    assert "11\ttest_dev93\t21000\t28.9000" in rows and len(rows) == 1 + 2 * 26
+    drawn = ET.parse(decoded.folder / "figures" / "figure2.svg").getroot()
+    words = [t.text for t in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"1", "25", "epoch of the frozen classifier"} <= set(words)

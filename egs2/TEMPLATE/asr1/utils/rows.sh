@@ -53,7 +53,7 @@ train_search() { # name of
     done < <(python3 utils/nodes.py "${dir}" "${ROW_EXP[$2]}" best)
 }
 
-train_again() { # name of freeze source seed any_order
+train_again() { # name of freeze source epoch seed any_order
     local dir=${ROWS_DIR}/$1 from=${ROW_EXP[$4]-}
     ROW_EXP[$1]=${dir}
     if [ -e "${dir}/.done" ]; then
@@ -61,9 +61,10 @@ train_again() { # name of freeze source seed any_order
         return
     fi
     make_dir "${dir}"
+    if [ -n "$5" ]; then from+=/$5epoch.pth; fi
     if [ "$4" = random ]; then
         from=${dir}/random.pth
-        "${PYTHON[@]}" -m espnet_topdown.bin.random_model --exp "${ROW_EXP[$2]}" --seed "$5" --output "${from}"
+        "${PYTHON[@]}" -m espnet_topdown.bin.random_model --exp "${ROW_EXP[$2]}" --seed "$6" --output "${from}"
     fi
     if [ "${TOPDOWN_THREADS:-}" = auto ] && [ "${ngpu}" -eq 0 ]; then
         local -x OMP_NUM_THREADS
@@ -73,7 +74,7 @@ train_again() { # name of freeze source seed any_order
     log "log: ${dir}/train.log"
     run_job "${dir}/train.log" "${CUDA_CMD[@]}" --name "$1" --gpu "${ngpu}" "${dir}/train.log" \
         "${PYTHON[@]}" -m espnet_topdown.bin.retrain --base_exp "${ROW_EXP[$2]}" --freeze "$3" \
-        --frozen_from "${from}" --seed "$5" --allow_any_order "$6" --output_dir "${dir}"
+        --frozen_from "${from}" --seed "$6" --allow_any_order "$7" --output_dir "${dir}"
 }
 
 decode_row() { # name greedy|beam: every test set, unless it is decoded since the training
@@ -111,14 +112,15 @@ decode_all_ways() { # name greedy|beam: attention models also by their decoder a
 
 PLAN=$("${ROWS[@]}" --step plan --row "${row}" --conf "${row_conf}" --allow_partial "${PARTIAL}" \
     --set_dirs "${EVAL_SETS[@]/#/${data_feats}/}")
-while IFS=$'\t' read -r -u 3 HOW NAME CONFIG ARGS DATA OF FREEZE SOURCE SEED ANY_ORDER DECODE WANTED; do
+while IFS=$'\t' read -r -u 3 HOW NAME CONFIG ARGS DATA OF FREEZE SOURCE EPOCH SEED ANY_ORDER DECODE WANTED; do
     log "Row ${NAME}: ${HOW}"
     if [ "${ARGS}" = - ]; then ARGS=; fi
     if [ "${DATA}" = - ]; then DATA=; fi
+    if [ "${EPOCH}" = - ]; then EPOCH=; fi
     case "${HOW}" in
         joint) train_joint "${NAME}" "${CONFIG}" "${ARGS}" "${DATA}" ;;
         search) train_search "${NAME}" "${OF}" ;;
-        retrain) train_again "${NAME}" "${OF}" "${FREEZE}" "${SOURCE}" "${SEED}" "${ANY_ORDER}" ;;
+        retrain) train_again "${NAME}" "${OF}" "${FREEZE}" "${SOURCE}" "${EPOCH}" "${SEED}" "${ANY_ORDER}" ;;
     esac
     if "${WANTED}"; then decode_all_ways "${NAME}" "${DECODE}"; fi
 done 3<<<"${PLAN}"
