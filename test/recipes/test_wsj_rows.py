@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -166,6 +167,7 @@ def test_parts_are_trained_on_their_own_lists(rows):
     [
         ("A.C", [], "", 64, "E_ROW: --row A.C is unknown"),
         ("A.B", ["--row_conf", "none"], "", 66, "none/train_att_a.yaml"),
+        ("A.B", ["--stage", "11"], "", 64, "then give --row alone"),
         ("A.B", ["--paper", ""], "", 64, "option --paper is required"),
         ("C.1", [], "dump/raw/test_eval92", 66, "run ./run.sh --stop_stage stats"),
         ("C.1", [], "exp/asr_stats_raw_en_char", 66, "run --stage stats first"),
@@ -183,6 +185,15 @@ def test_mistakes_are_named_before_anything_is_trained(
     done, made = rows(names, *words)
     assert (done.returncode, made) == (status, []), done.stderr
     assert part in done.stderr
+
+
+def test_a_baseline_that_was_trained_on_is_not_taken_for_finished(rows):
+    done, _ = rows("C.1.low")
+    assert done.returncode == 0, done.stderr
+    later = (rows.recipe / "exp/rows/C.1.low/.done").stat().st_mtime + 10
+    os.utime(rows.recipe / C / "checkpoint.pth", (later, later))
+    _, made = rows("C.1.low")
+    assert [c[0] for c in made] == ["retrain"]  # which refuses, or does it again
 
 
 def test_a_partial_copy_is_said(rows):

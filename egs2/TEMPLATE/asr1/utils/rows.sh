@@ -5,6 +5,9 @@
 
 ROWS_DIR=${expdir}/rows
 ROWS=("${PYTHON[@]}" -m espnet_topdown.bin.rows --paper "${paper}")
+if [ "${stage}" -ne 1 ] || [ "${stop_stage}" -ne 10000 ]; then
+    die E_USAGE "--row and --stage or --stop_stage" "make the data first (--stop_stage stats), then give --row alone"
+fi
 need paper train_set valid_set test_sets
 need_file "statistics of ${train_set}" stats "${asr_stats_dir}/train/speech_shape" "${token_list}"
 : "${inference_config:=${row_conf}/decode_att.yaml}" # of the rows that are decoded so
@@ -56,7 +59,8 @@ train_search() { # name of
 train_again() { # name of freeze source epoch seed any_order
     local dir=${ROWS_DIR}/$1 from=${ROW_EXP[$4]-}
     ROW_EXP[$1]=${dir}
-    if [ -e "${dir}/.done" ]; then
+    if [ -e "${dir}/.done" ] && ! [ "${ROW_EXP[$2]}/checkpoint.pth" -nt "${dir}/.done" ] &&
+        ! [ "${from:-none}/checkpoint.pth" -nt "${dir}/.done" ]; then
         log "${dir} is finished already"
         return
     fi
