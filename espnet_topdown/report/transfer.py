@@ -17,7 +17,7 @@ from espnet_topdown.report.palette import LIGHT
 from espnet_topdown.yaml_io import write_bytes
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 560.0, 40.0, 320.0
-_WIDTH, _HEIGHT = 760.0, 380.0
+_WIDTH, _HEIGHT = 820.0, 380.0
 _STYLE = (
     "text{font:13px sans-serif;fill:#222}.grid{stroke:#ddd}.axis{stroke:#222}"
     "polyline{fill:none;stroke-width:2}"
@@ -102,7 +102,10 @@ def _draw(paper: Paper, found: dict[str, Points], titles: tuple[str, str, str]) 
     ]
     for i, set_name in enumerate(paper.sets):
         ink = _INKS[i % len(_INKS)]
-        parts += [_curve(found, set_name, x, y, ink), _key(set_name, 60 + 22 * i, ink)]
+        parts += [
+            _curve(found, set_name, x, y, ink),
+            _key(set_name, 300.0 + 140 * i, ink),
+        ]
         for k, control in enumerate(("scratch", RANDOM)):
             dash = ("8 4", "2 3")[k]
             parts.append(_level(found, control, set_name, y, (ink, dash)))
@@ -174,5 +177,5 @@ def _level(
 
 
 def _key(name: str, at: float, ink: str) -> str:
-    dot = svg.element("circle", cx=_RIGHT - 100, cy=at - 4, r=5, fill=ink)
-    return dot + svg.label(name, _RIGHT - 88, at)
+    dot = svg.element("circle", cx=at, cy=16.0, r=5, fill=ink)
+    return dot + svg.label(name, at + 12, 20.0)
