@@ -19,4 +19,5 @@ if [ "${lang}" = es ]; then of=; fi
     --lang "${lang}" --fs 8k --audio_format wav --nj 2 --ngpu 0 \
     --token_type char --asr_config conf/train_ctc.yaml --use_lm false \
     --search greedy --max_frozen 2 --criterion cer --controls joint,warm --max_jobs 2 \
+    --decode_candidates all \
     "$@"

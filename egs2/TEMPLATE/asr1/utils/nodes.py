@@ -2,7 +2,7 @@
 
 Prints the models of a finished search that are to be decoded, the baseline first: one
 line each, `node <tab> experiment folder <tab> model file`. `best` is the baseline, the
-best one and the controls; `all` adds every other one that the search accepted.
+best one and the controls; `all` adds every other one, also those that were rejected.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from pathlib import Path
 
 def chosen(result: dict, which: str) -> list[str]:
     """The nodes, in the order of the search; controls last."""
-    path, best = result["path"], result["best"]
-    accepted = path[: path.index(best) + 1] if best in path else [path[0], best]
+    models = [node for node in result["nodes"] if not node.startswith("control.")]
     if which == "best":
-        accepted = [accepted[0], best]
+        models = [result["best"]]
     controls = [node for node in result["nodes"] if node.startswith("control.")]
-    return list(dict.fromkeys([*accepted, *controls]))
+    return list(dict.fromkeys([result["path"][0], *models, *controls]))
 
 
 def main(folder: Path, base_exp: str, which: str) -> None:

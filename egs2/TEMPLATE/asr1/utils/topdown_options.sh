@@ -16,7 +16,7 @@ topdown_tag=""                  # suffix of the search folder
 topdown_dir=""                  # search folder [<asr_exp>_topdown]
 
 ## Decoding, scores, report, archive (stages 13-16)
-decode_candidates=best          # best: baseline, best and controls; all: every accepted one
+decode_candidates=best          # best: baseline, best and controls; all: the rejected ones too
 inference_config=""             # beam search with this file [greedy CTC]
 inference_args=""               # more options for the beam search
 inference_tag=""                # name of the decoding folders [from --inference_config]
