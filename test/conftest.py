@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests share the cores
 
 import pytest
 from toys import rnn_weights, write_data, write_experiment
