@@ -37,9 +37,7 @@ setup(
         "plot": ["matplotlib"],  # figures of the report, attention plots of espnet
         "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "matplotlib"],
     },
-    entry_points={
-        "console_scripts": ["espnet-topdown = espnet_topdown.bin.main:main"]
-    },
+    entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.bin.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",
         "Topic :: Multimedia :: Sound/Audio :: Speech",
