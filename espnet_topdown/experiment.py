@@ -27,6 +27,7 @@ RUN_TIME = {
     "dry_run", "dist_rank", "local_rank", "dist_world_size", "dist_master_addr",
     "dist_master_port", "dist_launcher", "multiprocessing_distributed",
 }  # fmt: skip
+HARVEST = "harvest"  # the folder of layers kept of every epoch
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,10 @@ class Experiment:
         match = re.fullmatch(r"(\d+)epoch\.pth", name)
         return int(match[1]) if match else None
 
+    def harvest_file(self, epoch: int) -> Path:
+        """Some layers of an epoch, where the training kept them (``--harvest``)."""
+        return self.folder / HARVEST / f"{epoch}.pth"
+
     def check_finished(self) -> None:
         """Refuse a model that was not trained to its own end.
 
@@ -243,13 +248,24 @@ class Experiment:
         return kept
 
 
+def experiment_of(weights: Path) -> Path:
+    """The folder of the experiment that a file of weights is, or was harvested, from.
+
+    >>> experiment_of(Path("exp/asr/harvest/3.pth")) == Path("exp/asr")
+    True
+    """
+    folder = Path(weights).parent
+    return folder.parent if folder.name == HARVEST else folder
+
+
 def _followed(path: Path) -> Path:
     """A link that a copy without symbolic links turned into a text file."""
     for _ in range(3):
         if path.stat().st_size > 200:
             break
-        target = path.with_name(path.read_bytes().decode("ascii", "replace").strip())
-        if target.parent != path.parent or not target.is_file():
+        name = path.read_bytes().decode("ascii", "replace").strip()
+        target = path.parent / name
+        if not name or target.parent != path.parent or not target.is_file():
             break
         path = target
     return path

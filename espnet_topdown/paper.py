@@ -31,7 +31,7 @@ class Row:
         data: The part of the training set; "" is all of it.
         paper: The paper's numbers, by set; empty for points of a figure.
         args: More options of the joint training.
-        epoch: Of ``source``; None takes its best.
+        epoch: Of ``source``, from its harvest; None takes its best.
         table: Its number; None for points of a figure, which have ``figure``.
         group: The same for rows that differ in their seed only.
     """
@@ -80,8 +80,9 @@ class Paper:
             found[f"table{number}"] = [r.name for r in rows if r.table == number]
         for number in sorted({r.figure for r in rows if r.figure}):
             found[f"figure{number}"] = [r.name for r in rows if r.figure == number]
-        if "figure1" in found:  # Section 3 but for the many epochs of Figure 2
-            found["transfer"] = found["table1"] + found["figure1"]
+        if "figure1" in found:  # Section 3
+            section = found["table1"] + found["figure1"] + found["figure2"]
+            found["transfer"] = section
         return found
 
     def chosen(self, names: Sequence[str]) -> list[Row]:

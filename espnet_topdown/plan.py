@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.experiment import Experiment
+from espnet_topdown.errors import DATA, TopDownError, warn
+from espnet_topdown.experiment import Experiment, experiment_of
 from espnet_topdown.layers import LayerStack, is_statistic, stack_for
 from espnet_topdown.weights import Weights, load_weights
 
@@ -85,10 +85,25 @@ def plan(spec: RetrainSpec) -> Plan:
     stack = stack_for(base.config, spec.stack).bind(weights)
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
     names = tuple(p for g in stack.named(spec.frozen) for p in g.params)
+    _warn_of_seed(spec, base)
     source = load_weights(spec.frozen_from) if spec.frozen_from else {}
     _check_source(spec, base, weights, source, names)
     sizes = {g.name: _size(g.params, weights) for g in stack.groups}
     return Plan(stack, names, sizes, {n: source[n] for n in names})
+
+
+def _warn_of_seed(spec: RetrainSpec, base: Experiment) -> None:
+    """ESPnet's epoch e of seed s draws from stream s + e: near seeds share them."""
+    ours, theirs = spec.seed, int(base.config.get("seed") or 0)
+    epochs = int(spec.overrides.get("max_epoch") or base.config["max_epoch"])
+    apart = abs(ours - theirs)
+    if 0 < apart < epochs:
+        shared = 100 * (epochs - apart) // epochs
+        warn(
+            "W_SEED_OVERLAP",
+            f"seeds {theirs} and {ours} share {shared} % of their random streams; use "
+            f"seeds that are {epochs} or more apart, e.g. {theirs + 1000}",
+        )
 
 
 def _check_source(
@@ -110,9 +125,10 @@ def _check_source(
             )
     if spec.frozen_from is None:
         return
-    config = spec.frozen_from.parent / "config.yaml"
-    if config.is_file() and config.parent.resolve() != base.folder.resolve():
-        check_tokens(base, Experiment(config.parent))
+    other = experiment_of(spec.frozen_from)
+    known = (other / "config.yaml").is_file()
+    if known and other.resolve() != base.folder.resolve():
+        check_tokens(base, Experiment(other))
 
 
 def check_tokens(a: Experiment, b: Experiment) -> None:

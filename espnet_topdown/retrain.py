@@ -79,8 +79,11 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
 
 
 def trainer_options(base_exp: Path) -> dict[str, Any]:
-    """What the base experiment asked of our trainer beyond ESPnet's options."""
-    ours = known_options(TRAINER) - known_options(STOCK_TRAINER)
+    """What the base experiment asked of our trainer beyond ESPnet's options.
+
+    But for its harvest, which is of the joint training only.
+    """
+    ours = known_options(TRAINER) - known_options(STOCK_TRAINER) - {"harvest"}
     config = Experiment(base_exp).config
     return {k: config[k] for k in sorted(ours) if k in config}
 

@@ -34,7 +34,7 @@ def test_a_plan_has_a_line_for_each_row_and_no_empty_field():
         ("C.2", "--seed 2000"),
         ("D", "-"),
         ("T1.5", "-"),
-        ("T2.80", "--max_epoch 25 --patience none --keep_nbest_models 25"),
+        ("T2.80", "--max_epoch 25 --patience none --harvest softmax,blstm3"),
     ],
 )
 def test_a_seed_is_given_where_it_is_not_the_configurations(row, args):

@@ -21,6 +21,7 @@ OURS = (
     "init_uniform",
     "adadelta_eps_decay",
     "progress",
+    "harvest",
     "allow_infeasible",
 )
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
@@ -120,10 +121,35 @@ def complete(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         **yes_no,
     )
     add(
+        "--harvest",
+        default="",
+        metavar="LAYER,...",
+        help="Keep these layers of every epoch: harvest/<epoch>.pth",
+    )
+    add(
         "--allow_infeasible",
         default=False,
         help="Train on although CTC cannot align some references (their loss is 0)",
         **yes_no,
+    )
+    return parser
+
+
+def complete_lm(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The same for a language model's parser."""
+    parser.__class__ = TrainParser
+    parser.allow_abbrev = False
+    add = parser.add_argument_group("Continuous text").add_argument
+    add("--bptt", type=int, default=70, help="Usual number of steps of a batch")
+    add(
+        "--progress",
+        type=true_or_false,
+        metavar="true|false",
+        default=True,
+        help="A log line an epoch, progress.json, curve.jsonl",
+    )
+    parser.set_defaults(
+        best_model_criterion=[("valid", "loss", "min")], keep_nbest_models=[1]
     )
     return parser
 

@@ -18,6 +18,7 @@ from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.trainer import frozen_norm, valid_cer
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
 from espnet_topdown.trainer.feasible import CTCGuard
+from espnet_topdown.trainer.harvest import Harvest
 from espnet_topdown.trainer.progress import Progress
 from espnet_topdown.trainer.repair import Saved, stopped_early
 from espnet_topdown.trainer.reporter import TopDownReporter
@@ -31,6 +32,7 @@ class TopDownOptions(TrainerOptions):
 
     frozen_norm: str = "eval"
     progress: bool = True
+    harvest: str = ""
     allow_infeasible: bool = False
 
 
@@ -41,6 +43,7 @@ class Session:
     stop: Stop
     guard: CTCGuard
     progress: Progress | None
+    harvest: Harvest | None
     folder: Path
 
 
@@ -92,6 +95,9 @@ class TopDownTrainer(Trainer):
         progress = None
         if options.progress and first:
             progress = Progress(folder, options.max_epoch, options.best_model_criterion)
+        harvest = None
+        if options.harvest and first:
+            harvest = Harvest(folder, options.harvest, model)
         if options.frozen_norm == "eval":
             names = frozen_norm.keep_in_eval(model)
             if names:
@@ -101,7 +107,7 @@ class TopDownTrainer(Trainer):
         reporters: list[TopDownReporter] = []
         try:
             with on_signal() as stop, durable(folder), _reporter(progress, reporters):
-                cls.session = Session(stop, guard, progress, folder)
+                cls.session = Session(stop, guard, progress, harvest, folder)
                 super().run(
                     model=model,
                     trainer_options=options,
@@ -145,11 +151,13 @@ class TopDownTrainer(Trainer):
 
     @classmethod
     def validate_one_epoch(cls, model, iterator, **others) -> None:  # type: ignore[no-untyped-def]
-        """The validation of one epoch."""
-        if cls.session is not None:
-            epoch = others["reporter"].get_epoch()
-            iterator = Watched(iterator, cls.session, epoch, train=False)
+        """The validation of one epoch; then, before it is saved, its harvest."""
+        session, epoch = cls.session, others["reporter"].get_epoch()
+        if session is not None:
+            iterator = Watched(iterator, session, epoch, train=False)
         super().validate_one_epoch(model=model, iterator=iterator, **others)
+        if session is not None and session.harvest:
+            session.harvest.epoch(epoch, model)
 
 
 @contextlib.contextmanager

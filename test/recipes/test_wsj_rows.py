@@ -116,7 +116,7 @@ def short(call: list[str]) -> str:
                 "asr_train conf/train_ctc.yaml 11000 -> exp/rows/F1.scratch.1",
                 "asr_train conf/train_ctc.yaml -> exp/rows/T2.80",
                 "retrain exp/rows/F1.scratch.1 softmax,blstm3 "
-                "exp/rows/T2.80/11epoch.pth 21000 false -> exp/rows/F2.11",
+                "exp/rows/T2.80/harvest/11.pth 21000 false -> exp/rows/F2.11",
             ],
         ),
         (

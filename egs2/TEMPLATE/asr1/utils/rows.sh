@@ -65,7 +65,7 @@ train_again() { # name of freeze source epoch seed any_order
         return
     fi
     make_dir "${dir}"
-    if [ -n "$5" ]; then from+=/$5epoch.pth; fi
+    if [ -n "$5" ]; then from+=/harvest/$5.pth; fi
     if [ "$4" = random ]; then
         from=${dir}/random.pth
         "${PYTHON[@]}" -m espnet_topdown.bin.random_model --exp "${ROW_EXP[$2]}" --seed "$6" --output "${from}"

@@ -1,0 +1,95 @@
+"""The classifier of every epoch, kept while a model is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.plan import RetrainSpec, plan
+from espnet_topdown.trainer import trainer
+from espnet_topdown.weights import differing, load_weights
+
+pytestmark = pytest.mark.espnet
+SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+KEEP = {"keep_nbest_models": 9}
+
+
+def test_a_file_for_each_epoch(train):
+    folder = train("exp", "--harvest", "softmax", **KEEP)
+    files = sorted(folder.glob("harvest/*"))
+    assert [p.name for p in files] == ["1.pth", "2.pth", "3.pth"]
+    for epoch, path in enumerate(files, 1):
+        kept, whole = load_weights(path), load_weights(folder / f"{epoch}epoch.pth")
+        assert list(kept) == SOFTMAX and differing(kept, whole, SOFTMAX) == []
+        whole_size = (folder / "checkpoint.pth").stat().st_size
+        assert 2 * path.stat().st_size < whole_size
+    spec = RetrainSpec("job", folder, files[1], ("softmax",), seed=2000)
+    assert differing(plan(spec).tensors, load_weights(files[1]), SOFTMAX) == []
+
+
+def test_it_changes_no_number(train):
+    with_it, without = train("with", harvest="softmax,blstm1"), train("without")
+    a, b = (load_weights(folder / "3epoch.pth") for folder in (with_it, without))
+    assert differing(a, b, a) == []
+
+
+@pytest.mark.parametrize("when", ["after the harvest", "before the next epoch"])
+def test_a_killed_training_harvests_the_epochs_that_it_goes_on_with(
+    train, monkeypatch, when
+):
+    expected = train("whole", harvest="softmax")
+
+    class Killed(BaseException):
+        pass
+
+    with monkeypatch.context() as patch:
+        if when == "after the harvest":
+            write = trainer.Harvest.epoch
+
+            def epoch(self, number, model):
+                write(self, number, model)
+                if number == 2:
+                    raise Killed
+
+            patch.setattr(trainer.Harvest, "epoch", epoch)
+        else:
+
+            def room(folder):
+                if (folder / "2epoch.pth").exists():
+                    raise Killed
+
+            patch.setattr(trainer, "check_room", room)
+        with pytest.raises(Killed):
+            train("parts", harvest="softmax")
+    parts = expected.parent / "parts"
+    assert (parts / "harvest/2.pth").is_file()
+    (parts / "harvest/.3.pth.999999999.tmp").write_bytes(b"half")
+    train("parts", harvest="softmax")
+    for epoch in (1, 2, 3):
+        a, b = (load_weights(f / f"harvest/{epoch}.pth") for f in (expected, parts))
+        assert differing(a, b, SOFTMAX) == []
+    assert len(list((parts / "harvest").iterdir())) == 3
+
+
+def test_switched_on_late(train, caplog):
+    folder = train(max_epoch=1)
+    train(max_epoch=3, harvest="softmax")
+    assert "W_HARVEST: no" in caplog.text and "harvest/1.pth" in caplog.text
+    assert [p.name for p in sorted(folder.glob("harvest/*"))] == ["2.pth", "3.pth"]
+
+
+def test_no_such_layer(train, tmp_path):
+    with pytest.raises(TopDownError, match="E_FREEZE_NOMATCH: 'sofmax'.*softmax"):
+        train(harvest="sofmax")
+    assert not list(tmp_path.glob("exp/*.pth"))
+
+
+def test_the_tokens_of_the_other_model_are_compared(train, tones, tmp_path):
+    other = train("other", harvest="softmax", max_epoch=1)
+    tokens = (tones / "tokens.txt").read_text().split()
+    tokens[2:4] = tokens[3:1:-1]
+    (tmp_path / "tokens.txt").write_text("\n".join(tokens) + "\n")
+    base = train("base", max_epoch=1, token_list=str(tmp_path / "tokens.txt"))
+    spec = RetrainSpec("job", base, other / "harvest/1.pth", ("softmax",), seed=2000)
+    with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*line 3"):
+        plan(spec)
