@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -73,6 +74,13 @@ def _broken(code: str, what: str) -> TopDownError:
     return TopDownError(code, what, do, DATA)
 
 
+def _unsafe(path: Path, error: Exception, do: str) -> TopDownError:
+    """Torch's own message would advise to switch the check off."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    what = f"object {found[1]} refused" if found else "not only tensors"
+    return TopDownError("E_CKPT_UNSAFE", f"{path}: {what}", do, DATA)
+
+
 def load_weights(path: Path, finite: bool = True) -> Weights:
     """Load a state dict on the CPU. Nothing in the file is ever executed.
 
@@ -89,13 +97,8 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as e:
-        first = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise TopDownError(
-            "E_CKPT_UNSAFE",
-            f"{path} holds something that is no tensor; it was not loaded ({first})",
-            "give a file of weights only, such as Nepoch.pth or valid.*.best.pth",
-            DATA,
-        ) from None
+        do = "give a file of weights only, such as Nepoch.pth or valid.*.best.pth"
+        raise _unsafe(path, e, do) from None
     tensors = isinstance(state, Mapping) and all(
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     )
@@ -130,12 +133,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(harmless):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:
-        raise TopDownError(
-            "E_CKPT_UNSAFE",
-            f"{path} holds objects that are not loaded ({str(e).splitlines()[0]})",
-            "use a checkpoint that ESPnet's trainer wrote",
-            DATA,
-        ) from None
+        raise _unsafe(path, e, "use a checkpoint that ESPnet's trainer wrote") from None
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
