@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown import __version__
-from espnet_topdown.errors import DATA, INTERNAL, TopDownError
+from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
 from espnet_topdown.experiment import Experiment, known_options
 from espnet_topdown.layers import is_statistic, stack_for
-from espnet_topdown.plan import STOCK_TRAINER, TRAINER, Plan, RetrainSpec, plan
+from espnet_topdown.plan import AUTO, Plan, RetrainSpec, plan
+from espnet_topdown.tasks import Task, find_task
 from espnet_topdown.weights import (
     Weights,
     differing,
@@ -60,8 +61,8 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     Exact names in ``freeze_param`` and one file in ``init_param``: a name that the
     model does not have then fails loudly, which neither option does alone.
     """
-    config = Experiment(spec.base_exp).train_config(spec.trainer)
-    stock = known_options(STOCK_TRAINER)
+    config = Experiment(spec.base_exp).train_config(trainer_of(spec))
+    stock = known_options(task_of(spec).options_of)
     config = {k: v for k, v in config.items() if k in stock}
     copied = bool(planned.tensors)
     frozen = [] if spec.trainable else planned.frozen_params
@@ -78,12 +79,22 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     return config
 
 
-def trainer_options(base_exp: Path) -> dict[str, Any]:
+def task_of(spec: RetrainSpec) -> Task:
+    """The kind of model that the base experiment is."""
+    return find_task(stack_for(Experiment(spec.base_exp).config, spec.stack).task)
+
+
+def trainer_of(spec: RetrainSpec) -> str:
+    """The training module: the one asked for, or the task's."""
+    return task_of(spec).trainer if spec.trainer == AUTO else spec.trainer
+
+
+def trainer_options(base_exp: Path, task: Task) -> dict[str, Any]:
     """What the base experiment asked of our trainer beyond ESPnet's options.
 
     But for its harvest, which is of the joint training only.
     """
-    ours = known_options(TRAINER) - known_options(STOCK_TRAINER) - {"harvest"}
+    ours = known_options(task.trainer) - known_options(task.options_of) - {"harvest"}
     config = Experiment(base_exp).config
     return {k: config[k] for k in sorted(ours) if k in config}
 
@@ -103,8 +114,9 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "reinit": [n for n in planned.stack.names if n not in spec.frozen],
         "seed": spec.seed,
         "control": spec.control,
-        "trainer": spec.trainer,
-        "trainer_options": trainer_options(spec.base_exp),
+        "task": task_of(spec).name,
+        "trainer": trainer_of(spec),
+        "trainer_options": trainer_options(spec.base_exp, task_of(spec)),
         "overrides": dict(spec.overrides),
         "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
         "stack": stack_for(base.config, spec.stack).name,
@@ -114,7 +126,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
 
 
 # Where a difference does not make another job: the length of a run may be raised.
-_MAY_DIFFER = {"versions", "frozen_sha256", "overrides", "max_epoch"}
+_MAY_DIFFER = {"versions", "frozen_sha256", "overrides", "max_epoch", "task"}
 
 
 def check_same_job(
@@ -163,6 +175,7 @@ def verify(folder: Path) -> list[str]:
 
     Raises:
         TopDownError: E_FROZEN_CHANGED, E_REINIT_SAME or E_NO_EPOCH (70), E_DIGEST (65).
+            Under the base's own seed an equal layer is a warning only.
     """
     folder = Path(folder)
     job = read_yaml(folder / "retrain.yaml")
@@ -205,19 +218,20 @@ def _frozen_tensors(folder: Path, job: Mapping[str, Any]) -> Weights:
 def _check_reinitialised(
     job: Mapping[str, Any], base: Weights, weights: Weights, path: Path
 ) -> None:
-    base_config = Experiment(Path(job["base_exp"])).config
-    stack = stack_for(base_config, job["stack"]).bind(base)
+    config = Experiment(Path(job["base_exp"])).config
+    stack = stack_for(config, job["stack"]).bind(base)
     for group in stack.named(job["reinit"]):
-        if not differing(weights, base, group.params):
-            raise TopDownError(
-                "E_REINIT_SAME",
-                f"{path}: layer {group.name} equals the base model's",
-                "report this as a bug, with the folder's train.log",
-                INTERNAL,
-            )
+        if differing(weights, base, group.params):
+            continue
+        what = f"{path}: layer {group.name} equals the base model's"
+        if job["seed"] == config.get("seed"):  # so both began with the same values
+            warn("W_REINIT_SAME", f"{what}: trained in neither (gradients too small)")
+            continue
+        do = "report this as a bug, with the folder's train.log"
+        raise TopDownError("E_REINIT_SAME", what, do, INTERNAL)
 
 
-def prepare_base(base: Experiment, folder: Path) -> None:
+def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
     """The joint model's node: it is scored there, and lives where it was trained."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "retrain.yaml").is_file():
@@ -232,6 +246,7 @@ def prepare_base(base: Experiment, folder: Path) -> None:
         "frozen_params": [],
         "seed": base.config.get("seed"),
         "control": None,
+        "task": task,
         "trainer": None,
         "max_epoch": base.config.get("max_epoch"),
         "versions": versions(),

@@ -17,7 +17,8 @@ JOB = Path("exp/job")
 
 def spec(base: Path, frozen=("softmax",), **options) -> RetrainSpec:
     options.setdefault("frozen_from", base / "4epoch.pth")
-    return RetrainSpec("job", base, frozen=tuple(frozen), seed=1000, **options)
+    options.setdefault("seed", 1000)
+    return RetrainSpec("job", base, frozen=tuple(frozen), **options)
 
 
 def trained(folder: Path, base: Path, change: dict | None = None) -> None:
@@ -139,6 +140,14 @@ class TestJobFolder:
         with pytest.raises(TopDownError, match=message) as e:
             verify(JOB)
         assert e.value.status == 70
+
+    def test_a_layer_that_never_moved_under_the_same_seed(self, toy_experiment, caplog):
+        """Both begin with the same values: equal layers do not prove a copy."""
+        base = rnn_weights()
+        prepare(spec(toy_experiment, seed=0), JOB)
+        trained(JOB, toy_experiment, {n: base[n] for n in base if "1" in n})
+        verify(JOB)
+        assert "W_REINIT_SAME: exp/job/4epoch.pth: layer blstm1 equals" in caplog.text
 
     def test_one_changed_bit_in_one_epoch_file_is_found(self, toy_experiment):
         prepare(spec(toy_experiment), JOB)
