@@ -22,7 +22,8 @@ from pathlib import Path
 from espnet_topdown.cmd import process
 from espnet_topdown.errors import CLUSTER, CONFIG, USAGE, TopDownError, nearest
 
-_KALDI = {"slurm": "slurm.pl", "sge": "queue.pl", "pbs": "pbs.pl"}
+_OURS = ("local", "slurm", "sge")
+_KALDI = {"pbs": "pbs.pl"}
 _SAFE_FOR_A_SHELL = re.compile(r"[\w@%+=:,./ -]+")
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 2 * process.GRACE_SECONDS + 5  # the launcher has to stop its tasks
@@ -45,10 +46,10 @@ class Job:
 
 def backend_cmd(name: str) -> list[str]:
     """The launcher of a backend: ``local``, ``slurm``, ``sge`` or ``pbs``."""
-    if name == "local":
-        return [sys.executable, "-m", "espnet_topdown.cmd.local"]
+    if name in _OURS:
+        return [sys.executable, "-m", f"espnet_topdown.cmd.{name}"]
     if name not in _KALDI:
-        what = f"unknown backend '{name}' ({nearest(name, ['local', *_KALDI])})"
+        what = f"unknown backend '{name}' ({nearest(name, [*_OURS, *_KALDI])})"
         raise TopDownError("E_CLUSTER_BACKEND", what, "set cmd_backend", CONFIG)
     return [_find(_KALDI[name])]
 
@@ -98,7 +99,8 @@ def run_jobs(
                 if running:
                     time.sleep(_POLL_SECONDS)
         finally:
-            process.stop([p for _, p in running.values()], _STOP_SECONDS)
+            how = signal.SIGHUP if stop_requests.hung_up else signal.SIGTERM
+            process.stop([p for _, p in running.values()], _STOP_SECONDS, how)
     return status
 
 

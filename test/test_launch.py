@@ -123,18 +123,20 @@ def test_empty_launcher(tmp_path: Path) -> None:
         run_jobs([shell(tmp_path, "a", "true")], "", 1)
 
 
-@pytest.mark.parametrize(
-    "name, program", [("slurm", "slurm.pl"), ("sge", "queue.pl"), ("pbs", "pbs.pl")]
-)
-def test_kaldis_launchers_are_found_in_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, program: str
+def test_kaldis_pbs_launcher_is_found_in_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TopDownError, match=f"'{program}' is not in PATH"):
-        backend_cmd(name)
-    (tmp_path / program).write_text("#!/bin/sh\n")
-    (tmp_path / program).chmod(0o755)
-    assert backend_cmd(name) == [str(tmp_path / program)]
+    with pytest.raises(TopDownError, match="'pbs.pl' is not in PATH"):
+        backend_cmd("pbs")
+    (tmp_path / "pbs.pl").write_text("#!/bin/sh\n")
+    (tmp_path / "pbs.pl").chmod(0o755)
+    assert backend_cmd("pbs") == [str(tmp_path / "pbs.pl")]
+
+
+@pytest.mark.parametrize("name", ["local", "slurm", "sge"])
+def test_our_launchers(name: str) -> None:
+    assert backend_cmd(name) == [sys.executable, "-m", f"espnet_topdown.cmd.{name}"]
 
 
 def test_unknown_backend() -> None:

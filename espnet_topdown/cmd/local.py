@@ -44,6 +44,7 @@ class Request:
 
     Attributes:
         options: those that count here, by Kaldi's names.
+        given: all options, as they were given.
         numbers: of the tasks; None for a single task without a number.
         name: the word that stands for the number, usually ``JOB``.
     """
@@ -53,6 +54,7 @@ class Request:
     options: dict[str, int]
     numbers: list[int] | None = None
     name: str = ""
+    given: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def tasks(self) -> list[Task]:
         """The tasks, each with its own number filled in."""
@@ -72,6 +74,7 @@ class Request:
 def parse(args: Sequence[str]) -> Request:
     """Read a launcher command line, Kaldi's grammar."""
     options: dict[str, int] = {}
+    given: dict[str, str] = {}
     numbers: list[int] | None = None
     name = ""
     words = list(args)
@@ -84,7 +87,7 @@ def parse(args: Sequence[str]) -> Request:
             words.pop(0)
             name, numbers = found[1], list(range(first, last + 1))
         elif words[0].startswith("-"):
-            words = _option(words, options)
+            words = _option(words, options, given)
         else:
             break
     if len(words) < 2:
@@ -95,21 +98,25 @@ def parse(args: Sequence[str]) -> Request:
     if not line[0] or (len(line) == 1 and re.search(r"[\s|;&<>$`]", line[0])):
         if shutil.which(line[0]) is None:
             _usage(f"'{line[0]}' is not a program", "give one word each, or bash -c")
-    return Request(log, line, options, numbers, name)
+    return Request(log, line, options, numbers, name, given)
 
 
-def _option(words: list[str], options: dict[str, int]) -> list[str]:
+def _option(
+    words: list[str], options: dict[str, int], given: dict[str, str]
+) -> list[str]:
     """Take one option off the front."""
     name, equals, value = words[0].lstrip("-").partition("=")
     if words[0] == "-V":
         return words[1:]
     if words[0] == "-pe":  # Grid Engine's, takes two words
+        given["num_threads"] = (words + ["", "", "1"])[2]
         return words[3:]
     if not equals:
         if len(words) < 2:
             _usage(f"option {words[0]} needs a value")
         value = words[1]
     name = {"tc": "max_jobs_run"}.get(name, name.replace("-", "_"))
+    given[name] = value
     if name in _COUNTS:
         if not re.fullmatch("[0-9]+", value) or (name != "gpu" and int(value) == 0):
             _usage(f"--{name} must be a whole number, got '{value}'")

@@ -48,6 +48,11 @@ class StopRequests:
         for number, handler in self._old.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the terminal went away, which is no wish to end the jobs."""
+        return self._received == signal.SIGHUP
+
     def check(self) -> None:
         """Raise ``KeyboardInterrupt`` (INT) or ``SystemExit(128 + n)``, if asked to."""
         if self._received == signal.SIGINT:
@@ -98,11 +103,15 @@ def start(
     )
 
 
-def stop(processes: Sequence[subprocess.Popen], grace: float = GRACE_SECONDS) -> None:
+def stop(
+    processes: Sequence[subprocess.Popen],
+    grace: float = GRACE_SECONDS,
+    first: int = signal.SIGTERM,
+) -> None:
     """End the processes and all that they started: TERM, ``grace`` seconds, KILL."""
     try:
         for process in processes:
-            _signal(process, signal.SIGTERM)
+            _signal(process, first)
         _wait(processes, grace)
     finally:
         for process in processes:
@@ -128,3 +137,25 @@ def _signal(process: subprocess.Popen, number: int) -> bool:
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def capture(line: Sequence[str], seconds: float = 120.0) -> tuple[int, str, str]:
+    """Status, output and errors of a short command; 127 if it cannot run.
+
+    A signal to us does not reach it: it is in a session of its own.
+    """
+    try:
+        done = subprocess.run(
+            list(line),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, "", f"{line[0]} did not answer in {seconds:.0f} s"
+    except OSError as e:
+        return 127, "", f"cannot run {line[0]}: {e.strerror}"
+    return done.returncode, done.stdout, done.stderr

@@ -26,8 +26,11 @@ class Task:
     killed: two runs never write the same files.
     """
 
-    def __init__(self, log: str, command: Sequence[str], threads: int = 1) -> None:
+    def __init__(
+        self, log: str, command: Sequence[str], threads: int = 1, append: bool = False
+    ) -> None:
         self.log = log
+        self.append = append  # to the log of an earlier, interrupted run
         self.command = list(command)
         self.threads = threads
         self.environment: dict[str, str] = {}
@@ -38,7 +41,7 @@ class Task:
 
     def start(self) -> None:
         """Open the log and start the command; a command that cannot start has ended."""
-        self._fd = _open_log(self.log)
+        self._fd = _open_log(self.log, self.append)
         self._started = time.time()
         line = shlex.join(self.command).replace("\n", "\n# ")
         self._write(f"# Running on {socket.gethostname()}")
@@ -92,7 +95,7 @@ class Task:
                 raise TopDownError("E_DISK", what, "make room and run again", IO) from e
 
 
-def _open_log(path: str) -> int:
+def _open_log(path: str, append: bool) -> int:
     """Open an empty log and lock it; what was there moves on, see ``_rotate``."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
@@ -105,7 +108,7 @@ def _open_log(path: str) -> int:
                 raise TopDownError("E_LOCKED", what, do, RETRY)
             time.sleep(0.1)
         if _is_at(fd, path):
-            if os.fstat(fd).st_size == 0:
+            if append or os.fstat(fd).st_size == 0:
                 return fd
             _rotate(path)
         os.close(fd)

@@ -21,8 +21,9 @@ OURS = "python3 -m espnet_topdown.cmd.local"
 BACKENDS = [
     ("local", OURS),
     ("run.pl", "run.pl"),
-    ("slurm", "slurm.pl"),
-    ("sge", "queue.pl"),
+    ("slurm.pl", "slurm.pl"),
+    ("slurm", "python3 -m espnet_topdown.cmd.slurm"),
+    ("sge", "python3 -m espnet_topdown.cmd.sge"),
     ("pbs", "pbs.pl"),
 ]
 

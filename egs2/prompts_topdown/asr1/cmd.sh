@@ -11,34 +11,22 @@
 # your cluster in conf/slurm.conf, conf/queue.conf or conf/pbs.conf of your recipe.
 #
 #   local                            this machine (the default)
-#   slurm, sge, pbs                  the cluster: Kaldi's launcher if it is on PATH, else ours
+#   slurm, sge                       the cluster, by our own launchers
+#   pbs                              the cluster, by Kaldi's pbs.pl
 #   run.pl, slurm.pl, queue.pl, ...  Kaldi's launcher of that name, from PATH
 
 cmd_backend=${TOPDOWN_CMD_BACKEND:-local}
 
-_kaldi_or_ours() { # kaldi-name our-module
-    if command -v "$1" >/dev/null 2>&1; then
-        echo "$1"
-    elif python3 -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$2'))" 2>/dev/null; then
-        echo "python3 -m $2"
-    else
-        echo "E_CMD: backend '${cmd_backend}' needs $1 on PATH. Do: put it there, or choose local." >&2
-        return 64
-    fi
-}
-
 _launcher() {
     case "${cmd_backend}" in
-        local) echo "python3 -m espnet_topdown.cmd.local" ;;
-        slurm) _kaldi_or_ours slurm.pl espnet_topdown.cmd.slurm ;;
-        sge) _kaldi_or_ours queue.pl espnet_topdown.cmd.sge ;;
-        pbs) _kaldi_or_ours pbs.pl espnet_topdown.cmd.pbs ;;
-        *.pl)
-            if ! command -v "${cmd_backend}" >/dev/null 2>&1; then
-                echo "E_CMD: ${cmd_backend} is not on PATH. Do: put it there, or choose local." >&2
+        local | slurm | sge) echo "python3 -m espnet_topdown.cmd.${cmd_backend}" ;;
+        pbs | *.pl)
+            _program=${cmd_backend%.pl}.pl
+            if ! command -v "${_program}" >/dev/null 2>&1; then
+                echo "E_CMD: ${_program} is not on PATH. Do: put it there, or choose local." >&2
                 return 64
             fi
-            echo "${cmd_backend}" ;;
+            echo "${_program}" ;;
         *)
             echo "E_CMD: unknown backend '${cmd_backend}'." \
                 "Do: take local, slurm, sge, pbs or a Kaldi launcher such as run.pl." >&2

@@ -1,0 +1,134 @@
+"""python -m espnet_topdown.cmd.sge [--option value].. [JOB=1:N] LOG command..
+
+Runs a command on a Grid Engine cluster, output to LOG; with JOB=1:N it is an array job.
+It blocks; the exit status is 0 only if every task succeeded.
+
+  --config FILE      what options mean to qsub, Kaldi's format (conf/queue.conf)
+  --max_jobs_run N   tasks of an array at a time
+  --mem, --gpu, --num_threads, --name, ...   as the conf file says
+
+INT and TERM cancel the job. It runs on when this command is killed or hung up on; the
+same call then waits for it instead of submitting it again. Jobs source ./path.sh.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+
+from espnet_topdown.cli import command
+from espnet_topdown.cmd import cluster, process
+from espnet_topdown.cmd.cluster import State, Unreachable
+from espnet_topdown.cmd.conf import Conf
+from espnet_topdown.cmd.local import parse
+from espnet_topdown.cmd.submission import Submission
+from espnet_topdown.errors import CLUSTER, USAGE, TopDownError
+
+_BUILTIN = """command qsub -v PATH -cwd -S /bin/bash -j y
+option name=* -N $0
+option mem=* -l mem_free=$0
+option mem=0
+option num_threads=* -pe smp $0
+option num_threads=1
+default gpu=0
+option gpu=0
+option gpu=* -l gpu=$0
+"""
+_UNKNOWN = re.compile("do not exist", re.IGNORECASE)
+
+
+class GridEngine:
+    """qsub, qstat and qdel."""
+
+    name = "sge"
+    default_conf = "conf/queue.conf"
+    builtin = _BUILTIN
+
+    def submit_line(self, conf: Conf, submission: Submission, token: str) -> list[str]:
+        """The qsub call; what we add stands behind the conf file's words."""
+        given = submission.request.given
+        ours = ("config", "max_jobs_run")
+        options = {k: v for k, v in given.items() if k not in ours}
+        line = [*conf.line(options), "-terse", "-ac", f"topdown={token}", "-r", "y"]
+        line += ["-notify", "-o", str(submission.folder / "out"), "-j", "y"]
+        if "name" not in given:
+            line += ["-N", f"td.{submission.folder.parents[1].name}"]
+        if submission.array:
+            line += ["-t", submission.array]
+            if "max_jobs_run" in given:
+                line += ["-tc", given["max_jobs_run"]]
+        program = shutil.which(line[0])
+        if program is None:
+            what = f"there is no '{line[0]}' here, so no Grid Engine to submit to"
+            do = "go to a machine that submits jobs, or use cmd_backend=local"
+            raise TopDownError("E_CLUSTER_CMD", what, do, CLUSTER)
+        return [program, *line[1:], str(submission.folder / "job.sh")]
+
+    def job_of(self, output: str) -> str:
+        """The id in what ``qsub -terse`` printed: ``12`` or ``12.1-3:1``."""
+        lines = output.split("\n")
+        found = [m for m in (re.match(r"(\d+)(\.|\s*$)", s) for s in lines) if m]
+        if not found:
+            what = f"qsub printed no job id: {output.strip()!r}"
+            raise TopDownError("E_CLUSTER_SUBMIT", what, "see 'qstat'", CLUSTER)
+        return found[-1][1]
+
+    def states(self, job: str, token: str) -> dict[str, State]:
+        """Of the tasks that wait or run; Grid Engine forgets a task that has ended."""
+        status, out, err = process.capture(["qstat", "-j", job])
+        if status != 0:
+            if _UNKNOWN.search(out + err):
+                return {}
+            raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
+        if token not in out:
+            return {}
+        status, out, err = process.capture(["qstat", "-g", "d", "-u", "*"])
+        if status != 0:
+            raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
+        found = {}
+        for row in (s.split() for s in out.splitlines()):
+            if row and row[0] == job:
+                word = row[4]
+                stuck = "see 'qstat -j'" if re.search("E|h", word) else ""
+                task = row[-1] if len(row) > 8 and row[-1].isdigit() else "1"
+                found[task] = State(word, True, stuck)
+        return found
+
+    def find(self, token: str) -> str:
+        """The id of the job with this token, "" if there is none."""
+        status, out, err = process.capture(["qstat", "-j", "*"])
+        if status != 0 and not _UNKNOWN.search(out + err):
+            raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
+        job = ""
+        for name, _, value in (line.partition(":") for line in out.splitlines()):
+            if name == "job_number":
+                job = value.strip()
+            elif name == "context" and token in value:
+                return job
+        return ""
+
+    def cancel(self, job: str) -> None:
+        """qdel, whatever it says."""
+        process.capture(["qdel", job])
+
+    def post_mortem(self, job: str) -> str:
+        """What qacct says of a job that has gone without an exit status."""
+        status, out, _ = process.capture(["qacct", "-j", job])
+        failed = re.search(r"^failed\s+(.*?)\s*$", out, re.MULTILINE)
+        return f"failed: {failed[1]}" if status == 0 and failed else ""
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Run one launcher call."""
+    args = list(sys.argv[1:] if cmd is None else cmd)
+    if not args or args[0] in ("-h", "--help"):
+        print(__doc__)
+        sys.exit(0 if args else USAGE)
+    sys.exit(cluster.run(parse(args), GridEngine()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,326 @@
+"""The Slurm launcher against a simulator that can do all that a scheduler does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fake_slurm
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+ESPNETS = REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf" / "slurm.conf"
+SLURM = [sys.executable, "-m", "espnet_topdown.cmd.slurm"]
+pytestmark = pytest.mark.timeout(60)
+
+
+class Place:
+    """A folder to submit from, and the simulator's switches."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.fake = folder / "work", folder / "fake"
+        self.folder.mkdir(), self.fake.mkdir()
+        path = fake_slurm.install(folder / "bin")
+        self.env = {
+            **os.environ,
+            "PATH": f"{path}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "FAKE_SLURM": str(self.fake),
+            "TOPDOWN_CLUSTER_ASK": "0.2",
+            "TOPDOWN_CLUSTER_GRACE": "0.3",
+        }
+
+    def start(self, *args: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [*SLURM, *args],
+            cwd=self.folder,
+            env=self.env,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def call(self, *args: str) -> tuple[int, str]:
+        launched = self.start(*args)
+        err = launched.communicate(timeout=30)[1]
+        return launched.returncode, err
+
+    def switch(self, name: str, text: str = "") -> None:
+        (self.fake / name).write_text(text)
+
+    def submissions(self) -> list[str]:
+        path = self.fake / "submissions"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def task(self, job: str = "1", number: str = "None") -> dict:
+        state = json.loads((self.fake / "jobs.json").read_text())
+        return state[job]["tasks"][number]
+
+    def scancel(self, job: str) -> None:
+        subprocess.run(["scancel", job], env=self.env, check=True)
+
+    def wait_for(self, name: str) -> None:
+        deadline = time.monotonic() + 15
+        while not (self.folder / name).exists():
+            assert time.monotonic() < deadline, f"no {name}"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+SLEEP = ("long.log", "bash", "-c", "touch started; sleep 20; touch ended")
+
+
+def test_a_job_and_its_log(place: Place) -> None:
+    assert place.call("a.log", "echo", "two  words", "$HOME") == (0, "")
+    log = (place.folder / "a.log").read_text()
+    assert "\ntwo  words $HOME\n" in log
+    assert re.search("^# Running on .*\n# Started at ", log)
+    assert re.search(r"# Ended \(code 0\) at ", log)
+
+
+def test_espnets_conf_file_unchanged(place: Place) -> None:
+    (place.folder / "conf").mkdir()
+    shutil.copy(ESPNETS, place.folder / "conf")
+    args = ("--gpu", "1", "--mem", "4G", "--num-threads", "3", "--time", "1:00:00")
+    assert place.call(*args, "a.log", "true")[0] == 0
+    (line,) = place.submissions()
+    for words in (
+        "--export=PATH",
+        "-p gpu --gres=gpu:1 -c 1",
+        "--mem-per-cpu 4G",
+        "--cpus-per-task 3",
+        "--time 1:00:00",
+        "--comment=topdown-",
+        "--requeue --open-mode=append",
+    ):
+        assert words in line
+    assert place.call("b.log", "true")[0] == 0
+    assert "-p cpu" in place.submissions()[1]
+
+
+def test_an_array_with_a_failing_task(place: Place) -> None:
+    args = ("--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", "bash", "-c")
+    status, err = place.call(*args, "echo I am JOB; test JOB != 2")
+    assert status == 1
+    assert "1 of 3 tasks failed" in err and "  I am 2" in err
+    assert "--array=1-3%2" in place.submissions()[0]
+
+
+def test_the_commands_own_status(place: Place) -> None:
+    assert place.call("a.log", "bash", "-c", "exit 75")[0] == 75
+    assert place.call("a.log", "bash", "-c", "exit 75")[0] == 75
+    assert len(place.submissions()) == 2, "a failed job is submitted again"
+    assert (place.folder / "a.log.1").exists(), "the first log is kept"
+
+
+def test_a_cancelled_job_is_an_error_soon(place: Place) -> None:
+    launched = place.start(*SLEEP)
+    place.wait_for("started")
+    place.scancel("1")
+    assert launched.wait(15) == 1
+    assert "the scheduler says CANCELLED" in launched.stderr.read()
+    assert not (place.folder / "ended").exists()
+
+
+def test_a_job_that_was_lost(place: Place) -> None:
+    place.switch("lose")
+    place.switch("sacct", "NODE_FAIL\n")
+    status, err = place.call("a.log", "true")
+    assert (status, "the scheduler says NODE_FAIL" in err) == (1, True), err
+
+
+def test_the_id_of_a_lost_job_may_be_anothers_by_now(place: Place) -> None:
+    place.switch("lose")
+    launched = place.start("a.log", "true")
+    deadline = time.monotonic() + 15
+    while not place.submissions():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    other = place.start(*SLEEP)  # the scheduler gives it the same id
+    assert launched.wait(15) == 1, "another's running job is not ours"
+    other.terminate()
+    assert other.wait(15) == 143
+
+
+@pytest.mark.parametrize(
+    "signum, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_term_and_int_cancel_the_job(place: Place, signum: int, status: int) -> None:
+    launched = place.start(*SLEEP)
+    place.wait_for("started")
+    launched.send_signal(signum)
+    assert launched.wait(15) == status
+    assert place.task()["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGKILL])
+def test_a_launcher_that_died_is_attached_again(place: Place, signum: int) -> None:
+    command = ("a.log", "bash", "-c", "touch started; sleep 1.5; echo done")
+    launched = place.start(*command)
+    place.wait_for("started")
+    launched.send_signal(signum)
+    assert launched.wait(15) in (129, -9)
+    status, err = place.call(*command)
+    assert (status, "attached to job 1 again" in err) == (0, True), err
+    assert len(place.submissions()) == 1
+    assert (place.folder / "a.log").read_text().count("\ndone\n") == 1
+    assert place.call(*command)[0] == 0
+    assert len(place.submissions()) == 2, "its end was seen: a new call is a new job"
+
+
+def test_a_job_that_ended_while_nobody_watched_is_not_run_again(place: Place) -> None:
+    command = ("a.log", "bash", "-c", "touch started; sleep 0.5; touch ended")
+    launched = place.start(*command)
+    place.wait_for("started")
+    launched.kill()
+    place.wait_for("ended")
+    place.wait_for(f"q/{next((place.folder / 'q').iterdir()).name}/rc.1")
+    assert place.call(*command)[0] == 0
+    assert len(place.submissions()) == 1
+
+
+def test_killed_between_submission_and_its_answer(place: Place) -> None:
+    command = ("a.log", "bash", "-c", "touch started; sleep 1")
+    place.switch("die", "sbatch")
+    assert place.call(*command)[0] == -9
+    place.wait_for("started")
+    assert place.call(*command)[0] == 0
+    assert len(place.submissions()) == 1, "found by its token"
+
+
+def test_nothing_is_submitted_twice_while_the_controller_is_away(place: Place) -> None:
+    launched = place.start(*SLEEP)
+    place.wait_for("started")
+    launched.kill()
+    place.switch("down")
+    status, err = place.call(*SLEEP)
+    assert (status, "E_CLUSTER_UNREACHABLE" in err) == (76, True), err
+    (place.fake / "down").unlink()
+    place.scancel("1")
+
+
+def test_an_outage_is_waited_for(place: Place) -> None:
+    launched = place.start("a.log", "bash", "-c", "touch started; sleep 2")
+    place.wait_for("started")
+    place.switch("down")
+    time.sleep(1)
+    (place.fake / "down").unlink()
+    assert launched.wait(15) == 0
+    assert launched.stderr.read().count("W_CLUSTER_UNREACHABLE") == 1
+
+
+def test_a_job_that_can_never_start_is_said_once(place: Place) -> None:
+    place.switch("pend", "PartitionConfig")
+    launched = place.start("a.log", "true")
+    time.sleep(2)
+    launched.terminate()
+    assert launched.stderr.read().count("W_CLUSTER_STUCK") == 1
+    assert launched.wait(15) == 143
+
+
+def test_a_requeued_job_is_waited_for_and_appends_its_log(place: Place) -> None:
+    first = "touch started; echo first; sleep 20"
+    command = (
+        "a.log",
+        "bash",
+        "-c",
+        f"if [ -e started ]; then echo 2nd; else {first}; fi",
+    )
+    launched = place.start(*command)
+    place.wait_for("started")
+    pid = place.task()["pid"]
+    os.killpg(pid, signal.SIGTERM)  # as preemption does, then the job runs again
+    time.sleep(0.2)
+    subprocess.run(["scontrol", "requeue", "1"], env=place.env, check=True)
+    assert launched.wait(15) == 0
+    log = (place.folder / "a.log").read_text()
+    assert "\nfirst\n" in log and "\n2nd\n" in log
+    assert len(place.submissions()) == 1
+
+
+TRAINER = """import pathlib, signal, sys, time
+if pathlib.Path('saved').exists(): print('resumed'), sys.exit(0)
+def stop(*args): pathlib.Path('saved').touch(), sys.exit(75)
+signal.signal(signal.SIGUSR2, stop)
+pathlib.Path('started').touch()
+time.sleep(20)
+"""
+
+
+def test_usr2_saves_and_requeues(place: Place) -> None:
+    (place.folder / "trainer.py").write_text(TRAINER)
+    launched = place.start("a.log", sys.executable, "trainer.py")
+    place.wait_for("started")
+    os.kill(place.task()["pid"], signal.SIGUSR2)
+    assert launched.wait(15) == 0, launched.stderr.read()
+    assert "\nresumed\n" in (place.folder / "a.log").read_text()
+    assert "requeue 1" in (place.fake / "scontrol").read_text()
+
+
+def test_usr2_does_not_end_a_command_that_knows_nothing_of_it(place: Place) -> None:
+    launched = place.start("a.log", "bash", "-c", "touch started; sleep 1; echo done")
+    place.wait_for("started")
+    os.kill(place.task()["pid"], signal.SIGUSR2)
+    assert launched.wait(15) == 0
+
+
+def test_path_sh_is_sourced_and_the_environment_comes_along(place: Place) -> None:
+    (place.folder / "path.sh").write_text("export FROM_PATH_SH=yes\n")
+    place.env["OMP_NUM_THREADS"] = "7"
+    assert place.call("a.log", "env")[0] == 0
+    log = (place.folder / "a.log").read_text()
+    assert "\nFROM_PATH_SH=yes\n" in log and "\nOMP_NUM_THREADS=7\n" in log
+
+
+@pytest.mark.parametrize(
+    "conf, args, says",
+    [
+        (
+            "command sbatch\noption mem=* -m $0\n",
+            ["--mme", "4"],
+            "E_CLUSTER_OPTION.*mem",
+        ),
+        ("command sbatch\noptoin mem=* -m\n", [], r"E_CLUSTER_CONF: .*line 2.*option"),
+        ("option mem=* -m $0\n", [], "E_CLUSTER_CONF.*no 'command'"),
+        ("command sbatch 'x\n", [], "E_CLUSTER_CONF.*line 1.*quote"),
+        ("command sbatch\noption mem -m $0\n", [], "E_CLUSTER_CONF.*line 2"),
+        ("command qsubb\n", [], "E_CLUSTER_CMD.*'qsubb'"),
+        ("command sbatch --refuse\n", [], "E_CLUSTER_SUBMIT.*invalid partition"),
+    ],
+)
+def test_bad_configuration(place: Place, conf: str, args: list[str], says: str) -> None:
+    (place.folder / "x.conf").write_text(conf)
+    status, err = place.call("--config", "x.conf", *args, "a.log", "true")
+    assert status in (76, 78), err
+    assert re.search(says, err), err
+    assert place.submissions() == []
+
+
+def test_a_missing_conf_file(place: Place) -> None:
+    status, err = place.call("--config", "no.conf", "a.log", "true")
+    assert (status, "E_MISSING: cannot read no.conf" in err) == (66, True)
+
+
+def test_no_scheduler(place: Place) -> None:
+    place.env["PATH"] = "/nowhere"
+    status, err = place.call("a.log", "true")
+    assert (status, "E_CLUSTER_CMD" in err) == (76, True), err
+
+
+def test_two_calls_for_the_same_log(place: Place) -> None:
+    launched = place.start(*SLEEP)
+    place.wait_for("started")
+    status, err = place.call(*SLEEP)
+    assert (status, "E_LOCKED" in err) == (75, True), err
+    launched.terminate()
+    launched.wait(15)
