@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Stage 1: LDC97S62, LDC2002S09 and LDC2002T43 -> data/{train_nodup,train_dev,eval2000}.
+# The audio becomes FLAC of 16 kHz in data/flac, a file for each side of a conversation.
+# Nothing is fetched, and Fisher is not needed.
+set -euo pipefail
+
+# shellcheck disable=SC2034  # read by parse_options.sh
+help_message="Usage: $0 [--allow_partial true] [--nj N]   (SWBD is set in db.sh)"
+
+allow_partial=false # true: prepare what is there of an incomplete copy
+nj=32               # parallel jobs that convert audio
+
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." # also from ESPnet's asr.sh
+. utils/common.sh
+. utils/parse_options.sh
+if [ $# -ne 0 ]; then
+    die E_USAGE "unexpected argument '$1'" "see $0 --help"
+fi
+. ./path.sh
+. ./cmd.sh
+. ./db.sh
+
+# shellcheck disable=SC2154  # train_cmd comes from cmd.sh
+read -r -a TRAIN_CMD <<<"${train_cmd}"
+SWITCHBOARD=(python3 -m espnet_topdown.bin.swbd --output_dir data)
+
+log "SWBD=${SWBD}: looking for audio, transcripts and reference files"
+"${SWITCHBOARD[@]}" --step lists --swbd "${SWBD}" --allow_partial "${allow_partial}"
+
+n=$(smallest "${nj}" "$(count_lines data/local/swbd/sounds)")
+LOG=data/local/swbd/log/convert.JOB.log
+log "converting audio to data/flac in ${n} jobs, log: ${LOG}"
+run_job "${LOG}" "${TRAIN_CMD[@]}" "JOB=1:${n}" "${LOG}" \
+    "${SWITCHBOARD[@]}" --step convert --nj "${n}" --job JOB
+
+"${SWITCHBOARD[@]}" --step sets
+log "Successfully finished. [elapsed=${SECONDS}s]"

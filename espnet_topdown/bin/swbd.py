@@ -1,0 +1,49 @@
+"""python -m espnet_topdown.bin.swbd --swbd /corpora/swbd
+
+Writes data/{train_nodup,train_dev,eval2000} from LDC97S62, LDC2002S09 and LDC2002T43.
+In a recipe the steps run one by one, ``--step convert`` as jobs: ``--nj N --job JOB``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown.cli import Parser, command, true_or_false
+
+
+def get_parser() -> Parser:
+    """Options of this command."""
+    parser = Parser(description="Prepare Switchboard and eval2000.")
+    parser.add_argument("--swbd", default="", help="folder with the three corpora")
+    parser.add_argument(
+        "--output_dir", type=Path, default="data", help="where the sets are written"
+    )
+    parser.add_argument(
+        "--allow_partial",
+        type=true_or_false,
+        default=False,
+        help="true: prepare what is there of an incomplete copy",
+    )
+    parser.add_argument(
+        "--step",
+        choices=["lists", "convert", "sets", "all"],
+        default="all",
+        help="find files, make FLAC files, write the sets, or everything",
+    )
+    parser.add_argument("--nj", type=int, default=1, help="shards of --step convert")
+    parser.add_argument("--job", type=int, help="convert only this shard, from 1")
+    return parser
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(cmd)
+    from espnet_topdown.data.swbd import run
+
+    run(**vars(args))
+
+
+if __name__ == "__main__":
+    main()
