@@ -22,10 +22,11 @@ from espnet_topdown.launch import Job, backend_cmd, run_jobs
 from espnet_topdown.preflight import check_base
 from espnet_topdown.progress import Progress
 from espnet_topdown.request import Nodes, SearchRequest, write_request
+from espnet_topdown.result import is_finished, read_score, write_result
 from espnet_topdown.retrain import extend, prepare, prepare_base, versions
 from espnet_topdown.search import STRATEGIES, Outcome, at_most, outcome
-from espnet_topdown.weights import link
-from espnet_topdown.yaml_io import read_json, write_json
+from espnet_topdown.weights import sha256
+from espnet_topdown.yaml_io import read_json
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,9 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
                 request.allow_overlap,
             )
         write_request(nodes)
-        result = request.output_dir / "result.json"
-        if result.is_file():
+        if is_finished(request.output_dir):
             log.info("this search is finished; nothing to do")
-            return read_json(result)
+            return read_json(request.output_dir / "result.json")
         return Driver(nodes).run()
 
 
@@ -69,7 +69,7 @@ class Driver:
         self.errors: dict[Composition, int] = {}
         self.started: set[str] = set()
         self.failed: dict[str, int] = {}
-        self.recorded: set[str] = set()
+        self.recorded: dict[str, Any] = {}
         self.joint_epochs = 0
         self.progress = Progress(self.request.output_dir)
 
@@ -77,8 +77,10 @@ class Driver:
         """Train until the strategy is satisfied, then the controls, then the result."""
         begun = time.time()
         events = self.journal.events()
-        self.recorded = {e["node"] for e in events if e["event"] == "scored"}
-        self.journal.append("search_continued" if events else "search_open")
+        self.recorded = {e["node"]: e for e in events if e["event"] == "scored"}
+        asked = sha256(self.request.output_dir / "search.yaml")
+        opened = "search_continued" if events else "search_open"
+        self.journal.append(opened, request=asked)
         self._announce()
         cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
         _share_cores(self.request.max_jobs)
@@ -122,7 +124,8 @@ class Driver:
 
     def _count(self, node: Composition) -> None:
         """Take a finished model's errors into the search."""
-        score = read_json(self.nodes.folder(str(node)) / "score.json")
+        folder = self.nodes.folder(str(node))
+        score, done = read_score(folder, self.recorded.get(str(node), {}))
         counts = score[self.request.criterion]
         if node != self.root:
             first = read_json(self.nodes.folder(str(self.root)) / "score.json")
@@ -146,9 +149,8 @@ class Driver:
             "%s: %s %s (%d errors of %d)%s", node, unit, percent, errors, ref, verdict
         )
         if str(node) not in self.recorded:
-            self.journal.append(
-                "scored", node=str(node), errors=errors, verdict=verdict.strip() or None
-            )
+            told = {"errors": errors, "verdict": verdict.strip() or None, "done": done}
+            self.journal.append("scored", node=str(node), **told)
 
     def _prepare(self, node: Composition) -> Job:
         folder = self.nodes.folder(str(node))
@@ -270,9 +272,7 @@ class Driver:
             "nodes": {n: self._summary(n) for n in self._all_nodes()},
             "versions": versions(),
         }
-        link(str(found.best), folder / "best")
-        self.journal.append("search_done", best=str(found.best), reason=found.reason)
-        write_json(folder / "result.json", result)
+        write_result(folder, self.journal, result)
         log.info("best: %s (%s)", found.best, found.reason)
         return result
 

@@ -12,7 +12,8 @@ from espnet_topdown.experiment import Experiment
 from espnet_topdown.journal import Lock
 from espnet_topdown.plan import RetrainSpec
 from espnet_topdown.retrain import prepare, verify
-from espnet_topdown.yaml_io import read_json, read_yaml, write_bytes, write_json
+from espnet_topdown.seal import DONE, write_seal
+from espnet_topdown.yaml_io import read_json, read_yaml, write_json
 
 
 def run_job(folder: Path, train_only: bool = False) -> None:
@@ -34,12 +35,12 @@ def run_job(folder: Path, train_only: bool = False) -> None:
         if job["trainer"]:
             verify(folder)
         write_json(folder / "score.json", score(folder, job))
-        write_bytes(folder / ".done", b"trained, verified, scored\n")
+        write_seal(folder)
 
 
 def is_done(folder: Path) -> bool:
     """Whether a job has ended well; its marker is written last."""
-    return (Path(folder) / ".done").is_file()
+    return (Path(folder) / DONE).is_file()
 
 
 def train(folder: Path, job: Mapping[str, Any]) -> None:

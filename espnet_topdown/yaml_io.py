@@ -133,10 +133,15 @@ def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
     write_bytes(path, text.encode())
 
 
+def json_bytes(data: Any) -> bytes:
+    """JSON with one key a line."""
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON with one key a line, atomically."""
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
+    write_bytes(path, json_bytes(data))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
