@@ -80,7 +80,9 @@ class Experiment:
         tokens = self.config.get("token_list")
         if isinstance(tokens, str):
             tokens = Path(tokens).read_text(encoding="utf-8").splitlines()
-        if not tokens or tokens[0] != "<blank>" or len(set(tokens)) != len(tokens):
+        # A language model has no blank; data/words.py checks its words.
+        begins = bool(tokens) and ("lm" in self.config or tokens[0] == "<blank>")
+        if not begins or len(set(tokens)) != len(tokens):
             raise TopDownError(
                 "E_TOKENS",
                 f"{self.folder}/config.yaml: token_list must hold '<blank>' first and "

@@ -13,6 +13,7 @@ from espnet_topdown.journal import Lock
 from espnet_topdown.plan import RetrainSpec
 from espnet_topdown.retrain import prepare, verify
 from espnet_topdown.seal import DONE, write_seal
+from espnet_topdown.tasks import find_task, shown
 from espnet_topdown.yaml_io import read_json, read_yaml, write_json
 
 
@@ -79,10 +80,9 @@ def is_trained(folder: Path) -> bool:
 
 def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Integer error counts of the best epoch on the whole validation set."""
-    from espnet_topdown.decode import validation_score
-
     experiment = Experiment(folder if job["trainer"] else Path(job["base_exp"]))
     model = experiment.model_file()
+    validation_score = find_task(job.get("task", "asr")).call("score")
     result = validation_score(experiment.folder / "config.yaml", model)
     result["epoch"] = experiment.epoch_of(model)
     return result
@@ -94,8 +94,6 @@ def run_by_hand(spec: RetrainSpec, folder: Path) -> None:
     print(planned.table(spec), flush=True)
     run_job(folder)
     result = read_json(Path(folder) / "score.json")
-    for unit in ("cer", "wer"):
-        counts = result[unit]
-        errors = counts["sub"] + counts["del"] + counts["ins"]
-        percent = 100 * errors / max(1, counts["ref"])
-        print(f"valid {unit.upper()} {percent:.1f} % ({errors} of {counts['ref']})")
+    task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])
+    for unit in task.criteria[:2]:
+        print(f"valid {shown(unit, result[unit])}")

@@ -103,6 +103,7 @@ class StackSpec:
     fits: Mapping[str, Sequence[Any]]
     layers: tuple[Mapping[str, Any], ...]
     ignore: tuple[str, ...]
+    task: str = "asr"
 
     def fits_config(self, config: Mapping[str, Any]) -> bool:
         """Whether an ESPnet training config names the family this stack is for."""
@@ -191,7 +192,7 @@ def load_stack(name: str | Path) -> StackSpec:
             MISSING,
         )
     data = read_yaml(path)
-    known = ("about", "fits", "layers", "ignore")
+    known = ("about", "task", "fits", "layers", "ignore")
     for key in data:
         if key not in known:
             raise _malformed(path, f"unknown key '{key}' ({nearest(key, known)})")
@@ -204,6 +205,7 @@ def load_stack(name: str | Path) -> StackSpec:
         fits={k: _list(path, k, v) for k, v in data.get("fits", {}).items()},
         layers=tuple(_layer(path, x) for x in layers),
         ignore=tuple(_patterns(path, "ignore", data.get("ignore", []))),
+        task=str(data.get("task", "asr")),
     )
 
 

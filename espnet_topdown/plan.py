@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from espnet_topdown.weights import Weights, load_weights
 
 TRAINER = "espnet_topdown.bin.asr_train"
 STOCK_TRAINER = "espnet2.bin.asr_train"
+AUTO = "auto"  # the trainer of the stack's task
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class RetrainSpec:
     control: str | None = None
     trainable: bool = False
     any_order: bool = False
-    trainer: str = TRAINER
+    trainer: str = AUTO
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -55,6 +56,7 @@ class Plan:
     frozen_params: tuple[str, ...]
     sizes: Mapping[str, int]  # layer -> number of values
     tensors: Weights  # the layers that are copied
+    tied: Mapping[str, str] = field(default_factory=dict)  # other name -> first name
 
     def table(self, spec: RetrainSpec) -> str:
         """One row a layer: its size, what happens to it and where it comes from."""
@@ -70,6 +72,9 @@ class Plan:
         rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
         rows.append(("", "", f"{total - copied:,} re-initialised", ""))
         rows.append(("", "", f"{total - frozen:,} trained", ""))
+        for other, first in self.tied.items():
+            state = "both frozen" if other in self.frozen_params else "one tensor"
+            rows.append(("tied", "", state, f"{other} = {first}"))
         return "\n".join(f"{a:<14}{b:>14}  {c:<28}{d}".rstrip() for a, b, c, d in rows)
 
 
@@ -84,12 +89,38 @@ def plan(spec: RetrainSpec) -> Plan:
     weights = base.weights()
     stack = stack_for(base.config, spec.stack).bind(weights)
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
-    names = tuple(p for g in stack.named(spec.frozen) for p in g.params)
+    tied = tied_names(weights)
+    names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
     _warn_of_seed(spec, base)
     source = load_weights(spec.frozen_from) if spec.frozen_from else {}
     _check_source(spec, base, weights, source, names)
     sizes = {g.name: _size(g.params, weights) for g in stack.groups}
-    return Plan(stack, names, sizes, {n: source[n] for n in names})
+    return Plan(stack, names, sizes, {n: source[n] for n in names}, tied)
+
+
+def tied_names(weights: Weights) -> dict[str, str]:
+    """The further names of tensors that a file holds once: name -> first name."""
+    first: dict[tuple[Any, ...], str] = {}
+    tied = {}
+    for name, value in weights.items():
+        if not value.numel():
+            continue
+        place = (value.data_ptr(), tuple(value.shape), value.stride())
+        if first.setdefault(place, name) != name:
+            tied[name] = first[place]
+    return tied
+
+
+def with_aliases(names: Iterable[str], tied: Mapping[str, str]) -> tuple[str, ...]:
+    """Names and all other names of the same tensors, each once.
+
+    >>> with_aliases(["out.weight", "out.bias"], {"out.weight": "embed.weight"})
+    ('out.weight', 'out.bias', 'embed.weight')
+    """
+    names = list(names)
+    firsts = {tied.get(n, n) for n in names}
+    more = [n for pair in tied.items() for n in pair if tied.get(n, n) in firsts]
+    return tuple(dict.fromkeys([*names, *more]))
 
 
 def _warn_of_seed(spec: RetrainSpec, base: Experiment) -> None:
@@ -153,7 +184,11 @@ def check_tokens(a: Experiment, b: Experiment) -> None:
 
 
 def _size(names: tuple[str, ...], weights: Weights) -> int:
-    return sum(weights[n].numel() for n in names if not is_statistic(n))
+    """Values of these tensors; one with several names counts once."""
+    tied = tied_names({n: weights[n] for n in names})
+    return sum(
+        weights[n].numel() for n in names if not is_statistic(n) and n not in tied
+    )
 
 
 def with_max_epoch(spec: RetrainSpec, epochs: int) -> RetrainSpec:

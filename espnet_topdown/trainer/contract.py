@@ -42,9 +42,10 @@ def check_freeze(patterns: Sequence[str], model: torch.nn.Module) -> None:
     Raises:
         TopDownError: E_FREEZE_NOMATCH or E_FREEZE_ALL.
     """
-    names = [n for n, _ in model.named_parameters()]
+    freeze_aliases(patterns, model)
+    names = [n for n, _ in model.named_parameters(remove_duplicate=False)]
     for pattern in patterns:
-        if not any(n == pattern or n.startswith(pattern + ".") for n in names):
+        if not any(_matches(n, pattern) for n in names):
             hint = nearest(pattern, prefixes(names))
             raise TopDownError(
                 "E_FREEZE_NOMATCH",
@@ -53,6 +54,25 @@ def check_freeze(patterns: Sequence[str], model: torch.nn.Module) -> None:
             )
     if names and not any(p.requires_grad for p in model.parameters()):
         raise TopDownError("E_FREEZE_ALL", "nothing left to train", "freeze less")
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name == pattern or name.startswith(pattern + ".")
+
+
+def freeze_aliases(patterns: Sequence[str], model: torch.nn.Module) -> None:
+    """Freeze tied tensors by any of their names; ESPnet knows the first one only."""
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if any(_matches(name, p) for p in patterns):
+            parameter.requires_grad = False
+
+
+def aliases(model: torch.nn.Module) -> dict[str, list[str]]:
+    """First name of a tied parameter -> its other names."""
+    found: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        found.setdefault(id(parameter), []).append(name)
+    return {names[0]: names[1:] for names in found.values() if names[1:]}
 
 
 def prefixes(names: Iterable[str]) -> list[str]:
@@ -160,6 +180,8 @@ def table(model: torch.nn.Module, loaded: Mapping[str, str], most: int = 40) -> 
     total = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     lines.append(f"{'trained':{width}} {trained:>11,}  of {total:,}")
+    for name, others in aliases(model).items():
+        lines.append(f"tied: {', '.join([name, *others])} are one tensor")
     return "\n".join(lines)
 
 

@@ -191,7 +191,7 @@ def warn_of_averages(args: argparse.Namespace) -> None:
         )
 
 
-def leave_out_missing(args: argparse.Namespace) -> None:
+def leave_out_plots(args: argparse.Namespace) -> None:
     """Switch off plots that need a package which is not installed."""
     for option, package in (
         ("use_matplotlib", "matplotlib"),
@@ -200,6 +200,11 @@ def leave_out_missing(args: argparse.Namespace) -> None:
         if getattr(args, option) and importlib.util.find_spec(package) is None:
             warn("W_INSTALL", f"{package} is not installed: {option} is set to false")
             setattr(args, option, False)
+
+
+def leave_out_missing(args: argparse.Namespace) -> None:
+    """Do without packages that are not installed, where that is possible."""
+    leave_out_plots(args)
     conf = args.model_conf or {}
     scores = conf.get("report_cer", True) or conf.get("report_wer", True)
     if scores and importlib.util.find_spec("editdistance") is None:

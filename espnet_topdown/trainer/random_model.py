@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
-from espnet_topdown.trainer.task import TopDownASRTask
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.layers import stack_for
+from espnet_topdown.tasks import find_task
 from espnet_topdown.weights import save_weights
 from espnet_topdown.yaml_io import read_yaml
 
@@ -19,6 +21,11 @@ def random_model(exp: Path, seed: int, output: Path) -> str:
         The file's digest; the same config and seed give the same weights.
     """
     config = read_yaml(Path(exp) / "config.yaml")
+    try:
+        kind = stack_for(config).task
+    except TopDownError:  # a stack of the user's own: they are for speech so far
+        kind = "asr"
+    task = find_task(kind).call("task")
     torch.manual_seed(seed)
-    model = TopDownASRTask.build_model(argparse.Namespace(**config))
+    model = task.build_model(argparse.Namespace(**config))
     return save_weights(model.state_dict(), Path(output))

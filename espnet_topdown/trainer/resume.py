@@ -24,7 +24,7 @@ FIXED = (
     "frontend frontend_conf specaug specaug_conf normalize normalize_conf preencoder "
     "preencoder_conf encoder encoder_conf postencoder postencoder_conf decoder "
     "decoder_conf model model_conf ctc_conf preprocessor preprocessor_conf "
-    "best_model_criterion keep_nbest_models rir_scp noise_scp"
+    "best_model_criterion keep_nbest_models rir_scp noise_scp lm lm_conf bptt"
 ).split()
 
 

@@ -1,0 +1,32 @@
+"""python -m espnet_topdown.bin.lm_train --config train.yaml --output_dir exp/lm
+
+Train a language model on continuous text, with the options of ``espnet2.bin.lm_train``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from espnet_topdown.cli import command
+from espnet_topdown.trainer.threads import do_not_spin
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """ESPnet's parser with one more group of options."""
+    from espnet_topdown.trainer.lm_task import TopDownLMTask
+
+    return TopDownLMTask.get_parser()
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Train."""
+    do_not_spin()
+    from espnet_topdown.trainer.lm_task import TopDownLMTask
+
+    TopDownLMTask.main(cmd=cmd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""WikiText-2: the three texts, checked, and a small part of them for a CPU."""
+
+from __future__ import annotations
+
+import logging
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_topdown.data.archives import check_digest
+from espnet_topdown.data.words import END, UNKNOWN, lines_of, vocabulary, word_counts
+from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.yaml_io import write_bytes
+
+log = logging.getLogger(__name__)
+
+URL = "https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-2-v1.zip"
+SHA256 = "92675f1d63015c1c8b51f1656a52d5bdbc33aafa60cc47a218a66e7ee817488c"
+TOKENS = {"train": 2_088_628, "dev": 217_646, "test": 245_569}  # with <eos>
+WORDS = 33_278  # with <eos>
+NAMES = {
+    "train": ("wiki.train.tokens", "train.txt"),
+    "dev": ("wiki.valid.tokens", "valid.txt"),
+    "test": ("wiki.test.tokens", "test.txt"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Lines of one of the texts: from ``begin`` to ``end``, as parts of the whole."""
+
+    of: str
+    begin: float
+    end: float
+
+
+# Without the training text: one half of test to train on, a quarter of valid each for
+# dev and test. Words that are seen less often than MIN_COUNT in training are <unk>.
+SMALL = {
+    "train": Part("test", 0.0, 0.5),
+    "dev": Part("dev", 0.0, 0.25),
+    "test": Part("dev", 0.5, 0.75),
+}
+MIN_COUNT = 10
+
+
+def find_text(folder: Path, name: str) -> Path:
+    """A text by either of its names, in the folder or one ``wikitext-2`` in it.
+
+    Raises:
+        TopDownError: E_MISSING (66).
+    """
+    for place in (Path(folder), Path(folder) / "wikitext-2"):
+        for file in NAMES[name]:
+            if (place / file).is_file():
+                return place / file
+    raise TopDownError(
+        "E_MISSING",
+        f"neither {' nor '.join(NAMES[name])} in {folder}",
+        "give the folder of WikiText-2 with --wikitext, or let it be downloaded",
+        MISSING,
+    )
+
+
+def fetch(downloads: Path, url: str = URL, sha256: str = SHA256) -> Path:
+    """Download and unpack the corpus, unless that was done before.
+
+    Returns:
+        The folder with the texts.
+
+    Raises:
+        TopDownError: E_DOWNLOAD (66) or E_DIGEST (65).
+    """
+    archive = Path(downloads) / "wikitext-2-v1.zip"
+    if not archive.is_file():
+        log.info("%s -> %s", url, archive)
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                data = answer.read(1 << 27)
+        except (urllib.error.URLError, OSError, ValueError) as e:
+            what = f"{url} cannot be fetched ({e})"
+            do = f"put the archive at {archive}, or give --wikitext DIR"
+            raise TopDownError("E_DOWNLOAD", what, do, MISSING) from None
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(archive, data)
+    check_digest(archive, sha256)
+    with zipfile.ZipFile(archive) as z:
+        for name, (file, _) in NAMES.items():
+            write_bytes(archive.parent / file, z.read(f"wikitext-2/{file}"))
+            log.info("unpacked %s", name)
+    return archive.parent
+
+
+def prepare(folder: Path, output: Path) -> dict[str, int]:
+    """Write train, dev and test as ``.txt`` and all words as ``tokens.txt``.
+
+    Returns:
+        Tokens of each text and the number of words.
+
+    Raises:
+        TopDownError: E_CORPUS (65) for another number of tokens or words.
+    """
+    paths = {name: find_text(folder, name) for name in NAMES}
+    counts = {name: word_counts([path]) for name, path in paths.items()}
+    for name, want in TOKENS.items():
+        _must_be(f"{paths[name]}: tokens", sum(counts[name].values()), want)
+    words = vocabulary(sum(counts.values(), type(counts["train"])()))
+    _must_be(f"{folder}: words", len(words), WORDS)
+    texts = {name: [*lines_of(path)] for name, path in paths.items()}
+    return _write(output, texts, words)
+
+
+def prepare_small(
+    folder: Path,
+    output: Path,
+    parts: Mapping[str, Part] = SMALL,
+    min_count: int = MIN_COUNT,
+) -> dict[str, int]:
+    """The same from parts of the test and the validation text; not comparable."""
+    whole = {of: [*lines_of(find_text(folder, of))] for of in ("dev", "test")}
+    texts = {}
+    for name, part in parts.items():
+        lines = whole[part.of]
+        texts[name] = lines[int(part.begin * len(lines)) : int(part.end * len(lines))]
+    counts = word_counts([])
+    for words in texts["train"]:
+        counts.update([*words, END])
+    kept = set(vocabulary(counts, min_count)) | {UNKNOWN}
+    texts = {
+        name: [[w if w in kept else UNKNOWN for w in words] for words in lines]
+        for name, lines in texts.items()
+    }
+    return _write(output, texts, [*sorted(kept - {END}), END])
+
+
+def _must_be(what: str, have: int, want: int) -> None:
+    if have != want:
+        raise TopDownError(
+            "E_CORPUS",
+            f"{what} {have:,}, WikiText-2 has {want:,}",
+            "take the word-level corpus wikitext-2-v1, or give --small true",
+            DATA,
+        )
+
+
+def _write(
+    output: Path, texts: Mapping[str, Sequence[Sequence[str]]], words: Sequence[str]
+) -> dict[str, int]:
+    output.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for name, lines in texts.items():
+        text = "".join(" ".join(words_) + "\n" for words_ in lines)
+        write_bytes(output / f"{name}.txt", text.encode())
+        found[name] = sum(len(words_) + 1 for words_ in lines)
+    write_bytes(output / "tokens.txt", "".join(f"{w}\n" for w in words).encode())
+    return {**found, "words": len(words)}

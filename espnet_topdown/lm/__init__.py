@@ -1,0 +1,1 @@
+"""Language models: AWD-LSTM, its training text and its perplexity."""

@@ -1,0 +1,156 @@
+"""AWD-LSTM (Merity, Keskar and Socher, ICLR 2018) as an ESPnet language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from espnet2.lm.abs_model import AbsLM
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from espnet_topdown.errors import TopDownError
+
+Hidden = list[tuple[Tensor, Tensor]]  # (h, c) of each layer, each (1, batch, width)
+
+
+class AWDLSTM(AbsLM):
+    """Single-layer LSTMs in a row; the output layer's weight is the embedding's.
+
+    The defaults are the sizes and dropouts for WikiText-2: 33,556,078 parameters with
+    its 33,278 words.
+
+    Args:
+        vocab_size: Words, the last of which ends a sentence.
+        emb_size: Width of the embedding, and of the last LSTM.
+        hidden_size: Width of the other LSTMs.
+        num_layers: Number of LSTMs.
+        embed_dropout: Of whole words at the input.
+        input_dropout: Of the embedded input; one mask for all steps, as those below.
+        hidden_dropout: Between LSTMs.
+        output_dropout: Of the last LSTM's output.
+        weight_dropout: Of single recurrent weights, one mask a forward pass.
+        init_range: The embedding starts from U(-a, a), the output bias from 0.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        emb_size: int = 400,
+        hidden_size: int = 1150,
+        num_layers: int = 3,
+        embed_dropout: float = 0.1,
+        input_dropout: float = 0.65,
+        hidden_dropout: float = 0.2,
+        output_dropout: float = 0.4,
+        weight_dropout: float = 0.5,
+        init_range: float = 0.1,
+    ) -> None:
+        super().__init__()
+        rates = (embed_dropout, input_dropout, hidden_dropout, output_dropout)
+        _check_rates((*rates, weight_dropout))
+        self.embed_dropout, self.input_dropout = embed_dropout, input_dropout
+        self.hidden_dropout, self.output_dropout = hidden_dropout, output_dropout
+        self.weight_dropout = weight_dropout
+        sizes = [emb_size, *[hidden_size] * (num_layers - 1), emb_size]
+        self.embed = nn.Embedding(vocab_size, emb_size)
+        self.rnns = nn.ModuleList(nn.LSTM(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.out = nn.Linear(emb_size, vocab_size)
+        self.out.weight = self.embed.weight
+        nn.init.uniform_(self.embed.weight, -init_range, init_range)
+        nn.init.zeros_(self.out.bias)
+
+    def features(
+        self, ids: Tensor, hidden: Hidden | None = None
+    ) -> tuple[Tensor, Tensor, Hidden]:
+        """The output layer's input.
+
+        Args:
+            ids: (batch, steps).
+            hidden: Of the steps before; None is all zero.
+
+        Returns:
+            The last LSTM's output with and without dropout, both (steps, batch,
+            emb_size), and the new hidden state.
+        """
+        x = self._embedded(ids.t())
+        x = self._locked(x, self.input_dropout)
+        new: Hidden = []
+        for i, rnn in enumerate(self.rnns):
+            if i:
+                x = self._locked(x, self.hidden_dropout)
+            x, state = self._run(rnn, x, hidden[i] if hidden else None)
+            new.append(state)
+        return self._locked(x, self.output_dropout), x, new
+
+    def forward(
+        self, input: Tensor, hidden: Hidden | None = None
+    ) -> tuple[Tensor, Hidden]:
+        """Scores of the next word, not normalised: (batch, steps, vocab_size)."""
+        dropped, _, new = self.features(input, hidden)
+        return self.out(dropped).transpose(0, 1), new
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        """Embedding, some words left out; only rows in use are multiplied."""
+        x = self.embed(ids)
+        if not self.training or not self.embed_dropout:
+            return x
+        keep = 1.0 - self.embed_dropout
+        mask = x.new_empty(self.embed.num_embeddings, 1).bernoulli_(keep) / keep
+        return x * F.embedding(ids, mask)
+
+    def _locked(self, x: Tensor, rate: float) -> Tensor:
+        """Dropout with one mask for all steps; x is (steps, batch, width)."""
+        if not self.training or not rate:
+            return x
+        keep = 1.0 - rate
+        return x * (x.new_empty(1, *x.shape[1:]).bernoulli_(keep) / keep)
+
+    def _run(self, rnn: nn.LSTM, x: Tensor, hidden: Any) -> tuple[Tensor, Any]:
+        """An LSTM, in training with a part of its recurrent weights.
+
+        The module itself is called, so PyTorch's fused kernels are used: on CUDA it
+        puts the weights into one block again, since one of them is another tensor.
+        """
+        if not self.training or not self.weight_dropout:
+            return rnn(x, hidden)
+        weight = F.dropout(rnn.weight_hh_l0, self.weight_dropout)
+        result = functional_call(rnn, {"weight_hh_l0": weight}, (x, hidden))
+        # The module's own list would keep the masked tensor and its graph alive.
+        rnn._flat_weights = [getattr(rnn, n) for n in rnn._flat_weights_names]
+        return result
+
+    # What ESPnet's beam search calls. A state is one hypothesis's: (layers, 2, width).
+
+    def score(self, y: Tensor, state: Any, x: Tensor) -> tuple[Tensor, Any]:
+        """Log-probabilities of the word after the prefix ``y``: (vocab_size,)."""
+        scores, new = self.forward(y[-1].view(1, 1), state)
+        return scores[0, -1].log_softmax(dim=-1), new
+
+    def batch_score(
+        self, ys: Tensor, states: list[Any], xs: Tensor
+    ) -> tuple[Tensor, list[Any]]:
+        """The same for several prefixes, (batch, length): (batch, vocab_size)."""
+        scores, new = self.forward(ys[:, -1:], _joined(states))
+        return scores[:, -1].log_softmax(dim=-1), _parted(new)
+
+
+def _check_rates(rates: Sequence[float]) -> None:
+    for rate in rates:
+        if not 0.0 <= rate < 1.0:
+            what = f"a dropout of the language model is {rate}"
+            raise TopDownError("E_RANGE", what, "give a number from 0 to below 1")
+
+
+def _joined(states: Sequence[Hidden | None]) -> Hidden | None:
+    if any(s is None for s in states):
+        return None  # the first step of every hypothesis
+    layers = zip(*states)  # type: ignore[arg-type]
+    return [tuple(torch.cat(p, dim=1) for p in zip(*one)) for one in layers]
+
+
+def _parted(hidden: Hidden) -> list[Hidden]:
+    n = hidden[0][0].shape[1]
+    return [[(h[:, i : i + 1], c[:, i : i + 1]) for h, c in hidden] for i in range(n)]
