@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import warm_python
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "asr1"
@@ -52,3 +54,28 @@ def recipe(tmp_path) -> Path:
     done = run_script(TEMPLATE / "setup.sh", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory):
+    """PATH whose ``python3`` does not import ESPnet anew for every step."""
+    made = warm_python.Warm(tmp_path_factory.mktemp("warm"))
+    yield made.path()
+    made.stop()
+
+
+def copy_recipe(source: Path, folder: Path) -> Path:
+    """A recipe without its results, in another place; its links lead back."""
+    leave = shutil.ignore_patterns("exp", "data", "dump")
+    shutil.copytree(source, folder, symlinks=True, ignore=leave)
+    for link in [p for p in folder.iterdir() if p.is_symlink()]:
+        target = (source / link.name).resolve()
+        link.unlink()
+        link.symlink_to(target)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def copied():
+    """The function ``copy_recipe``."""
+    return copy_recipe

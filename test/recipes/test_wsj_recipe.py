@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,14 +17,9 @@ pytestmark = pytest.mark.recipe
 
 
 @pytest.fixture
-def wsj(tmp_path, run):
+def wsj(tmp_path, run, copied):
     """The recipe in a folder with a space, and discs below another."""
-    recipe = tmp_path / "my recipe"
-    shutil.copytree(ASR1, recipe, symlinks=True, ignore=shutil.ignore_patterns("exp"))
-    for link in [p for p in recipe.iterdir() if p.is_symlink()]:
-        target = (ASR1 / link.name).resolve()
-        link.unlink()
-        link.symlink_to(target)
+    recipe = copied(ASR1, tmp_path / "my recipe")
     discs = wsj_tree.write_tree(tmp_path / "the discs", "mixed", wsj_tree.describe())
 
     def go(*words, wsj0=discs[0], wsj1=discs[1]):
@@ -50,6 +44,31 @@ def test_stages_1_to_4(wsj):
     assert (wsj.recipe / "data/nlsyms.txt").read_text().count("\n") == 3
     logs = sorted((wsj.recipe / "data/local/wsj/log").glob("convert.*.log"))
     assert [log.name for log in logs] == ["convert.1.log", "convert.2.log"]
+
+
+SETS = ("train_si284", "train_si84", "test_dev93", "test_eval92")
+FILES = [f"{name}/{f}" for name in SETS for f in ("text", "wav.scp", "utt2spk")]
+FILES += [f"{name}/spk2utt" for name in SETS] + ["nlsyms.txt"]
+
+
+@pytest.fixture(scope="module")
+def first():
+    """What stage 1 wrote for the first layout."""
+    return {}
+
+
+@pytest.mark.parametrize("layout", wsj_tree.LAYOUTS)
+def test_stage_1_writes_the_same_bytes_for_every_layout(wsj, first, tmp_path, layout):
+    tree = wsj_tree.write_tree(tmp_path / layout, layout, wsj_tree.describe())
+    options = ["--stage", "1", "--stop_stage", "1", *PARTIAL]
+    done = wsj("./run.sh", *options, wsj0=tree[0], wsj1=tree[1])
+    assert done.returncode == 0, done.stderr
+    data = wsj.recipe / "data"
+    found = {name: (data / name).read_bytes() for name in FILES}
+    flac = {p.relative_to(data): p.read_bytes() for p in data.rglob("*.flac")}
+    assert len(flac) == 20 and found["train_si284/text"].count(b"\n") == 12
+    assert first.setdefault("found", found) == found
+    assert first.setdefault("flac", flac) == flac
 
 
 def test_wrong_counts_stop_stage_1(wsj):

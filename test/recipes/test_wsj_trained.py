@@ -1,0 +1,144 @@
+"""The WSJ recipe from made-up discs to tables and figures, with models of a few cells.
+
+Every stage and a selection of rows are trained at every run of the tests; with
+``TOPDOWN_ROWS=all`` so is every row of both tables and all of ``transfer.sh``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import tiny_conf
+import wsj_tree
+
+from espnet_topdown.paper import read_paper
+from espnet_topdown.weights import differing, load_weights
+from espnet_topdown.yaml_io import read_json, read_yaml
+
+ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "wsj_topdown" / "asr1"
+OPTIONS = ["--ngpu", "0", "--nj", "1", "--inference_nj", "1", "--row_conf", "tiny"]
+OPTIONS += ["--local_data_opts", "--allow_partial true"]
+OPTIONS += ["--asr_config", "tiny/train_ctc.yaml"]
+SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+OUTPUT = ["decoder.output.weight", "decoder.output.bias"]
+BLSTM3 = ["encoder.enc.0.bt3.weight", "encoder.enc.0.birnn3.weight_hh_l0_reverse"]
+EVERY = os.environ.get("TOPDOWN_ROWS") == "all"
+pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.slow]
+pytestmark += [pytest.mark.timeout(7200 if EVERY else 1500)]
+WSJ = read_paper("wsj")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory, copied) -> Path:
+    """The recipe with tiny configurations, and discs beside it."""
+    root = tmp_path_factory.mktemp("wsj")
+    folder = copied(ASR1, root / "asr1")
+    tiny_conf.write_tiny(ASR1 / "conf", folder / "tiny")
+    tree = wsj_tree.describe(train=40, dev=2, test=2, words=2)
+    discs = wsj_tree.write_tree(root / "discs", "dash", tree)
+    db = "".join(f"{name}={path}\n" for name, path in zip(("WSJ0", "WSJ1"), discs))
+    (folder / "db.sh").unlink()
+    (folder / "db.sh").write_text(db)
+    return folder
+
+
+@pytest.fixture
+def go(recipe, run, warm):
+    """Run a script of the recipe, which must succeed; what it says."""
+
+    def call(script: str, *words: str, timeout: int = 1200) -> str:
+        done = run(script, *OPTIONS, *words, cwd=recipe, timeout=timeout, PATH=warm)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return call
+
+
+@pytest.fixture
+def trained(go, recipe) -> Path:
+    """All stages, run once: the recipe's experiments."""
+    if not (recipe / "exp").exists():
+        go("./run.sh", "--stage", "1", "--stop_stage", "15")
+    return recipe / "exp"
+
+
+def table(exp: Path) -> list[dict[str, str]]:
+    """rows.tsv."""
+    head, *lines = (exp / "rows" / "rows.tsv").read_text().splitlines()
+    return [dict(zip(head.split("\t"), line.split("\t"))) for line in lines]
+
+
+def models(exp: Path) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in exp.rglob("*.pth")}
+
+
+def test_stages_1_to_15(trained):
+    search = trained / "asr_train_ctc_raw_en_char_topdown"
+    result = read_json(search / "result.json")
+    for node in ("m5", *result["path"]):
+        for name in ("org/test_dev93", "test_eval92"):
+            folder = search / node / "decode_ctc_greedy" / name
+            assert len((folder / "text").read_text().splitlines()) == 2
+            assert "Sum/Avg" in (folder / "score_cer" / "result.txt").read_text()
+    report = (search / "RESULTS.md").read_text()
+    assert "test_eval92" in report and (search / "report.html").is_file()
+
+
+def test_rows_of_table_2(trained, go):
+    go("./run.sh", "--row", "C.1.td A.B")
+    row, b = (
+        load_weights(folder / "valid.loss.best.pth")
+        for folder in (
+            trained / "rows" / "A.B",
+            trained / "asr_train_att_vgg_b_raw_en_char",
+        )
+    )
+    assert differing(row, b, SOFTMAX + OUTPUT) == []
+    job = read_yaml(trained / "rows" / "A.B" / "retrain.yaml")
+    assert job["base_exp"] == "exp/asr_train_att_a_raw_en_char"
+    assert set(job["frozen_params"]) == {*SOFTMAX, *OUTPUT}
+    text = (trained / "rows" / "RESULTS.md").read_text()
+    found = [line for line in text.splitlines() if line.startswith("| A.B |")]
+    assert len(found) == 2 and "| att_ctc_weight0.0 |" in found[1]
+    assert all("| 2 of 503 + 2 of 333 |" in line for line in found)
+    before = models(trained)
+    assert "is finished already" in go("./run.sh", "--row", "C.1.td A.B")
+    assert models(trained) == before
+
+
+def test_points_of_both_figures(trained, go):
+    go("./run.sh", "--row", "F1.20.1 F1.random.1 F1.scratch.1 F2.2")
+    rows = trained / "rows"
+    for row, source in (("F1.20.1", "T1.20/valid.loss.best"), ("F2.2", "T2.80/2epoch")):
+        ours = load_weights(rows / row / "valid.loss.best.pth")
+        path = rows / f"{source}.pth"
+        if row == "F2.2":
+            path = rows / "T2.80" / "harvest" / "2.pth"
+            assert len(list(path.parent.iterdir())) == 25
+        assert differing(ours, load_weights(path), SOFTMAX + BLSTM3) == []
+        data = read_yaml(rows / row / "train.yaml")["train_shape_file"]
+        assert all("_unseen/" in file for file in data)
+    assert len(list((rows / "T2.80").glob("*epoch.pth"))) == 1  # not 25 models
+    for number, points in ((1, 3), (2, 1)):
+        path = rows / "figures" / f"figure{number}.tsv"
+        assert len(path.read_text().splitlines()) == 1 + 2 * points
+        assert "<svg" in path.with_suffix(".svg").read_text()
+
+
+@pytest.mark.skipif(not EVERY, reason="TOPDOWN_ROWS=all was not asked for")
+def test_every_row(trained, go):
+    go("./run.sh", "--row", "all", timeout=5000)
+    go("./transfer.sh", timeout=5000)
+    assert_every_row(trained)
+
+
+def assert_every_row(exp: Path) -> None:
+    """Both tables are full, and the figures have all their points."""
+    rows = table(exp)
+    assert {r["row"] for r in rows if r["ours"] != "not run"} >= set(WSJ.groups["all"])
+    assert not [r for r in rows if r["ours"] == "not run"]
+    for number, points in ((1, 7 * 5), (2, 25)):
+        path = exp / "rows" / "figures" / f"figure{number}.tsv"
+        assert len(path.read_text().splitlines()) == 1 + 2 * points
