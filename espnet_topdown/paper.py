@@ -34,6 +34,8 @@ class Row:
         epoch: Of ``source``, from its harvest; None takes its best.
         table: Its number; None for points of a figure, which have ``figure``.
         group: The same for rows that differ in their seed only.
+        average: Decode the mean of so many best epochs; 0 takes the single best one.
+        beyond: Not a row of the paper's.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Row:
     epoch: int | None = None
     paper: tuple[float, ...] = ()
     group: str = ""
+    average: int = 0
+    beyond: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -62,7 +66,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Paper:
-    """What the paper says about one corpus."""
+    """What the paper says about one corpus.
+
+    ``within`` is the test set whose parts the ``sets`` are, scored by ``hubscr.pl``; ""
+    where each set is one of its own.
+    """
 
     name: str
     about: str
@@ -70,6 +78,7 @@ class Paper:
     sets: Mapping[str, int]  # name -> number of utterances
     parts: Mapping[str, int]  # name of a part of the training set -> percent
     rows: Mapping[str, Row]
+    within: str = ""
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
@@ -80,6 +89,8 @@ class Paper:
             found[f"table{number}"] = [r.name for r in rows if r.table == number]
         for number in sorted({r.figure for r in rows if r.figure}):
             found[f"figure{number}"] = [r.name for r in rows if r.figure == number]
+        if any(r.beyond for r in rows):
+            found["beyond"] = [r.name for r in rows if r.beyond]
         if "figure1" in found:  # Section 3
             section = found["table1"] + found["figure1"] + found["figure2"]
             found["transfer"] = section
@@ -143,6 +154,7 @@ def read_paper(name: str, path: Path = FILE) -> Paper:
         sets=entry["sets"],
         parts=entry.get("parts", {}),
         rows={n: _row(n, spec) for n, spec in specs.items()},
+        within=entry.get("within", ""),
     )
 
 

@@ -83,7 +83,7 @@ def check_sets(paper: Paper, folders: Sequence[Path], allow_partial: bool) -> No
         TopDownError: E_ORDER (66) where a set is missing, E_EVAL_SET (65).
     """
     found = {Path(f).name: Path(f) for f in folders}
-    for name in paper.sets:
+    for name in [paper.within] if paper.within else paper.sets:
         path = found.get(name, Path(name)) / "text"
         if not path.is_file():
             raise TopDownError(
@@ -92,7 +92,8 @@ def check_sets(paper: Paper, folders: Sequence[Path], allow_partial: bool) -> No
                 "run ./run.sh --stop_stage stats first",
                 MISSING,
             )
-        check_count(name, len(read_lines(path)), paper.sets, allow_partial)
+        if not paper.within:  # else its parts are counted when they are scored
+            check_count(name, len(read_lines(path)), paper.sets, allow_partial)
 
 
 def check_count(

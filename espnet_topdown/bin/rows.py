@@ -23,7 +23,9 @@ def get_parser() -> argparse.ArgumentParser:
     add("--conf", type=Path, default="conf", help="Folder of the configurations")
     add("--set_dirs", type=Path, nargs="*", default=[], help="Test sets to check")
     add("--allow_partial", type=true_or_false, default=False, help="Smaller sets")
-    add("--exp", type=Path, help="Of --step model: print its best epoch's file")
+    add(
+        "--exp", type=Path, help="Of --step model: print the file --row is decoded with"
+    )
     add("--rows_dir", type=Path, default="exp/rows", help="Where rows are decoded")
     return parser
 
@@ -42,9 +44,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
         check_sets(paper, args.set_dirs, args.allow_partial)
         print("\n".join(plan))
     elif args.step == "model":
-        from espnet_topdown.experiment import Experiment
+        from espnet_topdown.averaging import model_of
 
-        print(Experiment(args.exp).model_file().name)
+        (row,) = paper.chosen([args.row])
+        print(model_of(args.exp, row.average).name)
     else:
         from espnet_topdown.report.paper_rows import write_rows
 

@@ -17,6 +17,10 @@ SCORER = (
     "non-linguistic symbols are taken out, a blank between words counts in CER."
 )
 
+HUB5 = (
+    "Scored by sctk's hubscr.pl with the corpus' own rules, as published numbers are."
+)
+
 
 def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
     """Write RESULTS.md, rows.tsv and figures into ``folder``; returns the Markdown.
@@ -38,7 +42,10 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
 
 
 def _head(paper: Paper) -> list[str]:
-    lines = ["# Rows of the paper", "", f"{paper.about}. {SCORER}"]
+    scorer = HUB5 if paper.within else SCORER
+    lines = ["# Rows of the paper", "", f"{paper.about}. {scorer}"]
+    if paper.within:
+        return lines
     first = next(iter(paper.sets))
     lines.append(f"{first} chooses models: only the other set is clean.")
     return lines
@@ -46,20 +53,27 @@ def _head(paper: Paper) -> list[str]:
 
 def _tables(paper: Paper, measured: Sequence[Measured]) -> list[str]:
     lines = []
-    for number in sorted({m.row.table for m in measured if m.row.table}):
-        names = [part for s in paper.sets for part in (f"{s} paper", f"{s} ours")]
-        header = ["row", "model", "seed", "decoder", *names, "utterances"]
-        lines += ["", f"## Table {number}", "", _line(header)]
-        lines.append(_line("---" if i < 4 else "---:" for i in range(len(header))))
-        rows = [m for m in measured if m.row.table == number]
-        lines += [_line(_cells(paper, m)) for m in rows]
+    names = [part for s in paper.sets for part in (f"{s} paper", f"{s} ours")]
+    header = ["row", "model", "seed", "decoder", *names, "utterances"]
+    numbers = sorted({m.row.table for m in measured if m.row.table})
+    parts = [
+        (f"Table {number}", [m for m in measured if m.row.table == number])
+        for number in numbers
+    ]
+    parts.append(("Beyond the paper", [m for m in measured if m.row.beyond]))
+    for title, rows in parts:
+        if rows:
+            lines += ["", f"## {title}", "", _line(header)]
+            lines.append(_line("---" if i < 4 else "---:" for i in range(len(header))))
+            lines += [_line(_cells(paper, m)) for m in rows]
     return lines
 
 
 def _cells(paper: Paper, m: Measured) -> list[str]:
     cells = [m.row.name, m.row.label, str(m.seed), m.decoder or "-"]
-    for number, name in zip(m.row.paper, paper.sets):
-        cells += [f"{number:.1f}", rate(m.counts.get(name))]
+    numbers = [f"{number:.1f}" for number in m.row.paper] or ["-"] * len(paper.sets)
+    for number, name in zip(numbers, paper.sets):
+        cells += [number, rate(m.counts.get(name))]
     utts = [
         f"{m.utts[s]}" if m.utts.get(s) == n else f"{m.utts.get(s, 0)} of {n}"
         for s, n in paper.sets.items()

@@ -73,6 +73,13 @@ decode_beam() { # exp model set dir
     same_keys "${data}/wav.scp" "$4/text"
 }
 
+score_more() { # set dir: what the recipe scores besides, with local/score_set.sh
+    if [ -x local/score_set.sh ]; then
+        log "local/score_set.sh $1 $2"
+        local/score_set.sh "$1" "$2"
+    fi
+}
+
 same_keys() { # reference other: a lost shard must not look like a better result
     local missing
     missing=$(diff <(cut -d ' ' -f 1 "$1" | sort) <(cut -d ' ' -f 1 "$2" | sort) | sed -n '2p')

@@ -60,6 +60,7 @@ if stage_on 14; then
                 "${PYTHON[@]}" -m espnet_topdown.bin.score "${OPTS[@]}" \
                     --unit "${UNIT}" --output_dir "${DIR}/score_${UNIT}"
             done
+            score_more "${NAME}" "${DIR}"
         done
     done
 fi

@@ -47,17 +47,18 @@ train_joint() { # name config args data
         --asr_exp "${ROW_EXP[$1]}" ${opts[@]+"${opts[@]}"}
 }
 
-train_search() { # name of
-    local dir=${ROW_EXP[$2]}_topdown node exp
+train_search() { # name of args
+    local dir=${ROW_EXP[$2]}_topdown node exp search_args
+    read -r -a search_args <<<"$3"
     again --stage topdown --stop_stage topdown --asr_exp "${ROW_EXP[$2]}" --topdown_dir "${dir}" \
-        --retrain_seed same
+        --retrain_seed same ${search_args[@]+"${search_args[@]}"}
     while IFS=$'\t' read -r node exp _; do
         if [[ ${node} != control.* ]]; then ROW_EXP[$1]=${exp}; fi
     done < <(python3 utils/nodes.py "${dir}" "${ROW_EXP[$2]}" best)
 }
 
 train_again() { # name of freeze source epoch seed any_order
-    local dir=${ROWS_DIR}/$1 from=${ROW_EXP[$4]-}
+    local dir=${ROWS_DIR}/$1 from=${ROW_EXP[$4]-} model
     ROW_EXP[$1]=${dir}
     if [ -e "${dir}/.done" ] && ! [ "${ROW_EXP[$2]}/checkpoint.pth" -nt "${dir}/.done" ] &&
         ! [ "${from:-none}/checkpoint.pth" -nt "${dir}/.done" ]; then
@@ -65,7 +66,12 @@ train_again() { # name of freeze source epoch seed any_order
         return
     fi
     make_dir "${dir}"
-    if [ -n "$5" ]; then from+=/harvest/$5.pth; fi
+    if [ -n "$5" ]; then
+        from+=/harvest/$5.pth
+    elif [ "$4" != random ]; then
+        model=$("${ROWS[@]}" --step model --row "$4" --exp "${from}")
+        if [[ ${model} == *.average*.pth ]]; then from+=/${model}; fi
+    fi
     if [ "$4" = random ]; then
         from=${dir}/random.pth
         "${PYTHON[@]}" -m espnet_topdown.bin.random_model --exp "${ROW_EXP[$2]}" --seed "$6" --output "${from}"
@@ -83,15 +89,17 @@ train_again() { # name of freeze source epoch seed any_order
 
 decode_row() { # name greedy|beam: every test set, unless it is decoded since the training
     local exp=${ROW_EXP[$1]} inference_tag="" model set dir
-    model=$("${ROWS[@]}" --step model --exp "${exp}")
+    model=$("${ROWS[@]}" --step model --row "$1" --exp "${exp}")
     if [ "$2" = greedy ]; then inference_tag=decode_ctc_greedy; else name_inference; fi
     for set in "${EVAL_SETS[@]}"; do
         dir=${ROWS_DIR}/$1/${inference_tag}/${set}
-        if [ "${dir}/score.json" -nt "${exp}/${model}" ]; then continue; fi
-        log "$1: ${exp}/${model} -> ${dir}"
-        make_dir "${dir}"
-        decode_"$2" "${exp}" "${model}" "${set}" "${dir}"
-        if [ "$2" = beam ]; then score_beam "${exp}/${model}" "${data_feats}/${set}/text" "${dir}"; fi
+        if ! [ "${dir}/score.json" -nt "${exp}/${model}" ]; then
+            log "$1: ${exp}/${model} -> ${dir}"
+            make_dir "${dir}"
+            decode_"$2" "${exp}" "${model}" "${set}" "${dir}"
+            if [ "$2" = beam ]; then score_beam "${exp}/${model}" "${data_feats}/${set}/text" "${dir}"; fi
+        fi
+        score_more "${set}" "${dir}"
     done
 }
 
@@ -106,8 +114,8 @@ score_beam() { # model text dir
         --decoder "${inference_tag#decode_}" --model_file "$1" ${opts[@]+"${opts[@]}"}
 }
 
-decode_all_ways() { # name greedy|beam: attention models also by their decoder alone
-    decode_row "$1" "$2"
+decode_all_ways() { # name greedy|joint|beam: beam also by the decoder alone
+    decode_row "$1" "${2/joint/beam}"
     if [ "$2" = beam ]; then
         local inference_args="${inference_args:+${inference_args} }--ctc_weight 0.0"
         decode_row "$1" "$2"
@@ -123,7 +131,7 @@ while IFS=$'\t' read -r -u 3 HOW NAME CONFIG ARGS DATA OF FREEZE SOURCE EPOCH SE
     if [ "${EPOCH}" = - ]; then EPOCH=; fi
     case "${HOW}" in
         joint) train_joint "${NAME}" "${CONFIG}" "${ARGS}" "${DATA}" ;;
-        search) train_search "${NAME}" "${OF}" ;;
+        search) train_search "${NAME}" "${OF}" "${ARGS}" ;;
         retrain) train_again "${NAME}" "${OF}" "${FREEZE}" "${SOURCE}" "${EPOCH}" "${SEED}" "${ANY_ORDER}" ;;
     esac
     if "${WANTED}"; then decode_all_ways "${NAME}" "${DECODE}"; fi
