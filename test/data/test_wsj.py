@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -336,3 +337,25 @@ def test_the_tree_has_all_codings(tree):
         for p in Path(roots[0]).rglob("*.wv1")
     }
     assert found == {f"pcm,embedded-shorten-{v}" for v in ("v1.09", "v1.1", "v2.00")}
+
+
+ESPEAK = """#!{python}
+import sys, wave
+with wave.open(sys.argv[sys.argv.index("-w") + 1], "wb") as f:
+    f.setparams((1, 2, 22050, 0, "NONE", ""))
+    f.writeframes(bytes(2) * 22050 * len(sys.argv[-1].split()))
+"""
+
+
+def test_the_tree_speaks_with_espeak_ng_where_it_is(tmp_path, capsys, monkeypatch):
+    """A program of that name that says a second of silence for each word."""
+    program = tmp_path / "espeak-ng"
+    program.write_text(ESPEAK.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    words = ["tree", "--voice", "espeak-ng", "--utterances", "2", "--words", "3"]
+    monkeypatch.setattr(sys, "argv", [*words, str(tmp_path / "ldc")])
+    wsj_tree.main()
+    path = one(str(tmp_path / "ldc"), "440c0200.wv1")
+    samples, rate = sphere.read(path)
+    assert (len(samples), rate) == (3 * 16000, 16000)

@@ -15,7 +15,7 @@ import wsj_tree
 
 from espnet_topdown.paper import read_paper
 from espnet_topdown.weights import differing, load_weights
-from espnet_topdown.yaml_io import read_json, read_yaml
+from espnet_topdown.yaml_io import read_json, read_yaml, write_yaml
 
 ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "wsj_topdown" / "asr1"
 OPTIONS = ["--ngpu", "0", "--nj", "1", "--inference_nj", "1", "--row_conf", "tiny"]
@@ -106,6 +106,21 @@ def test_rows_of_table_2(trained, go):
     before = models(trained)
     assert "is finished already" in go("./run.sh", "--row", "C.1.td A.B")
     assert models(trained) == before
+
+
+def test_a_row_across_models_with_other_tokens(trained, run, recipe, warm):
+    """Found before the row is trained, with the first line that differs."""
+    path = trained / "asr_train_att_a_raw_en_char" / "config.yaml"
+    before = path.read_text()
+    config = read_yaml(path)
+    config["token_list"][2:4] = config["token_list"][3:1:-1]
+    write_yaml(path, config)
+    words = [*OPTIONS, "--row", "B.A"]
+    done = run("./run.sh", *words, cwd=recipe, timeout=300, PATH=warm)
+    path.write_text(before)
+    assert done.returncode == 65 and "E_TOKENS_CHANGED" in done.stderr
+    assert "differ, first in line 3" in done.stderr
+    assert not list((trained / "rows" / "B.A").glob("*.pth"))
 
 
 def test_points_of_both_figures(trained, go):
