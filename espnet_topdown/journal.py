@@ -170,27 +170,53 @@ def _link(previous: str, body: bytes) -> str:
 
 def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
     """The events, and the number of bytes that hold whole lines."""
+    events, size, problem = _scan(data)
+    if problem:
+        _corrupt(path, len(events) + 1, problem)
+    return events, size
+
+
+def _scan(data: bytes) -> tuple[list[dict], int, str]:
+    """The events up to the first bad line, their bytes, what is wrong with that line.
+
+    A last line without an end is left out; it was being written when a crash came.
+    """
     events: list[dict] = []
-    chain = ""
-    whole = data.rfind(b"\n") + 1
-    for number, line in enumerate(data[:whole].split(b"\n")[:-1], 1):
+    chain, size = "", 0
+    for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]:
         found = _CHAIN.search(line)
         if found is None:
-            _corrupt(path, number, "is not an event")
+            return events, size, "is not an event"
         body = line[: found.start()] + b"}"
         if _link(chain, body) != found[1].decode():
-            _corrupt(path, number, "was changed, or a line before it is missing")
-        chain = found[1].decode()
+            return events, size, "was changed, or a line before it is missing"
+        chain, size = found[1].decode(), size + len(line) + 1
         events.append({**json.loads(body), "chain": chain})
-    return events, whole
+    return events, size, ""
+
+
+def recover(path: Path) -> list[str]:
+    """Keep the whole lines of a torn or damaged journal; the rest is set aside.
+
+    The caller holds the lock. Returns what was done.
+    """
+    path = Path(path)
+    data = _read(path)
+    events, size, problem = _scan(data)
+    if size == len(data):
+        return []
+    copy = _quarantine(path, data[size:], size)
+    if problem:
+        Journal(path).append("journal_cut", at=len(events), because=problem)
+    return [f"{len(data) - size} bytes after line {len(events)} -> {copy}"]
 
 
 def _corrupt(path: Path, line: int, why: str) -> NoReturn:
-    do = "restore the file from a backup, or move the search folder away and start anew"
+    do = "restore the file from a backup, or run 'espnet-topdown fsck --repair true'"
     raise TopDownError("E_JOURNAL_CORRUPT", f"{path} line {line} {why}", do, DATA)
 
 
-def _quarantine(path: Path, torn: bytes, size: int) -> None:
+def _quarantine(path: Path, torn: bytes, size: int) -> Path:
     folder = path.parent / "quarantine"
     copy = folder / f"{path.name}.{size}.{time.time_ns()}"
     try:
@@ -201,6 +227,7 @@ def _quarantine(path: Path, torn: bytes, size: int) -> None:
         raise disk_error(path, len(torn), e) from e
     what = f"{path}: the last line was half-written ({len(torn)} bytes)"
     warn("W_JOURNAL_TORN", f"{what}; cut off, copy in {copy}")
+    return copy
 
 
 def _append_or_restore(fd: int, line: bytes, size: int, path: Path) -> None:

@@ -1,7 +1,4 @@
-"""``.done``: the digests of what a finished job left, so that a change is noticed.
-
-Checkpoints are left out (they are for continuing, and carry checksums of their own).
-"""
+"""``.done``: the digests of what a finished job left, so that a change is noticed."""
 
 from __future__ import annotations
 
@@ -16,13 +13,14 @@ from espnet_topdown.yaml_io import read_json, write_json
 
 DONE = ".done"
 FILES = ("retrain.yaml", "train.yaml", "config.yaml", "frozen.pth", "score.json")
+CHECKPOINT = "checkpoint.pth"  # says how many epochs there were
 
 
 def write_seal(folder: Path) -> None:
     """Mark a job as done; nothing that decides may change from now on."""
     folder = Path(folder)
     links = {p.name: os.readlink(p) for p in folder.glob("*.pth") if p.is_symlink()}
-    names = {n for n in FILES if (folder / n).is_file()}
+    names = {n for n in (*FILES, CHECKPOINT) if (folder / n).is_file()}
     names |= {p.name for p in folder.glob("*epoch.pth") if not p.is_symlink()}
     digests = {name: sha256(folder / name) for name in sorted(names)}
     links = dict(sorted(links.items()))
@@ -50,7 +48,7 @@ def read_seal(folder: Path) -> dict[str, Any]:
 def check_seal(folder: Path, seal: Mapping[str, Any] | None = None) -> list[str]:
     """Compare files with their digests; returns those that are gone.
 
-    A model other than the best may have been removed to make room.
+    The checkpoint and models but the best may have been removed to make room.
 
     Raises:
         TopDownError: E_DIGEST (65).

@@ -25,6 +25,7 @@ import pytest
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.journal import Journal
 from espnet_topdown.request import SearchRequest
+from espnet_topdown.seal import check_seal, read_seal
 
 pytestmark = [  # it reads the option names of ESPnet's trainer
     pytest.mark.espnet,
@@ -200,9 +201,10 @@ def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(
     assert in_child(killing(run, 0), log) == 0, log.read_text()
     total = effects(log)
     names = [p.name for p in job.glob("*")]
-    names = [n for n in names if n not in (".lock", "checkpoint.pth")]  # pickles vary
+    varying = (".lock", "checkpoint.pth", ".done")  # pickles vary, .done is of them
+    names = [n for n in names if n not in varying]
     wanted = {name: (job / name).read_bytes() for name in names}
-    assert total > 20 and ".done" in wanted and "4epoch.pth" in wanted
+    assert total > 20 and check_seal(job) == [] and "4epoch.pth" in wanted
     for point in range(1, total + 1):
         shutil.rmtree(job)
         shutil.copytree(prepared, job, symlinks=True)
@@ -211,5 +213,6 @@ def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(
         assert in_child(run, log) == 0, log.read_text()
         found = {p.name: p.read_bytes() for p in job.glob("*") if p.name in wanted}
         assert found == wanted, f"killed at {point} of {total}"
+        assert read_seal(job) and check_seal(job) == []
         repeated = sum(lines(work).values()) - len(lines(work))
         assert repeated <= 1, "at most the epoch that was under way"

@@ -21,6 +21,7 @@ COMMANDS = {
     "decode": "batched greedy CTC decoding of a set",
     "score": "CER and WER with the counts of sclite",
     "report": "RESULTS.md, report.html and figures of a search",
+    "fsck": "is a search folder what was written?",
     "doctor": "what is missing on this machine, with one command for each",
 }
 

@@ -1,0 +1,158 @@
+"""Every kind of damage to a finished search is found, and what can be is repaired."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from finished_search import make_search
+
+from espnet_topdown.bin import fsck as command
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.fsck import fsck, stray
+from espnet_topdown.journal import Journal, Lock
+
+pytestmark = pytest.mark.espnet  # it reads the option names of ESPnet's trainer
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished search; tests work on copies."""
+    return make_search(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def search(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(made, tmp_path / "w", symlinks=True)
+    monkeypatch.chdir(tmp_path / "w")
+    return Path("exp/search")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_nothing_is_wrong_and_nothing_is_changed(search, capsys):
+    before = contents(search)
+    command.main(["--search_dir", str(search)])
+    shown = capsys.readouterr().out
+    assert "nothing wrong" in shown and "3 nodes" in shown
+    assert contents(search) == before
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+FLIPPED = {
+    "search.yaml": "E_DIGEST",
+    "journal.jsonl": "E_JOURNAL_CORRUPT",
+    "result.json": "E_DIGEST",
+    "m1.2/retrain.yaml": "E_DIGEST",
+    "m1.2/train.yaml": "E_DIGEST",
+    "m1.2/config.yaml": "E_DIGEST",
+    "m1.2/frozen.pth": "E_DIGEST",
+    "m1.2/4epoch.pth": "E_DIGEST",
+    "m1.2/score.json": "E_DIGEST",
+    "m1.2/.done": "E_DIGEST",
+    "m1.2/checkpoint.pth": "E_",
+}
+
+
+@pytest.mark.parametrize("name", FLIPPED)
+def test_a_flipped_bit(search, name, capsys):
+    flip(search / name)
+    with pytest.raises(SystemExit) as e:
+        command.main(["--search_dir", str(search)])
+    shown = capsys.readouterr()
+    assert e.value.code == 65
+    assert FLIPPED[name] in shown.out and name.split("/")[-1] in shown.out
+    assert "E_FSCK: " in shown.err
+
+
+def test_a_score_made_better_with_its_seal_and_journal_kept(search):
+    from espnet_topdown.seal import write_seal
+
+    path = search / "m1.2" / "score.json"
+    score = json.loads(path.read_text())
+    score["cer"]["sub"] -= 5
+    path.write_text(json.dumps(score))
+    write_seal(search / "m1.2")
+    found = "\n".join(fsck(search).found)
+    assert "is not the one that was scored" in found
+    assert "does not add up" in found or "differ" in found or "E_DIGEST" in found
+
+
+def test_a_decoded_set_that_was_edited(search):
+    place = search / "m1.2" / "decode_ctc_greedy" / "test"
+    from made_up_search import write_decode
+
+    write_decode(place, "test", 5, 7, files=True)
+    assert fsck(search).found == []
+    score = json.loads((place / "score.json").read_text())
+    score["cer"]["sub"] += 1
+    (place / "score.json").write_text(json.dumps(score))
+    assert any("E_SCORE" in line for line in fsck(search).found)
+
+
+def test_a_result_that_is_gone(search):
+    (search / "result.json").unlink()
+    assert any("E_RESULT_LOST" in line for line in fsck(search).found)
+
+
+def test_the_end_of_the_journal_cut_off(search):
+    path = search / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    assert any("E_JOURNAL_CUT" in line for line in fsck(search).found)
+
+
+def test_repair_links_strays_and_a_torn_journal(search):
+    (search / "best").unlink()
+    link = search / "m1.2" / "valid.loss.best.pth"
+    link.unlink()
+    link.symlink_to("9epoch.pth")
+    dead = search / "m1.2" / ".score.json.4194999.tmp"
+    dead.write_text("half")
+    with (search / "journal.jsonl").open("a") as f:
+        f.write('{"seq": 99, "ti')
+    assert len(fsck(search).found) >= 4
+    report = fsck(search, repair=True)
+    assert report.found == [] and len(report.repaired) == 4, report
+    assert os.readlink(search / "best") == "m1.2"
+    assert os.readlink(link) == "4epoch.pth"
+    kept = sorted(p.read_bytes() for p in (search / "quarantine").iterdir())
+    assert kept == [b"half", b'{"seq": 99, "ti']
+    assert fsck(search, repair=True).repaired == []
+
+
+def test_repair_keeps_the_good_part_of_a_damaged_journal(search):
+    path = search / "journal.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[4] = lines[4].replace(b"m", b"n", 1)
+    path.write_bytes(b"".join(lines))
+    fsck(search, repair=True)
+    events = Journal(path).events()
+    assert [e["event"] for e in events][-1] == "journal_cut" and len(events) == 5
+    (kept,) = (search / "quarantine").glob("journal*")
+    assert kept.read_bytes() == b"".join(lines[4:])
+
+
+def test_a_search_that_runs_is_left_alone(search):
+    with Lock(search / "lock"), pytest.raises(TopDownError, match="E_LOCKED"):
+        fsck(search)
+
+
+def test_no_search(tmp_path):
+    with pytest.raises(TopDownError, match="E_NO_SEARCH"):
+        fsck(tmp_path)
+
+
+def test_temporaries_of_the_living_are_left(search):
+    (search / f".x.{os.getpid()}.tmp").touch()
+    assert list(stray(search)) == []
