@@ -219,6 +219,10 @@ def _layer(path: Path, data: Any) -> dict[str, Any]:
     for key in ("params", "top", "bottom"):
         if key in layer:
             layer[key] = _patterns(path, f"{layer['name']}.{key}", layer[key])
+    plain = [p for p in layer["params"] if "{i}" not in p]
+    if "{i}" in str(layer["name"]) and plain:
+        what = f"{layer['name']}: '{plain[0]}' has no {{i}}, as its layer's name has"
+        raise _malformed(path, what)
     return layer
 
 

@@ -89,16 +89,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise TopDownError(
             "E_YAML_UNSAFE", f"more than 100 aliases in {path}", "write them out"
         )
-    loader = _StrictLoader(text)
-    loader.name = str(path)
+    loader = None
     try:
+        loader = _StrictLoader(text)
+        loader.name = str(path)
         data = loader.get_single_data()
     except yaml.constructor.ConstructorError as e:
         raise _yaml_error("E_YAML_UNSAFE", path, e) from None
     except (yaml.YAMLError, ValueError) as e:
         raise _yaml_error("E_YAML", path, e) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"holds a {type(data).__name__}"
         raise TopDownError(

@@ -1,0 +1,357 @@
+"""Hostile and damaged inputs: refused by a message, never run, never a traceback.
+
+Sizes: TOPDOWN_FUZZ=nightly runs 50 times as many inputs (default about a minute).
+With TOPDOWN_FUZZ_LOG=FILE the number of inputs of each target is added to FILE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from canary import watched
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutants import mutate
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.journal import Journal, recover
+
+NIGHTLY = os.environ.get("TOPDOWN_FUZZ") == "nightly"
+SCALE = 50 if NIGHTLY else 1
+done: dict[str, int] = {}
+
+
+def sized(n: int) -> Callable:
+    """Hypothesis with n examples (x 50 at night), the same ones every time."""
+    return settings(
+        max_examples=n * SCALE,
+        deadline=None,
+        derandomize=not NIGHTLY,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def ran(target: str, refused: bool) -> None:
+    done[target] = done.get(target, 0) + 1
+    done[f"{target}, refused"] = done.get(f"{target}, refused", 0) + refused
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tell():
+    yield
+    if "TOPDOWN_FUZZ_LOG" in os.environ:
+        with open(os.environ["TOPDOWN_FUZZ_LOG"], "a") as f:
+            f.write(json.dumps(done) + "\n")
+
+
+def attempt(target: str, work: Callable, folder: Path) -> object:
+    """Call it; only our own errors may come out. None if it was refused."""
+    with watched(folder):
+        try:
+            found = work()
+        except TopDownError as e:
+            assert e.code.startswith("E_") and ". Do: " in str(e)
+            ran(target, True)
+            return None
+    ran(target, False)
+    return found
+
+
+def test_journal(tmp_path):
+    """What is accepted is a beginning of what was written."""
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    for i in range(12):
+        journal.append("scored", node=f"m1.{i}", errors=i, text='ü"\\ }')
+    whole, events = path.read_bytes(), journal.events()
+    rng = random.Random(1)
+    for _ in range(1500 * SCALE):
+        path.write_bytes(mutate(whole, rng))
+        found = attempt("journal", Journal(path).events, tmp_path)
+        if found is not None:
+            assert found == events[: len(found)]
+    for _ in range(100 * SCALE):
+        path.write_bytes(mutate(whole, rng))
+        with watched(tmp_path):
+            recover(path)
+        found = Journal(path).events()
+        kept = [e for e in found if e["event"] != "journal_cut"]
+        assert kept == events[: len(kept)]
+
+
+words = st.text(max_size=12) | st.sampled_from(["no", "1e-3", "~", "null", "*a", "&a"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | words,
+    lambda x: st.lists(x, max_size=4) | st.dictionaries(words, x, max_size=4),
+    max_leaves=12,
+)
+PIECES = [
+    "a: ",
+    "- ",
+    "{",
+    "}",
+    "[",
+    "]",
+    "&a ",
+    "*a",
+    "!!python/name:os.system ",
+    "\t",
+]
+PIECES += [
+    "!!python/object/apply:os.system [touch canary]",
+    "\n",
+    "  ",
+    "? ",
+    "| ",
+    '"',
+]
+PIECES += ["<<: ", "2001-01-01", "0x1f", "1e400", "\x00", "\ufeff", "%YAML 9.9\n---\n"]
+
+
+def test_yaml(tmp_path):
+    from espnet_topdown.yaml_io import read_yaml, write_yaml
+
+    path = tmp_path / "a.yaml"
+
+    @sized(400)
+    @given(st.lists(st.sampled_from(PIECES) | words, max_size=14))
+    def pieces(parts):
+        path.write_bytes("".join(parts).encode("utf-8", "surrogatepass"))
+        found = attempt("YAML", lambda: read_yaml(path), tmp_path)
+        assert found is None or isinstance(found, dict)
+
+    printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1)
+
+    @sized(200)
+    @given(st.dictionaries(printable, st.integers() | st.booleans() | printable))
+    def there_and_back(data):
+        write_yaml(path, data)
+        assert read_yaml(path) == data
+        ran("YAML", False)
+
+    pieces(), there_and_back()
+    assert not list(tmp_path.rglob("canary"))
+
+
+def test_command_lines(tmp_path, monkeypatch, capsys):
+    """Every command, any words: a status of the table, a message, no traceback."""
+    import importlib
+
+    monkeypatch.chdir(tmp_path)
+    names = ("layers", "plan", "search", "retrain", "report", "score", "fsck")
+    names += ("validate_data", "filter_data", "decode", "token_list", "format_wav")
+    modules = [importlib.import_module(f"espnet_topdown.bin.{n}") for n in names]
+    options = sorted(
+        {o for m in modules for a in m.get_parser()._actions for o in a.option_strings}
+    )
+    odd = ["", "--", "-", "=", "--=", "$(touch canary)", "../../x", "\n", "nan", "-1"]
+    word = st.sampled_from([o for o in options if o not in ("-h", "--help")] + odd)
+
+    @sized(250)
+    @given(st.sampled_from(modules), st.lists(word | words, max_size=6))
+    def call(module, line):
+        line = [w.encode("utf-8", "replace").decode() for w in line]
+        with watched(tmp_path), contextlib.suppress(ValueError):
+            try:
+                module.main([w.replace("\x00", "") for w in line])
+                status = 0
+            except SystemExit as e:
+                status = e.code
+        assert status in (0, 64, 65, 66, 70, 73, 74, 75, 76, 78), (line, status)
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        assert not status or said.startswith("E_"), said
+        ran("command lines", bool(status))
+
+    call()
+    assert not list(tmp_path.rglob("*canary*"))
+
+
+def test_layer_patterns(tmp_path):
+    """A stack that is accepted gives every parameter to exactly one layer."""
+    from espnet_topdown.layers import load_stack
+    from espnet_topdown.yaml_io import write_yaml
+
+    path = tmp_path / "stack.yaml"
+    part = st.sampled_from(["encoder", "decoder", "ctc", "enc", "0", "1", "10", "w"])
+    name = st.lists(part, min_size=1, max_size=4).map(".".join)
+    regex = name | st.sampled_from(["{i}", "(", "(a+)+$", ".*", "encoder.{i}", "["])
+    layer = st.fixed_dictionaries(
+        {"name": st.sampled_from(["a", "b", "l{i}"]), "params": st.lists(regex)}
+    )
+
+    @sized(200)
+    @given(st.lists(layer, max_size=4), st.lists(name, max_size=8, unique=True))
+    def bind(layers, names):
+        write_yaml(path, {"about": "x", "layers": layers})
+        stack = attempt("stacks", lambda: load_stack(str(path)).bind(names), tmp_path)
+        if stack is not None:
+            owned = [p for g in stack.groups for p in g.params]
+            assert sorted([*owned, *stack.ignored]) == sorted(names)
+
+    bind()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    from bad_inputs.data import sets
+
+    monkeypatch.chdir(tmp_path)
+    sets()
+    return tmp_path
+
+
+def test_data_folders(data):
+    """A damaged list is refused, or what it says is still the same set."""
+    from espnet_topdown.data.validate import validate_set
+
+    rng = random.Random(2)
+    lists = [Path("train/wav.scp"), Path("train/text"), Path("tokens.txt")]
+    whole = {p: p.read_bytes() for p in lists}
+    for _ in range(250 * SCALE):
+        path = rng.choice(lists)
+        path.write_bytes(mutate(whole[path], rng))
+
+        def check():
+            tokens = Path("tokens.txt").read_bytes().decode("utf-8", "replace")
+            return validate_set(
+                *lists[:2], fs=8000, token_list=tokens.split("\n")[:-1], full=False
+            )
+
+        report = attempt("data folders", check, data)
+        assert report is None or report.utterances <= 4
+        path.write_bytes(whole[path])
+
+
+FORMATS = {"wav": "WAV", "flac": "FLAC", "sph": "NIST"}
+
+
+def test_audio_headers(data):
+    """In a child process: no crash, and nothing accepted that is not finite."""
+    import numpy as np
+    import soundfile
+
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 2000)
+    for suffix, kind in FORMATS.items():
+        soundfile.write(f"a.{suffix}", noise, 8000, "PCM_16", format=kind)
+    code = "import fuzz_audio as c; c.main()"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran_ = subprocess.run(
+        [sys.executable, "-c", code, str(300 * SCALE), *FORMATS],
+        capture_output=True,
+        text=True,
+        env=env,
+    )
+    assert ran_.returncode == 0, ran_.stderr[-2000:]
+    tried, refused = map(int, ran_.stdout.split())
+    done["audio"], done["audio, refused"] = tried, refused
+    assert tried == 3 * 300 * SCALE and refused > tried / 5
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch canary",)
+
+
+def test_checkpoints(tmp_path, monkeypatch):
+    """Damaged archives and pickles with other opcodes: only E_CKPT_*, E_DIGEST."""
+    from espnet_topdown.weights import load_weights, read_checkpoint
+
+    monkeypatch.chdir(tmp_path)
+    path, rng = Path("1epoch.pth"), random.Random(3)
+    weights = {f"l{i}.w": torch.full((8, 8), float(i)) for i in range(3)}
+    torch.save(weights, path)
+    whole = path.read_bytes()
+    for i in range(400 * SCALE):
+        path.write_bytes(mutate(whole, rng))
+        read = (load_weights, read_checkpoint)[i % 2]
+        found = attempt("checkpoints", lambda: read(path), tmp_path)  # noqa: B023
+        if found is not None:  # bytes that the archive does not count
+            assert all(torch.equal(found[n], w) for n, w in weights.items())
+    for i in range(200 * SCALE):
+        path.write_bytes(repacked(whole, rng, rng.random() < 0.3))
+        read = (load_weights, read_checkpoint)[i % 2]
+        attempt("pickles", lambda: read(path), tmp_path)  # noqa: B023
+    assert not list(tmp_path.rglob("*canary*"))
+
+
+def repacked(archive: bytes, rng: random.Random, evil: bool) -> bytes:
+    """A good archive whose pickle is damaged or hostile."""
+    import pickle
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name.endswith("data.pkl"):
+                data = pickle.dumps({"a": Evil()}, 2) if evil else mutate(data, rng)
+            new.writestr(name, data)
+    return out.getvalue()
+
+
+@pytest.mark.recipe
+def test_shell_options(tmp_path):
+    """Words with every metacharacter: status 64 or taken as they are, never run."""
+    parser = Path(__file__).parents[1] / "egs2/TEMPLATE/asr1/utils/parse_options.sh"
+    script = tmp_path / "s.sh"
+    script.write_text(
+        "set -euo pipefail\nSTAGES=([1]=data [2]=train) LAST_STAGE=2\n"
+        'stage=1\ntag=""\nasr_exp=""\nnj=3\nflag=false\n'
+        f'. "{parser}"\nprintf "%s\\0" "$stage" "$tag" "$asr_exp" "$nj" "$flag"\n'
+    )
+    rng = random.Random(4)
+    odd = ["$(touch canary)", "`touch canary`", ";touch canary", "a\ntouch canary"]
+    odd += ["|", "&", ">canary", "$((x[$(touch canary)]))", "a[$(touch canary)]", "*"]
+    odd += [
+        "--",
+        "-",
+        "",
+        "=",
+        "x'y",
+        'x"y',
+        "\\",
+        "{a,b}",
+        "~",
+        "!x",
+        "é",
+        "1",
+        "true",
+    ]
+    names = ["--stage", "--tag", "--asr_exp", "--nj", "--flag", "--PATH", "--IFS"]
+    for _ in range(120 * SCALE):
+        line = []
+        for _ in range(rng.randint(1, 3)):
+            name = rng.choice(names)
+            value = rng.choice(odd) + rng.choice(["", rng.choice(odd)])
+            line += [f"{name}={value}"] if rng.random() < 0.5 else [name, value]
+        call = ["bash", str(script), *line]
+        out = subprocess.run(call, cwd=tmp_path, capture_output=True, timeout=10)
+        assert out.returncode in (0, 64), (line, out.stderr)
+        assert not out.returncode or out.stderr.startswith(b"E_"), (line, out.stderr)
+        ran("shell options", bool(out.returncode))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.sh"]
+
+
+def test_the_canary_sings(tmp_path):
+    """A negative control: what must be noticed is noticed."""
+    import pickle
+
+    out = pickle.dumps(Evil())
+    with pytest.raises(AssertionError, match="os.system"), watched(tmp_path):
+        os.chdir(tmp_path)
+        pickle.loads(out)
+    assert (tmp_path / "canary").exists()
+    with pytest.raises(AssertionError, match="open"), watched(tmp_path / "in"):
+        (tmp_path / "outside").write_text("")
