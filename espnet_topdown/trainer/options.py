@@ -17,6 +17,7 @@ from espnet_topdown.yaml_io import read_yaml
 
 OURS = (
     "fast_lstm",
+    "sdpa",
     "frozen_norm",
     "init_uniform",
     "adadelta_eps_decay",
@@ -96,6 +97,12 @@ def complete(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     add = group.add_argument
     yes_no = dict(type=true_or_false, metavar="true|false")
     add("--fast_lstm", default=True, help="Fast, exact LSTMs on a CPU", **yes_no)
+    add(
+        "--sdpa",
+        default=False,
+        help="Train the attention of Transformers by torch's fused kernel",
+        **yes_no,
+    )
     add(
         "--frozen_norm",
         choices=("eval", "train"),

@@ -21,6 +21,7 @@ from espnet_topdown.trainer import (
     initializers,
     optim,
     options,
+    sdpa,
 )
 from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.contract import check_model
@@ -80,6 +81,8 @@ class TopDownASRTask(ASRTask):
         if getattr(args, "fast_lstm", False):
             cpu_lstm.install(model)
             cpu_attention.install(model)
+        if getattr(args, "sdpa", False):
+            logging.info("fused attention in %d modules", sdpa.install(model))
         return model
 
     @classmethod
