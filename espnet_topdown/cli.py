@@ -56,6 +56,19 @@ def true_or_false(text: str) -> bool:
     return text.lower() == "true"
 
 
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers with commas.
+
+    >>> numbers("20,40")
+    (20, 40)
+    """
+    try:
+        return tuple(sorted({int(n) for n in text.split(",") if n}))
+    except ValueError as e:
+        what = f"must be whole numbers with commas, got '{text}'"
+        raise argparse.ArgumentTypeError(what) from e
+
+
 def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., None]:
     """Give a ``main(cmd=None)`` our log format, error messages and exit statuses."""
 

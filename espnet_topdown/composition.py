@@ -14,9 +14,14 @@ from espnet_topdown.errors import USAGE, TopDownError
 
 @dataclass(frozen=True, order=True)
 class Composition:
-    """An ordered sum of n layers, from the top; the last part was retrained last."""
+    """An ordered sum of n layers, from the top; the last part was retrained last.
+
+    Attributes:
+        epoch: of joint training, whose classifier the path began from; 0 is the best.
+    """
 
     parts: tuple[int, ...]
+    epoch: int = 0
 
     def __post_init__(self) -> None:
         if not self.parts or any(p < 1 for p in self.parts):
@@ -26,18 +31,20 @@ class Composition:
     def parse(cls, text: str) -> Composition:
         """Read the folder form.
 
-        >>> Composition.parse("m1.1.3").parts
-        (1, 1, 3)
+        >>> Composition.parse("m1.1.3").parts, Composition.parse("m1.4@40").epoch
+        ((1, 1, 3), 40)
         """
-        if not re.fullmatch(r"m[1-9]\d{0,3}(\.[1-9]\d{0,3})*", text):
+        parts, _, epoch = text.partition("@")
+        if not re.fullmatch(r"m[1-9]\d{0,3}((\.[1-9]\d{0,3})+(@[1-9]\d*)?)?", text):
             raise TopDownError(
                 "E_COMPOSITION", f"'{text}' is no composition", "write m1.4", USAGE
             )
-        return cls(tuple(int(p) for p in text[1:].split(".")))
+        return cls(tuple(int(p) for p in parts[1:].split(".")), int(epoch or 0))
 
     def __str__(self) -> str:
-        """The folder form, ``m1.1.3``."""
-        return "m" + ".".join(map(str, self.parts))
+        """The folder form, ``m1.1.3``, or ``m1.1.3@40`` for an epoch's classifier."""
+        epoch = f"@{self.epoch}" if self.epoch else ""
+        return "m" + ".".join(map(str, self.parts)) + epoch
 
     @property
     def math(self) -> str:
@@ -46,7 +53,8 @@ class Composition:
         >>> Composition((1, 4)).math
         'M_{1,4}'
         """
-        return "M_{" + ",".join(map(str, self.parts)) + "}"
+        epoch = f"^{{({self.epoch})}}" if self.epoch else ""
+        return "M_{" + ",".join(map(str, self.parts)) + "}" + epoch
 
     @property
     def n(self) -> int:
@@ -67,7 +75,8 @@ class Composition:
         """
         if len(self.parts) == 1:
             return None
-        return Composition((*self.parts[:-2], self.parts[-2] + self.parts[-1]))
+        parts = (*self.parts[:-2], self.parts[-2] + self.parts[-1])
+        return Composition(parts, self.epoch if len(parts) > 1 else 0)
 
     @property
     def children(self) -> tuple[Composition, ...]:
@@ -77,7 +86,9 @@ class Composition:
         ['m1.1.2', 'm1.2.1']
         """
         *head, last = self.parts
-        return tuple(Composition((*head, k, last - k)) for k in range(1, last))
+        return tuple(
+            Composition((*head, k, last - k), self.epoch) for k in range(1, last)
+        )
 
     @property
     def ancestry(self) -> tuple[Composition, ...]:

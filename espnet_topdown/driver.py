@@ -7,24 +7,26 @@ records how it came about.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from espnet_topdown.abandon import abandoned, keep_up
 from espnet_topdown.composition import Composition
+from espnet_topdown.controls import next_bottom_up
+from espnet_topdown.cost import announce, check_budget
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.job import is_done
 from espnet_topdown.journal import Journal, Lock, utc_now
-from espnet_topdown.launch import Job, backend_cmd, run_jobs
-from espnet_topdown.preflight import check_base
+from espnet_topdown.launch import Job, backend_cmd, run_jobs, share_cores
 from espnet_topdown.progress import Progress
 from espnet_topdown.request import Nodes, SearchRequest, write_request
 from espnet_topdown.result import is_finished, read_score, write_result
 from espnet_topdown.retrain import extend, prepare, prepare_base, versions
-from espnet_topdown.search import STRATEGIES, Outcome, at_most, outcome
+from espnet_topdown.search import STRATEGIES, Outcome, outcome
+from espnet_topdown.tasks import amount, shown
 from espnet_topdown.weights import sha256
 from espnet_topdown.yaml_io import read_json
 
@@ -45,12 +47,13 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
     nodes = Nodes.of(request)
     with Lock(request.output_dir / "lock"):
         if not (request.output_dir / "search.yaml").is_file():
-            check_base(
+            nodes.task.call("check")(
                 nodes.base,
                 request.allow_unfinished,
                 request.allow_pipes,
                 request.allow_overlap,
             )
+            check_budget(nodes)
         write_request(nodes)
         if is_finished(request.output_dir):
             log.info("this search is finished; nothing to do")
@@ -66,7 +69,7 @@ class Driver:
         self.request = nodes.request
         self.journal = Journal(self.request.output_dir / "journal.jsonl")
         self.root = Composition((nodes.stack.n,))
-        self.errors: dict[Composition, int] = {}
+        self.errors: dict[Composition, float] = {}
         self.started: set[str] = set()
         self.failed: dict[str, int] = {}
         self.recorded: dict[str, Any] = {}
@@ -81,9 +84,10 @@ class Driver:
         asked = sha256(self.request.output_dir / "search.yaml")
         opened = "search_continued" if events else "search_open"
         self.journal.append(opened, request=asked)
-        self._announce()
+        self.progress.expect(announce(self.nodes), self.request.controls)
         cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
-        _share_cores(self.request.max_jobs)
+        if "cmd.local" in str(cmd):
+            share_cores(self.request.max_jobs)
         jobs = [*self._candidates(), *self._controls()]
         run_jobs(
             jobs,
@@ -96,25 +100,10 @@ class Driver:
             raise self._failure()
         return self._finish(begun)
 
-    def _announce(self) -> None:
-        names = ", ".join(self.nodes.stack.names)
-        most = at_most(self.request.strategy, self.root.n, self.nodes.max_frozen)
-        log.info("%d layers from the top: %s", self.root.n, names)
-        log.info(
-            "search %s: at most %d retrainings and %d controls, %d at a time",
-            self.request.strategy,
-            most,
-            len(self.request.controls),
-            self.request.max_jobs,
-        )
-        self.progress.expect(most, self.request.controls)
-
     def _candidates(self) -> list[Job]:
         """Jobs for the models that the strategy asks for; finished ones count."""
         while True:
-            batch = STRATEGIES[self.request.strategy](
-                self.root.n, self.errors, self.nodes.max_frozen
-            )
+            batch = STRATEGIES[self.request.strategy](self.nodes.space, self.errors)
             finished = [c for c in batch if is_done(self.nodes.folder(str(c)))]
             if not finished:
                 new = [c for c in batch if str(c) not in self.started]
@@ -138,16 +127,14 @@ class Driver:
                     "give another --output_dir: the validation set has changed",
                     INTERNAL,
                 )
-        self.errors[node] = errors = _errors(counts)
+        self.errors[node] = errors = amount(counts)
         verdict = ""
         if node.parent and self.request.strategy == "greedy":
             accepted = errors <= self.errors[node.parent]
             verdict = " accepted" if accepted else " rejected"
-        unit, ref = self.request.criterion.upper(), counts["ref"]
-        percent = f"{100 * errors / max(1, ref):.1f} %"
-        log.info(
-            "%s: %s %s (%d errors of %d)%s", node, unit, percent, errors, ref, verdict
-        )
+        if abandoned(folder):
+            log.info("%s was abandoned after epoch %d", node, abandoned(folder))
+        log.info("%s: %s%s", node, shown(self.request.criterion, counts), verdict)
         if str(node) not in self.recorded:
             told = {"errors": errors, "verdict": verdict.strip() or None, "done": done}
             self.journal.append("scored", node=str(node), **told)
@@ -155,22 +142,45 @@ class Driver:
     def _prepare(self, node: Composition) -> Job:
         folder = self.nodes.folder(str(node))
         if node == self.root:
-            prepare_base(self.nodes.base, folder)
+            prepare_base(self.nodes.base, folder, self.nodes.task.name)
         else:
             spec = self.nodes.candidate(node)
             planned = prepare(spec, folder)
             log.info("%s:\n%s", node, planned.table(spec))
+            if self.request.abandon and node.parent != self.root:
+                above = Experiment(self.nodes.folder(str(node.parent)))
+                keep_up(folder, self.request.abandon, above)
+            elif self.request.abandon:
+                keep_up(folder, self.request.abandon, self.nodes.base)
         return self._job(str(node))
 
     def _controls(self) -> list[Job]:
         """The controls' jobs that can start at once."""
         jobs = self._joint()
-        if "warm" in self.request.controls:
-            folder = self.nodes.folder("control.warm")
-            if not is_done(folder):
-                prepare(self.nodes.control("warm"), folder)
-                jobs.append(self._job("control.warm"))
-        return jobs
+        for name in self.request.controls:
+            node = f"control.{name}"
+            if name in ("joint", "bottom_up") or is_done(self.nodes.folder(node)):
+                continue
+            prepare(self.nodes.control(name), self.nodes.folder(node))
+            jobs.append(self._job(node))
+        return [*jobs, *self._bottom_up()]
+
+    def _bottom_up(self) -> list[Job]:
+        """The next model of control bottom_up, once the joint model is scored."""
+        if "bottom_up" not in self.request.controls or self.root not in self.errors:
+            return []
+        done = {n.partition(".")[2]: self._summary(n)["errors"] for n in self._chain()}
+        name = next_bottom_up(done, self.errors[self.root], self.nodes.max_frozen)
+        node = f"control.{name}"
+        if not name or node in self.started:
+            return []
+        prepare(self.nodes.control(name), self.nodes.folder(node))
+        return [self._job(node)]
+
+    def _chain(self) -> list[str]:
+        """The finished models of control bottom_up."""
+        names = [f"control.bottom_up{k}" for k in range(1, self.root.n)]
+        return [n for n in names if is_done(self.nodes.folder(n))]
 
     def _joint(self) -> list[Job]:
         """The next part of control joint: as far as the path is known by now."""
@@ -195,8 +205,8 @@ class Driver:
     def _sure_epochs(self) -> int:
         """Epochs that the path will have at least: the base's and one retraining's."""
         base = self.nodes.base
-        first = Composition((1, self.root.n - 1))
-        if first in self.errors:
+        first = (self.nodes.space.children(self.root) or [self.root])[0]
+        if first in self.errors and first != self.root:
             more = Experiment(self.nodes.folder(str(first))).last_epoch
         else:
             more = int(self.request.max_epoch or base.config["max_epoch"])
@@ -232,21 +242,20 @@ class Driver:
             return []
         self.journal.append("trained", node=job.name)
         searching = not job.name.startswith("control.")
-        return [*(self._candidates() if searching else ()), *self._joint()]
+        more = self._candidates() if searching else []
+        return [*more, *self._joint(), *self._bottom_up()]
 
     def _path_epochs(self) -> int:
         """Epochs of all trainings from the base to the best model."""
         best = self._outcome().best
         path = [c for c in best.ancestry if c.parent]
         if not path:  # nothing was gained: as much as the rejected retraining had
-            path = [Composition((1, self.root.n - 1))]
+            path = [c for c in self.errors if c.parent == self.root][:1]
         trained = [Experiment(self.nodes.folder(str(c))).last_epoch for c in path]
         return self.nodes.base.last_epoch + sum(trained)
 
     def _outcome(self) -> Outcome:
-        return outcome(
-            self.request.strategy, self.root.n, self.errors, self.nodes.max_frozen
-        )
+        return outcome(self.request.strategy, self.nodes.space, self.errors)
 
     def _failure(self) -> TopDownError:
         node, status = next(iter(self.failed.items()))
@@ -266,7 +275,7 @@ class Driver:
             "best": str(found.best),
             "criterion": self.request.criterion,
             "path": [str(c) for c in found.path],
-            "reason": found.reason,
+            "reason": found.reason.replace("errors", self.nodes.task.counted),
             "finished": utc_now(),
             "seconds": round(time.time() - begun, 1),
             "nodes": {n: self._summary(n) for n in self._all_nodes()},
@@ -277,21 +286,12 @@ class Driver:
         return result
 
     def _all_nodes(self) -> list[str]:
-        controls = [f"control.{c}" for c in self.request.controls]
+        names = [c for c in self.request.controls if c != "bottom_up"]
+        controls = [f"control.{c}" for c in names] + self._chain()
         return [str(c) for c in sorted(self.errors, key=lambda c: c.rank)] + controls
 
     def _summary(self, node: str) -> dict[str, Any]:
         score = read_json(self.nodes.folder(node) / "score.json")
         counts = score[self.request.criterion]
         ref, epoch = counts["ref"], score["epoch"]
-        return {"errors": _errors(counts), "ref": ref, "epoch": epoch}
-
-
-def _errors(counts: Mapping[str, int]) -> int:
-    return counts["sub"] + counts["del"] + counts["ins"]
-
-
-def _share_cores(jobs: int) -> None:
-    """Give jobs that run side by side their part of this machine's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // max(1, jobs))))
+        return {"errors": amount(counts), "ref": ref, "epoch": epoch}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.abandon import abandoned
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.journal import Lock
@@ -69,6 +70,8 @@ def is_trained(folder: Path) -> bool:
         return False
     try:
         experiment = Experiment(folder)
+        if abandoned(folder) and abandoned(folder) == experiment.last_epoch:
+            return True
         goal = read_yaml(folder / "train.yaml")
         experiment.config.update(max_epoch=goal["max_epoch"], patience=goal["patience"])
         experiment.check_finished()

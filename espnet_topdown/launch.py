@@ -139,3 +139,9 @@ def _find(program: str) -> str:
         do = "source path.sh of your Kaldi or ESPnet, or use cmd_backend=local"
         raise TopDownError("E_CLUSTER_CMD", what, do, CLUSTER)
     return found
+
+
+def share_cores(jobs: int) -> None:
+    """Give jobs that run side by side their part of this machine's cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // max(1, jobs))))

@@ -33,6 +33,8 @@ class RetrainSpec:
         trainable: Copy the layers but train them (a control).
         overrides: Options of ESPnet's trainer that differ from the base experiment.
         any_order: Allow frozen layers that are not the top ones.
+        reinit: Where the other layers begin, see ``reinit.Reinit``.
+        start_from: The file that supplies their values, unless reinit is "full".
     """
 
     node: str
@@ -46,6 +48,8 @@ class RetrainSpec:
     any_order: bool = False
     trainer: str = AUTO
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    reinit: str = "full"
+    start_from: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,11 @@ class Plan:
         rows = [("layer", "params", "state", "from")]
         for name in self.stack.names:
             copied = name in spec.frozen
-            state = "new" if not copied else "copied" if spec.trainable else "frozen"
-            source = str(spec.frozen_from) if copied else f"seed {spec.seed}"
+            state = "copied" if spec.trainable else "frozen"
+            source = str(spec.frozen_from)
+            if not copied:
+                state = "new" if spec.reinit == "full" else spec.reinit
+                source = str(spec.start_from or f"seed {spec.seed}")
             rows.append((name, f"{self.sizes[name]:,}", state, source))
         copied = sum(self.sizes[n] for n in spec.frozen)
         total = sum(self.sizes.values())

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.abandon import Rule
 from espnet_topdown.composition import Composition
-from espnet_topdown.errors import CONFIG, TopDownError, nearest
+from espnet_topdown.controls import control_spec
+from espnet_topdown.errors import CONFIG, MISSING, TopDownError, nearest
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.layers import LayerStack, stack_for
-from espnet_topdown.plan import TRAINER, RetrainSpec
+from espnet_topdown.plan import AUTO, RetrainSpec
+from espnet_topdown.reinit import Reinit
 from espnet_topdown.retrain import versions
-from espnet_topdown.search import STRATEGIES
+from espnet_topdown.search import CONTROLS, STRATEGIES, Space
+from espnet_topdown.tasks import Task, find_task, read_tasks
 from espnet_topdown.weights import sha256
 from espnet_topdown.yaml_io import read_yaml, write_yaml
 
-CONTROLS = ("joint", "warm")
-CRITERIA = ("cer", "wer", "ter")
+CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
+# Written down only where they are not as usual.
+RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon")
 SEED_STEP = 1000  # ESPnet's random streams of seeds s and s+k overlap for small k
 
 
@@ -28,12 +34,15 @@ class SearchRequest:
 
     Attributes:
         max_frozen: At most this many layers are frozen; None allows all but one.
-        criterion: Errors on the validation set: "cer", "wer" or "ter" (tokens).
+        criterion: Errors on the validation set: "cer", "wer" or "ter" (tokens), or
+            "ppl" of a language model; "auto" is the first of its kind.
         retrain_seed: "own" gives every retraining its own seed, "same" the base's.
-        controls: "joint": joint training with the first retraining's seed and as many
-            epochs as the whole path. "warm": the softmax layers of the base model are
-            copied but not frozen.
+        controls: See ``controls.CONTROLS``.
         max_epoch: Of every retraining; None takes the base experiment's.
+        epochs, width, budget, steps: See ``search.Space``.
+        reinit: Where the layers that are not frozen begin, see ``reinit.Reinit``.
+        abandon: "MARGIN:GRACE", see ``abandon.Rule``; "" trains to the end.
+        max_jobs_total: More retrainings than this need ``yes``.
     """
 
     base_exp: Path
@@ -41,11 +50,17 @@ class SearchRequest:
     strategy: str = "greedy"
     stack: str = "auto"
     max_frozen: int | None = None
-    criterion: str = "cer"
+    criterion: str = AUTO
     retrain_seed: str = "own"
     controls: tuple[str, ...] = ()
     max_epoch: int | None = None
-    trainer: str = TRAINER
+    epochs: tuple[int, ...] = ()
+    width: int = 2
+    budget: int = 0
+    steps: tuple[int, ...] = ()
+    reinit: str = "full"
+    abandon: str = ""
+    trainer: str = AUTO
     allow_unfinished: bool = False
     allow_pipes: bool = False
     allow_overlap: bool = False
@@ -53,13 +68,15 @@ class SearchRequest:
     max_jobs: int = 1
     cmd: str = ""
     cmd_backend: str = "local"
+    max_jobs_total: int = 32
+    yes: bool = False
 
     def check(self) -> None:
         """Refuse words that are not known. Raises E_USAGE-like TopDownErrors."""
         pairs = [("search", self.strategy, tuple(STRATEGIES))]
-        pairs += [("criterion", self.criterion, CRITERIA)]
+        pairs += [("criterion", self.criterion, (AUTO, *CRITERIA))]
         pairs += [("retrain_seed", self.retrain_seed, ("own", "same"))]
-        pairs += [("controls", c, CONTROLS) for c in self.controls]
+        pairs += [("controls", c, tuple(CONTROLS)) for c in self.controls]
         for option, word, known in pairs:
             if word not in known:
                 raise TopDownError(
@@ -73,6 +90,7 @@ class SearchRequest:
                 f"--max_frozen {self.max_frozen} is negative",
                 "give 0 or more",
             )
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -82,13 +100,22 @@ class Nodes:
     request: SearchRequest
     base: Experiment
     stack: LayerStack
+    task: Task
 
     @classmethod
     def of(cls, request: SearchRequest) -> Nodes:
-        """Bind the request to its base experiment's layers."""
+        """Bind the request to its base experiment's layers.
+
+        Raises:
+            TopDownError: E_RANGE for a criterion of another kind of model.
+        """
         base = Experiment(request.base_exp)
         spec = stack_for(base.config, request.stack)
-        return cls(request, base, spec.bind(base.weights()))
+        task = find_task(spec.task)
+        for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
+            if epoch:
+                classifier_file(base, epoch)
+        return cls(_completed(request, task), base, spec.bind(base.weights()), task)
 
     @property
     def max_frozen(self) -> int:
@@ -96,6 +123,14 @@ class Nodes:
         limit = self.stack.n - 1
         asked = self.request.max_frozen
         return limit if asked is None else min(asked, limit)
+
+    @property
+    def space(self) -> Space:
+        """What the search may train."""
+        r = self.request
+        return Space(
+            self.stack.n, self.max_frozen, r.steps, r.epochs, r.width, r.budget
+        )
 
     def folder(self, node: str) -> Path:
         """Where a node's files are."""
@@ -106,48 +141,95 @@ class Nodes:
         parent = node.parent
         if parent is None:
             raise ValueError(f"{node} is the base experiment")
-        above = self.base
         if parent.parent is not None:
-            above = Experiment(self.folder(str(parent)))
+            source = Experiment(self.folder(str(parent))).model_file()
+        elif node.epoch:
+            source = classifier_file(self.base, node.epoch)
+        else:
+            source = self.base.model_file()
+        start = source
+        if Reinit.parse(self.request.reinit).epoch:
+            start = classifier_file(self.base, Reinit.parse(self.request.reinit).epoch)
         return RetrainSpec(
             node=str(node),
             base_exp=self.base.folder,
-            frozen_from=above.model_file(),
+            frozen_from=source,
+            reinit=self.request.reinit,
+            start_from=None if self.request.reinit == "full" else start,
             frozen=self.stack.names[: node.n_frozen],
-            seed=self._seed(node),
+            seed=self.seed(node),
             stack=self.request.stack,
             trainer=self.request.trainer,
-            overrides=self._overrides(),
+            overrides=self.overrides(),
         )
 
     def control(self, name: str, epochs: int = 0) -> RetrainSpec:
-        """A control with the seed of the first retraining, ``m1.(n-1)``."""
-        warm = name == "warm"
-        overrides = self._overrides()
-        if not warm:
-            overrides.update(max_epoch=epochs, patience=None)
-        return RetrainSpec(
-            node=f"control.{name}",
-            base_exp=self.base.folder,
-            frozen_from=self.base.model_file() if warm else None,
-            frozen=self.stack.names[:1] if warm else (),
-            seed=self._seed(Composition((1, self.stack.n - 1))),
-            stack=self.request.stack,
-            control=name,
-            trainable=True,
-            trainer=self.request.trainer,
-            overrides=overrides,
-        )
+        """A control's training; ``epochs`` are those of control joint."""
+        return control_spec(self, name, epochs)
 
-    def _overrides(self) -> dict[str, Any]:
+    def overrides(self) -> dict[str, Any]:
+        """What every retraining does differently from the base."""
         epochs = self.request.max_epoch
         return {} if epochs is None else {"max_epoch": epochs}
 
-    def _seed(self, node: Composition) -> int:
+    def seed(self, node: Composition) -> int:
+        """Of a composition's retraining; the same for every epoch's classifier."""
         seed = int(self.base.config.get("seed") or 0)
         if self.request.retrain_seed == "own":
             seed += SEED_STEP * node.rank
         return seed % 2**31
+
+
+def _completed(request: SearchRequest, task: Task) -> SearchRequest:
+    """The request with what the kind of model decides filled in."""
+    trainer = task.trainer if request.trainer == AUTO else request.trainer
+    criterion = task.criteria[0] if request.criterion == AUTO else request.criterion
+    if criterion not in task.criteria:
+        raise TopDownError(
+            "E_RANGE",
+            f"--criterion {criterion}: {request.base_exp} is of kind '{task.name}'",
+            f"give one of {', '.join(task.criteria)}",
+        )
+    return dataclasses.replace(request, trainer=trainer, criterion=criterion)
+
+
+def check_options(request: SearchRequest) -> None:
+    """Refuse options that do not go together. Raises E_RANGE."""
+    Reinit.parse(request.reinit)
+    if request.abandon:
+        Rule.parse(request.abandon)
+    wants = request.strategy in ("epoch", "layers_x_epochs")
+    wrong = ""
+    if wants and not request.epochs:
+        wrong = f"--search {request.strategy} needs --epochs, such as 20,40,60"
+    elif request.epochs and not wants:
+        wrong = f"--epochs has no meaning in --search {request.strategy}"
+    elif any(e < 1 for e in request.epochs) or any(s < 1 for s in request.steps):
+        wrong = "--epochs and --steps are whole numbers from 1 on"
+    elif request.width < 1 or request.budget < 0 or request.max_jobs < 1:
+        wrong = "--width and --max_jobs are at least 1, --budget at least 0"
+    elif request.budget and request.strategy in ("greedy", "full"):
+        wrong = f"--budget has no meaning in --search {request.strategy}"
+    if wrong:
+        raise TopDownError("E_RANGE", wrong, "see 'espnet-topdown search --help'")
+
+
+def classifier_file(base: Experiment, epoch: int) -> Path:
+    """The file with the classifier of one epoch of joint training.
+
+    Raises:
+        TopDownError: E_HARVEST (66), which epochs there are.
+    """
+    kept_whole = base.epoch_files.get(epoch)
+    for path in (kept_whole, base.harvest_file(epoch)):
+        if path is not None and path.is_file():
+            return path
+    harvest = base.harvest_file(epoch).parent
+    kept = {int(p.stem) for p in harvest.glob("*.pth") if p.stem.isdigit()}
+    have = ", ".join(map(str, sorted(kept | set(base.epoch_files)))) or "none"
+    what = f"{base.folder} has no weights of epoch {epoch}; it has {have}"
+    do = "ask for one of these, or train the joint model with --harvest"
+    raise TopDownError("E_HARVEST", what, do, MISSING)
 
 
 def write_request(nodes: Nodes) -> None:
@@ -162,11 +244,11 @@ def write_request(nodes: Nodes) -> None:
         write_yaml(path, want)
         return
     have: Mapping[str, Any] = read_yaml(path)
-    for key in want:
-        if key != "versions" and have.get(key) != want[key]:
+    for key in {**dict.fromkeys(RARE), **want}:
+        if key != "versions" and have.get(key) != want.get(key):
             raise TopDownError(
                 "E_CONFIG_CHANGED",
-                f"{path}: {key} was {have.get(key)}, now {want[key]}",
+                f"{path}: {key} was {have.get(key)}, now {want.get(key)}",
                 "give another --output_dir, or ask for the same as before",
                 CONFIG,
             )
@@ -175,7 +257,10 @@ def write_request(nodes: Nodes) -> None:
 def _as_mapping(nodes: Nodes) -> dict[str, Any]:
     request = nodes.request
     model = nodes.base.model_file()
+    usual = {f.name: f.default for f in dataclasses.fields(request)}
+    more = {k: getattr(request, k) for k in RARE if getattr(request, k) != usual[k]}
     return {
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in more.items()},
         "base_exp": str(request.base_exp),
         "base_model": str(model),
         "base_digest": sha256(model),
@@ -185,7 +270,7 @@ def _as_mapping(nodes: Nodes) -> dict[str, Any]:
         "strategy": request.strategy,
         "max_frozen": nodes.max_frozen,
         "criterion": request.criterion,
-        "decoder": "ctc_greedy",
+        "decoder": nodes.task.decoder,
         "seed": nodes.base.config.get("seed"),
         "retrain_seed": request.retrain_seed,
         "controls": list(request.controls),

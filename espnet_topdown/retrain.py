@@ -20,6 +20,7 @@ from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
 from espnet_topdown.experiment import Experiment, known_options
 from espnet_topdown.layers import is_statistic, stack_for
 from espnet_topdown.plan import AUTO, Plan, RetrainSpec, plan
+from espnet_topdown.reinit import Reinit
 from espnet_topdown.tasks import Task, find_task
 from espnet_topdown.weights import (
     Weights,
@@ -50,9 +51,19 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
         provenance["frozen_sha256"] = save_weights(
             planned.tensors, folder / "frozen.pth"
         )
+    if spec.reinit != "full":
+        save_weights(_start(spec, planned), folder / "start.pth")
     write_yaml(folder / "train.yaml", train_config(spec, planned, folder))
     write_yaml(done, provenance)
     return planned
+
+
+def _start(spec: RetrainSpec, planned: Plan) -> Weights:
+    """Initial values of the layers that are not copied, for ``--reinit``."""
+    names = [p for g in planned.stack.groups for p in g.params]
+    names = [n for n in names if n not in planned.tensors]
+    source = load_weights(spec.start_from or Experiment(spec.base_exp).model_file())
+    return Reinit.parse(spec.reinit).values(source, names, spec.seed)
 
 
 def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, Any]:
@@ -64,13 +75,14 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     config = Experiment(spec.base_exp).train_config(trainer_of(spec))
     stock = known_options(task_of(spec).options_of)
     config = {k: v for k, v in config.items() if k in stock}
-    copied = bool(planned.tensors)
+    files = ["frozen.pth"] if planned.tensors else []
+    files += ["start.pth"] if spec.reinit != "full" else []
     frozen = [] if spec.trainable else planned.frozen_params
     config.update(
         output_dir=str(folder),
         seed=spec.seed,
         resume=True,
-        init_param=[str(folder / "frozen.pth")] if copied else [],
+        init_param=[str(folder / name) for name in files],
         freeze_param=[n for n in frozen if not is_statistic(n)],
         ignore_init_mismatch=False,
         pretrain_path=None,
@@ -102,7 +114,9 @@ def trainer_options(base_exp: Path, task: Task) -> dict[str, Any]:
 def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
     base = Experiment(spec.base_exp)
     source = spec.frozen_from
+    start = {"start": spec.reinit, "start_from": str(spec.start_from)}
     return {
+        **({} if spec.reinit == "full" else start),
         "node": spec.node,
         "base_exp": str(spec.base_exp),
         "base_model": str(base.model_file()),

@@ -192,11 +192,118 @@ def test_the_journal_tells_the_story(search):
     "options, message",
     [
         ({"strategy": "gredy"}, "--search gredy is unknown .nearest: greedy"),
-        ({"criterion": "loss"}, "give one of cer, wer, ter"),
+        ({"criterion": "loss"}, "give one of auto, cer, wer, ter"),
         ({"controls": ("jont",)}, "nearest: joint"),
         ({"max_frozen": -1}, "--max_frozen -1 is negative"),
     ],
 )
 def test_unknown_words(search, options, message):
+    with pytest.raises(TopDownError, match=message):
+        search({}, **options)
+
+
+def test_epoch_takes_classifiers_of_several_epochs(search, toy_experiment):
+    from espnet_topdown.weights import load_weights, save_weights
+
+    weights = load_weights(toy_experiment / "4epoch.pth")
+    classifier = {n: t + 1 for n, t in weights.items() if n.startswith("ctc.")}
+    (toy_experiment / "harvest").mkdir()
+    save_weights(classifier, toy_experiment / "harvest" / "2.pth")
+    errors = {"m3": 50, "m1.2": 40, "m1.2@2": 30}
+    result, calls = search(errors, strategy="epoch", epochs=(2,), max_jobs=2)
+    assert (result["best"], sorted(calls)) == ("m1.2@2", sorted(errors))
+    job = read_yaml(OUT / "m1.2@2" / "retrain.yaml")
+    assert job["frozen_from"] == "exp/joint/harvest/2.pth"
+    frozen = load_weights(OUT / "m1.2@2" / "frozen.pth")
+    assert all((frozen[n] == classifier[n]).all() for n in classifier)
+
+
+def test_an_epoch_that_was_not_kept(search):
+    with pytest.raises(TopDownError, match="E_HARVEST.*epoch 3; it has 4") as e:
+        search({}, strategy="epoch", epochs=(3,))
+    assert e.value.status == 66
+    assert not OUT.exists(), "before anything is written"
+
+
+def test_all_controls(search):
+    errors = {
+        "m3": 50,
+        "m1.2": 60,
+        "control.bottom_up1": 45,
+        "control.bottom_up2": 48,
+    }
+    names = ("joint", "warm", "random", "lowest", "bottom_up")
+    result, calls = search(errors, controls=names, max_jobs=3)
+    assert sorted(c for c in calls if "train_only" not in c) == sorted(
+        [*(f"control.{n}" for n in names[:4]), *errors]
+    )
+    assert {n for n in result["nodes"] if n.startswith("control")} == {
+        *(f"control.{n}" for n in names[:4]),
+        "control.bottom_up1",
+        "control.bottom_up2",
+    }
+    lowest = read_yaml(OUT / "control.lowest" / "retrain.yaml")
+    assert lowest["frozen"] == ["blstm0"]
+    second = read_yaml(OUT / "control.bottom_up2" / "retrain.yaml")
+    assert second["frozen"] == ["blstm1", "blstm0"]
+    assert second["frozen_from"].startswith("exp/search/control.bottom_up1/")
+
+
+def test_control_random_freezes_values_that_nobody_trained(search, toy_experiment):
+    from espnet_topdown.weights import load_weights
+
+    search({"m3": 50, "m1.2": 60}, controls=("random",))
+    frozen = load_weights(OUT / "control.random" / "frozen.pth")
+    base = load_weights(toy_experiment / "4epoch.pth")
+    weight = frozen["ctc.ctc_lo.weight"]
+    assert set(frozen) == {"ctc.ctc_lo.weight", "ctc.ctc_lo.bias"}
+    assert (weight != base["ctc.ctc_lo.weight"]).all()
+    assert weight.abs().max() <= 2**-0.5, "1 / sqrt(inputs)"
+
+
+@pytest.mark.parametrize("reinit", ["keep", "shrink:0.4,0.1", "rewind:4"])
+def test_reinit_starts_the_lower_layers_elsewhere(search, toy_experiment, reinit):
+    from espnet_topdown.weights import load_weights
+
+    search({"m3": 50, "m1.2": 60}, reinit=reinit)
+    start = load_weights(OUT / "m1.2" / "start.pth")
+    base = load_weights(toy_experiment / "4epoch.pth")
+    assert set(start) == {n for n in base if n.startswith("encoder.")}
+    same = all((start[n] == base[n]).all() for n in start)
+    assert same == (reinit != "shrink:0.4,0.1")
+    train = read_yaml(OUT / "m1.2" / "train.yaml")
+    assert train["init_param"][1] == "exp/search/m1.2/start.pth"
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED"):
+        search({"m3": 50, "m1.2": 60})
+
+
+def test_abandon_gives_the_job_the_curve_to_beat(search):
+    search({"m3": 50, "m1.2": 60}, abandon="0.2:2")
+    rule = json.loads((OUT / "m1.2" / "abandon.json").read_text())
+    assert rule["curve"] == {"1": 10.0, "2": 5.0, "3": 10 / 3, "4": 2.5}
+    assert (rule["margin"], rule["criterion"]) == (0.2, ["valid", "loss", "min"])
+
+
+def test_more_trainings_than_expected_need_a_yes(search):
+    with pytest.raises(TopDownError, match="E_BUDGET.*3 trainings.*is 2.*--yes"):
+        search({}, strategy="full", max_jobs_total=2)
+    assert not (OUT / "journal.jsonl").exists()
+    errors = {"m3": 5, "m1.2": 4, "m2.1": 3, "m1.1.1": 6}
+    result, _ = search(errors, strategy="full", max_jobs_total=2, yes=True)
+    assert result["best"] == "m2.1"
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"strategy": "epoch"}, "needs --epochs"),
+        ({"epochs": (3,)}, "--epochs has no meaning"),
+        ({"strategy": "full", "budget": 3}, "--budget has no meaning"),
+        ({"strategy": "beam", "width": 0}, "--width"),
+        ({"reinit": "shrink:0.4"}, "give full, keep"),
+        ({"abandon": "0.1"}, "MARGIN:GRACE"),
+    ],
+)
+def test_options_that_do_not_go_together(search, options, message):
     with pytest.raises(TopDownError, match=message):
         search({}, **options)

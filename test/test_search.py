@@ -5,19 +5,19 @@ import random
 import pytest
 
 from espnet_topdown.composition import Composition
-from espnet_topdown.search import STRATEGIES, at_most, full, greedy, outcome
+from espnet_topdown.search import STRATEGIES, Space, at_most, full, greedy, outcome
 
 M = Composition.parse
 
 
-def run(strategy, n, error_of, max_frozen=None):
+def run(strategy, n, error_of, max_frozen=None, **more):
     """What the driver does, without files: returns errors and rounds of candidates."""
-    max_frozen = n - 1 if max_frozen is None else max_frozen
+    space = Space(n, n - 1 if max_frozen is None else max_frozen, **more)
     errors, rounds = {}, []
     while True:
-        batch = STRATEGIES[strategy](n, errors, max_frozen)
+        batch = STRATEGIES[strategy](space, errors)
         if not batch:
-            return errors, rounds, outcome(strategy, n, errors, max_frozen)
+            return errors, rounds, outcome(strategy, space, errors)
         assert not set(batch) & set(errors), "a finished candidate is never asked again"
         rounds.append(batch)
         errors.update({node: error_of(node) for node in batch})
@@ -79,7 +79,7 @@ def test_full_takes_the_fewest_errors_then_the_fewest_trainings():
 def test_max_frozen_bounds_the_search(strategy, max_frozen):
     errors, _, result = run(strategy, 5, lambda c: 10 - c.n_frozen, max_frozen)
     assert all(c.n_frozen <= max_frozen for c in errors)
-    assert len(errors) - 1 == at_most(strategy, 5, max_frozen)
+    assert len(errors) - 1 == at_most(strategy, Space(5, max_frozen))
     assert result.best.n_frozen == max_frozen
 
 
@@ -96,17 +96,126 @@ def test_max_frozen_bounds_the_search(strategy, max_frozen):
     ],
 )
 def test_the_reason_is_said(errors, max_frozen, reason):
-    result = outcome("greedy", 3, {M(k): v for k, v in errors.items()}, max_frozen)
+    result = outcome(
+        "greedy", Space(3, max_frozen), {M(k): v for k, v in errors.items()}
+    )
     assert result.reason == reason
 
 
 def test_the_path_shows_the_rejected_model_last():
-    result = outcome("greedy", 3, {M("m3"): 4, M("m1.2"): 5}, 2)
+    result = outcome("greedy", Space(3, 2), {M("m3"): 4, M("m1.2"): 5})
     assert [str(c) for c in result.path] == ["m3", "m1.2"]
     assert str(result.best) == "m3"
 
 
 def test_strategies_do_not_change_what_they_are_given():
     errors = {M("m3"): 4}
-    greedy(3, errors, 2), full(3, errors, 2)
+    greedy(Space(3, 2), errors), full(Space(3, 2), errors)
     assert errors == {M("m3"): 4}
+
+
+def test_epoch_tries_every_classifier_once():
+    table = {"m5": 9, "m1.4": 8, "m1.4@10": 9, "m1.4@40": 6}
+    errors, rounds, result = run("epoch", 5, lambda c: table[str(c)], epochs=(10, 40))
+    assert [[str(c) for c in r] for r in rounds] == [
+        ["m5"],
+        ["m1.4", "m1.4@10", "m1.4@40"],
+    ]
+    assert [str(c) for c in result.path] == ["m5", "m1.4@40"]
+
+
+def test_layers_x_epochs_goes_down_from_every_epoch_while_it_gets_no_worse():
+    table = {
+        "m4": 9,
+        "m1.3": 8,
+        "m1.3@7": 10,
+        "m1.3@8": 7,
+        "m1.1.2": 9,
+        "m1.1.2@8": 7,
+        "m1.1.1.1@8": 6,
+    }
+    errors, rounds, result = run(
+        "layers_x_epochs", 4, lambda c: table[str(c)], epochs=(7, 8)
+    )
+    assert {str(c) for c in errors} == set(table)
+    assert str(result.best) == "m1.1.1.1@8"
+    assert [len(r) for r in rounds] == [1, 3, 2, 1]
+
+
+@pytest.mark.parametrize("strategy", ["epoch", "layers_x_epochs", "beam"])
+@pytest.mark.parametrize("budget", [1, 2, 3, 5])
+def test_a_budget_is_never_overspent(strategy, budget):
+    errors, _, result = run(
+        strategy, 6, lambda c: 9 - c.n_frozen, budget=budget, epochs=(3, 5)
+    )
+    assert len(errors) - 1 == min(budget, 3 if strategy == "epoch" else budget)
+    assert result.best in errors
+
+
+def test_the_budget_takes_the_most_promising_first():
+    table = {"m3": 9, "m1.2": 9, "m1.2@4": 5}
+    errors, _, _ = run(
+        "layers_x_epochs", 3, lambda c: table.get(str(c), 1), epochs=(4,), budget=3
+    )
+    assert {str(c) for c in errors} == {*table, "m1.1.1@4"}
+
+
+def test_a_beam_follows_the_best_of_each_level():
+    def error(c):
+        return {"m5": 50, "m1.4": 40, "m2.3": 30, "m3.2": 45, "m4.1": 60}.get(
+            str(c), 35
+        )
+
+    errors, rounds, _ = run("beam", 5, error, width=2)
+    assert {str(c) for c in rounds[2]} == {"m2.1.2", "m2.2.1"} | {
+        "m1.1.3",
+        "m1.2.2",
+        "m1.3.1",
+    }
+    assert {c.parent for c in rounds[2]} == {M("m2.3"), M("m1.4")}
+
+
+def test_a_beam_as_wide_as_the_tree_is_the_full_search():
+    errors, _, _ = run("beam", 5, lambda c: 1, width=99)
+    assert len(errors) == 16
+
+
+def test_a_beam_does_not_go_on_from_a_worse_model():
+    errors, _, result = run("beam", 5, lambda c: c.n_frozen, width=3)
+    assert {str(c) for c in errors} == {"m5", "m1.4", "m2.3", "m3.2", "m4.1"}
+    assert str(result.best) == "m5"
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_at_most_is_the_longest_search(strategy):
+    space = {"epochs": (2, 3), "width": 2}
+    errors, _, _ = run(strategy, 6, lambda c: -c.n_frozen, **space)
+    assert len(errors) - 1 == at_most(strategy, Space(6, 5, **space))
+
+
+def test_coarse_groups_leave_out_steps():
+    errors, rounds, result = run("greedy", 12, lambda c: -c.n_frozen, steps=(1, 4, 8))
+    assert [str(r[0]) for r in rounds] == ["m12", "m1.11", "m1.3.8", "m1.3.4.4"]
+    assert result.reason == "every group of layers but the lowest is frozen"
+    errors, _, _ = run("full", 12, lambda c: 1, steps=(1, 4, 8))
+    assert len(errors) == 8
+
+
+def test_a_search_goes_on_from_any_point():
+    """Errors that arrive in any order lead to the same models."""
+    rng = random.Random(1)
+    for strategy in sorted(STRATEGIES):
+        space = Space(5, 4, epochs=(3,), width=2, budget=7)
+        value = {}
+
+        def error(c, value=value):
+            return value.setdefault(c, rng.randint(0, 3))
+
+        ends = []
+        for _ in range(5):
+            errors = {}
+            while batch := STRATEGIES[strategy](space, errors):
+                node = rng.choice(batch)
+                errors[node] = error(node)
+            ends.append((frozenset(errors), outcome(strategy, space, errors)))
+        assert len(set(ends)) == 1, strategy

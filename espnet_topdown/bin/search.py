@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.cli import Parser, command, numbers, true_or_false
+from espnet_topdown.search import CONTROLS
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -18,18 +19,37 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("what is searched").add_argument
     add("--base_exp", type=Path, required=True, help="A trained ESPnet experiment")
     add("--output_dir", type=Path, required=True, help="The search's folder")
-    add("--search", default="greedy", help="greedy (Algorithm 1) or full")
+    add(
+        "--search",
+        default="greedy",
+        help="greedy (Algorithm 1), full (all compositions), beam, epoch (classifiers "
+        "of --epochs) or layers_x_epochs",
+    )
+    add("--epochs", type=numbers, default=(), help="Of joint training, as 20,40,60")
+    add("--width", type=int, default=2, help="Of the beam: models that go on")
+    add("--budget", type=int, default=0, help="Retrainings at most; 0: no limit")
+    add("--steps", type=numbers, default=(), help="Freeze only so many layers: 1,4,8")
     add("--max_frozen", type=int, help="Freeze at most N layers; default: all but one")
-    add("--criterion", default="cer", help="Validation error: cer, wer or ter (tokens)")
+    add(
+        "--criterion",
+        default="auto",
+        help="Validation error: cer, wer, ter (tokens), or ppl of a language model; "
+        "auto: the first of these that the model has",
+    )
     add("--stack", default="auto", help="A shipped layer stack, or a .yaml file")
     add("--retrain_seed", default="own", help="own (base's + 1000 k) or same")
-    add("--controls", default="", help="Controls, with commas: joint, warm")
+    add("--controls", default="", help=f"With commas: {', '.join(CONTROLS)}")
     add("--max_epoch", type=int, help="Of each retraining; default: as the base")
+    add = parser.add_argument_group("cheaper, none of it in the paper").add_argument
+    add("--reinit", default="full", help="full, keep, shrink:L,S or rewind:EPOCH")
+    add("--abandon", default="", help="MARGIN:GRACE, such as 0.1:5; give up if behind")
     add = parser.add_argument_group("how it is run").add_argument
+    add("--max_jobs_total", type=int, default=32, help="More trainings need --yes true")
+    add("--yes", type=true_or_false, default=False, help="Go beyond --max_jobs_total")
     add("--max_jobs", type=int, default=1, help="Trainings at the same time")
     add("--cmd", default="", help="Launcher and its options, e.g. 'slurm.pl --mem 4G'")
     add("--cmd_backend", default="local", help="local, slurm or sge, if no --cmd")
-    add("--trainer", default="espnet_topdown.bin.asr_train", help="Training module")
+    add("--trainer", default="auto", help="Training module; auto: the stack's")
     for name, what in (
         ("unfinished", "a base model that was not trained to its end"),
         ("pipes", "commands in wav.scp"),

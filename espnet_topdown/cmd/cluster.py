@@ -22,7 +22,6 @@ from espnet_topdown.cmd.conf import Conf, read_conf
 from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import CLUSTER, TopDownError, warn
-from espnet_topdown.journal import Lock
 
 GRACE_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_GRACE") or 10)
 ASK_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_ASK") or 30)  # at most, between two
@@ -85,7 +84,7 @@ def run(request: Request, scheduler: Scheduler) -> int:
         path = scheduler.default_conf
     conf = read_conf(path, scheduler.builtin)
     submission = Submission(request)
-    with process.StopRequests() as stop, _lock(submission):
+    with process.StopRequests() as stop, submission.locked(GRACE_SECONDS):
         wait = Wait(submission, scheduler, stop)
         job = attach(submission, scheduler)
         if not job:
@@ -93,20 +92,6 @@ def run(request: Request, scheduler: Scheduler) -> int:
             job = submit(conf, submission, scheduler)
         wait.follow(*job)
     return report(wait)
-
-
-def _lock(submission: Submission) -> Lock:
-    """One launcher a call; that of a search that was killed may be on its way out."""
-    deadline = time.monotonic() + GRACE_SECONDS
-    while True:
-        lock = Lock(submission.folder / "lock")
-        try:
-            with lock:
-                return lock
-        except TopDownError:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.2)
 
 
 def submit(conf: Conf, submission: Submission, scheduler: Scheduler) -> tuple[str, str]:

@@ -9,17 +9,21 @@ there, a repeated call waits for that job instead of submitting another.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shlex
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.task import Task
-from espnet_topdown.errors import CREATE, TopDownError
+from espnet_topdown.errors import CREATE, RETRY, TopDownError
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a job needs to know of the place it was submitted from. PATH is up to the conf
@@ -44,6 +48,24 @@ class Submission:
         log = Path(request.log)
         name = re.sub(r"[^\w.-]", "_", log.name)
         self.folder = (log.parent / "q" / f"{name}-{digest}").absolute()
+
+    @contextlib.contextmanager
+    def locked(self, seconds: float) -> Iterator[None]:
+        """One launcher a call; that of a search that was killed may be on its way out.
+
+        Raises:
+            TopDownError: E_LOCKED (75) after so many seconds.
+        """
+        self._make_folder()
+        deadline = time.monotonic() + seconds
+        with open(self.folder / ".lock", "w") as file:
+            while not _flock(file.fileno()):
+                if time.monotonic() >= deadline:
+                    what = f"another launcher waits for {self.request.log}"
+                    do = "stop it, or wait until it has finished"
+                    raise TopDownError("E_LOCKED", what, do, RETRY)
+                time.sleep(0.2)
+            yield
 
     @property
     def array(self) -> str:
@@ -122,9 +144,15 @@ class Submission:
             words += path.read_text("utf-8", errors="replace").splitlines()[-lines:]
         return words[-lines:]
 
-    def _write(self, name: str, text: str) -> None:
+    def _make_folder(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise _cannot(self.folder, e) from e
+
+    def _write(self, name: str, text: str) -> None:
+        self._make_folder()
+        try:
             new = self.folder / f"{name}.{os.getpid()}.tmp"
             with open(new, "w", encoding="utf-8") as f:
                 f.write(text)
@@ -132,6 +160,20 @@ class Submission:
                 os.fsync(f.fileno())
             os.replace(new, self.folder / name)
         except OSError as e:
-            what = f"cannot write {self.folder / name}: {e.strerror}"
-            do = "choose a log in a folder that you and the nodes can write to"
-            raise TopDownError("E_CREATE", what, do, CREATE) from e
+            raise _cannot(self.folder / name, e) from e
+
+
+def _cannot(path: Path, error: OSError) -> TopDownError:
+    what = f"cannot write {path}: {error.strerror}"
+    do = "choose a log in a folder that you and the nodes can write to"
+    return TopDownError("E_CREATE", what, do, CREATE)
+
+
+def _flock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

@@ -8,6 +8,8 @@ from pathlib import Path
 from espnet_topdown.report.nodes import NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 
+RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon")  # options
+
 
 def request(search: SearchReport) -> list[tuple[str, str]]:
     """What was asked for."""
@@ -60,11 +62,17 @@ def commands(search: SearchReport) -> list[str]:
         "controls": ",".join(str(c) for c in asked.get("controls") or ()),
         "max_epoch": asked.get("max_epoch"),
         "trainer": asked.get("trainer"),
+        **{k: _plain(asked.get(k)) for k in RARE},
     }
     return [
         _command("search", **options),
         _command("report", search_dir=options["output_dir"]),
     ]
+
+
+def _plain(value: object) -> object:
+    """A list as the option takes it."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _command(name: str, **options: object) -> str:

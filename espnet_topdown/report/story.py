@@ -9,6 +9,7 @@ from espnet_topdown.report.gains import Gain
 from espnet_topdown.report.nodes import BASELINE, CANDIDATE, CONTROL, NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.tables import set_label, valid_label
+from espnet_topdown.search import CONTROLS
 
 
 def headline(search: SearchReport, found: Sequence[Gain]) -> str:
@@ -161,9 +162,11 @@ def controls(search: SearchReport) -> list[str]:
     nodes = {n.control or n.name.partition(".")[2]: n for n in search.having(CONTROL)}
     said = []
     for kind in dict.fromkeys([*asked, *nodes]):
+        if kind not in nodes and f"{kind}1" in nodes:  # a chain of models
+            continue
         node = nodes.get(kind)
         state = words.status(node, None) if node else NOT_RUN
-        meaning = words.CONTROLS.get(kind, "")
+        meaning = CONTROLS.get(kind.rstrip("0123456789"), "")
         said.append(f"{kind}: {state}" + (f" ({meaning})" if meaning else ""))
     return said or [f"none: {NOT_RUN}"]
 

@@ -10,11 +10,6 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.nodes import BASELINE, CONTROL, NOT_RUN, Node
 from espnet_topdown.score.align import Counts
 
-CONTROLS = {
-    "joint": "all layers from scratch, for as many epochs as the whole path took",
-    "warm": "the top layer copied from the joint training, but not frozen",
-}
-
 
 def math(name: str) -> str:
     """The paper's notation of a node's folder; other names stay as they are.
@@ -34,7 +29,7 @@ def math_in(text: str) -> str:
     >>> math_in("m1.4 is worse than m5: 9 > 8")
     'M_{1,4} is worse than M_{5}: 9 > 8'
     """
-    return re.sub(r"\bm\d+(\.\d+)*\b", lambda m: math(m.group()), text)
+    return re.sub(r"\bm\d+(\.\d+)*(@\d+)?\b", lambda m: math(m.group()), text)
 
 
 def percent(counts: Counts | None) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from espnet2.train.reporter import Reporter
 
+from espnet_topdown.abandon import should_stop
 from espnet_topdown.trainer.repair import rank
 
 
@@ -24,6 +27,7 @@ class TopDownReporter(Reporter):
     ) -> None:
         super().__init__(epoch)
         self.on_epoch = on_epoch
+        self.folder: Path | None = None  # where a rule to give up may be
 
     def has(self, key, key2, epoch=None):  # type: ignore[no-untyped-def]
         """Whether a value was computed; ESPnet reports NaN for what a model lacks."""
@@ -45,6 +49,19 @@ class TopDownReporter(Reporter):
         super().finish_epoch(sub_reporter)
         if sub_reporter.key == "valid" and self.on_epoch is not None:
             self.on_epoch(self)
+
+    def check_early_stopping(self, *args, **kwargs) -> bool:  # type: ignore[no-untyped-def]
+        """Also stop where a search asked to give up a training that trails."""
+        if self.folder is not None and should_stop(self.folder, self._values()):
+            logging.info("abandoned: it trails the model it has to beat")
+            return True
+        return bool(super().check_early_stopping(*args, **kwargs))
+
+    def _values(self) -> dict[int, dict[str, dict[str, float]]]:
+        return {
+            e: {phase: self.numbers(e, phase) for phase in phases}
+            for e, phases in self.stats.items()
+        }
 
     def numbers(self, epoch: int, phase: str) -> dict[str, float]:
         """The values of one phase that are finite numbers."""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from espnet2.train import trainer as stock
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
+from espnet_topdown.abandon import RULE
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.trainer import frozen_norm, valid_cer
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
@@ -106,7 +108,11 @@ class TopDownTrainer(Trainer):
         handles = [guard.attach(model), valid_cer.attach(model)]
         reporters: list[TopDownReporter] = []
         try:
-            with on_signal() as stop, durable(folder), _reporter(progress, reporters):
+            with (
+                on_signal() as stop,
+                durable(folder),
+                _reporter(progress, reporters, folder),
+            ):
                 cls.session = Session(stop, guard, progress, harvest, folder)
                 super().run(
                     model=model,
@@ -161,7 +167,7 @@ class TopDownTrainer(Trainer):
 
 
 @contextlib.contextmanager
-def _reporter(progress: Progress | None, made: list) -> Iterator[None]:
+def _reporter(progress: Progress | None, made: list, folder: Path) -> Iterator[None]:
     """Let ESPnet's loop make our reporter."""
     on_epoch = progress.epoch if progress else None
     original = stock.Reporter
@@ -169,6 +175,7 @@ def _reporter(progress: Progress | None, made: list) -> Iterator[None]:
     @functools.wraps(original)
     def make(*args: Any, **kwargs: Any) -> TopDownReporter:
         made.append(TopDownReporter(*args, on_epoch=on_epoch, **kwargs))
+        made[-1].folder = folder
         return made[-1]
 
     stock.Reporter = make
@@ -202,6 +209,8 @@ def stop_if_stopped(options: Any) -> Any:
     Release 202611 does this itself, 202511 would train one more epoch at each call.
     """
     path = Path(options.output_dir) / CHECKPOINT
+    if options.patience is None and path.with_name(RULE).is_file():
+        options = dataclasses.replace(options, patience=sys.maxsize)  # asks each epoch
     if not options.resume or options.patience is None or not path.exists():
         return options
     reporter = read_checkpoint(path)["reporter"]
