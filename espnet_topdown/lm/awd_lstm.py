@@ -90,7 +90,7 @@ class AWDLSTM(AbsLM):
     ) -> tuple[Tensor, Hidden]:
         """Scores of the next word, not normalised: (batch, steps, vocab_size)."""
         dropped, _, new = self.features(input, hidden)
-        return self.out(dropped).transpose(0, 1), new
+        return self.out(dropped).transpose(0, 1).contiguous(), new
 
     def _embedded(self, ids: Tensor) -> Tensor:
         """Embedding, some words left out; only rows in use are multiplied."""
@@ -122,7 +122,7 @@ class AWDLSTM(AbsLM):
         rnn._flat_weights = [getattr(rnn, n) for n in rnn._flat_weights_names]
         return result
 
-    # What ESPnet's beam search calls. A state is one hypothesis's: (layers, 2, width).
+    # What ESPnet's beam search calls. A state is one hypothesis's Hidden, of batch 1.
 
     def score(self, y: Tensor, state: Any, x: Tensor) -> tuple[Tensor, Any]:
         """Log-probabilities of the word after the prefix ``y``: (vocab_size,)."""

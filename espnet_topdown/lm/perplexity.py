@@ -15,8 +15,9 @@ from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.lm.bptt import columns, fixed_windows
+from espnet_topdown.tasks import shown
 from espnet_topdown.weights import check_keys, load_weights
-from espnet_topdown.yaml_io import read_yaml
+from espnet_topdown.yaml_io import read_yaml, write_json
 
 DECODER = "perplexity"
 DEV_WIDTH, TEST_WIDTH, STEPS = 10, 1, 70
@@ -113,3 +114,15 @@ def validation_score(config: Path, weights: Path) -> dict[str, Any]:
     path, _ = experiment.data_path("valid", "text")
     width = experiment.config.get("valid_batch_size") or DEV_WIDTH
     return score_text(config, weights, path, width)
+
+
+def score_experiment(
+    exp: Path, model_file: str, text: Path, width: int, ngpu: int, output_dir: Path
+) -> str:
+    """``score_text`` as ``bin/perplexity`` does it; returns the score in words."""
+    model = Experiment(exp).model_file(model_file)
+    device = "cuda" if ngpu else "cpu"
+    score = score_text(Path(exp) / "config.yaml", model, text, width, device)
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    write_json(Path(output_dir) / "score.json", score)
+    return f"{text}: {shown('ppl', score['ppl'])}"
