@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Stage 14, after CER and WER of the plain text: eval2000 as the field scores it, by
-# hubscr.pl of sctk with the STM and GLM files of the corpus -> <dir>/score_hub5
+# hubscr.pl of sctk with the STM and GLM files of the corpus -> <dir>/hub5
 set -euo pipefail
 
 if [ $# -ne 2 ]; then
@@ -12,4 +12,4 @@ case "$1" in
     *) exit 0 ;; # other sets have no STM
 esac
 . ./path.sh
-python3 -m espnet_topdown.bin.hub5 --data_dir "data/$1" --hyp "$2/text" --output_dir "$2/score_hub5"
+python3 -m espnet_topdown.bin.hub5 --data_dir "data/$1" --hyp "$2/text" --output_dir "$2/hub5"
