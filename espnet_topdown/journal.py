@@ -136,6 +136,27 @@ class Lock:
         return {}
 
 
+def holder(path: Path) -> dict[str, object]:
+    """Who holds a lock: ``host``, ``pid``, ``since``; empty if nobody does.
+
+    A lock whose holder was killed still has its name in it, but is free.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return {}
+    try:
+        owner = dict(json.loads(os.pread(fd, 4096, 0)))
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return owner
+    except (OSError, ValueError, TypeError):
+        return {}
+    finally:
+        os.close(fd)
+    return {}
+
+
 def has_locks(folder: Path) -> bool:
     """Whether a second holder of a lock is refused in this folder's file system."""
     try:

@@ -1,0 +1,240 @@
+"""A search on a real Slurm: two nodes on this machine, started and stopped here.
+
+Only the training is a fake (it sleeps). Skipped where Slurm and munge are not installed:
+``apt-get install slurmctld slurmd slurm-client munge`` (Debian, Ubuntu).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+from toys import rnn_weights, write_data, write_experiment
+
+REPOSITORY = Path(__file__).parents[2]
+FAKE_JOB = REPOSITORY / "test" / "fixtures" / "fake_job.py"
+SLURM = [sys.executable, "-m", "espnet_topdown.cmd.slurm"]
+CONF = (REPOSITORY / "egs2/TEMPLATE/asr1/conf/slurm.conf").read_text()
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(
+        bool(slurm_cluster.why_not()),
+        reason=f"no Slurm here ({slurm_cluster.why_not()})",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder:
+        cluster = slurm_cluster.Cluster(Path(folder))
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@pytest.fixture
+def place(cluster, tmp_path, monkeypatch):
+    """The current folder, with ESPnet's conf/slurm.conf, and a way to launch there."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in cluster.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setenv("TOPDOWN_CLUSTER_ASK", "2")
+    monkeypatch.setenv("TOPDOWN_CLUSTER_GRACE", "3")
+    Path("conf").mkdir()
+    Path("conf/slurm.conf").write_text(CONF)
+    return tmp_path
+
+
+def launch(*command: str) -> subprocess.Popen:
+    return subprocess.Popen([*SLURM, *command], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: str, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not Path(path).exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.05)
+
+
+def job_id() -> str:
+    deadline = time.monotonic() + 20
+    while True:
+        notes = list(Path("q").glob("*/submit.json"))
+        job = json.loads(notes[0].read_text())["job"] if notes else ""
+        if job:
+            return job
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+LONG = ("long.log", "bash", "-c", "touch started; sleep 60; touch ended")
+
+
+def test_an_array_with_a_gpu_each(place) -> None:
+    script = "echo gpu $CUDA_VISIBLE_DEVICES; test JOB != 2"
+    launched = launch("--gpu", "1", "JOB=1:3", "x.JOB.log", "bash", "-c", script)
+    assert launched.wait(60) == 1
+    assert "1 of 3 tasks failed" in launched.stderr.read()
+    assert "\ngpu 0\n" in Path("x.1.log").read_text()
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_a_cancelled_job(place, cluster, pending: bool) -> None:
+    launched = launch(*LONG)
+    wait_for("started")
+    if pending:
+        cluster.call("scontrol", "requeuehold", job_id())
+    cluster.call("scancel", job_id())
+    assert launched.wait(30) == 1
+    assert "the scheduler says CANCELLED" in launched.stderr.read()
+
+
+def test_term_cancels(place, cluster) -> None:
+    launched = launch(*LONG)
+    wait_for("started")
+    job = job_id()
+    launched.terminate()
+    assert launched.wait(20) == 143
+    state = cluster.call("squeue", "-h", "-t", "all", "-j", job, "-o", "%T")
+    assert state in ("CANCELLED", "COMPLETING")
+
+
+def test_what_no_node_can_give(place, cluster) -> None:
+    launched = launch("--mem", "900G", "a.log", "true")
+    assert launched.wait(20) == 76
+    assert "E_CLUSTER_SUBMIT" in launched.stderr.read()
+    Path("conf/slurm.conf").write_text("command sbatch -p nowhere\n")
+    launched = launch("a.log", "true")
+    assert launched.wait(20) == 76
+    assert "invalid partition specified: nowhere" in launched.stderr.read()
+
+
+def test_a_job_that_can_never_start_is_warned_of(place, cluster) -> None:
+    cluster.call("scontrol", "update", "NodeName=n[1-2]", "State=DRAIN", "Reason=test")
+    try:
+        launched = launch("a.log", "true")
+        time.sleep(8)
+    finally:
+        cluster.call("scontrol", "update", "NodeName=n[1-2]", "State=RESUME")
+    assert launched.wait(30) == 0
+    assert launched.stderr.read().count("W_CLUSTER_STUCK") <= 1
+
+
+def test_a_node_that_goes_down_requeues_the_job(place, cluster) -> None:
+    script = "echo run >>runs; touch started; sleep $((5 - 2 * $(wc -l <runs)))"
+    launched = launch("a.log", "bash", "-c", script)
+    wait_for("started")
+    node = cluster.call("squeue", "-h", "-j", job_id(), "-o", "%N")
+    cluster.call("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        assert launched.wait(60) == 0, launched.stderr.read()
+    finally:
+        resume = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        cluster.call(*resume, check=False)  # it may be back by itself
+    assert Path("runs").read_text() == "run\nrun\n"
+    cluster.wait_idle()
+
+
+def test_a_requeue_is_waited_for(place, cluster) -> None:
+    script = "echo run >>runs; touch started; sleep $((5 - 2 * $(wc -l <runs)))"
+    launched = launch("a.log", "bash", "-c", script)
+    wait_for("started")
+    cluster.call("scontrol", "requeue", job_id())
+    assert launched.wait(60) == 0, launched.stderr.read()
+    assert Path("a.log").read_text().count("# Started at") == 2
+
+
+def test_a_controller_outage_and_a_crash(place, cluster) -> None:
+    launched = launch("a.log", "bash", "-c", "touch started; sleep 8; touch ended")
+    wait_for("started")
+    job_id()
+    time.sleep(6)  # the controller has saved its state by then
+    cluster.kill_controller()
+    time.sleep(4)
+    cluster.start_controller()
+    assert launched.wait(60) == 0
+    assert Path("ended").exists()
+
+
+def test_the_controller_forgets_a_young_job(place, cluster) -> None:
+    """Whatever it does with it then: it runs, or is an error, but never success."""
+    launched = launch("a.log", "bash", "-c", "sleep 2; touch ended")
+    job_id()
+    cluster.kill_controller()
+    cluster.start_controller()
+    status = launched.wait(60)
+    assert (status == 0) == Path("ended").exists(), launched.stderr.read()
+    for node in ("n1", "n2"):
+        call = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        cluster.call(*call, check=False)
+    cluster.wait_idle()
+
+
+ERRORS = {
+    "m4": 50,
+    "m1.3": 40,
+    "m2.2": 45,
+    "m3.1": 60,
+    "m1.1.2": 41,
+    "m1.2.1": 39,
+    "m2.1.1": 44,
+    "m1.1.1.1": 42,
+}
+
+
+@pytest.fixture
+def search(place, monkeypatch):
+    """The command of a full search of four layers, three jobs at a time."""
+    data = {
+        f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
+        for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
+    }
+    write_experiment(Path("exp/joint"), rnn_weights(3), **data)
+    Path("errors.json").write_text(json.dumps({"root": "m4", **ERRORS}))
+    Path("path.sh").write_text(f"export FAKE_DIR={place} FAKE_SECONDS=0.5\n")
+    python, job = shlex.quote(sys.executable), shlex.quote(str(FAKE_JOB))
+    script = (  # LOG python -m module options -> LOG python fake_job options
+        f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.slurm "$log"'
+        f' {python} {job} "$@"'
+    )
+    cmd = shlex.join(["bash", "-c", script, "-"])
+    line = [sys.executable, "-m", "espnet_topdown.bin.search", "--search", "full"]
+    line += ["--base_exp", "exp/joint", "--output_dir", "exp/search", "--cmd", cmd]
+    return [*line, "--max_jobs", "3"]
+
+
+def submitted() -> int:
+    """Jobs that the cluster has seen from this folder."""
+    form = ["squeue", "-h", "-t", "all", "-o", "%Z"]
+    folders = subprocess.run(form, capture_output=True, text=True).stdout.split()
+    return Counter(folders)[os.getcwd()]
+
+
+@pytest.mark.espnet
+def test_a_full_search_whose_driver_is_killed(search, place) -> None:
+    first = subprocess.Popen(search, stderr=subprocess.PIPE, text=True)
+    wait_for("exp/search/m1.3/fake_epochs", 100)
+    first.send_signal(signal.SIGKILL)
+    first.wait(10)
+    again = subprocess.run(search, capture_output=True, text=True, timeout=200)
+    assert again.returncode == 0, again.stderr
+    result = json.loads(Path("exp/search/result.json").read_text())
+    assert result["best"] == "m1.2.1"
+    assert {n: v["errors"] for n, v in result["nodes"].items()} == ERRORS
+    work = Counter(Path("work").read_text().splitlines())
+    assert set(work.values()) == {1}, "nothing is done twice"
+    assert submitted() == len(ERRORS), "nothing is submitted twice"
