@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import DATA, TopDownError, warn
+from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 from espnet_topdown.experiment import Experiment, experiment_of
 from espnet_topdown.layers import LayerStack, is_statistic, stack_for
 from espnet_topdown.weights import Weights, load_weights
@@ -216,8 +216,8 @@ def spec_by_hand(
 ) -> RetrainSpec:
     """A retraining from a command line; what is not said is as in a search."""
     base = Experiment(base_exp)
-    if frozen_from is not None and frozen_from.is_dir():
-        frozen_from = Experiment(frozen_from).model_file()
+    if frozen_from is not None:
+        frozen_from = source_of(frozen_from)
     return RetrainSpec(
         node=node,
         base_exp=base_exp,
@@ -228,6 +228,23 @@ def spec_by_hand(
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},
     )
+
+
+def source_of(path: Path) -> Path:
+    """The file of weights that a user means: itself, or an experiment's best epoch.
+
+    Raises:
+        TopDownError: E_EXP, E_MODEL or E_CKPT_MISSING (66) with what would make it.
+    """
+    if path.is_file():
+        return path
+    if path.is_dir() or path.suffix != ".pth":
+        return Experiment(path).model_file()
+    exp = experiment_of(path)
+    do = f"train {exp} first (stage 11, or ./run.sh --row of that model)"
+    if exp != path.parent:
+        do = f"train {exp} with --harvest LAYER,... up to that epoch"
+    raise TopDownError("E_CKPT_MISSING", f"no file {path}", do, MISSING)
 
 
 def layer_table(exp: Path, stack: str = "auto") -> str:

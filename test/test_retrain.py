@@ -174,6 +174,20 @@ def test_by_hand_is_as_in_a_search(toy_experiment):
     assert made.frozen_from == toy_experiment / "valid.loss.best.pth"
 
 
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("exp/B", "E_EXP: no ESPnet experiment in exp/B.*stage 11"),
+        ("exp/B/3epoch.pth", "E_CKPT_MISSING: no file exp/B/3epoch.*train exp/B first"),
+        ("exp/B/harvest/9.pth", "E_CKPT_MISSING.*train exp/B with --harvest LAYER"),
+    ],
+)
+def test_a_model_that_is_not_trained_yet(toy_experiment, path, message):
+    with pytest.raises(TopDownError, match=message) as e:
+        spec_by_hand(toy_experiment, "softmax", Path(path))
+    assert e.value.status == 66
+
+
 def test_layer_table(toy_experiment):
     table = layer_table(toy_experiment).splitlines()
     assert [line.split()[1] for line in table[1:4]] == ["softmax", "blstm1", "blstm0"]
