@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from espnet_topdown.controls import next_bottom_up, random_values
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.reinit import Reinit
+
+SOURCE = {"a.weight": torch.randn(4, 50), "a.count": torch.tensor(7)}
+
+
+def test_keep_copies() -> None:
+    found = Reinit.parse("keep").values(SOURCE, SOURCE, seed=1)
+    assert all(torch.equal(found[n], SOURCE[n]) for n in SOURCE)
+    found["a.weight"].zero_()
+    assert SOURCE["a.weight"].abs().sum() > 0
+
+
+def test_shrink_and_perturb() -> None:
+    rule = Reinit.parse("shrink:0.5,0.1")
+    once, twice, other = (rule.values(SOURCE, SOURCE, s) for s in (1, 1, 2))
+    assert torch.equal(once["a.weight"], twice["a.weight"])
+    assert not torch.equal(once["a.weight"], other["a.weight"])
+    assert once["a.count"] == 7
+    noise = once["a.weight"] - 0.5 * SOURCE["a.weight"]
+    spread = noise.std() / SOURCE["a.weight"].std()
+    assert 0.07 < spread < 0.13
+
+
+def test_without_noise_it_only_shrinks() -> None:
+    found = Reinit.parse("shrink:0.5,0").values(SOURCE, ["a.weight"], 1)
+    assert torch.equal(found["a.weight"], 0.5 * SOURCE["a.weight"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "none", "shrink", "shrink:1", "shrink:-1,0", "rewind:0", "rewind:x"]
+)
+def test_bad_words(text: str) -> None:
+    with pytest.raises(TopDownError, match="E_RANGE.*--reinit"):
+        Reinit.parse(text)
+
+
+def test_a_harvest_has_no_lower_layers() -> None:
+    with pytest.raises(TopDownError, match="E_SHAPE_MISMATCH.*no b.weight"):
+        Reinit.parse("rewind:3").values(SOURCE, ["b.weight"], 1)
+
+
+def test_random_values_are_as_wide_as_a_new_layers() -> None:
+    like = {"l.weight": torch.ones(9, 400), "l.bias": torch.ones(9)}
+    found = random_values(like, 1)
+    assert found["l.weight"].abs().max() <= 0.05
+    assert found["l.weight"].abs().max() > 0.045
+    assert found["l.bias"].abs().max() <= 0.05
+    assert torch.equal(found["l.weight"], random_values(like, 1)["l.weight"])
+
+
+@pytest.mark.parametrize(
+    "errors, asked",
+    [
+        ([], "bottom_up1"),
+        ([9], "bottom_up2"),  # a tie goes on
+        ([10], ""),
+        ([8, 9], ""),
+        ([8, 7, 6], ""),  # the end: the top layer is always trained
+    ],
+)
+def test_bottom_up_is_algorithm_1_upside_down(errors: list[int], asked: str) -> None:
+    known = {f"bottom_up{k}": e for k, e in enumerate(errors, 1)}
+    assert next_bottom_up(known, 9, 3) == asked
