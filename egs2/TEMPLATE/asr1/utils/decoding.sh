@@ -65,6 +65,9 @@ decode_beam() { # exp model set dir
         --key_file "${logdir}/keys.JOB.scp" --output_dir "${logdir}/output.JOB" \
         --asr_train_config "$1/config.yaml" --asr_model_file "$1/$2" \
         ${args[@]+"${args[@]}"} ${INFERENCE_ARGS[@]+"${INFERENCE_ARGS[@]}"}
+    for ((job = 1; job <= n; job++)); do
+        same_keys "${logdir}/keys.${job}.scp" "${logdir}/output.${job}/1best_recog/text"
+    done
     for file in token token_int score text; do
         for ((job = 1; job <= n; job++)); do
             cat -- "${logdir}/output.${job}/1best_recog/${file}"
@@ -82,8 +85,13 @@ score_more() { # set dir: what the recipe scores besides, with local/score_set.s
 
 same_keys() { # reference other: a lost shard must not look like a better result
     local missing
-    missing=$(diff <(cut -d ' ' -f 1 "$1" | sort) <(cut -d ' ' -f 1 "$2" | sort) | sed -n '2p')
+    if [ ! -e "$2" ]; then
+        die E_UTT_SETS "$2 is missing" "read its log and run --stage decode again" 65
+    fi
+    missing=$(diff <(cut -d ' ' -f 1 "$1" | sort) <(cut -d ' ' -f 1 "$2" | sort) || true)
     if [ -n "${missing}" ]; then
-        die E_UTT_SETS "$2 and $1 differ in utterances (${missing})" "read the logs beside it" 65
+        missing=${missing#*$'\n'}
+        die E_UTT_SETS "$2 and $1 differ in utterances (${missing%%$'\n'*})" \
+            "read the logs beside it and run --stage decode again" 65
     fi
 }
