@@ -117,6 +117,15 @@ def mended_stm(path: Path) -> list[str]:
     ]
 
 
+def only_sides(lines: Iterable[str], sides: set[str]) -> list[str]:
+    """The lines of an STM file for some sides, ``en_4001-A``; comments stay."""
+    return [
+        line
+        for line in lines
+        if line.startswith(";;") or "-".join(line.split(None, 2)[:2]) in sides
+    ]
+
+
 def check_glm(path: Path) -> list[str]:
     """The lines of a GLM file; E_GLM unless the first is a comment."""
     lines = read_lines(path)

@@ -21,6 +21,7 @@ from espnet_topdown.data.kaldi_dir import (
     write_lines,
     write_pairs,
 )
+from espnet_topdown.data.stm import only_sides
 from espnet_topdown.data.swbd_audio import convert, flac_path, seconds
 from espnet_topdown.data.swbd_discs import Discs, scan
 from espnet_topdown.data.swbd_lines import read_transcript
@@ -95,7 +96,7 @@ def write_lists(swbd: str, output_dir: Path, allow_partial: bool = False) -> Non
     write_pairs(scratch / "sounds", {k: p.as_posix() for k, p in sounds.items()})
     _write_part(scratch / "train", corpus.segments, corpus.texts)
     _write_part(scratch / "eval2000", cuts, {u: reference.text[u] for u in cuts})
-    write_lines(scratch / "eval2000" / "stm", reference.stm)
+    write_lines(scratch / "eval2000" / "stm", only_sides(reference.stm, known))
     write_lines(scratch / "eval2000" / "glm", reference.glm)
     write_json(scratch / "lists.json", {"schema": 1, "partial": allow_partial})
     logging.info(

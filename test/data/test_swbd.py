@@ -223,6 +223,8 @@ def test_warnings_of_a_partial_copy(tree, caplog):
         assert code in caplog.text
     assert "no audio for 1 sides, e.g. en_4001-A" in caplog.text
     assert len(read_pairs(Path("data/eval2000/text"))) == 1
+    stm = Path("data/eval2000/stm").read_text()  # else what is missing would be errors
+    assert "\nsw_4001 A" in stm and "\nen_4001" not in stm and ";; LABEL" in stm
 
 
 def test_two_files_of_one_name(tree, caplog):
