@@ -46,6 +46,9 @@ def test_configurations_build(name, tmp_path):
         "train_tiny.yaml": (0.0, 0.1),
     }[name]
     assert low < size < high, size
+    words += ["--dry_run", "true", "--output_dir", str(tmp_path / "dry")]
+    TopDownASRTask.main(cmd=words)
+    assert (tmp_path / "dry" / "config.yaml").is_file()
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -77,7 +77,7 @@ def models(exp: Path) -> dict[Path, int]:
 def test_stages_1_to_15(trained):
     search = trained / "asr_train_ctc_raw_en_char_topdown"
     result = read_json(search / "result.json")
-    for node in ("m5", *result["path"]):
+    for node in {"m5", result["best"]}:
         for name in ("org/test_dev93", "test_eval92"):
             folder = search / node / "decode_ctc_greedy" / name
             assert len((folder / "text").read_text().splitlines()) == 2
