@@ -214,7 +214,12 @@ def validation_score(
         raise TopDownError("E_INPUT_TYPE", what, do)
     files, ref = _read_set(wav_scp, experiment.data_path("valid", "text")[0])
     model = Recognizer(config, weights, device, batch_seconds, accept_random)
-    score = model.score(wav_scp.parent.name, model.recognize(files), ref)
+    hyps = model.recognize(files)
+    if not accept_random and model.recognize(files) != hyps:
+        what = f"{weights}: two evaluations on the whole set differ"
+        do = "keep dropout off at test time; on a GPU, ask for deterministic algorithms"
+        raise TopDownError("E_EVAL_RANDOM", what, do)
+    score = model.score(wav_scp.parent.name, hyps, ref)
     return {**score, "seconds": round(time.perf_counter() - start, 3)}
 
 

@@ -1,0 +1,74 @@
+"""Durable means: write, fsync, rename, fsync of the folder, in this order.
+
+A killed process loses nothing that it has written, so that only the order of the calls
+shows whether a power failure would.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+import torch
+
+from espnet_topdown.journal import Journal
+from espnet_topdown.weights import save_weights
+from espnet_topdown.yaml_io import write_json
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The names of the calls, as they come."""
+    seen: list[str] = []
+    fsync, replace, write = os.fsync, os.replace, os.write
+
+    def synced(fd):
+        is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        seen.append("fsync folder" if is_folder else f"fsync {os.fstat(fd).st_size}")
+        fsync(fd)
+
+    def replaced(a, b, **options):
+        seen.append(f"rename {os.stat(a).st_size}")
+        replace(a, b, **options)
+
+    def written(fd, data):
+        seen.append("write")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "write", written)
+    return seen
+
+
+def check(calls: list[str], path) -> None:
+    n = path.stat().st_size
+    assert calls == [f"fsync {n}", f"rename {n}", "fsync folder"]
+
+
+def test_a_file(calls, tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    check(calls, tmp_path / "a.json")
+
+
+def test_weights(calls, tmp_path):
+    save_weights({"w": torch.zeros(3)}, tmp_path / "a.pth")
+    check(calls, tmp_path / "a.pth")
+
+
+def test_a_checkpoint(calls, tmp_path):
+    from espnet_topdown.trainer.checkpoint import save
+
+    save({"w": torch.zeros(3)}, tmp_path / "1epoch.pth")
+    check(calls, tmp_path / "1epoch.pth")
+
+
+def test_a_journal(calls, tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append("search_open")
+    assert calls == ["write", f"fsync {path.stat().st_size}", "fsync folder"]
+    calls.clear()
+    journal.append("started", node="m3")
+    assert calls == ["write", f"fsync {path.stat().st_size}"]
