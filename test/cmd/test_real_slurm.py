@@ -1,6 +1,6 @@
 """A search on a real Slurm: two nodes on this machine, started and stopped here.
 
-Only the training is a fake (it sleeps). Skipped where Slurm and munge are not installed:
+Only the training is a fake. Skipped where Slurm and munge are not installed:
 ``apt-get install slurmctld slurmd slurm-client munge`` (Debian, Ubuntu).
 """
 
@@ -158,6 +158,26 @@ def test_a_requeue_is_waited_for(place, cluster) -> None:
     assert Path("a.log").read_text().count("# Started at") == 2
 
 
+TRAINER = """import pathlib, signal, sys, time
+if pathlib.Path('saved').exists(): print('resumed'), sys.exit(0)
+def stop(*args): pathlib.Path('saved').touch(), sys.exit(75)
+signal.signal(signal.SIGUSR2, stop)
+pathlib.Path('started').touch()
+time.sleep(60)
+"""
+
+
+def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
+    Path("trainer.py").write_text(TRAINER)
+    launched = launch("a.log", sys.executable, "trainer.py")
+    wait_for("started")
+    cluster.call("scancel", "--signal=USR2", "--batch", job_id())
+    begun = time.monotonic()
+    assert launched.wait(90) == 0, launched.stderr.read()
+    assert "\nresumed\n" in Path("a.log").read_text()
+    assert time.monotonic() - begun < 90, "Slurm alone would hold it for two minutes"
+
+
 def test_a_controller_outage_and_a_crash(place, cluster) -> None:
     launched = launch("a.log", "bash", "-c", "touch started; sleep 8; touch ended")
     wait_for("started")
@@ -198,7 +218,7 @@ ERRORS = {
 
 @pytest.fixture
 def search(place, monkeypatch):
-    """The command of a full search of four layers, three jobs at a time."""
+    """A full search of four layers, three jobs at a time."""
     data = {
         f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
         for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
@@ -211,10 +231,31 @@ def search(place, monkeypatch):
         f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.slurm "$log"'
         f' {python} {job} "$@"'
     )
+    from espnet_topdown.experiment import known_options
+    from espnet_topdown.request import SearchRequest
+
+    known_options("espnet2.bin.asr_train")  # imported before the forks
+    known_options("espnet_topdown.bin.asr_train")
     cmd = shlex.join(["bash", "-c", script, "-"])
-    line = [sys.executable, "-m", "espnet_topdown.bin.search", "--search", "full"]
-    line += ["--base_exp", "exp/joint", "--output_dir", "exp/search", "--cmd", cmd]
-    return [*line, "--max_jobs", "3"]
+    asked = {"strategy": "full", "cmd": cmd, "max_jobs": 3}
+    return SearchRequest(Path("exp/joint"), Path("exp/search"), **asked)
+
+
+def in_child(request) -> int:
+    """Run the search in a fork; returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            from espnet_topdown.driver import run_search
+
+            run_search(request)
+            status = 0
+        except BaseException as e:
+            os.write(2, f"{type(e).__name__}: {e}\n".encode())
+        finally:
+            os._exit(status)
+    return pid
 
 
 def submitted() -> int:
@@ -226,12 +267,11 @@ def submitted() -> int:
 
 @pytest.mark.espnet
 def test_a_full_search_whose_driver_is_killed(search, place) -> None:
-    first = subprocess.Popen(search, stderr=subprocess.PIPE, text=True)
+    first = in_child(search)
     wait_for("exp/search/m1.3/fake_epochs", 100)
-    first.send_signal(signal.SIGKILL)
-    first.wait(10)
-    again = subprocess.run(search, capture_output=True, text=True, timeout=200)
-    assert again.returncode == 0, again.stderr
+    os.kill(first, signal.SIGKILL)
+    assert os.waitpid(first, 0)[1] == signal.SIGKILL
+    assert os.waitpid(in_child(search), 0)[1] == 0
     result = json.loads(Path("exp/search/result.json").read_text())
     assert result["best"] == "m1.2.1"
     assert {n: v["errors"] for n, v in result["nodes"].items()} == ERRORS

@@ -3,12 +3,20 @@
 # The options of stages 12-16: `name=default  # what`, one a line.
 
 ## Top-down search (stage 12)
-search=greedy                   # greedy (stops at the first worse model) or full
+search=greedy                   # greedy (Algorithm 1), full, beam, epoch or layers_x_epochs
+epochs=""                       # classifiers of these epochs of joint training: 20,40,60
+width=""                        # of the beam [2]
+budget=""                       # retrainings at most, of beam, epoch and layers_x_epochs
+steps=""                        # coarse groups: freeze only so many layers, as 1,4,8
+reinit=""                       # full [the paper's], keep, shrink:L,S or rewind:EPOCH
+abandon=""                      # MARGIN:GRACE, as 0.1:5: give up a training that trails
+max_jobs_total=""               # more trainings than this [32] need --yes true
+yes=""                          # go beyond --max_jobs_total
 stack=auto                      # layer stack; auto recognises the architecture
 max_frozen=""                   # freeze at most so many layers [all but one]
 max_epoch=""                    # epochs of every retraining [as the joint training]
 criterion=cer                   # validation error: cer, wer or ter
-controls=""                     # also train: joint, warm, or joint,warm
+controls=""                     # also train: joint,warm,random,lowest,bottom_up
 retrain_seed=own                # own: every retraining has its own seed; same: the baseline's
 allow_unfinished=false          # start from a joint model that was not trained to its end
 max_jobs=1                      # trainings at the same time
