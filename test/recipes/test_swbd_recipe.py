@@ -72,7 +72,7 @@ def test_all_stages(swbd, warm):
     options = ["--asr_config", "conf/train_tiny.yaml", "--nbpe", "45", "--ngpu", "0"]
     options += ["--nj", "1", "--inference_nj", "2", "--max_frozen", "1", *PARTIAL]
     options += ["--inference_args", "--beam_size 2 --maxlenratio 0.05"]
-    options += ["--allow_overlap", "true", "--skip_packing", "false"]
+    options += ["--skip_packing", "false"]
     done = swbd("./run.sh", *options, timeout=1400, PATH=warm)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     exp = swbd.recipe / "exp"
