@@ -71,6 +71,8 @@ def convert(sounds: Path, output_dir: Path, nj: int = 1, job: int | None = None)
 
 def _one(source: Path, name: str, output_dir: Path) -> bool:
     """Convert a file unless both its sides are there; whether it was done now."""
+    import soundfile
+
     targets = [flac_path(output_dir, f"{name}-{side}") for side in SIDES]
     header = sphere.read_header(source)
     channels = header.count("channel_count", 1)
@@ -80,11 +82,13 @@ def _one(source: Path, name: str, output_dir: Path) -> bool:
         do = f"check that it is a file of this corpus (2 channels, {SOURCE_RATE} Hz)"
         raise TopDownError("E_WAV_RATE", what, do, DATA)
     frames = (source.stat().st_size - header.size) // channels  # one byte a sample
-    if not header.packing and header.coding == "ulaw" and frames:
-        want = frames / rate
-        if all(abs(seconds(path) - want) < 0.001 for path in targets):
-            return False
+    plain = not header.packing and header.coding == "ulaw"
+    frames = frames if plain else 0
+    if frames and all(abs(seconds(t) - frames / rate) < 0.001 for t in targets):
+        return False
     samples, rate = sphere.read(source)
+    if len(samples) < frames:  # the header counts too few: the file's size is right
+        samples, rate = soundfile.read(str(source), dtype="int16", always_2d=True)
     for channel, target in enumerate(targets):
         wide = wav_io.resample(samples[:, channel], rate, RATE)
         wav_io.write(target, wide, RATE, "flac")

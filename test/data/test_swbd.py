@@ -119,6 +119,23 @@ def test_audio_is_what_the_disc_has(tree, wanted):
             assert abs(len(have) - 2 * len(samples)) <= 1
 
 
+def test_a_header_that_counts_too_few(tree):
+    """The length is that of the file."""
+    n = (len(FILES["sw02001.sph"]) - 1024) // 2
+    old, new = (f"sample_count -i {x}\n".encode() for x in (n, n // 2))
+    head, _, rest = FILES["sw02001.sph"].partition(old)
+    short = (head + new + rest[:900]).partition(b"end_head\n")
+    data = (short[0] + short[1]).ljust(1024) + FILES["sw02001.sph"][1024:]
+    folder = prepare(tree("flat", {"sw02001.sph": data}))
+    have, _ = soundfile.read(folder / "flac/sw020/sw02001-B.flac", dtype="int16")
+    assert abs(len(have) - 2 * n) <= 1
+    Path("good.sph").write_bytes(FILES["sw02001.sph"])
+    good, _ = sphere.read(Path("good.sph"))
+    exact = wav_io.resample(good[:, 1], 8000, 16000)
+    exact = np.clip(np.rint(exact * 32768), -32768, 32767).astype(np.int16)
+    assert np.array_equal(have, exact)
+
+
 def test_conversion_goes_on_where_it_stopped(tree):
     root = tree("flat")
     data = prepare(root)
