@@ -8,6 +8,7 @@ points of the search are tried by default, with TOPDOWN_KILL_POINTS=all every on
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -20,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import fake_slurm
 import pytest
 
 from espnet_topdown.errors import TopDownError
@@ -162,6 +164,40 @@ def test_a_search_killed_again_and_again_ends(
         assert killed < 9, log.read_text()
     assert killed >= 2
     check_search(tmp_path)
+
+
+@pytest.fixture
+def slurm(
+    request_: SearchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> SearchRequest:
+    """The same search, its jobs through our launcher and a simulated scheduler."""
+    path = fake_slurm.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
+    monkeypatch.setenv("TOPDOWN_CLUSTER_ASK", "0.5")
+    monkeypatch.setenv("TOPDOWN_CLUSTER_GRACE", "2")
+    python, job = shlex.quote(sys.executable), shlex.quote(str(FAKE_JOB))
+    script = (
+        f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.slurm "$log"'
+        f' {python} {job} "$@"'
+    )
+    cmd = shlex.join(["bash", "-c", script, "-"])
+    return dataclasses.replace(request_, cmd=cmd)
+
+
+@pytest.mark.parametrize("point", range(6, LAST, EVERY if EVERY == 1 else 24))
+def test_a_killed_search_attaches_to_its_jobs(
+    slurm: SearchRequest, tmp_path: Path, point: int
+) -> None:
+    log = tmp_path / "driver.log"
+    search = functools.partial(run_search, slurm)
+    status = in_child(killing(search, point), log)
+    if status != 0:
+        assert status == 128 + signal.SIGKILL, log.read_text()
+        assert in_child(search, log) == 0, log.read_text()
+    check_search(tmp_path)
+    jobs = (tmp_path / "submissions").read_text().splitlines()
+    assert len(jobs) == 3, "nothing is submitted twice"
 
 
 @pytest.fixture
