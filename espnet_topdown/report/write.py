@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.errors import CREATE, TopDownError
+from espnet_topdown.report import perplexities
 from espnet_topdown.report.figures import write_figures
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.html import page
@@ -40,6 +41,10 @@ def write_report(folder: Path, output_dir: Path | None = None) -> Written:
         raise TopDownError(
             "E_CREATE", f"{output}: {e.strerror}", "choose another --output_dir", CREATE
         ) from e
+    if search.criterion == perplexities.CRITERION:
+        markdown = perplexities.results(search)
+        write_bytes(output / "RESULTS.md", markdown.encode())
+        return Written((output / "RESULTS.md",), markdown)
     found = gains(search)
     figures = write_figures(search, output / "figures")
     links = [p.relative_to(output).as_posix() for p in figures]

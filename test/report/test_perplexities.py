@@ -1,0 +1,58 @@
+"""The report of a language model's search, from files only."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.report.write import write_report
+from espnet_topdown.yaml_io import write_yaml
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Path:
+    folder = tmp_path / "lm_topdown"
+    request = {"base_exp": "exp/lm", "stack": "lm_awd_lstm", "strategy": "greedy"}
+    request.update(criterion="ppl", decoder="perplexity", layers=["softmax", "lstm0"])
+    folder.mkdir()
+    write_yaml(folder / "search.yaml", request)
+    for node, nats in (("m2", 400.0), ("m1.1", 390.0)):
+        (folder / node).mkdir()
+        frozen = ["softmax"] if node != "m2" else []
+        write_yaml(folder / node / "retrain.yaml", {"node": node, "frozen": frozen})
+        score = {"set": "dev", "decoder": "perplexity", "epoch": 3, "utts": 10}
+        score["ppl"] = {"ref": 100, "nll": nats}
+        (folder / node / "score.json").write_text(json.dumps(score))
+    return folder
+
+
+def finish(folder: Path, best: str) -> None:
+    result = {"best": best, "path": ["m2", "m1.1"], "reason": "r", "finished": "now"}
+    (folder / "result.json").write_text(json.dumps({**result, "nodes": {}}))
+
+
+def test_table_and_headline(search: Path) -> None:
+    finish(search, "m1.1")
+    text = write_report(search).markdown
+    assert f"perplexity from {math.exp(4.0):.2f} to {math.exp(3.9):.2f}." in text
+    rows = [x for x in text.splitlines() if x.startswith("| M_")]
+    assert len(rows) == 2
+    assert "| 49.40 | 390.000 | not run | not run |" in rows[1]
+
+
+def test_unfinished_and_no_gain(search: Path) -> None:
+    assert "not finished" in write_report(search).markdown
+    finish(search, "m2")
+    assert "Joint training stays the best" in write_report(search).markdown
+
+
+def test_test_text(search: Path) -> None:
+    finish(search, "m1.1")
+    place = search / "m1.1" / "decode_perplexity" / "test"
+    place.mkdir(parents=True)
+    score = {"set": "test", "ppl": {"ref": 10, "nll": 20.0}}
+    (place / "score.json").write_text(json.dumps(score))
+    assert "| 7.39 | 20.000 |" in write_report(search).markdown
