@@ -23,7 +23,7 @@ pytestmark = pytest.mark.recipe
 def swbd(tmp_path, run, copied):
     """The recipe in a folder with a space, and the corpora below another."""
     recipe = copied(ASR1, tmp_path / "my recipe")
-    files = swbd_tree.describe(conversations=3, lines=6, words=3)
+    files = swbd_tree.describe(conversations=3, lines=5, words=3)
     corpora = swbd_tree.write_tree(tmp_path / "the corpora", "split", files)
 
     def go(*words, swbd=corpora, timeout=60, **more):
@@ -41,7 +41,7 @@ def test_stage_1(swbd):
         name: len((data / name / "text").read_text().splitlines())
         for name in ("train_nodup", "train_dev", "eval2000")
     }
-    assert list(counts.values()) == [27, 3, 3]
+    assert list(counts.values()) == [22, 2, 3]
     wav = (data / "eval2000" / "wav.scp").read_text().splitlines()[0]
     assert wav == "en_4001-A data/flac/en_40/en_4001-A.flac"
     assert (data / "eval2000/glm").read_text() == swbd_tree.GLM
