@@ -12,7 +12,6 @@ from typing import Any
 
 from espnet_topdown.abandon import abandoned
 from espnet_topdown.errors import MISSING, TopDownError
-from espnet_topdown.job import is_done
 from espnet_topdown.journal import Journal, holder
 from espnet_topdown.yaml_io import read_json, read_yaml
 
@@ -59,7 +58,7 @@ def read_rows(folder: Path) -> list[Row]:
 def _row(folder: Path, event: dict[str, Any], driver: bool) -> Row:
     node, progress = folder.name, _progress(folder)
     epoch = f"{progress.get('epoch', 0)}/{progress['max_epoch']}" if progress else ""
-    if is_done(folder):
+    if (folder / ".done").is_file():
         state = event.get("verdict") or "done"
         why = f"{event['errors']:g} errors" if event.get("errors") is not None else ""
         if abandoned(folder):
