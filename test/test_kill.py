@@ -185,7 +185,7 @@ def slurm(
     return dataclasses.replace(request_, cmd=cmd)
 
 
-@pytest.mark.parametrize("point", range(6, LAST, EVERY if EVERY == 1 else 24))
+@pytest.mark.parametrize("point", range(6, LAST, EVERY if EVERY == 1 else 40))
 def test_a_killed_search_attaches_to_its_jobs(
     slurm: SearchRequest, tmp_path: Path, point: int
 ) -> None:
