@@ -15,7 +15,7 @@ from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.lm.bptt import columns, fixed_windows
-from espnet_topdown.tasks import shown
+from espnet_topdown.tasks import find_task, shown
 from espnet_topdown.weights import check_keys, load_weights
 from espnet_topdown.yaml_io import read_yaml, write_json
 
@@ -30,12 +30,9 @@ def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Mod
         TopDownError: E_CKPT_KEYS or E_CKPT_SHAPE (65) when the weights are not those
             of this model.
     """
-    # Imported here: our task makes its model known to ESPnet, and loads slowly.
-    from espnet_topdown.trainer.lm_task import TopDownLMTask
-
     state = load_weights(weights)
     args = argparse.Namespace(**{**read_yaml(config), "init": None})
-    model = TopDownLMTask.build_model(args)
+    model = find_task("lm").call("task").build_model(args)
     want = model.state_dict()
     check_keys(state, want, weights)
     for name, value in want.items():
