@@ -46,6 +46,13 @@ def test_a_changed_byte(node, name):
     assert e.value.status == 65
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": 1}'])
+def test_a_seal_that_says_nothing(node, text):
+    (node / DONE).write_text(text)
+    with pytest.raises(TopDownError, match="E_DIGEST.*is damaged"):
+        read_seal(node)
+
+
 def test_a_model_that_is_not_the_best_may_go(node):
     (node / "3epoch.pth").unlink()
     assert check_seal(node) == ["3epoch.pth"]
