@@ -4,8 +4,8 @@ python test/mutations.py [--list] [--only WORD] [--limit N]: in a copy of the tr
 place after the other is neutralised and the tests of its module run; a place whose
 tests still pass is printed as survived. The list is generated from the code: the calls
 in CALLS become nothing, and every ``raise TopDownError`` (or of a function that makes
-one) becomes ``pass``. Removed fsyncs can only be seen by tests that look at the order of system calls, since a killed
-process does not lose what it has written.
+one) becomes ``pass``. Removed fsyncs can only be seen by tests that look at the order
+of system calls, since a killed process does not lose what it has written.
 """
 
 from __future__ import annotations
