@@ -135,8 +135,8 @@ def test_points_of_both_figures(trained, go):
         assert differing(ours, load_weights(path), SOFTMAX + BLSTM3) == []
         data = read_yaml(rows / row / "train.yaml")["train_shape_file"]
         assert all("_unseen/" in file for file in data)
-    assert len(list((rows / "T2.80").glob("*epoch.pth"))) == 1  # not 25 models
-    for number, points in ((1, 3), (2, 1)):
+    assert len(list((rows / "T2.80").glob("*epoch.pth"))) <= 2  # not 25 models
+    for number, points in ((1, 3), (2, 3)):
         path = rows / "figures" / f"figure{number}.tsv"
         assert len(path.read_text().splitlines()) == 1 + 2 * points
         assert "<svg" in path.with_suffix(".svg").read_text()
@@ -154,6 +154,6 @@ def assert_every_row(exp: Path) -> None:
     rows = table(exp)
     assert {r["row"] for r in rows if r["ours"] != "not run"} >= set(WSJ.groups["all"])
     assert not [r for r in rows if r["ours"] == "not run"]
-    for number, points in ((1, 7 * 5), (2, 25)):
+    for number, points in ((1, 7 * 5), (2, 25 + 10)):
         path = exp / "rows" / "figures" / f"figure{number}.tsv"
         assert len(path.read_text().splitlines()) == 1 + 2 * points
