@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from espnet_topdown import type_checks
 from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.weights import Weights, load_weights, read_checkpoint
 from espnet_topdown.yaml_io import read_yaml
@@ -279,6 +280,7 @@ HARMLESS = {"wandb_allow_val_change"}
 
 def known_options(module: str) -> set[str]:
     """The option names of a training command, by its own parser."""
+    type_checks.leave_out()
     parser: argparse.ArgumentParser = importlib.import_module(module).get_parser()
     return {a.dest for a in parser._actions}
 
