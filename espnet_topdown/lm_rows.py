@@ -89,10 +89,19 @@ def _train(row: Row, paper: Paper, setting: Setting) -> None:
         frozen_from=source,
         frozen=frozen,
         seed=seed,
+        overrides=_longer(base, row),
     )
     folder = setting.folder(row.name)
     log.info("row %s:\n%s", row.name, prepare(spec, folder).table(spec))
     run_job(folder)
+
+
+def _longer(base: Experiment, row: Row) -> dict[str, Any]:
+    """Options of a row that takes a multiple of the baseline's epochs."""
+    if row.times == 1:
+        return {}
+    epochs = row.times * int(base.config["max_epoch"])
+    return {"max_epoch": epochs, "patience": None}
 
 
 def _random(setting: Setting, seed: int) -> Path:

@@ -35,6 +35,7 @@ class Row:
         table: Its number; None for points of a figure, which have ``figure``.
         group: The same for rows that differ in their seed only.
         average: Decode the mean of so many best epochs; 0 takes the single best one.
+        times: The epochs of the baseline times this (language models).
         beyond: Not a row of the paper's.
     """
 
@@ -56,6 +57,7 @@ class Row:
     paper: tuple[float, ...] = ()
     group: str = ""
     average: int = 0
+    times: int = 1
     beyond: bool = False
 
     @property
@@ -91,6 +93,9 @@ class Paper:
             found[f"figure{number}"] = [r.name for r in rows if r.figure == number]
         if any(r.beyond for r in rows):
             found["beyond"] = [r.name for r in rows if r.beyond]
+        others = [r for r in rows if not (r.table or r.figure or r.beyond)]
+        if others:
+            found["controls"] = [r.name for r in others]
         if "figure1" in found:  # Section 3
             section = found["table1"] + found["figure1"] + found["figure2"]
             found["transfer"] = section

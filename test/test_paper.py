@@ -53,6 +53,13 @@ def test_rows(name, how, freeze, source, seed, paper):
     assert found == (how, freeze, source, seed, paper)
 
 
+def test_controls_are_a_group():
+    groups = read_paper("wikitext2").groups
+    assert groups["controls"] == ["L.2.free", "L.2.long", "L.2.random"]
+    assert groups["all"] == groups["table4"] == ["L", "L.1", "L.2", "L.3"]
+    assert "controls" not in WSJ.groups
+
+
 def test_groups():
     assert len(WSJ.groups["all"]) == 20 and len(WSJ.groups["table2"]) == 15
     assert len(WSJ.groups["figure1"]) == 7 * 5

@@ -19,7 +19,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--base_exp", type=Path, required=True, help="The trained baseline, row L")
     add("--output_dir", type=Path, required=True, help="Gets a folder for each row")
-    add("--rows", default="table4", help="Rows, with commas; all: controls too")
+    add("--rows", default="table4", help="Rows, with commas: L.2, table4, controls")
     add("--dev", type=Path, required=True, help="Validation text")
     add("--test", type=Path, required=True, help="Test text")
     add("--dev_width", type=int, default=10, help="Columns that dev is read in")

@@ -34,4 +34,4 @@ decode_candidates=best          # best: baseline, best and controls; all: the re
 test_width=1                    # columns that the test text is read in
 
 ## Rows of the paper (instead of stages 12-15; needs the trained baseline)
-row=""                          # rows to make, separated by spaces: L.1, table4, all
+row=""                          # rows to make, separated by spaces: L.1, table4, controls
