@@ -11,9 +11,16 @@ from espnet_topdown.report.nodes import CONTROL, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.scores import Score
 from espnet_topdown.score.align import Counts, align, total
+from espnet_topdown.score.hub5 import ALIGNED, read_segments
 from espnet_topdown.score.significance import paired_bootstrap
 from espnet_topdown.score.trn import read_trn
 from espnet_topdown.score.units import check_same_utterances
+
+REASONS = {
+    "E_MISSING": "no counts of single utterances beside score.json",
+    "E_UTT_SETS": "the two were not scored on the same utterances",
+    "E_SCORE_DIFFERS": "what lies beside score.json is of another decoding",
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,7 @@ class Gain:
     """Best minus other, in percent points; below 0 the best model is better.
 
     `low` and `high` bound the 95 % bootstrap interval over utterances; where it could
-    not be computed they are None and `why` says why not.
+    not be computed they are None and `why` is the code of the reason.
     """
 
     key: tuple[str, str]
@@ -37,6 +44,11 @@ class Gain:
     def difference(self) -> float:
         """Percent points."""
         return self.best_counts.percent - self.other_counts.percent
+
+    @property
+    def reason(self) -> str:
+        """Why there is no interval, in words."""
+        return REASONS.get(self.why, self.why)
 
     @property
     def clear(self) -> bool:
@@ -88,9 +100,12 @@ def _by_utterance(score: Score, unit: str) -> Mapping[str, Counts]:
             add up to score.json: then one of the two is of another decoding.
     """
     folder: Path = score.folder / f"score_{unit}"
-    ref, hyp = read_trn(folder / "ref.trn"), read_trn(folder / "hyp.trn")
-    check_same_utterances(ref, hyp)
-    counts = {utt: align(ref[utt], hyp[utt]) for utt in ref}
+    if (score.folder / ALIGNED).is_file():
+        counts = read_segments(score.folder / ALIGNED)
+    else:
+        ref, hyp = read_trn(folder / "ref.trn"), read_trn(folder / "hyp.trn")
+        check_same_utterances(ref, hyp)
+        counts = {utt: align(ref[utt], hyp[utt]) for utt in ref}
     if total(counts.values()) != score.counts[unit]:
         raise TopDownError(
             "E_SCORE_DIFFERS", f"{folder} is not what score.json counts", "score again"

@@ -100,7 +100,7 @@ def _gain_sentence(search: SearchReport, gain: Gain) -> str:
         f"{gain.unit.upper()} against {name}"
     )
     if gain.low is None or gain.high is None:
-        return f"{start}; 95 % interval {NOT_RUN} ({gain.why})."
+        return f"{start}; 95 % interval {NOT_RUN} ({gain.reason})."
     verdict = "excludes" if gain.clear else "includes"
     return (
         f"{start}, 95 % interval {words.signed(gain.low)} to "

@@ -142,7 +142,7 @@ GAIN_NOTE = (
 
 def gain_cells(search: SearchReport, gain: Gain) -> tuple[str, ...]:
     """One comparison, a cell for each column of GAIN_HEADER."""
-    interval = f"{NOT_RUN} ({gain.why})"
+    interval = f"{NOT_RUN} ({gain.reason})"
     if gain.low is not None and gain.high is not None:
         interval = f"{words.signed(gain.low)} to {words.signed(gain.high)}"
     return (

@@ -17,7 +17,7 @@ from typing import Any
 from espnet_topdown.data.kaldi_dir import read_lines, read_pairs, write_lines
 from espnet_topdown.errors import DATA, INTERNAL, MISSING, TopDownError, warn
 from espnet_topdown.machine import SCTK, find_tool
-from espnet_topdown.score.align import align, total
+from espnet_topdown.score.align import Counts, align, total
 from espnet_topdown.score.ctm import ctm_lines, scored
 from espnet_topdown.score.units import check_same_utterances
 from espnet_topdown.yaml_io import write_json
@@ -25,6 +25,9 @@ from espnet_topdown.yaml_io import write_json
 PARTS = {"eval2000": "", "swbd": "sw_", "callhm": "en_"}  # what their files start with
 INSTALL = "apt-get install sctk, or build it in $KALDI_ROOT/tools"
 COLUMNS = ("ref", "corr", "sub", "del", "ins", "err", "err_utts")
+ALIGNED = "hyp.ctm.filt.pra"  # the alignment of every segment
+_SEGMENT = re.compile(r"id: \((.+)\)$")
+_SCORES = re.compile(r"Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)$")
 _TABLE = re.compile(r"\|\s*(Sum(?:/Avg)?)\s*\|([\d.\s]+)\|([\d.\s]+)\|")
 
 
@@ -128,6 +131,23 @@ def read_table(path: Path, row: str) -> tuple[int, list[float]]:
             return int(segments), [words, *map(float, found.group(3).split())]
     what = f"{path} has no row {row}"
     raise TopDownError("E_HUBSCR", what, "read hubscr.log beside it", DATA)
+
+
+def read_segments(path: Path) -> dict[str, Counts]:
+    """Counts of each scored segment, from the alignments (``.pra``) of ``hubscr.pl``.
+
+    Raises:
+        TopDownError: E_MISSING without the file; E_HUBSCR where a segment has no
+            counts, or two segments have one name.
+    """
+    lines = [line.rstrip() for line in read_lines(path)]
+    names = [found.group(1) for line in lines if (found := _SEGMENT.match(line))]
+    rows = [found.groups() for line in lines if (found := _SCORES.match(line))]
+    if not names or len(set(names)) != len(names) or len(rows) != len(names):
+        what = f"{path} has {len(set(names))} names and {len(rows)} counts of segments"
+        raise TopDownError("E_HUBSCR", what, "read hubscr.log beside it", DATA)
+    numbers = [tuple(map(int, row)) for row in rows]
+    return {u: Counts(c + s + d, c, s, d, i) for u, (c, s, d, i) in zip(names, numbers)}
 
 
 def _compare(result: Result, path: Path) -> None:

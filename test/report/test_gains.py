@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from made_up_search import write_search
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.rows import read_search
 from espnet_topdown.score.align import align
+from espnet_topdown.score.hub5 import ALIGNED
 from espnet_topdown.score.significance import paired_bootstrap
 from espnet_topdown.score.trn import read_trn
+from espnet_topdown.yaml_io import read_json, write_json
 
 
 def test_every_comparison_with_the_interval_of_the_scorer(search: Path):
@@ -47,7 +50,26 @@ def test_an_interval_is_never_made_from_other_hypotheses(search: Path, spoil, wh
     first = gains(read_search(search))[0]
     assert (first.low, first.high, first.why) == (None, None, why)
     assert not first.clear
+    assert len(first.reason) > 20 and "E_" not in first.reason
     assert first.difference < 0
+
+
+def test_parts_that_hubscr_scored(search: Path):
+    """Their counts of single segments are in sctk's alignments."""
+    for node, wrong in (("m1.1.3", (0, 0, 1)), ("m5", (2, 1, 1))):
+        part = search / node / "decode_ctc_greedy/test"
+        shutil.rmtree(part / "score_wer")
+        score = read_json(part / "score.json")
+        score["wer"] = {"ref": 30, "corr": 30 - sum(wrong), "sub": sum(wrong)}
+        score["wer"].update({"del": 0, "ins": 0, "err_utts": 3})
+        write_json(part / "score.json", score)
+        lines = [
+            f"id: (en_1_a-00{i})\nScores: (#C #S #D #I) {10 - n} {n} 0 0"
+            for i, n in enumerate(wrong)
+        ]
+        (part / ALIGNED).write_text("\n".join(lines) + "\n")
+    first = next(g for g in gains(read_search(search)) if g.unit == "wer")
+    assert first.low is not None and first.low <= first.difference <= first.high <= 0
 
 
 def test_nothing_to_compare(tmp_path: Path):

@@ -15,8 +15,14 @@ from espnet_topdown.data.stm import mended_stm  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
 from espnet_topdown.machine import SCTK, find_tool  # noqa: E402
 from espnet_topdown.score import hub5  # noqa: E402
+from espnet_topdown.score.align import Counts  # noqa: E402
 from espnet_topdown.score.ctm import ctm_lines, scored  # noqa: E402
-from espnet_topdown.score.hub5 import read_table, score_hub5  # noqa: E402
+from espnet_topdown.score.hub5 import (  # noqa: E402
+    ALIGNED,
+    read_segments,
+    read_table,
+    score_hub5,
+)
 from espnet_topdown.yaml_io import read_json  # noqa: E402
 
 needs_sctk = pytest.mark.skipif(
@@ -97,6 +103,11 @@ def test_golden(data):
         "ref": 13, "corr": 11, "sub": 1, "del": 1, "ins": 0, "err_utts": 2
     }  # fmt: skip
     assert (out / "result.txt").read_text().startswith("eval2000: WER 9.5 %")
+    segments = read_segments(out / "callhm" / ALIGNED)
+    assert segments == {
+        "en_4001_a-000": Counts(8, 7, 0, 1, 0),
+        "en_4001_a-001": Counts(5, 4, 1, 0, 0),
+    }
 
 
 @needs_sctk
@@ -153,6 +164,23 @@ def test_tables(tmp_path):
     assert read_table(table, "Sum/Avg") == wanted
     with pytest.raises(TopDownError) as e:
         read_table(table, "Sum")
+    assert e.value.code == "E_HUBSCR"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "id: (a-0)\n",
+        "id: (a-0)\nScores: (#C #S #D #I) 1 0 0\n",
+        2 * "id: (a-0)\nScores: (#C #S #D #I) 1 0 0 0\n",
+    ],
+)
+def test_alignments_that_cannot_be_read(tmp_path, text):
+    path = tmp_path / ALIGNED
+    path.write_text(text)
+    with pytest.raises(TopDownError) as e:
+        read_segments(path)
     assert e.value.code == "E_HUBSCR"
 
 
