@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
 
 from espnet_topdown.bin import swbd as command  # noqa: E402
-from espnet_topdown.data import sphere, swbd, wav_io  # noqa: E402
+from espnet_topdown.data import eval2000, sphere, swbd, wav_io  # noqa: E402
 from espnet_topdown.data.kaldi_dir import read_pairs  # noqa: E402
 from espnet_topdown.data.swbd_lines import read_transcript  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
@@ -185,13 +185,15 @@ WRONG = [
 
 
 @pytest.mark.parametrize("changes, code, parts", WRONG, ids=lambda x: str(x)[:40])
-def test_what_is_wrong_is_named(tree, changes, code, parts):
-    """File, line and remedy; the first of the codes is that of the error."""
+def test_what_is_wrong_is_named(tree, changes, code, parts, monkeypatch):
+    """Code, file, line and remedy, where the counts are those of a complete copy."""
+    monkeypatch.setattr(swbd, "CONVERSATIONS", (2, 2))
+    monkeypatch.setattr(eval2000, "SIDES", 4 if code != "E_EVAL2000_COUNT" else 80)
+    monkeypatch.setattr(eval2000, "SEGMENTS", 4)
     with pytest.raises(TopDownError) as e:
         prepare(tree("split", changes), step="lists", allow_partial=False)
     text = str(e.value)
-    known = {"E_SWBD_COUNT", "E_EVAL2000_COUNT", code}
-    assert e.value.code in known and e.value.status == 65 and "Do: " in text
+    assert (e.value.code, e.value.status) == (code, 65) and "Do: " in text, text
     assert all(part in text for part in parts), text
     assert not Path("data").exists()
 
