@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
-from espnet2.tasks.lm import LMTask, lm_choices, model_choices
+from espnet2.tasks.lm import LMTask
 from espnet2.train.trainer import TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_topdown.data.words import check_vocabulary, read_ids
-from espnet_topdown.lm.awd_lstm import AWDLSTM
 from espnet_topdown.lm.bptt import Batches, columns, fixed_windows, random_windows
-from espnet_topdown.lm.model import ContinuousLanguageModel
+from espnet_topdown.lm.choices import register
 from espnet_topdown.trainer import lm_preflight, nt_asgd, options
 from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.contract import check_model
@@ -31,8 +30,7 @@ from espnet_topdown.trainer.resume import check_folder, check_same
 from espnet_topdown.trainer.trainer import TopDownOptions, TopDownTrainer
 from espnet_topdown.yaml_io import read_text
 
-lm_choices.classes["awd_lstm"] = AWDLSTM
-model_choices.classes["continuous"] = ContinuousLanguageModel
+register()
 nt_asgd.register()
 
 
