@@ -12,9 +12,13 @@ pytestmark = pytest.mark.recipe
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda folder: folder.parent.name)
-def test_data_sh_finds_its_recipe(recipe, run, tmp_path):
-    (tmp_path / "utils").mkdir()  # as in .upstream: not our utils
-    (tmp_path / "local").symlink_to(recipe / "local")
-    done = run("local/data.sh", "--help", cwd=tmp_path)
+@pytest.mark.parametrize("where", [".", ".upstream"])
+def test_data_sh_finds_its_recipe(recipe, where, run, tmp_path):
+    upstream = tmp_path / ".upstream"
+    (upstream / "utils").mkdir(parents=True)  # ESPnet's, not ours
+    (upstream / "local").symlink_to("../local")
+    for name in ("local", "utils"):
+        (tmp_path / name).symlink_to(recipe / name)
+    done = run("local/data.sh", "--help", cwd=tmp_path / where)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout + done.stderr

@@ -14,7 +14,7 @@ url=               # folder of the upstream archives [the one in prompts.yaml]
 fold_accents=false # true: vowels without accents
 set_suffix=        # ends the names of the sets, so that languages can live side by side
 
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." # also from ESPnet's asr.sh
+if [ ! -f utils/common.sh ]; then cd ..; fi # ESPnet's asr.sh runs in .upstream/
 . utils/common.sh
 . utils/parse_options.sh
 if [ $# -ne 0 ]; then

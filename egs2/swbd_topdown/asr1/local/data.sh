@@ -10,7 +10,7 @@ help_message="Usage: $0 [--allow_partial true] [--nj N]   (SWBD is set in db.sh)
 allow_partial=false # true: prepare what is there of an incomplete copy
 nj=32               # parallel jobs that convert audio
 
-cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." # also from ESPnet's asr.sh
+if [ ! -f utils/common.sh ]; then cd ..; fi # ESPnet's asr.sh runs in .upstream/
 . utils/common.sh
 . utils/parse_options.sh
 if [ $# -ne 0 ]; then
