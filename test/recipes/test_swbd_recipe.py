@@ -1,8 +1,11 @@
-"""The Switchboard recipe on made-up discs: stage 1, then all stages of a tiny model."""
+"""The Switchboard recipe on made-up discs: stage 1, all stages, rows of tiny models.
+
+With ``TOPDOWN_ROWS=all`` the rows beyond the paper are trained too.
+"""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,27 +13,77 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
+import tiny_conf  # noqa: E402
 
+from espnet_topdown.layers import is_statistic  # noqa: E402
 from espnet_topdown.machine import SCTK, find_tool  # noqa: E402
 from espnet_topdown.weights import differing, load_weights  # noqa: E402
+from espnet_topdown.yaml_io import read_json, read_yaml  # noqa: E402
 
 ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "swbd_topdown" / "asr1"
 PARTIAL = ["--local_data_opts", "--allow_partial true --nj 2"]
+CONFIG = "tiny/train_asr_transformer.yaml"
+OPTIONS = ["--asr_config", CONFIG, "--row_conf", "tiny", "--nbpe", "45", "--ngpu", "0"]
+OPTIONS += ["--nj", "1", "--inference_nj", "2", "--max_frozen", "1", *PARTIAL]
+OPTIONS += ["--inference_args", "--beam_size 2 --maxlenratio 0.05"]
+OPTIONS += ["--skip_packing", "false"]
+W = "asr_train_asr_transformer_raw_en_bpe45"
+X = "asr_train_asr_conformer_raw_en_bpe45"
+E = "asr_train_asr_e_branchformer_raw_en_bpe45"
+MEAN = "valid.acc.average10.pth"
+EVERY = os.environ.get("TOPDOWN_ROWS") == "all"
+trains = [pytest.mark.espnet, pytest.mark.slow, pytest.mark.timeout(1500)]
 pytestmark = pytest.mark.recipe
 
 
-@pytest.fixture
-def swbd(tmp_path, run, copied):
+def place(folder, run, copied):
     """The recipe in a folder with a space, and the corpora below another."""
-    recipe = copied(ASR1, tmp_path / "my recipe")
+    recipe = copied(ASR1, folder / "my recipe")
     files = swbd_tree.describe(conversations=3, lines=5, words=3)
-    corpora = swbd_tree.write_tree(tmp_path / "the corpora", "split", files)
+    corpora = swbd_tree.write_tree(folder / "the corpora", "split", files)
 
     def go(*words, swbd=corpora, timeout=60, **more):
         return run(*words, cwd=recipe, timeout=timeout, SWBD=str(swbd), **more)
 
     go.recipe, go.corpora = recipe, corpora
     return go
+
+
+@pytest.fixture
+def swbd(tmp_path, run, copied):
+    """A recipe that nothing was done with."""
+    return place(tmp_path, run, copied)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where one recipe is trained, for all tests that need models."""
+    return tmp_path_factory.mktemp("swbd")
+
+
+@pytest.fixture
+def go(folder, run, copied, warm):
+    """Call ``run.sh`` of the trained recipe, which must succeed; its experiments."""
+    recipe = folder / "my recipe"
+    if not recipe.exists():
+        place(folder, run, copied)
+        tiny_conf.write_tiny_blocks(ASR1 / "conf", recipe / "tiny")
+
+    def call(*words):
+        more = {"SWBD": str(folder / "the corpora"), "PATH": warm}
+        words = ("./run.sh", *OPTIONS, *words)
+        done = run(*words, cwd=recipe, timeout=1400, **more)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return recipe / "exp"
+
+    return call
+
+
+@pytest.fixture
+def trained(go, folder):
+    """All stages, run once: the experiments."""
+    exp = folder / "my recipe" / "exp"
+    return exp if exp.exists() else go()
 
 
 def test_stage_1(swbd):
@@ -65,19 +118,17 @@ def test_mistakes(swbd, words, places, status, part):
     assert not (swbd.recipe / "data").exists()
 
 
-@pytest.mark.espnet
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_all_stages(swbd, warm):
-    options = ["--asr_config", "conf/train_tiny.yaml", "--nbpe", "45", "--ngpu", "0"]
-    options += ["--nj", "1", "--inference_nj", "2", "--max_frozen", "1", *PARTIAL]
-    options += ["--inference_args", "--beam_size 2 --maxlenratio 0.05"]
-    options += ["--skip_packing", "false"]
-    done = swbd("./run.sh", *options, timeout=1400, PATH=warm)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    exp = swbd.recipe / "exp"
-    search = exp / "asr_train_tiny_raw_en_bpe45_topdown"
-    result = json.loads((search / "result.json").read_text())
+def marked(test):
+    """A test that trains models."""
+    for mark in trains:
+        test = mark(test)
+    return test
+
+
+@marked
+def test_all_stages(trained):
+    search = trained / f"{W}_topdown"
+    result = read_json(search / "result.json")
     assert list(result["nodes"]) == ["m6", "m1.5"]
     (decoded,) = (search / "m6").glob("decode_asr_*/eval2000")
     assert len((decoded / "text").read_text().splitlines()) == 3
@@ -85,33 +136,73 @@ def test_all_stages(swbd, warm):
     figures = (decoded / "hub5" / "result.txt").read_text()
     if find_tool("hubscr.pl", SCTK):
         assert "swbd: WER" in figures and figures.count("(2 segments, ") == 2
-        assert "eval2000/hub5/swbd" in (search / "RESULTS.md").read_text()
+        report = (search / "RESULTS.md").read_text()
+        lines = [x for x in report.splitlines() if "eval2000/hub5/swbd" in x]
+        assert lines and not [x for x in lines if "not run" in x]
     else:
         assert "not comparable" in figures
     assert list(search.glob("*.zip"))
-    assert_rows(swbd, options, warm)
 
 
-def assert_rows(swbd, options, path):
-    """W and W.td: means of epochs, the softmax of the mean, parts of eval2000."""
-    conf = swbd.recipe / "tiny"
-    conf.mkdir()
-    text = (swbd.recipe / "conf" / "train_tiny.yaml").read_text()
-    (conf / "train_asr_transformer.yaml").write_text(text)
-    words = ["--row", "W.td", "--row_conf", "tiny", *options]
-    done = swbd("./run.sh", *words, timeout=1000, PATH=path)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    rows = swbd.recipe / "exp" / "rows"
-    base = swbd.recipe / "exp" / "asr_train_asr_transformer_raw_en_bpe45"
-    mean, again = (
-        load_weights(folder / "valid.acc.average10.pth")
-        for folder in (base, rows / "W.td")
-    )
-    softmax = [n for n in mean if n.startswith(("ctc.ctc_lo", "decoder.output_layer"))]
-    assert len(softmax) == 4 and differing(mean, again, softmax) == []
-    assert differing(mean, again, mean)
+def assert_frozen(exp, base, row):
+    """What a row froze is what the mean of its base has; everything else moved."""
+    mean = load_weights(exp / base / MEAN)
+    again = load_weights(exp / "rows" / row / MEAN)
+    frozen = read_yaml(exp / "rows" / row / "retrain.yaml")["frozen_params"]
+    starts = ("ctc.ctc_lo", "decoder.output_layer")
+    assert set(frozen) == {n for n in mean if n.startswith(starts)}
+    assert len(frozen) == 4 and differing(mean, again, frozen) == []
+    assert len(differing(mean, again, list(mean))) > len(mean) / 2
+
+
+def table(exp):
+    """Lines of the table of rows by name."""
+    lines = (exp / "rows" / "RESULTS.md").read_text().splitlines()
+    return {x.split("|")[1].strip(): x for x in lines if x.startswith("| ")}
+
+
+@marked
+def test_rows_of_table_3(trained, go):
+    """Means of epochs, the softmax of the mean, a shared search, parts of eval2000."""
+    before = (trained / f"{W}_topdown" / "result.json").stat().st_mtime_ns
+    go("--row", "W.td W.search")
+    assert (trained / f"{W}_topdown" / "result.json").stat().st_mtime_ns == before
+    assert_frozen(trained, W, "W.td")
     if find_tool("hubscr.pl", SCTK):
-        table = (rows / "RESULTS.md").read_text()
-        (line,) = [x for x in table.splitlines() if x.startswith("| W.td |")]
-        assert "| 2 of 1831 + 2 of 2628 |" in line and "not run" not in line
-        assert "hubscr.pl" in table and "Beyond the paper" in table
+        for row in ("W.td", "W.search"):
+            line = table(trained)[row]
+            assert "| 2 of 1831 + 2 of 2628 |" in line and "not run" not in line
+        text = (trained / "rows" / "RESULTS.md").read_text()
+        assert "hubscr.pl" in text and "Beyond the paper" in text
+
+
+@marked
+@pytest.mark.skipif(not EVERY, reason="TOPDOWN_ROWS=all was not asked for")
+def test_every_row(trained, go):
+    go("--row", "all beyond")
+    rows = table(trained)
+    for base, row in ((X, "X.td"), (E, "E.td")):
+        assert_frozen(trained, base, row)
+    if find_tool("hubscr.pl", SCTK):
+        for row in ("W", "W.td", "W.search", "X", "X.td", "E", "E.td"):
+            assert "not run" not in rows[row]
+
+
+@marked
+@pytest.mark.skipif(not EVERY, reason="TOPDOWN_ROWS=all was not asked for")
+def test_statistics_of_a_frozen_conformer_block(trained, go, run, warm):
+    """The running mean and variance of its BatchNorm stay bit for bit the same."""
+    go("--row", "X")
+    words = ["--base_exp", f"exp/{X}", "--freeze", "softmax,enc1", "--seed", "3"]
+    words += ["--frozen_from", f"exp/{X}/{MEAN}", "--allow_any_order", "true"]
+    words += ["--output_dir", "exp/frozen_block"]
+    command = ["python3", "-m", "espnet_topdown.bin.retrain", *words]
+    more = {"PATH": warm, "PYTHONPATH": str(ASR1.parents[2])}
+    done = run(*command, cwd=trained.parent, timeout=300, **more)
+    assert done.returncode == 0, done.stderr[-2000:]
+    mean = load_weights(trained / X / MEAN)
+    again = load_weights(trained / "frozen_block" / "valid.acc.best.pth")
+    for block, same in (("encoders.1", True), ("encoders.0", False)):
+        names = [n for n in mean if f"{block}." in n and is_statistic(n)]
+        assert len(names) == 3
+        assert (differing(mean, again, names) == []) is same
