@@ -20,8 +20,12 @@ def request(search: SearchReport) -> list[tuple[str, str]]:
         ("layer stack", search.stack),
         ("strategy", search.strategy),
         ("layers frozen at most", str(search.request.get("max_frozen", "all but one"))),
-        ("criterion", f"{search.criterion.upper()} errors, {search.decoder}"),
+        ("criterion", f"{_measure(search.criterion)}, {search.decoder}"),
     ]
+
+
+def _measure(criterion: str) -> str:
+    return "nats" if criterion == "ppl" else f"{criterion.upper()} errors"
 
 
 def environment(search: SearchReport) -> list[tuple[str, str]]:

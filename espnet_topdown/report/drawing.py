@@ -62,7 +62,8 @@ def search_drawing(search: SearchReport) -> str:
     parts += _arrows(search.nodes, places, (below + _HEAD) / 2)
     middles = {node.name: p.middle for node, p in zip(search.nodes, places)}
     height = below + 8
-    if any(node.valid for node in search.nodes):
+    unit = search.criterion
+    if any(node.valid and unit in node.valid.counts for node in search.nodes):
         parts.append(errors_plot(search, middles, (_LEFT, right), below + 54))
         height += 46 + PLOT_HEIGHT + 48
     return svg.figure("".join(parts), right + 8, height, "The search", _alt(search))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import warn
-from espnet_topdown.report import words
+from espnet_topdown.report import perplexities, words
 from espnet_topdown.report.chart import Curves, curves_of
 from espnet_topdown.report.curves import metric_label
 from espnet_topdown.report.nodes import CONTROL
@@ -36,7 +36,10 @@ _STYLE = {
 def write_figures(search: SearchReport, folder: Path) -> list[Path]:
     """Write `.tsv` files, and `.svg` files where matplotlib is installed."""
     curves = curves_of(search)
-    written = [_tsv(folder / "errors.tsv", _error_rows(search))]
+    is_lm = search.criterion == perplexities.CRITERION
+    name = "perplexities" if is_lm else "errors"
+    rows = perplexities.numbers(search) if is_lm else _error_rows(search)
+    written = [_tsv(folder / f"{name}.tsv", rows)]
     if curves:
         written.append(_tsv(folder / "learning_curves.tsv", _curve_rows(curves)))
     try:
@@ -46,7 +49,8 @@ def write_figures(search: SearchReport, folder: Path) -> list[Path]:
         warn("W_NO_MATPLOTLIB", f"{what} (pip install 'espnet_topdown[plot]')")
         return written
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
-        written.append(_errors_figure(search, folder / "errors.svg"))
+        if not is_lm:
+            written.append(_errors_figure(search, folder / "errors.svg"))
         if curves:
             path = folder / "learning_curves.svg"
             written.append(_curves_figure(search, curves, path))

@@ -17,19 +17,29 @@ from espnet_topdown.report.palette import inks
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.tables import Table
 
+CURVES = (
+    "A dot marks the epoch that became the model. The trainer measures these "
+    "rates batch by batch; the search decides on decoded errors instead."
+)
+
 
 def page(search: SearchReport, found: Sequence[Gain], figures: Sequence[str]) -> str:
     """The whole page."""
     title = f"Top-down search: {search.base_exp}"
     body = [
         _head(search, found),
-        _drawing(search),
+        drawing(search, "The search compares the errors below."),
         _overview(search),
         _gains(search, found),
-        _curves(search),
+        learning_curves(search, CURVES),
         _counts(search),
-        _about(search, figures),
+        origin(search, figures),
     ]
+    return document(title, body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """A page of these sections."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -70,7 +80,8 @@ def _banner(text: str) -> str:
     return f'<p class="banner" role="status">{prose(text)}</p>'
 
 
-def _section(title: str, *content: str) -> str:
+def section(title: str, *content: str) -> str:
+    """A part of the page with its heading; the content is markup."""
     return f"<section><h2>{prose(title)}</h2>\n" + "\n".join(content) + "</section>"
 
 
@@ -83,13 +94,12 @@ def _wide(content: str, name: str) -> str:
     )
 
 
-def _drawing(search: SearchReport) -> str:
-    caption = (
-        "Layers from the output (top) to the input (bottom), one column a model. "
-        "The search compares the errors below."
-    )
+def drawing(search: SearchReport, more: str = "") -> str:
+    """The models' layers; ``more`` ends the caption."""
+    caption = "Layers from the output (top) to the input (bottom), one column a model. "
+    caption += more
     why = prose(story.ending(search)) if search.finished else ""
-    return _section(
+    return section(
         "The search",
         f'<p class="path">{prose(story.path(search))}</p>',
         f'<p class="soft">{why}</p>' if why else "",
@@ -101,15 +111,16 @@ def _drawing(search: SearchReport) -> str:
 def _overview(search: SearchReport) -> str:
     content = tables.overview(search)
     controls = "".join(f"<li>{prose(c)}</li>" for c in story.controls(search))
-    return _section(
+    return section(
         content.title,
-        _table(search, content),
+        model_table(search, content),
         f'<p class="note">{escape(content.note)}</p>',
         f'<h3>Controls</h3><ul class="plain">{controls}</ul>',
     )
 
 
-def _table(search: SearchReport, content: Table, caption: str = "") -> str:
+def model_table(search: SearchReport, content: Table, caption: str = "") -> str:
+    """A table with a row a model; the best one's is marked."""
     ink = inks(search)
     plain = len(content.header) - content.numeric
     head = "".join(
@@ -147,7 +158,7 @@ def _gains(search: SearchReport, found: Sequence[Gain]) -> str:
         best, base = search.best_node, search.baseline
         same = best is not None and best is base
         said = "The best model is the joint training." if same else words.NOT_RUN
-        return _section("Best against the others", f"<p>{said}</p>")
+        return section("Best against the others", f"<p>{said}</p>")
     head = "".join(
         f'<th scope="col"{_class(i, 3)}>{h}</th>'
         for i, h in enumerate(tables.GAIN_HEADER)
@@ -156,23 +167,20 @@ def _gains(search: SearchReport, found: Sequence[Gain]) -> str:
         f'<table><thead><tr>{head}<th scope="col">better \u2190 0 \u2192 worse</th>'
         f"</tr></thead>\n<tbody>{forest_rows(search, found)}</tbody></table>"
     )
-    return _section(
+    return section(
         "Best against the others",
         _wide(table, "Best against the others"),
         f'<p class="note">{tables.GAIN_NOTE}</p>',
     )
 
 
-def _curves(search: SearchReport) -> str:
+def learning_curves(search: SearchReport, caption: str) -> str:
+    """The chart, or that there is none."""
     curves = curves_of(search)
     if curves is None:
-        return _section("Learning curves", f"<p>{words.NOT_RUN}</p>")
-    caption = (
-        "A dot marks the epoch that became the model. The trainer measures these "
-        "rates batch by batch; the search decides on decoded errors instead."
-    )
+        return section("Learning curves", f"<p>{words.NOT_RUN}</p>")
     chart = _wide(curve_chart(search, curves), "Learning curves, chart")
-    return _section(
+    return section(
         "Learning curves",
         f"<figure>{chart}<figcaption>{caption}</figcaption></figure>",
     )
@@ -182,19 +190,20 @@ def _counts(search: SearchReport) -> str:
     parts = []
     for content in tables.counts_tables(search):
         title = content.title.replace("Counts on ", "")
-        parts.append(_table(search, content, title))
+        parts.append(model_table(search, content, title))
         parts.append(f'<p class="note">{escape(content.note)}</p>')
-    return _section("Counts", *parts)
+    return section("Counts", *parts)
 
 
-def _about(search: SearchReport, figures: Sequence[str]) -> str:
+def origin(search: SearchReport, figures: Sequence[str]) -> str:
+    """Request, versions, commands, files."""
     pairs = about.request(search) + about.environment(search)
     rows = "".join(f"<dt>{escape(k)}</dt><dd>{prose(v)}</dd>" for k, v in pairs)
     commands = "\n".join(escape(c) for c in about.commands(search))
     links = ", ".join(
         f'<a href="{escape(f, quote=True)}">{escape(f)}</a>' for f in figures
     )
-    return _section(
+    return section(
         "How it was made",
         f'<dl class="env">{rows}</dl>',
         f"<pre><code>{commands}</code></pre>",

@@ -41,18 +41,15 @@ def write_report(folder: Path, output_dir: Path | None = None) -> Written:
         raise TopDownError(
             "E_CREATE", f"{output}: {e.strerror}", "choose another --output_dir", CREATE
         ) from e
-    if search.criterion == perplexities.CRITERION:
-        markdown = perplexities.results(search)
-        write_bytes(output / "RESULTS.md", markdown.encode())
-        return Written((output / "RESULTS.md",), markdown)
-    found = gains(search)
     figures = write_figures(search, output / "figures")
     links = [p.relative_to(output).as_posix() for p in figures]
-    markdown = results(search, found, links)
-    files = {
-        "RESULTS.md": markdown,
-        "report.html": page(search, found, links),
-    }
+    if search.criterion == perplexities.CRITERION:
+        markdown = perplexities.results(search, links)
+        html = perplexities.page(search, links)
+    else:
+        found = gains(search)
+        markdown, html = results(search, found, links), page(search, found, links)
+    files = {"RESULTS.md": markdown, "report.html": html}
     for name, text in files.items():
         write_bytes(output / name, text.encode())
     places = [output / name for name in files]

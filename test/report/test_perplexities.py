@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,10 @@ def test_table_and_headline(search: Path) -> None:
     finish(search, "m1.1")
     text = write_report(search).markdown
     assert f"perplexity from {math.exp(4.0):.2f} to {math.exp(3.9):.2f}." in text
-    rows = [x for x in text.splitlines() if x.startswith("| M_")]
+    rows = [x for x in text.splitlines() if "M_{" in x and x.startswith("|")]
     assert len(rows) == 2
-    assert "| 49.40 | 390.000 | not run | not run |" in rows[1]
+    bold = "| **49.40** | **390.000** | **not run** | **not run** |"
+    assert bold in rows[1]
 
 
 def test_unfinished_and_no_gain(search: Path) -> None:
@@ -55,4 +57,22 @@ def test_test_text(search: Path) -> None:
     place.mkdir(parents=True)
     score = {"set": "test", "ppl": {"ref": 10, "nll": 20.0}}
     (place / "score.json").write_text(json.dumps(score))
-    assert "| 7.39 | 20.000 |" in write_report(search).markdown
+    assert "| **7.39** | **20.000** |" in write_report(search).markdown
+    numbers = (search / "figures" / "perplexities.tsv").read_text().splitlines()
+    assert numbers[-1] == "m1.1\ttest\t10\t20.000000\t7.389056"
+    assert len(numbers) == 4
+
+
+def test_page_and_curves(search: Path) -> None:
+    """The page is that of a recogniser without error rates; curves are of the loss."""
+    finish(search, "m1.1")
+    point = {"epoch": 1, "seconds": 1.0, "train": {}, "valid": {"loss": 3.9}}
+    (search / "m1.1" / "curve.jsonl").write_text(json.dumps(point) + "\n")
+    names = {p.name for p in write_report(search).files}
+    assert {"RESULTS.md", "report.html", "learning_curves.tsv"} <= names
+    page = (search / "report.html").read_text()
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    known = ["The search", "Models", "Learning curves", "How it was made"]
+    assert headings == known
+    assert "49.40" in page and "nats a token" in page and "rrors on" not in page
+    assert "figures/learning_curves.tsv" in page and " errors " not in page
