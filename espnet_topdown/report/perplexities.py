@@ -9,7 +9,7 @@ from pathlib import Path
 
 from espnet_topdown.report import about, html, markdown, story, words
 from espnet_topdown.report.markup import prose
-from espnet_topdown.report.nodes import NOT_RUN, Node
+from espnet_topdown.report.nodes import CONTROL, NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.tables import Row, Table
 from espnet_topdown.yaml_io import read_json
@@ -68,7 +68,9 @@ def numbers(search: SearchReport) -> list[Sequence[object]]:
 def results(search: SearchReport, figures: Sequence[str]) -> str:
     """RESULTS.md."""
     models = overview(search)
-    lines = ["# RESULTS", "", f"**{headline(search)}**", "", "## Search", ""]
+    lines = ["# RESULTS", "", f"**{headline(search)}**", ""]
+    lines += [f"{against(search)}\n"] if against(search) else []
+    lines += ["## Search", ""]
     lines += [f"- path: {story.path(search)}", f"- result: {story.ending(search)}"]
     lines += [f"- {name}: {value}" for name, value in about.request(search)]
     lines += [f"- control: {said}" for said in story.controls(search)]
@@ -84,13 +86,13 @@ def results(search: SearchReport, figures: Sequence[str]) -> str:
 def page(search: SearchReport, figures: Sequence[str]) -> str:
     """report.html; the parts are those of a recogniser's page."""
     models = overview(search)
-    state = "" if search.finished else story.ending(search)
+    state = against(search) if search.finished else story.ending(search)
     controls = "".join(f"<li>{prose(c)}</li>" for c in story.controls(search))
     head = (
         '<header><p class="kicker">Top-down search</p>'
         f"<h1>{prose(search.base_exp)}</h1>"
         f'<p class="lead">{prose(headline(search))}</p>'
-        f'<p class="soft">{prose(state)}</p></header>'
+        f"<p>{prose(state)}</p></header>"
     )
     body = [
         head,
@@ -122,6 +124,24 @@ def headline(search: SearchReport) -> str:
         f"Freezing {words.layer_list(best.frozen)} and retraining the rest changed the "
         f"validation perplexity from {old} to {new}."
     )
+
+
+def against(search: SearchReport) -> str:
+    """The controls that are at least as likely as the best model, "" without any."""
+    best = search.best_node
+    mine = _valid(search, best) if best else None
+    said = []
+    for node in search.having(CONTROL):
+        its = _valid(search, node)
+        if mine and its and its.nats <= mine.nats:
+            said.append(f"{node.name} {its.perplexity:.2f}")
+    if not said:
+        return ""
+    return f"Not worse than the best model, on the validation text: {', '.join(said)}."
+
+
+def _valid(search: SearchReport, node: Node) -> Likelihood | None:
+    return read_likelihood(search.folder / node.name / FILES["valid"])
 
 
 def _cells(search: SearchReport, node: Node) -> Sequence[str]:

@@ -76,3 +76,17 @@ def test_page_and_curves(search: Path) -> None:
     assert headings == known
     assert "49.40" in page and "nats a token" in page and "rrors on" not in page
     assert "figures/learning_curves.tsv" in page and " errors " not in page
+
+
+@pytest.mark.parametrize("nats, said", [(380.0, True), (390.0, True), (395.0, False)])
+def test_a_control_that_is_not_worse_is_said(search: Path, nats, said) -> None:
+    finish(search, "m1.1")
+    folder = search / "control.joint"
+    folder.mkdir()
+    job = {"node": folder.name, "frozen": [], "control": "joint"}
+    write_yaml(folder / "retrain.yaml", job)
+    (folder / "score.json").write_text(json.dumps({"ppl": {"ref": 100, "nll": nats}}))
+    text = write_report(search).markdown
+    sentence = f"validation text: control.joint {math.exp(nats / 100):.2f}."
+    assert (sentence in text) == said
+    assert (sentence in (search / "report.html").read_text()) == said
