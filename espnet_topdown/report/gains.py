@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.report.nodes import CONTROL, Node
+from espnet_topdown.report.nodes import CANDIDATE, CONTROL, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.scores import Score
 from espnet_topdown.score.align import Counts, align, total
@@ -59,11 +59,15 @@ class Gain:
 
 
 def gains(search: SearchReport) -> tuple[Gain, ...]:
-    """Best minus baseline, then best minus each control, on every test set."""
+    """Best minus baseline, then best minus each control, on every test set.
+
+    Where the baseline is the best it is compared with what was retrained and decoded.
+    """
     best, base = search.best_node, search.baseline
-    if best is None or base is None or best is base:
+    if best is None or base is None:
         return ()
-    others = (base, *search.having(CONTROL))
+    first = search.having(CANDIDATE) if best is base else (base,)
+    others = (*first, *search.having(CONTROL))
     return tuple(
         gain
         for other in others

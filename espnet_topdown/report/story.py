@@ -94,7 +94,9 @@ def evidence(search: SearchReport, found: Sequence[Gain]) -> list[str]:
 
 def _gain_sentence(search: SearchReport, gain: Gain) -> str:
     other = search.node(gain.other)
-    name = "joint training" if other and other.role == BASELINE else gain.other
+    name = words.math(gain.other)
+    if other and other.role == BASELINE:
+        name = "joint training"
     start = (
         f"{set_label(search, gain.key)}: {words.signed(gain.difference)} points "
         f"{gain.unit.upper()} against {name}"

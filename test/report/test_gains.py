@@ -77,3 +77,13 @@ def test_nothing_to_compare(tmp_path: Path):
     assert gains(read_search(undecoded)) == ()
     unfinished = write_search(tmp_path / "b" / "s", finished=False)
     assert gains(read_search(unfinished)) == ()
+
+
+def test_a_joint_model_that_stays_the_best_is_compared_too(search: Path):
+    result = read_json(search / "result.json")
+    write_json(search / "result.json", {**result, "best": "m5", "path": ["m5", "m1.4"]})
+    found = gains(read_search(search))
+    others = [g.other for g in found if g.unit == "cer"]
+    assert others == ["m1.4", "m1.1.3", "m1.1.1.2", "control.joint", "control.warm"]
+    assert all(g.low < g.difference < g.high for g in found)
+    assert found[0].difference > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def test_a_search_that_kept_the_joint_training(search: Path):
     write_result(search, best="m5")
     text = markdown(search)
     assert "Joint training M_{5} stays the best model" in text
-    assert "The best model is the joint training." in text
+    assert re.search(r"\n- test: \+\d+\.\d+ points CER against M_\{1,4\}", text)
+    assert "| test | CER | M_{1,4} |" in text
 
 
 @pytest.mark.parametrize(
