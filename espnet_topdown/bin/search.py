@@ -38,7 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--stack", default="auto", help="A shipped layer stack, or a .yaml file")
     add("--retrain_seed", default="own", help="own (base's + 1000 k) or same")
-    add("--controls", default="", help=f"With commas: {', '.join(CONTROLS)}")
+    add("--controls", default="", help=f"none, or with commas: {', '.join(CONTROLS)}")
     add("--max_epoch", type=int, help="Of each retraining; default: as the base")
     add = parser.add_argument_group("cheaper, none of it in the paper").add_argument
     add("--reinit", default="full", help="full, keep, shrink:L,S or rewind:EPOCH")
@@ -68,7 +68,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
     options = vars(args)
     options["strategy"] = options.pop("search")
-    options["controls"] = tuple(c for c in options["controls"].split(",") if c)
+    given = options["controls"] if options["controls"] != "none" else ""
+    options["controls"] = tuple(c for c in given.split(",") if c)
     result = run_search(SearchRequest(**options))
     print(f"best: {args.output_dir / result['best']} ({result['reason']})")
 
