@@ -60,7 +60,8 @@ def rows(tmp_path, run):
         calls.write_text("")
         # the interpreter as a user may give it: with an option of its own
         python = f"{sys.executable} {FIXTURES / 'fake_python.py'}"
-        words = ("--row", names, "--ngpu", "0", "--python", python, *words)
+        always = ("--row", names, "--ngpu", "0", "--inference_nj", "2")
+        words = (*always, "--python", python, *words)
         places = {"FAKE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT), **environment}
         done = run("./run.sh", *words, cwd=recipe, timeout=250, **places)
         made = [line.split("\t") for line in calls.read_text().splitlines()]
