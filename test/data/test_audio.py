@@ -49,6 +49,16 @@ def test_layout_as_upstream(make_set, tmp_path):
         assert Path(path).name == f"{utt}.flac"
 
 
+def test_shards_that_are_not_all_there(make_set, tmp_path, capsys):
+    source = make_set(texts=TEXTS, fs=16000)
+    for job in (1, 2, 3):
+        run(source, tmp_path / "out", "--nj", "3", "--job", str(job))
+    with pytest.raises(SystemExit, match="65"):
+        run(source, tmp_path / "out", "--nj", "2", "--merge", "true")
+    assert "E_FORMAT_SHARDS: 5 of 7 utterances" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "wav.scp").exists()
+
+
 def test_shards_by_job_give_the_same_as_all_at_once(make_set, tmp_path):
     source = make_set(texts=TEXTS, fs=16000)
     one, two = tmp_path / "one", tmp_path / "two"

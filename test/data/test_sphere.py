@@ -138,6 +138,7 @@ DAMAGE = [  # what is done to the bytes of a file, its coding, the code
     (lambda d: d.replace(b"   1024", b"   many", 1), "pcm", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"   1024", b"9999999", 1), "pcm", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"end_head", b"end_haed", 1), "pcm", "E_SPHERE_HEADER"),
+    (lambda d: d.replace(b"end_head", b" " * 8, 1), "pcm", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"_rate -i 16", b"_rate -i xx", 1), "pcm", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"_rate -i ", b"_rate -x ", 1), "pcm", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"sample_rate", b"simple_rate"), "pcm", "E_SPHERE_HEADER"),

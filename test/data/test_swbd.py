@@ -176,6 +176,8 @@ WRONG = [
     (swapped(STM, "<O,en,F,en-F>", "<O,xx>"), "E_STM_LABEL", [STM, "line 14", "'xx'"]),
     (swapped(STM, "(%HESITATION) TO-", "((A)) TO-"), "E_STM_TEXT", [STM, "line 14"]),
     (swapped(STM, "10.15 12.50", "12.50"), "E_STM", [STM, "line 14"]),
+    (swapped(STM, "10.15 12.50", "10.15 x"), "E_STM", [STM, "line 14", "10.15 x"]),
+    (swapped(PEM, ";; made-up", "sw_4001 B x 4.00 6.57\n;;"), "E_STM_PEM", ["twice"]),
     (swapped(STM, "10.15", "10.16"), "E_STM_PEM", [PEM, "line 2"]),
     (swapped(PEM, "1.00 3.01", "1.00 3.02"), "E_STM_PEM", [PEM, "line 5"]),
     (swapped(PEM, "1.00 3.01", "3.01 1.00"), "E_PEM", [PEM, "line 5"]),
@@ -210,6 +212,34 @@ def test_what_is_missing_is_named(tree, name, code, part):
     with pytest.raises(TopDownError) as e:
         prepare(tree("split", {name: None}))
     assert (e.value.code, e.value.status) == (code, 66) and part in str(e.value)
+
+
+def test_no_training_audio(tree):
+    with pytest.raises(TopDownError, match="E_SWBD_ROOT: no sw0NNNN.sph below"):
+        prepare(tree("split", {"sw02001.sph": None, "sw02002.sph": None}))
+
+
+def test_audio_of_another_rate(tree):
+    data = FILES["sw02001.sph"].replace(b"sample_rate -i 8000", b"sample_rate -i 9000")
+    with pytest.raises(TopDownError, match="2 channels at 9000 Hz"):
+        prepare(tree("split", {"sw02001.sph": data}))
+
+
+def test_steps_out_of_order(tree):
+    with pytest.raises(TopDownError, match="E_USAGE: --job with --step sets"):
+        prepare(tree(), step="sets", job=1)
+    prepare(tree(), step="lists")
+    with pytest.raises(TopDownError, match="E_SWBD_CONVERT: .* not converted"):
+        prepare("", step="sets")
+
+
+def test_too_few_utterances_for_a_validation_set(tree, monkeypatch):
+    monkeypatch.setattr(swbd, "CONVERSATIONS", (2, 2))
+    monkeypatch.setattr(eval2000, "SIDES", 4)
+    monkeypatch.setattr(eval2000, "SEGMENTS", 4)
+    prepare(tree(), step="lists", allow_partial=False)
+    with pytest.raises(TopDownError, match="E_SWBD_COUNT: [0-9]+ utterances in all"):
+        prepare("", step="sets")
 
 
 def test_where_the_corpora_are(tree):
