@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from espnet_topdown.errors import IO, USAGE, TopDownError, nearest
@@ -40,6 +42,17 @@ class Parser(argparse.ArgumentParser):
             else:
                 message = f"unexpected argument '{first}'"
         raise TopDownError("E_USAGE", f"{self.prog}: {message}", do, USAGE)
+
+
+def _end(error: TopDownError) -> NoReturn:
+    """Say what is wrong, if there is room for it, and end with its status."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{error}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:  # a full disk; Python would try again and change the status
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(error.status)
 
 
 def _underscored(arg: str) -> str:
@@ -80,13 +93,18 @@ def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., Non
         )
         try:
             main(cmd)
-        except TopDownError as e:
             sys.stdout.flush()
-            print(e, file=sys.stderr)
-            sys.exit(e.status)
+        except TopDownError as e:
+            _end(e)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(IO)
+        except OSError as e:
+            from espnet_topdown.yaml_io import DISK_ERRORS, disk_error
+
+            if e.errno not in DISK_ERRORS:
+                raise
+            _end(disk_error(Path(e.filename or os.curdir).absolute(), 0, e))
         except KeyboardInterrupt:
             print("interrupted; the same command continues", file=sys.stderr)
             sys.exit(130)

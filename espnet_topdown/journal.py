@@ -7,6 +7,7 @@ key: it finds accidents and careless edits, not an attacker.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import fcntl
@@ -113,8 +114,9 @@ class Lock:
             what = f"the file system of {self.path} has no locks"
             warn("W_LOCK_NOT_ENFORCED", f"{what}; start this search only once")
         me = {"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, json.dumps(me).encode() + b"\n", 0)
+        with contextlib.suppress(OSError):  # the lock holds without a name, too
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, json.dumps(me).encode() + b"\n", 0)
         return self
 
     def __exit__(
@@ -123,7 +125,8 @@ class Lock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.ftruncate(self._fd, 0)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
         os.close(self._fd)
         self._fd = -1
 
@@ -258,7 +261,8 @@ def _append_or_restore(fd: int, line: bytes, size: int, path: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(fd)
     except OSError as e:
-        os.ftruncate(fd, size)
+        with contextlib.suppress(OSError):  # then the line is torn, as after a crash
+            os.ftruncate(fd, size)
         raise disk_error(path, len(line), e) from e
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -179,13 +181,16 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def disk_error(path: Path, need: int, error: OSError) -> TopDownError:
-    """The message for a write that failed."""
-    import errno
-    import shutil
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-        free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+
+def disk_error(path: Path, need: int, error: OSError) -> TopDownError:
+    """The message for a write that failed; one that needs no bytes needs a block."""
+    if error.errno in DISK_ERRORS:
+        places = Path(path).absolute(), *Path(path).absolute().parents
+        folder = next(p for p in places if p.is_dir())
+        free = shutil.disk_usage(folder).free
+        need = need or os.statvfs(folder).f_frsize
         return TopDownError(
             "E_DISK",
             f"{error.strerror}: need {need} B, free {free} B at {path}",

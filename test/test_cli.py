@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+
 import pytest
 
 from espnet_topdown.bin import main as dispatch
@@ -68,3 +73,34 @@ def test_parser_defaults_are_shown():
     parser = Parser(prog="x")
     parser.add_argument("--n", type=int, default=7, help="A number")
     assert "(default: 7)" in parser.format_help()
+
+
+FULL = "from espnet_topdown.cli import command; command(lambda cmd: {})()"
+
+
+@pytest.mark.parametrize("where", ["stdout", "stderr", "a file"])
+def test_a_full_disk_is_said_with_its_status(where):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    doing = {
+        "stdout": "print('a table')",
+        "stderr": "__import__('os').write(2, b'a line')",
+        "a file": "open('/dev/full', 'wb', 0).write(b'x')",
+    }
+    with open("/dev/full", "w") as full:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        streams.update({where: full} if where in streams else {})
+        call = [sys.executable, "-c", FULL.format(doing[where])]
+        ran = subprocess.run(call, text=True, **streams)
+    assert ran.returncode == 74
+    if where != "stderr":
+        assert re.search(r"^E_DISK: .*need \d+ B, free \d+ B at /", ran.stderr)
+
+
+def test_another_system_error_is_not_called_a_full_disk():
+    @command
+    def main(cmd=None):
+        raise FileNotFoundError(2, "no such file", "x")
+
+    with pytest.raises(FileNotFoundError):
+        main([])
