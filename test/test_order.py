@@ -64,6 +64,22 @@ def test_a_checkpoint(calls, tmp_path):
     check(calls, tmp_path / "1epoch.pth")
 
 
+def test_an_exit_status_of_a_node(calls, tmp_path):
+    from espnet_topdown.cmd.node import write_status
+
+    write_status(tmp_path / "rc.1", 0)
+    assert calls == ["fsync 2", "rename 2"]
+
+
+def test_what_a_node_reads(calls, tmp_path):
+    from espnet_topdown.cmd.local import parse
+    from espnet_topdown.cmd.submission import Submission
+
+    made = Submission(parse([str(tmp_path / "a.log"), "true"]))
+    made._write("job", "1234")
+    assert calls == ["fsync 4", "rename 4"]
+
+
 def test_a_journal(calls, tmp_path):
     path = tmp_path / "journal.jsonl"
     journal = Journal(path)
