@@ -18,7 +18,7 @@ from espnet_topdown.yaml_io import write_json
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(monkeypatch, tmp_path):  # pytest writes when it makes the first folder
     """The names of the calls, as they come."""
     seen: list[str] = []
     fsync, replace, write = os.fsync, os.replace, os.write
