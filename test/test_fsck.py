@@ -35,9 +35,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_nothing_is_wrong_and_nothing_is_changed(search, capsys):
+@pytest.mark.parametrize("how", [["exp/search"], ["--search_dir", "exp/search"]])
+def test_nothing_is_wrong_and_nothing_is_changed(search, how, capsys):
     before = contents(search)
-    command.main(["--search_dir", str(search)])
+    command.main(how)
     shown = capsys.readouterr().out
     assert "nothing wrong" in shown and "3 nodes" in shown
     assert contents(search) == before
@@ -156,3 +157,92 @@ def test_no_search(tmp_path):
 def test_temporaries_of_the_living_are_left(search):
     (search / f".x.{os.getpid()}.tmp").touch()
     assert list(stray(search)) == []
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ([], "one of the arguments folder --search_dir is required"),
+        (["exp/search", "--search_dir", "exp/x"], "not allowed with argument"),
+        (["exp/search", "exp/x"], "unexpected argument 'exp/x'"),
+    ],
+)
+def test_which_search_is_said_once(words, message, capsys):
+    with pytest.raises(SystemExit) as e:
+        command.main(words)
+    assert e.value.code == 64
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search over a tiny model, trained and decoded by the real code."""
+    from unittest import mock
+
+    from finished_search import inside, run_here
+    from tones import tiny_config, write_corpus
+
+    from espnet_topdown import driver
+    from espnet_topdown.bin.asr_train import main as train
+    from espnet_topdown.request import SearchRequest
+    from espnet_topdown.yaml_io import write_yaml
+
+    root = tmp_path_factory.mktemp("trained")
+    with inside(root):
+        config = tiny_config(write_corpus(root / "tones"), max_epoch=1)
+        write_yaml(Path("joint.yaml"), config)
+        train(["--config", "joint.yaml", "--output_dir", "exp/joint"])
+        with mock.patch.object(driver, "run_jobs", run_here):
+            folders = Path("exp/joint"), Path("exp/search")
+            driver.run_search(SearchRequest(*folders))
+    return root
+
+
+@pytest.fixture
+def decodable(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(trained, tmp_path / "w", symlinks=True)
+    monkeypatch.chdir(tmp_path / "w")
+    return Path("exp/search")
+
+
+@pytest.mark.slow
+def test_decoding_again_agrees(decodable, capsys):
+    n = len({p.resolve() for p in decodable.glob("*/score.json")})
+    command.main([str(decodable), "--decode", "true"])
+    shown = capsys.readouterr().out
+    assert n >= 2 and f"{n} decoded" in shown and "nothing wrong" in shown
+
+
+@pytest.mark.slow
+def test_a_score_that_only_decoding_again_disproves(decodable, capsys):
+    """One error fewer, and everything that refers to it written anew."""
+    from espnet_topdown.seal import write_seal
+    from espnet_topdown.weights import sha256
+
+    result = json.loads((decodable / "result.json").read_text())
+    node = decodable / result["best"]
+    score = json.loads((node / "score.json").read_text())
+    counts = score[result["criterion"]]
+    wrong = "sub" if counts["sub"] else "del"
+    counts.update({wrong: counts[wrong] - 1, "corr": counts["corr"] + 1})
+    (node / "score.json").write_text(json.dumps(score))
+    write_seal(node)
+    result["nodes"][node.name]["errors"] -= 1
+    (decodable / "result.json").write_text(json.dumps(result))
+    path = decodable / "journal.jsonl"
+    events = Journal(path).events()
+    path.unlink()
+    forged = Journal(path)
+    for event in events:
+        told = {k: v for k, v in event.items() if k not in ("seq", "time", "chain")}
+        if event["event"] == "scored" and event["node"] == node.name:
+            told.update(errors=event["errors"] - 1, done=sha256(node / ".done"))
+        if event["event"] == "search_done":
+            told["result"] = sha256(decodable / "result.json")
+        forged.append(told.pop("event"), **told)
+    assert fsck(decodable).found == []
+    with pytest.raises(SystemExit) as e:
+        command.main([str(decodable), "--decode", "true"])
+    shown = capsys.readouterr()
+    assert e.value.code == 65 and "1 problems" in shown.err
+    assert f"E_SCORE: {node}: decoding again gives" in shown.out

@@ -1,4 +1,4 @@
-"""espnet-topdown fsck --search_dir exp/asr_x_topdown
+"""espnet-topdown fsck exp/asr_x_topdown
 
 Check a search folder: journal, digests, frozen tensors, scores, links. Never deletes.
 """
@@ -15,7 +15,9 @@ def get_parser() -> Parser:
     """The options."""
     parser = Parser(prog="espnet-topdown fsck", description=__doc__)
     add = parser.add_argument
-    add("--search_dir", type=Path, required=True, help="What 'search' wrote")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("folder", nargs="?", type=Path, help="What 'search' wrote")
+    which.add_argument("--search_dir", type=Path, help="The same")
     for name, what in (
         ("repair", "Set right what can be: links, stray files, a torn journal"),
         ("decode", "Decode every model again and compare its errors (minutes)"),
@@ -30,7 +32,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_topdown.fsck import print_report
 
-    print_report(args.search_dir, args.repair, args.decode)
+    print_report(args.folder or args.search_dir, args.repair, args.decode)
 
 
 if __name__ == "__main__":
