@@ -242,6 +242,7 @@ def test_too_short_sound_is_named(data, kind: str) -> None:
     [
         ({"input_size": 12}, "E_INPUT_TYPE"),
         ({"valid_data_path_and_name_and_type": [["a", "speech", "kaldi_ark"]]}, "ark"),
+        ({"valid_data_path_and_name_and_type": [["a", "x", "sound"]]}, "E_DATA_NAME"),
         ({"encoder": "no_such"}, "E_CONFIG_KEY"),
         ({"normalize_conf": {"stats_file": "gone"}, "normalize": "global_mvn"}, "gone"),
     ],
@@ -252,6 +253,20 @@ def test_configs_that_cannot_be_decoded(data, tmp_path, change, code) -> None:
     shutil.copy(exp / "1epoch.pth", tmp_path)
     with pytest.raises(TopDownError, match=code):
         decode.validation_score(tmp_path / "config.yaml", tmp_path / "1epoch.pth")
+
+
+def test_a_second_evaluation_that_differs_is_refused(data, monkeypatch) -> None:
+    exp = data.experiment("rnn")
+    real, found = decode.Recognizer.recognize, []
+
+    def recognize(self, files):  # type: ignore[no-untyped-def]
+        found.append(real(self, files))
+        return found[-1] if len(found) == 1 else {u: [7] for u in found[-1]}
+
+    monkeypatch.setattr(decode.Recognizer, "recognize", recognize)
+    with pytest.raises(TopDownError, match="E_EVAL_RANDOM: .*two evaluations"):
+        decode.validation_score(exp / "config.yaml", exp / "1epoch.pth")
+    assert len(found) == 2
 
 
 @pytest.mark.skipif(not AN4.is_dir(), reason="no ../shared/data/espnet_mini_an4")

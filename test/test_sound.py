@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.sound import longest_first, read_sound, read_wav_scp
+from espnet_topdown.sound import longest_first, n_samples, read_sound, read_wav_scp
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -51,6 +51,17 @@ def test_bad_files_are_named_with_their_utterance(tmp_path, kind, code, status) 
     with pytest.raises(TopDownError, match=f"{code}: utt u1: ") as e:
         list(longest_first({"u1": str(file)}, 16000))
     assert e.value.status == status
+
+
+def test_a_sound_that_breaks_off(tmp_path) -> None:
+    """Its header can be read, its samples cannot."""
+    noise = np.random.default_rng(1).normal(0, 0.1, 40_000)
+    soundfile.write(tmp_path / "x.flac", noise, 16000)
+    whole = (tmp_path / "x.flac").read_bytes()
+    (tmp_path / "x.flac").write_bytes(whole[: len(whole) // 2])
+    assert n_samples("u1", str(tmp_path / "x.flac")) == 40_000
+    with pytest.raises(TopDownError, match="E_WAV_FORMAT: utt u1: "):
+        read_sound("u1", str(tmp_path / "x.flac"), 16000)
 
 
 @pytest.mark.parametrize("line", ["u1 cat x.wav |", "u1 | cat x.wav", "u1 touch y|"])
