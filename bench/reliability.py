@@ -8,6 +8,7 @@ between the markers. --size nightly tries every point. Nothing is written by han
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import os
 import platform
@@ -36,56 +37,79 @@ def tests(files: list[str], log: Path, **variables: str) -> tuple[list[dict], bo
     return [json.loads(line) for line in lines], done.returncode == 0
 
 
-def violations(passed: bool) -> str:
-    """A failed campaign stops at its first violation."""
-    return "0 violations" if passed else "**violations, see the test**"
-
-
 def bound(n: int) -> str:
     """The 95 % bound for the rate of an event that n tries did not show."""
     return f"95 % bound {100 * 3 / n:.1f} %" if n else ""
 
 
-def kills(scratch: Path, every: str) -> Rows:
+def kills(scratch: Path, every: str, doubles: str) -> Rows:
     """System calls killed and failed."""
     log = scratch / "calls"
     variables = {"TOPDOWN_CAMPAIGN_LOG": str(log), "TOPDOWN_KILL_POINTS": every}
-    lines, passed = tests(["test/test_syscalls.py"], log, **variables)
-    if not lines:
+    if doubles:
+        variables["TOPDOWN_DOUBLE_KILLS"] = doubles
+    tests(["test/test_syscalls.py"], log, **variables)
+    return call_rows(log)
+
+
+def call_rows(log: Path) -> Rows:
+    """What test_syscalls.py noted: one line a figure."""
+    if not log.exists():
         return [("kill at a file system call (strace)", "not run: no strace")]
-    found = lines[-1]
-    tried, total = len(found["killed at a call"]), int(found["calls"][0])
-    sample = "" if every else f", {bound(tried)}"
+    found: dict[str, list] = collections.defaultdict(list)
+    for name, value in map(json.loads, log.read_text().splitlines()):
+        found[name].append(value)
+    total = found["calls"][0]
+    n = len(found["killed at a call"]) + len(found["killed at a call: violation"])
     rows = [
         (
             "SIGKILL at a file system call of a search",
-            f"{tried} of {total} points, {violations(passed)}{sample}",
-        )
+            f"{n - len(found['not reached'])} of {total} points, "
+            + outcome(found, "killed at a call", n < total),
+        ),
+        (
+            "SIGKILL at a random call, and again at one of the continuation",
+            f"{sum(found['twice'])} times, " + outcome(found, "killed twice", True),
+        ),
     ]
-    for name, statuses in found.items():
-        if name[:3] in ("ENO", "EIO"):
-            refused = sum(s != 0 for s in statuses)
-            rows.append(
-                (
-                    f"{name.replace(', ', ' ')} at a write",
-                    f"{len(statuses)} points, search stopped in {refused}, "
-                    f"{violations(passed)}",
-                )
-            )
+    both = max(found["writes"]), min(found["writes"])  # once: also files made
+    for how, k in zip(("once", "from then on"), both):
+        rows += [write_row(found, error, how, k) for error in ("ENOSPC", "EIO")]
+    return [*rows, *recovery(found)]
+
+
+def write_row(
+    found: dict[str, list], error: str, how: str, total: int
+) -> tuple[str, str]:
+    """Calls that failed: what the search said, and whether it went on well."""
+    statuses = found[f"{error}, {how}, status"]
+    said, unharmed = statuses.count(74), statuses.count(0)
+    text = f"{len(statuses)} of {total} points, "
+    text += outcome(found, f"{error}, {how}", len(statuses) < total)
+    text += f"; {said} ended with status 74 and the bytes needed and free"
+    if unharmed:
+        text += f", {unharmed} were of no matter"
+    return f"{error} {how} at a call that writes", text
+
+
+def outcome(found: dict[str, list], name: str, sample: bool) -> str:
+    """How many violations, and where points were left out the bound."""
+    wrong, right = len(found[f"{name}: violation"]), len(found[name])
+    told = f"**{wrong} violations**" if wrong else "0 violations"
+    return f"{told}, {bound(right)}" if sample and not wrong and right else told
+
+
+def recovery(found: dict[str, list]) -> Rows:
+    """Work that was repeated, and how long it took."""
+    rows = []
+    for name in ("epochs repeated", "epochs repeated by 2 kills"):
+        epochs = found[name]
+        text = f"at most {max(epochs)}, mean {statistics.fmean(epochs):.2f}"
+        rows.append((f"{name}" if "2" in name else f"{name} by a kill", text))
     seconds = sorted(found["recovery seconds"])
-    repeated = found["epochs repeated"]
-    rows += [
-        (
-            "epochs repeated after a kill",
-            f"at most {max(repeated):.0f}, mean {statistics.fmean(repeated):.2f}",
-        ),
-        (
-            "recovery: the same command to the end, toy search",
-            f"median {statistics.median(seconds):.1f} s, 95 % below "
-            f"{seconds[int(0.95 * (len(seconds) - 1))]:.1f} s",
-        ),
-    ]
-    return rows
+    text = f"median {statistics.median(seconds):.1f} s, 95 % below "
+    text += f"{seconds[int(0.95 * (len(seconds) - 1))]:.1f} s"
+    return [*rows, ("recovery: the same command to the end, toy search", text)]
 
 
 def catalogue(scratch: Path) -> Rows:

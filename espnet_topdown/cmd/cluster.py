@@ -28,6 +28,11 @@ ASK_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_ASK") or 30)  # at most, bet
 _FIRST_ASK = 5.0
 _TAIL_LINES = 10
 _TAILS = 3
+_REMEDY = {
+    "OUT_OF_MEMORY": "ask for more --mem, or lower batch_bins",
+    "TIMEOUT": "ask for more --time",
+    "DEADLINE": "ask for less --time",
+}
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,9 @@ def _tell(wait: Wait, number: str) -> None:
     if number not in wait.status:
         word = wait.lost.get(number) or wait.scheduler.post_mortem(wait.job)
         how = f"the scheduler says {word}" if word else "the scheduler lost it"
-        print(f"{wait.scheduler.name}: no exit status; {how}", file=sys.stderr)
+        what = f"{wait.scheduler.name} job {wait.job}: no exit status; {how}"
+        do = f"{_REMEDY.get(word, 'see the log')}; the same command continues"
+        print(TopDownError("E_CLUSTER_JOB", what, do), file=sys.stderr)
         for line in wait.submission.job_output():
             print(f"  {line}", file=sys.stderr)
     try:
