@@ -25,6 +25,7 @@ COMMANDS = {
     "decode": "batched greedy CTC decoding of a set",
     "score": "CER and WER with the counts of sclite",
     "report": "RESULTS.md, report.html and figures of a search",
+    "seeds": "the same over searches of several seeds: means, spreads",
     "perplexity": "perplexity of a text under a language model",
     "lm_rows": "rows of the language model table",
     "wikitext": "WikiText-2 as texts and a list of words",

@@ -31,7 +31,7 @@ class Gpus:
         locks: list[int] = []
         names: list[str] = []
         for name in self._visible:
-            fd = _try_lock(name)
+            fd = try_lock(name)
             if fd >= 0:
                 locks.append(fd)
                 names.append(name)
@@ -40,12 +40,12 @@ class Gpus:
                 task.environment["CUDA_VISIBLE_DEVICES"] = ",".join(names)
                 task.environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # nvidia-smi's
                 return True
-        _close(locks)
+        close(locks)
         return False
 
     def give_back(self, task: Task) -> None:
         """Release what the task had."""
-        _close(self._held.pop(task, []))
+        close(self._held.pop(task, []))
 
 
 def visible() -> list[str]:
@@ -64,8 +64,8 @@ def visible() -> list[str]:
     return shown.stdout.split() if shown.returncode == 0 else []
 
 
-def _try_lock(name: str) -> int:
-    """An open, locked file, or -1."""
+def try_lock(name: str) -> int:
+    """An open, locked file of that name among this user's; -1 if another has it."""
     folder = Path(tempfile.gettempdir()) / f"espnet_topdown_gpus.{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     fd = os.open(folder / name.replace("/", "_"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -77,6 +77,7 @@ def _try_lock(name: str) -> int:
     return fd
 
 
-def _close(locks: list[int]) -> None:
+def close(locks: list[int]) -> None:
+    """Let go of locks."""
     for fd in locks:
         os.close(fd)

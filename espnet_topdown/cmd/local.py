@@ -8,11 +8,14 @@ if every task succeeded. Without JOB=1:N it is the command's own status (1 where
   --max_jobs_run N   tasks at a time (default: processors / num_threads)
   --num_threads N    threads that one task uses (default: 1)
   --gpu N            GPUs for each task, where there are any; it waits for free ones
+  --follow 1         show the tasks' output here too, each line with the log's name
   --name, --mem, --time, --config, ... as given to Kaldi's launchers: accepted, unused
 
 The words of the command are passed on as they are. No shell reads them: pipes, globs
 and variables need an explicit ``bash -c '...'``. What a task has started ends with it.
 An existing LOG is kept as LOG.1, that as LOG.2, up to LOG.9.
+TOPDOWN_SLOTS=N in the environment: no more than N tasks at a time on this machine, also
+of other launchers that have it set.
 """
 
 from __future__ import annotations
@@ -28,12 +31,15 @@ from typing import NoReturn
 
 from espnet_topdown.cli import command
 from espnet_topdown.cmd import process
+from espnet_topdown.cmd.follow import Follow
 from espnet_topdown.cmd.gpu import Gpus
+from espnet_topdown.cmd.slot import Slots
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import USAGE, TopDownError
 
 _RANGE = re.compile(r"([A-Za-z_]\w*)=([0-9]+)(?::([0-9]+))?")
-_COUNTS = ("max_jobs_run", "num_threads", "gpu")
+_COUNTS = ("max_jobs_run", "num_threads", "gpu", "follow")
+_ZERO = ("gpu", "follow")
 _TAIL_LINES = 10
 _TAILS = 3  # failed tasks of an array whose logs are shown
 
@@ -118,7 +124,7 @@ def _option(
     name = {"tc": "max_jobs_run"}.get(name, name.replace("-", "_"))
     given[name] = value
     if name in _COUNTS:
-        if not re.fullmatch("[0-9]+", value) or (name != "gpu" and int(value) == 0):
+        if not re.fullmatch("[0-9]+", value) or (name not in _ZERO and int(value) == 0):
             _usage(f"--{name} must be a whole number, got '{value}'")
         options[name] = int(value)
     return words[1 if equals else 2 :]
@@ -142,25 +148,42 @@ def run(request: Request) -> int:
     waiting = tasks[::-1]
     running: list[Task] = []
     pause = 0.01
-    gpus = Gpus(request.options.get("gpu", 0))
+    places = (Slots(), Gpus(request.options.get("gpu", 0)))
+    shown = Follow() if request.options.get("follow") else None
     with process.StopRequests() as stop_requests:
         try:
             while waiting or running:
                 stop_requests.check()
-                while waiting and len(running) < at_once and gpus.take(waiting[-1]):
+                while waiting and len(running) < at_once and _take(places, waiting[-1]):
                     running.append(waiting.pop())
                     running[-1].start()
                     pause = 0.01
                 time.sleep(pause)
                 pause = min(pause * 1.2, 0.2)
-                for task in [t for t in running if t.ended()]:
+                ended = [t for t in running if t.ended()]
+                if shown:
+                    shown.show(running)
+                for task in ended:
                     running.remove(task)
-                    gpus.give_back(task)
+                    _give_back(places, task)
         finally:
             process.stop([t.process for t in running if t.process is not None])
             for task in running:
                 task.ended()
     return _report(request, tasks)
+
+
+def _take(places: Sequence[Slots | Gpus], task: Task) -> bool:
+    """Reserve all that a task needs, or nothing."""
+    if all(place.take(task) for place in places):
+        return True
+    _give_back(places, task)
+    return False
+
+
+def _give_back(places: Sequence[Slots | Gpus], task: Task) -> None:
+    for place in places:
+        place.give_back(task)
 
 
 def processors() -> int:

@@ -84,7 +84,7 @@ def _gain(best: Node, other: Node, key: tuple[str, str], unit: str) -> list[Gain
     low = high = None
     why = ""
     try:
-        counts = [_by_utterance(s, unit) for s in (a, b)]
+        counts = [counts_by_utterance(s, unit) for s in (a, b)]
         low, high = paired_bootstrap(*counts)
     except TopDownError as e:
         why = e.code
@@ -96,7 +96,7 @@ def _rated(score: Score, unit: str) -> bool:
     return unit in score.counts and score.counts[unit].ref > 0
 
 
-def _by_utterance(score: Score, unit: str) -> Mapping[str, Counts]:
+def counts_by_utterance(score: Score, unit: str) -> Mapping[str, Counts]:
     """Counts of each utterance, from the files that were scored.
 
     Raises:

@@ -372,3 +372,44 @@ def test_gpus_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     ended = call(tmp_path, "--gpu", "3", "x.log", "true", CUDA_VISIBLE_DEVICES="0,1")
     assert ended.returncode == 78 and "E_GPU" in ended.stderr
+
+
+def test_follow_shows_whole_lines_with_the_name_of_the_log(tmp_path: Path) -> None:
+    script = "printf 'one\\ntw'; sleep 0.5; printf 'o\\n\\nend'"
+    done = call(
+        tmp_path,
+        *("--follow", "1", "JOB=1:2", "a.JOB.log", "sh", "-c", f"{script}JOB"),
+    )
+    assert done.returncode == 0, done.stderr
+    for n in (1, 2):
+        mine = [s for s in done.stdout.splitlines() if s.startswith(f"[a.{n}] ")]
+        # the last line has no end of its own: it stands in the log
+        assert mine[:3] == [f"[a.{n}] one", f"[a.{n}] two", f"[a.{n}] "]
+        assert output(tmp_path / f"a.{n}.log").startswith(f"one\ntwo\n\nend{n}")
+
+
+def test_slots_are_shared_by_launchers(tmp_path: Path) -> None:
+    """Two launchers with two tasks each and one slot: never two tasks at once."""
+    script = "set -C; : > busy && sleep 0.3 && rm busy"
+    launchers = [
+        subprocess.Popen(
+            [*LOCAL, "JOB=1:2", f"{name}.JOB.log", "sh", "-c", script],
+            cwd=tmp_path,
+            env=environment(TOPDOWN_SLOTS="1", TMPDIR=str(tmp_path)),
+        )
+        for name in ("a", "b")
+    ]
+    assert [launcher.wait(30) for launcher in launchers] == [0, 0]
+
+
+def test_without_slots_tasks_do_not_wait(tmp_path: Path) -> None:
+    script = "set -C; : > busy && sleep 1 && rm busy"
+    done = call(tmp_path, "JOB=1:2", "a.JOB.log", "sh", "-c", script)
+    assert done.returncode == 1  # so the test above can fail
+
+
+@pytest.mark.parametrize("value", ["many", "-1", "1.5"])
+def test_slots_that_are_no_number(tmp_path: Path, value: str) -> None:
+    done = call(tmp_path, "a.log", "true", TOPDOWN_SLOTS=value)
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"E_SLOTS: TOPDOWN_SLOTS is '{value}'. Do: set it")

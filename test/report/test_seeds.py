@@ -1,0 +1,221 @@
+"""Searches of several seeds: means, differences, and what may not be compared."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+from pathlib import Path
+
+import pytest
+from made_up_search import write_decode, write_result
+
+from espnet_topdown.bin import seeds as command
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.report import seeds_tables
+from espnet_topdown.report.gains import counts_by_utterance
+from espnet_topdown.report.seeds import differences, read_seeds
+from espnet_topdown.report.seeds_page import page, results, write_seeds
+from espnet_topdown.score.align import total
+from espnet_topdown.score.significance import paired_bootstrap
+from espnet_topdown.yaml_io import read_json, read_yaml, write_json, write_yaml
+
+TEST = ("ctc_greedy", "test")
+
+
+@pytest.fixture
+def three(finished_exp: Path, tmp_path: Path) -> list[Path]:
+    """Searches of the seeds 1, 2, 3; the third keeps its joint model."""
+    found = []
+    for seed in (1, 2, 3):
+        exp = tmp_path / f"s{seed}"
+        shutil.copytree(finished_exp, exp, symlinks=True)
+        folder = exp / "asr_base_topdown"
+        write_yaml(exp / "asr_base/config.yaml", {"seed": seed, "max_epoch": 14})
+        request = read_yaml(folder / "search.yaml")
+        write_yaml(
+            folder / "search.yaml", {**request, "base_exp": str(exp / "asr_base")}
+        )
+        for node, errors in (("m5", 150), ("m1.1.3", 130 + 5 * seed)):
+            test = folder / node / "decode_ctc_greedy/test"
+            shutil.rmtree(test)
+            write_decode(test, "test", 60, errors, True)
+        found.append(folder)
+    for name in ("result.json", "best"):
+        (found[2] / name).unlink()
+    write_result(found[2], best="m5")
+    return found
+
+
+def test_means_and_deviations(three: list[Path]):
+    seeds = read_seeds(three[::-1])  # any order
+    assert list(seeds.searches) == [1, 2, 3]
+    names = [g.name for g in seeds.groups]
+    assert names == [
+        "m5", "m1.4", "m1.1.3", "m1.1.1.2", "best", "control.joint", "control.warm"
+    ]  # fmt: skip
+    group = seeds.groups[2]
+    files = [f / "m1.1.3/decode_ctc_greedy/test/score.json" for f in three]
+    counts = [read_json(f)["cer"] for f in files]
+    rates = [100 * (c["sub"] + c["del"] + c["ins"]) / c["ref"] for c in counts]
+    assert len(set(rates)) == 3
+    mean, deviation, n = group.rate(TEST, "cer")
+    assert mean == pytest.approx(statistics.mean(rates)) and n == 3
+    assert deviation == pytest.approx(statistics.stdev(rates))
+    assert group.rate(("beam", "test"), "cer")[1:] == (None, 0)
+
+
+def test_best_is_what_each_search_returned(three: list[Path]):
+    seeds = read_seeds(three)
+    best = next(g for g in seeds.groups if g.name == "best")
+    assert {s: n.name for s, n in best.nodes.items()} == {
+        1: "m1.1.3",
+        2: "m1.1.3",
+        3: "m5",
+    }
+    found = {d.group.name: d for d in differences(seeds, TEST, "cer")}
+    assert found["best"].better == 2  # the third is the joint model itself
+    assert found["m1.1.3"].better == 3
+    assert "m5" not in found
+
+
+def test_the_interval_draws_an_utterance_with_all_its_seeds(three: list[Path]):
+    seeds = read_seeds(three)
+    d = next(d for d in differences(seeds, TEST, "cer") if d.group.name == "m1.1.3")
+    sides = []
+    for name in ("m1.1.3", "m5"):
+        group = next(g for g in seeds.groups if g.name == name)
+        by = [counts_by_utterance(s, "cer") for s in group.scores(TEST).values()]
+        sides.append({utt: total(c[utt] for c in by) for utt in by[0]})
+    assert (d.low, d.high) == paired_bootstrap(*sides)
+    assert d.low < d.value < d.high
+
+
+def test_without_single_utterances_there_is_no_interval(three: list[Path]):
+    shutil.rmtree(three[0] / "m5/decode_ctc_greedy/test/score_cer")
+    seeds = read_seeds(three)
+    d = differences(seeds, TEST, "cer")[0]
+    assert d.low is None and d.value != 0
+    assert seeds_tables.interval(d) == "not run"
+
+
+def test_seeds_that_lack_a_model_are_left_out_on_both_sides(three: list[Path]):
+    shutil.rmtree(three[1] / "m1.1.3/decode_ctc_greedy")
+    seeds = read_seeds(three)
+    d = next(d for d in differences(seeds, TEST, "cer") if d.group.name == "m1.1.3")
+    assert d.seeds == (1, 3)
+    base = seeds.joint.scores(TEST)
+    ours = d.group.scores(TEST)
+    wanted = total(ours[s].counts["cer"] for s in d.seeds).percent
+    wanted -= total(base[s].counts["cer"] for s in d.seeds).percent
+    assert d.value == pytest.approx(wanted)
+
+
+def same_seed(folders: list[Path]) -> None:
+    write_yaml(folders[1].parent / "asr_base/config.yaml", {"seed": 1})
+
+
+def no_seed(folders: list[Path]) -> None:
+    (folders[1].parent / "asr_base/config.yaml").unlink()
+    path = folders[1] / "m5/retrain.yaml"
+    write_yaml(path, {k: v for k, v in read_yaml(path).items() if k != "seed"})
+
+
+def other(name: str, value: object):
+    def change(folders: list[Path]) -> None:
+        path = folders[1] / "search.yaml"
+        write_yaml(path, {**read_yaml(path), name: value})
+
+    return change
+
+
+def other_valid(folders: list[Path]) -> None:
+    path = folders[1] / "m5/score.json"
+    score = read_json(path)
+    score["cer"]["ref"] += 1
+    write_json(path, score)
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (same_seed, "have the same seed, 1"),
+        (no_seed, "the seed of its joint training"),
+        (other("criterion", "wer"), "differ in their criterion: cer and wer"),
+        (other("decoder", "beam"), "differ in their decoder: ctc_greedy and beam"),
+        (other("layers", ["a", "b"]), "differ in their layers"),
+        (other_valid, "differ in their validation set"),
+    ],
+)
+def test_searches_of_another_kind_are_refused(three: list[Path], change, says):
+    change(three)
+    with pytest.raises(TopDownError) as e:
+        read_seeds(three)
+    assert e.value.code == "E_SEEDS" and says in str(e.value)
+    assert "Do: give finished searches" in str(e.value)
+
+
+def test_language_models_have_their_own_table(three: list[Path]):
+    other("criterion", "ppl")([three[0], three[0]])
+    with pytest.raises(TopDownError, match="lm_rows"):
+        read_seeds(three[:1])
+
+
+def test_the_report_says_the_same_twice(three: list[Path], tmp_path: Path):
+    seeds = read_seeds(three)
+    text, html = results(seeds), page(seeds)
+    headline = seeds_tables.headline(seeds)
+    assert "Over 3 seeds the search lowered the CER on test" in headline
+    best = next(d for d in differences(seeds, TEST, "cer") if d.group.name == "best")
+    assert f"{best.value:+.2f} points" in headline
+    assert f"| {best.value:+.2f} | {seeds_tables.interval(best)} | 2 of 3 |" in text
+    assert text.count("\n| 1 |") == text.count("\n| 3 |") == 6
+    assert html.count("<polyline") == 3
+    for group in seeds.groups:
+        mean, deviation, _ = group.rate(TEST, "cer")
+        shown = f"{mean:.2f} \u00b1 {deviation:.2f}"
+        assert shown in text and shown in html
+    assert not re.search(r"<script|https?://(?!www.w3.org)", html)
+    written = write_seeds(three, tmp_path / "new/out")
+    assert [p.name for p in written.files] == ["RESULTS.md", "report.html"]
+    assert written.files[0].read_text() == text
+
+
+def test_nothing_decoded_and_nothing_finished(three: list[Path]):
+    for folder in three:
+        (folder / "result.json").unlink()
+        for path in folder.glob("*/decode_ctc_greedy"):
+            if not path.parent.is_symlink():
+                shutil.rmtree(path)
+    seeds = read_seeds(three)
+    assert seeds_tables.headline(seeds) == (
+        "No search of 3 seeds has ended with a decoded model."
+    )
+    assert any("Not finished" in s for s in seeds_tables.evidence(seeds))
+    assert "dev CER" in results(seeds) and "<svg" in page(seeds)
+
+
+def test_a_search_whose_joint_model_was_not_scored_yet(three: list[Path]):
+    (three[1] / "m5/score.json").unlink()
+    assert list(read_seeds(three).joint.nodes) == [1, 3]
+
+
+def test_missing_controls_are_named(three: list[Path]):
+    for name in ("control.joint", "control.warm"):
+        shutil.rmtree(three[1] / name)
+    assert "Controls of seed 2: not run." in seeds_tables.evidence(read_seeds(three))
+
+
+def test_command(three: list[Path], tmp_path: Path, capsys):
+    dirs = [str(p) for p in three]
+    command.main(["--search_dirs", *dirs, "--output_dir", str(tmp_path / "out")])
+    shown = capsys.readouterr().out
+    assert "## Means over the seeds" in shown
+    assert shown.rstrip().endswith("report.html")
+
+
+def test_folder_that_cannot_be_made(three: list[Path], tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TopDownError) as e:
+        write_seeds(three, tmp_path / "file" / "out")
+    assert (e.value.code, e.value.status) == ("E_CREATE", 73)
