@@ -93,6 +93,34 @@ def test_only_layers_that_padding_leaves_alone_are_batched(modules, exact) -> No
     assert not pads_exactly(model(None))
 
 
+def test_an_encoder_that_finds_a_sound_too_short() -> None:
+    """Some name no utterance: it is the shortest of the batch."""
+
+    class TooShortUttError(Exception):
+        pass
+
+    class Model(torch.nn.Module):
+        error: type[Exception] = TooShortUttError
+        normalize = frontend = preencoder = postencoder = encoder = None
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.ctc = torch.nn.Linear(1, 2)
+
+        def _extract_feats(self, speech, length):  # type: ignore[no-untyped-def]
+            return speech[..., None], length
+
+        def encode(self, feats, lengths):  # type: ignore[no-untyped-def]
+            raise self.error("too short")
+
+    made = Model().eval()
+    with pytest.raises(TopDownError, match="E_WAV_SHORT: utt u0: 3 samples"):
+        list(greedy_ctc(made, sounds(3, 5)))
+    made.error = ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        list(greedy_ctc(made, sounds(3, 5)))
+
+
 def test_a_model_without_ctc_says_so() -> None:
     with pytest.raises(TopDownError, match="E_NO_CTC.*ctc_weight"):
         list(greedy_ctc(types.SimpleNamespace(ctc=None), sounds(3)))

@@ -132,6 +132,25 @@ def test_another_writer_is_noticed(written: Path) -> None:
     assert names(written)[3:] == ["a", "b"]
 
 
+def test_a_torn_line_that_cannot_be_set_aside_stays(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torn = written.read_bytes() + b'{"seq": 9'
+    written.write_bytes(torn)
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for where, call in ((os, "truncate"), (Path, "write_bytes")):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, call, full)
+            with pytest.raises(TopDownError, match="E_DISK.*need 9 B"):
+                Journal(written).append("scored", node="m5")
+        assert written.read_bytes() == torn
+    Journal(written).append("scored", node="m5")
+    assert len(names(written)) == 4
+
+
 @pytest.mark.parametrize("part", [0, 1, 20])
 def test_disk_full_leaves_the_journal_as_it_was(
     written: Path, monkeypatch: pytest.MonkeyPatch, part: int

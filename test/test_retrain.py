@@ -159,6 +159,15 @@ class TestJobFolder:
         with pytest.raises(TopDownError, match="E_FROZEN_CHANGED.*3epoch.pth"):
             verify(JOB)
 
+    def test_no_epoch_was_trained(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        trained(JOB, toy_experiment)
+        for path in JOB.glob("*epoch.pth"):
+            path.unlink()
+        with pytest.raises(TopDownError, match="E_NO_EPOCH: no epoch file in") as e:
+            verify(JOB)
+        assert e.value.status == 70
+
     def test_a_changed_frozen_file_is_found(self, toy_experiment):
         prepare(spec(toy_experiment), JOB)
         trained(JOB, toy_experiment)

@@ -63,6 +63,14 @@ def test_one_flipped_bit_is_noticed(good):
         load_weights(good)
 
 
+def test_what_is_stored_as_if_it_were_packed(good):
+    data = good.read_bytes()
+    at = data.index(b"PK\x01\x02") + 10  # the directory's first entry: how it is packed
+    good.write_bytes(data[:at] + b"\x08\0" + data[at + 2 :])
+    with pytest.raises(TopDownError, match="E_DIGEST: .*good.pth is damaged"):
+        load_weights(good)
+
+
 @pytest.mark.parametrize("bare", [True, False])
 def test_code_in_a_checkpoint_is_never_executed(tmp_path, bare):
     canary, path = tmp_path / "canary", tmp_path / "evil.pth"

@@ -54,6 +54,14 @@ def test_no_file(tmp_path):
     assert e.value.status == 66
 
 
+def test_a_file_too_large_to_be_one(tmp_path):
+    with (tmp_path / "a.yaml").open("wb") as f:
+        f.truncate(yaml_io.MAX_BYTES + 1)
+    with pytest.raises(TopDownError, match="E_TOO_LARGE.*8000001 bytes") as e:
+        read_yaml(tmp_path / "a.yaml")
+    assert e.value.status == 65
+
+
 def test_broken_json_names_the_line(tmp_path):
     (tmp_path / "a.json").write_text('{\n"a": \n}')
     with pytest.raises(TopDownError, match="line 3"):

@@ -184,6 +184,16 @@ def test_alignments_that_cannot_be_read(tmp_path, text):
     assert e.value.code == "E_HUBSCR"
 
 
+@pytest.mark.parametrize("counted, percent", [(4, 20.0), (3, 21.0)])
+def test_two_tables_that_disagree(tmp_path, counted, percent):
+    counts = {"ref": 15, "corr": 13, "sub": 1, "del": 1, "ins": 1, "err": counted}
+    result = hub5.Result("swbd", 3, counts, {"err": percent})
+    with pytest.raises(TopDownError, match="E_HUBSCR: x says .* the counts 20.00 %"):
+        hub5._compare(result, Path("x"))
+    right = hub5.Result("swbd", 3, {**counts, "err": 3}, {"err": 20.0})
+    hub5._compare(right, Path("x"))
+
+
 def test_command(data, capsys):
     words = ["--data_dir", str(data), "--hyp", str(data.parents[1] / "hyp")]
     command.main([*words, "--output_dir", str(data.parents[1] / "out")])
