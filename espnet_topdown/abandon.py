@@ -1,14 +1,16 @@
-"""Early abandon: end a retraining that trails the model it has to beat.
+"""End a training early: one that trails the model it has to beat, or pauses at a rung.
 
 Off by default. The retraining's best validation value so far is compared with that of
 the accepted model at the same epoch of its own training; the model that results is
 scored like any other, so a wrong guess can cost quality but never a wrong number.
+A rung (see ``halving``) is an epoch after which a training waits to be continued.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,9 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.yaml_io import read_json, write_json
 
 if TYPE_CHECKING:
-    from espnet_topdown.experiment import Experiment
+    from espnet_topdown.experiment import Criterion, Experiment
 
-RULE, MARK = "abandon.json", "abandoned.json"
+RULE, MARK, RUNG = "abandon.json", "abandoned.json", "rung.json"
 
 
 @dataclass(frozen=True)
@@ -89,16 +91,25 @@ def keep_up(folder: Path, option: str, accepted: Experiment) -> None:
     write_rule(folder, Rule.parse(option), (c.phase, c.key, c.mode), curve)
 
 
-def should_stop(folder: Path, stats: Mapping[int, Mapping[str, Any]]) -> bool:
-    """Whether a training is to end after this epoch; leaves a mark if so.
+def may_stop(folder: Path) -> bool:
+    """Whether a training there has to ask after each epoch."""
+    return any((Path(folder) / name).is_file() for name in (RULE, RUNG))
+
+
+def should_stop(folder: Path, stats: Mapping[int, Mapping[str, Any]]) -> str:
+    """Why a training is to end after this epoch, "" if it is not.
+
+    Leaves a mark when it is given up; one that has reached its rung only waits there.
 
     Args:
         folder: of the job; without a rule there nothing is ever given up.
         stats: epoch -> phase -> key -> value, as the trainer's reporter has them.
     """
+    if 0 < rung_of(folder) <= max(map(int, stats), default=0):
+        return "it waits at its rung, to be continued or not"
     path = Path(folder) / RULE
     if not path.is_file():
-        return False
+        return ""
     told = read_json(path)
     phase, key, mode = told["criterion"]
     own = {
@@ -108,17 +119,74 @@ def should_stop(folder: Path, stats: Mapping[int, Mapping[str, Any]]) -> bool:
     }
     other = {int(e): float(v) for e, v in told["curve"].items()}
     if not Rule(told["margin"], told["grace"]).trails(own, other, mode):
-        return False
+        return ""
     last = max(own)
     known = max(e for e in other if e <= last)
-    write_json(
-        Path(folder) / MARK,
-        {"epoch": last, "value": own[last], "accepted": other[known], "key": key},
-    )
-    return True
+    give_up(folder, last, own[last], key, accepted=other[known])
+    return "it trails the model it has to beat"
+
+
+def give_up(
+    folder: Path, epoch: int, value: float | None, key: str, **because: Any
+) -> None:
+    """Mark a training as ended after an epoch, short of its goal."""
+    told = {"epoch": epoch, "value": value, **because, "key": key}
+    write_json(Path(folder) / MARK, told)
 
 
 def abandoned(folder: Path) -> int:
     """The epoch after which a training was given up, 0 if it was not."""
     path = Path(folder) / MARK
     return int(read_json(path)["epoch"]) if path.is_file() else 0
+
+
+def set_rung(folder: Path, epoch: int) -> None:
+    """Let a prepared job pause after an epoch; 0: never."""
+    write_json(Path(folder) / RUNG, {"epoch": epoch})
+
+
+def rung_of(folder: Path) -> int:
+    """The epoch after which a training pauses, 0 if it does not."""
+    path = Path(folder) / RUNG
+    return int(read_json(path)["epoch"]) if path.is_file() else 0
+
+
+def best_so_far(trained: Experiment, criterion: Criterion, epoch: int) -> float:
+    """The best value of the epochs up to this one; NaN where there is none."""
+    values = [
+        phases[criterion.phase][criterion.key]
+        for e, phases in trained.stats.items()
+        if e <= epoch and criterion.key in phases.get(criterion.phase, {})
+    ]
+    best = min if criterion.mode == "min" else max
+    return best((v for v in values if math.isfinite(v)), default=math.nan)
+
+
+def went_on(event: Mapping[str, Any]) -> dict[str, float]:
+    """Who continued after a comparison, with their values."""
+    values, stopped = event["values"], event["stopped"]
+    return {n: v for n, v in values.items() if n not in stopped}
+
+
+def why_stopped(events: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """What the journal says about each candidate that a comparison stopped.
+
+    >>> values = {"m1.2": 0.123, "m2.1": 0.14}
+    >>> why_stopped([{"event": "rung", "epoch": 10, "key": "valid cer_ctc",
+    ...               "values": values, "stopped": ["m2.1"]}])
+    {'m2.1': 'stopped at rung 10: valid cer_ctc 0.14, m1.2 with 0.123 went on'}
+    """
+    found = {}
+    for event in events:
+        if event.get("event") != "rung":
+            continue
+        on = [f"{n} with {_shown(v)}" for n, v in went_on(event).items()]
+        for node in event["stopped"]:
+            value = _shown(event["values"][node])
+            what = f"{event['key']} {value}, {', '.join(on)} went on"
+            found[node] = f"stopped at rung {event['epoch']}: {what}"
+    return found
+
+
+def _shown(value: float | None) -> str:
+    return "NaN" if value is None else f"{value:.4g}"

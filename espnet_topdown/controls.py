@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.composition import Composition
+from espnet_topdown.experiment import Experiment
 from espnet_topdown.plan import RetrainSpec
+from espnet_topdown.retrain import extend, prepare
 
 if TYPE_CHECKING:
     from espnet_topdown.weights import Weights
@@ -115,3 +118,36 @@ def random_values(like: Weights, seed: int) -> Weights:
         uniform = torch.rand(value.shape, generator=draw) * 2 * bound - bound
         found[name] = uniform.to(value.dtype)
     return found
+
+
+Errors = Mapping[Composition, float]
+
+
+def sure_epochs(nodes: Nodes, errors: Errors) -> int:
+    """Epochs that the path will have at least: the base's and one retraining's."""
+    base = nodes.base
+    first = (nodes.space.children(nodes.space.root) or [nodes.space.root])[0]
+    if first in errors and first.parent:
+        more = Experiment(nodes.folder(str(first))).last_epoch
+    else:
+        more = nodes.max_epoch
+        patience = base.config.get("patience")
+        if patience is not None:  # it cannot stop earlier
+            more = min(more, int(patience) + 2)
+    return base.last_epoch + more
+
+
+def path_epochs(nodes: Nodes, errors: Errors, best: Composition) -> int:
+    """Epochs of all trainings from the base to the best model."""
+    path = [c for c in best.ancestry if c.parent]
+    if not path:  # nothing was gained: as much as the rejected retraining had
+        path = [c for c in errors if c.parent == nodes.space.root][:1]
+    trained = [Experiment(nodes.folder(str(c))).last_epoch for c in path]
+    return nodes.base.last_epoch + sum(trained)
+
+
+def prepare_joint(nodes: Nodes, epochs: int) -> None:
+    """Prepare control joint, or raise the number of its epochs."""
+    folder = nodes.folder("control.joint")
+    prepare(nodes.control("joint", epochs), folder)
+    extend(folder, epochs)

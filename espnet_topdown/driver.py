@@ -6,26 +6,33 @@ records how it came about.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from espnet_topdown.abandon import abandoned, keep_up
+from espnet_topdown.abandon import abandoned, keep_up, set_rung
 from espnet_topdown.composition import Composition
-from espnet_topdown.controls import next_bottom_up
+from espnet_topdown.controls import (
+    next_bottom_up,
+    path_epochs,
+    prepare_joint,
+    sure_epochs,
+)
 from espnet_topdown.cost import announce, check_budget
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
 from espnet_topdown.experiment import Experiment
+from espnet_topdown.halving import Rungs
 from espnet_topdown.job import is_done
 from espnet_topdown.journal import Journal, Lock, utc_now
 from espnet_topdown.launch import Job, backend_cmd, run_jobs, share_cores
 from espnet_topdown.progress import Progress
 from espnet_topdown.request import Nodes, SearchRequest, write_request
-from espnet_topdown.result import is_finished, read_score, write_result
-from espnet_topdown.retrain import extend, prepare, prepare_base, versions
-from espnet_topdown.search import STRATEGIES, Outcome, outcome
+from espnet_topdown.result import check_same_set, is_finished, read_score, write_result
+from espnet_topdown.retrain import prepare, prepare_base, versions
+from espnet_topdown.search import STRATEGIES, Outcome, Space, level_of, outcome
 from espnet_topdown.tasks import amount, shown
 from espnet_topdown.weights import sha256
 from espnet_topdown.yaml_io import read_json
@@ -73,6 +80,7 @@ class Driver:
         self.started: set[str] = set()
         self.failed: dict[str, int] = {}
         self.recorded: dict[str, Any] = {}
+        self.rungs: Rungs | None = None
         self.joint_epochs = 0
         self.progress = Progress(self.request.output_dir)
 
@@ -81,6 +89,8 @@ class Driver:
         begun = time.time()
         events = self.journal.events()
         self.recorded = {e["node"]: e for e in events if e["event"] == "scored"}
+        if self.nodes.halving:
+            self.rungs = Rungs(self.nodes.halving, self.journal, events)
         asked = sha256(self.request.output_dir / "search.yaml")
         opened = "search_continued" if events else "search_open"
         self.journal.append(opened, request=asked)
@@ -103,13 +113,34 @@ class Driver:
     def _candidates(self) -> list[Job]:
         """Jobs for the models that the strategy asks for; finished ones count."""
         while True:
-            batch = STRATEGIES[self.request.strategy](self.nodes.space, self.errors)
+            batch = self._batch()
             finished = [c for c in batch if is_done(self.nodes.folder(str(c)))]
             if not finished:
-                new = [c for c in batch if str(c) not in self.started]
-                return [self._prepare(c) for c in new]
+                goals = self._goals(batch)
+                new = [c for c in goals if str(c) not in self.started]
+                return [self._prepare(c, goals[c]) for c in new]
             for node in finished:
                 self._count(node)
+
+    def _space(self) -> Space:
+        ended = self.rungs.ended if self.rungs else ()
+        return dataclasses.replace(self.nodes.space, ended=frozenset(ended))
+
+    def _batch(self) -> list[Composition]:
+        """What the strategy asks for; with rungs one level after the other."""
+        batch = STRATEGIES[self.request.strategy](self._space(), self.errors)
+        if self.rungs:
+            level = min((len(c.parts) for c in batch), default=0)
+            batch = [c for c in batch if len(c.parts) == level]
+        return batch
+
+    def _goals(self, batch: list[Composition]) -> dict[Composition, int]:
+        """How far each is to train now; 0 is to the end."""
+        if not self.rungs or batch in ([], [self.root]):
+            return dict.fromkeys(batch, 0)
+        parts = len(batch[0].parts)
+        level = level_of(self.request.strategy, self._space(), self.errors, parts)
+        return self.rungs.goals(level)
 
     def _count(self, node: Composition) -> None:
         """Take a finished model's errors into the search."""
@@ -117,29 +148,21 @@ class Driver:
         score, done = read_score(folder, self.recorded.get(str(node), {}))
         counts = score[self.request.criterion]
         if node != self.root:
-            first = read_json(self.nodes.folder(str(self.root)) / "score.json")
-            ref = first[self.request.criterion]["ref"], first["utts"]
-            if ref != (counts["ref"], score["utts"]):
-                raise TopDownError(
-                    "E_EVAL_SET",
-                    f"{node} was scored on {score['utts']} utterances and "
-                    f"{counts['ref']} symbols, {self.root} on {ref[1]} and {ref[0]}",
-                    "give another --output_dir: the validation set has changed",
-                    INTERNAL,
-                )
+            root = self.nodes.folder(str(self.root))
+            check_same_set(str(node), score, root, self.request.criterion)
         self.errors[node] = errors = amount(counts)
         verdict = ""
         if node.parent and self.request.strategy == "greedy":
             accepted = errors <= self.errors[node.parent]
             verdict = " accepted" if accepted else " rejected"
         if abandoned(folder):
-            log.info("%s was abandoned after epoch %d", node, abandoned(folder))
+            log.info("%s was ended after epoch %d", node, abandoned(folder))
         log.info("%s: %s%s", node, shown(self.request.criterion, counts), verdict)
         if str(node) not in self.recorded:
             told = {"errors": errors, "verdict": verdict.strip() or None, "done": done}
             self.journal.append("scored", node=str(node), **told)
 
-    def _prepare(self, node: Composition) -> Job:
+    def _prepare(self, node: Composition, rung: int) -> Job:
         folder = self.nodes.folder(str(node))
         if node == self.root:
             prepare_base(self.nodes.base, folder, self.nodes.task.name)
@@ -152,6 +175,8 @@ class Driver:
                 keep_up(folder, self.request.abandon, above)
             elif self.request.abandon:
                 keep_up(folder, self.request.abandon, self.nodes.base)
+            if self.rungs:
+                set_rung(folder, rung)
         return self._job(str(node))
 
     def _controls(self) -> list[Job]:
@@ -193,35 +218,18 @@ class Driver:
         ):
             return []
         if any(not n.startswith("control.") for n in self.progress.running):
-            epochs, options = self._sure_epochs(), ("--train_only", "true")
+            if self.rungs:  # nobody knows yet how long the path's trainings will be
+                return []
+            options: tuple[str, ...] = ("--train_only", "true")
+            epochs = sure_epochs(self.nodes, self.errors)
             if epochs <= self.joint_epochs:
                 return []
         else:
-            epochs, options = self._path_epochs(), ()
+            options = ()
+            epochs = path_epochs(self.nodes, self.errors, self._outcome().best)
         self.joint_epochs = epochs
-        self._prepare_joint(epochs)
+        prepare_joint(self.nodes, epochs)
         return [self._job("control.joint", *options)]
-
-    def _sure_epochs(self) -> int:
-        """Epochs that the path will have at least: the base's and one retraining's."""
-        base = self.nodes.base
-        first = (self.nodes.space.children(self.root) or [self.root])[0]
-        if first in self.errors and first != self.root:
-            more = Experiment(self.nodes.folder(str(first))).last_epoch
-        else:
-            more = int(self.request.max_epoch or base.config["max_epoch"])
-            patience = base.config.get("patience")
-            if patience is not None:  # it cannot stop earlier
-                more = min(more, int(patience) + 2)
-        return base.last_epoch + more
-
-    def _prepare_joint(self, epochs: int) -> None:
-        """Prepare joint training, or raise the number of its epochs."""
-        folder = self.nodes.folder("control.joint")
-        spec = self.nodes.control("joint", epochs)
-        prepare(spec, folder)
-
-        extend(folder, epochs)
 
     def _job(self, node: str, *options: str) -> Job:
         folder = self.nodes.folder(node)
@@ -234,28 +242,22 @@ class Driver:
 
     def _done(self, job: Job, status: int) -> Sequence[Job]:
         """Take note of a job's end; returns the jobs that may start now."""
-        self.progress.ended(job.name)
+        searching = not job.name.startswith("control.")
+        over = is_done(self.nodes.folder(job.name)) or not (self.rungs and searching)
+        self.progress.ended(job.name, over)
         if status != 0:
             self.failed[job.name] = status
             self.journal.append("failed", node=job.name, status=status)
             log.error("%s failed with status %d, see %s", job.name, status, job.log)
             return []
-        self.journal.append("trained", node=job.name)
-        searching = not job.name.startswith("control.")
+        self.journal.append("trained" if over else "paused", node=job.name)
+        if not over:  # at a rung, to be started again if it goes on
+            self.started.discard(job.name)
         more = self._candidates() if searching else []
         return [*more, *self._joint(), *self._bottom_up()]
 
-    def _path_epochs(self) -> int:
-        """Epochs of all trainings from the base to the best model."""
-        best = self._outcome().best
-        path = [c for c in best.ancestry if c.parent]
-        if not path:  # nothing was gained: as much as the rejected retraining had
-            path = [c for c in self.errors if c.parent == self.root][:1]
-        trained = [Experiment(self.nodes.folder(str(c))).last_epoch for c in path]
-        return self.nodes.base.last_epoch + sum(trained)
-
     def _outcome(self) -> Outcome:
-        return outcome(self.request.strategy, self.nodes.space, self.errors)
+        return outcome(self.request.strategy, self._space(), self.errors)
 
     def _failure(self) -> TopDownError:
         node, status = next(iter(self.failed.items()))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.abandon import abandoned
+from espnet_topdown.abandon import abandoned, rung_of
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.journal import Lock
@@ -32,8 +32,8 @@ def run_job(folder: Path, train_only: bool = False) -> None:
     with Lock(folder / ".lock"):
         if job["trainer"]:
             train(folder, job)
-        if train_only:
-            return
+        if train_only or (job["trainer"] and not is_trained(folder)):
+            return  # to be continued
         if job["trainer"]:
             verify(folder)
         write_json(folder / "score.json", score(folder, job))
@@ -46,8 +46,8 @@ def is_done(folder: Path) -> bool:
 
 
 def train(folder: Path, job: Mapping[str, Any]) -> None:
-    """Train to the end of train.yaml, from the last checkpoint if there is one."""
-    if not is_trained(folder):
+    """Train to the end of train.yaml or to a rung, from the last checkpoint if any."""
+    if not is_trained(folder) and not is_paused(folder):
         options = [
             word
             for key, value in (job.get("trainer_options") or {}).items()
@@ -55,7 +55,7 @@ def train(folder: Path, job: Mapping[str, Any]) -> None:
         ]
         trainer = importlib.import_module(job["trainer"])
         trainer.main(["--config", str(folder / "train.yaml"), *options])
-    if not is_trained(folder):
+    if not is_trained(folder) and not is_paused(folder):
         raise TopDownError(
             "E_TRAINING",
             f"{folder}: the trainer ended before the last epoch",
@@ -79,6 +79,17 @@ def is_trained(folder: Path) -> bool:
     except TopDownError:
         return False  # the trainer repairs, or says what is wrong
     return True
+
+
+def is_paused(folder: Path) -> bool:
+    """Whether training has reached the rung where it is to wait."""
+    rung = rung_of(folder)
+    if not rung or not (folder / "checkpoint.pth").is_file():
+        return False
+    try:
+        return Experiment(folder).last_epoch >= rung
+    except TopDownError:
+        return False  # the trainer repairs, or says what is wrong
 
 
 def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.errors import DATA, MISSING, TopDownError
 
 if TYPE_CHECKING:
+    from espnet_topdown.experiment import Experiment
     from espnet_topdown.weights import Weights
 
 
@@ -74,3 +76,21 @@ class Reinit:
                 value = mixed.to(value.dtype)
             found[name] = value.clone()
         return found
+
+
+def classifier_file(base: Experiment, epoch: int) -> Path:
+    """The file with the classifier of one epoch of joint training.
+
+    Raises:
+        TopDownError: E_HARVEST (66), which epochs there are.
+    """
+    kept_whole = base.epoch_files.get(epoch)
+    for path in (kept_whole, base.harvest_file(epoch)):
+        if path is not None and path.is_file():
+            return path
+    harvest = base.harvest_file(epoch).parent
+    kept = {int(p.stem) for p in harvest.glob("*.pth") if p.stem.isdigit()}
+    have = ", ".join(map(str, sorted(kept | set(base.epoch_files)))) or "none"
+    what = f"{base.folder} has no weights of epoch {epoch}; it has {have}"
+    do = "ask for one of these, or train the joint model with --harvest"
+    raise TopDownError("E_HARVEST", what, do, MISSING)

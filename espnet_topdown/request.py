@@ -11,11 +11,12 @@ from typing import Any
 from espnet_topdown.abandon import Rule
 from espnet_topdown.composition import Composition
 from espnet_topdown.controls import control_spec
-from espnet_topdown.errors import CONFIG, MISSING, TopDownError, nearest
+from espnet_topdown.errors import CONFIG, TopDownError, nearest
 from espnet_topdown.experiment import Experiment
+from espnet_topdown.halving import Halving
 from espnet_topdown.layers import LayerStack, stack_for
 from espnet_topdown.plan import AUTO, RetrainSpec
-from espnet_topdown.reinit import Reinit
+from espnet_topdown.reinit import Reinit, classifier_file
 from espnet_topdown.retrain import versions
 from espnet_topdown.search import CONTROLS, STRATEGIES, Space
 from espnet_topdown.tasks import Task, find_task, read_tasks
@@ -24,7 +25,7 @@ from espnet_topdown.yaml_io import read_yaml, write_yaml
 
 CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
 # Written down only where they are not as usual.
-RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon")
+RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon", "halving", "proxy")
 SEED_STEP = 1000  # ESPnet's random streams of seeds s and s+k overlap for small k
 
 
@@ -42,6 +43,7 @@ class SearchRequest:
         epochs, width, budget, steps: See ``search.Space``.
         reinit: Where the layers that are not frozen begin, see ``reinit.Reinit``.
         abandon: "MARGIN:GRACE", see ``abandon.Rule``; "" trains to the end.
+        halving, proxy: See ``halving.Halving``; "" trains all candidates to the end.
         max_jobs_total: More retrainings than this need ``yes``.
     """
 
@@ -60,6 +62,8 @@ class SearchRequest:
     steps: tuple[int, ...] = ()
     reinit: str = "full"
     abandon: str = ""
+    halving: str = ""
+    proxy: str = ""
     trainer: str = AUTO
     allow_unfinished: bool = False
     allow_pipes: bool = False
@@ -85,11 +89,8 @@ class SearchRequest:
                     f"give one of {', '.join(known)}",
                 )
         if self.max_frozen is not None and self.max_frozen < 0:
-            raise TopDownError(
-                "E_RANGE",
-                f"--max_frozen {self.max_frozen} is negative",
-                "give 0 or more",
-            )
+            what = f"--max_frozen {self.max_frozen} is negative"
+            raise TopDownError("E_RANGE", what, "give 0 or more")
         check_options(self)
 
 
@@ -115,7 +116,9 @@ class Nodes:
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
                 classifier_file(base, epoch)
-        return cls(_completed(request, task), base, spec.bind(base.weights()), task)
+        nodes = cls(_completed(request, task), base, spec.bind(base.weights()), task)
+        _ = nodes.halving  # refuses a rung that none would reach
+        return nodes
 
     @property
     def max_frozen(self) -> int:
@@ -128,9 +131,18 @@ class Nodes:
     def space(self) -> Space:
         """What the search may train."""
         r = self.request
-        return Space(
-            self.stack.n, self.max_frozen, r.steps, r.epochs, r.width, r.budget
-        )
+        most = self.max_frozen
+        return Space(self.stack.n, most, r.steps, r.epochs, r.width, r.budget)
+
+    @property
+    def max_epoch(self) -> int:
+        """Of every retraining."""
+        return int(self.request.max_epoch or self.base.config.get("max_epoch") or 0)
+
+    @property
+    def halving(self) -> Halving | None:
+        """When candidates are compared before they have ended; None: never."""
+        return Halving.parse(self.request.halving, self.request.proxy, self.max_epoch)
 
     def folder(self, node: str) -> Path:
         """Where a node's files are."""
@@ -147,9 +159,9 @@ class Nodes:
             source = classifier_file(self.base, node.epoch)
         else:
             source = self.base.model_file()
-        start = source
-        if Reinit.parse(self.request.reinit).epoch:
-            start = classifier_file(self.base, Reinit.parse(self.request.reinit).epoch)
+        start, rewound = source, Reinit.parse(self.request.reinit).epoch
+        if rewound:
+            start = classifier_file(self.base, rewound)
         return RetrainSpec(
             node=str(node),
             base_exp=self.base.folder,
@@ -198,6 +210,7 @@ def check_options(request: SearchRequest) -> None:
     Reinit.parse(request.reinit)
     if request.abandon:
         Rule.parse(request.abandon)
+    compared = request.halving or request.proxy
     wants = request.strategy in ("epoch", "layers_x_epochs")
     wrong = ""
     if wants and not request.epochs:
@@ -210,26 +223,14 @@ def check_options(request: SearchRequest) -> None:
         wrong = "--width and --max_jobs are at least 1, --budget at least 0"
     elif request.budget and request.strategy in ("greedy", "full"):
         wrong = f"--budget has no meaning in --search {request.strategy}"
+    elif request.halving and request.proxy:
+        wrong = "--halving and --proxy are two answers to the same question"
+    elif compared and request.strategy == "greedy":
+        wrong = "--search greedy has one candidate at a time: nothing to compare"
+    elif (compared or request.abandon) and request.trainer.startswith("espnet2."):
+        wrong = "ESPnet's own trainer cannot end a training before its time"
     if wrong:
         raise TopDownError("E_RANGE", wrong, "see 'espnet-topdown search --help'")
-
-
-def classifier_file(base: Experiment, epoch: int) -> Path:
-    """The file with the classifier of one epoch of joint training.
-
-    Raises:
-        TopDownError: E_HARVEST (66), which epochs there are.
-    """
-    kept_whole = base.epoch_files.get(epoch)
-    for path in (kept_whole, base.harvest_file(epoch)):
-        if path is not None and path.is_file():
-            return path
-    harvest = base.harvest_file(epoch).parent
-    kept = {int(p.stem) for p in harvest.glob("*.pth") if p.stem.isdigit()}
-    have = ", ".join(map(str, sorted(kept | set(base.epoch_files)))) or "none"
-    what = f"{base.folder} has no weights of epoch {epoch}; it has {have}"
-    do = "ask for one of these, or train the joint model with --harvest"
-    raise TopDownError("E_HARVEST", what, do, MISSING)
 
 
 def write_request(nodes: Nodes) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.errors import DATA, INTERNAL, TopDownError
 from espnet_topdown.journal import Journal
 from espnet_topdown.seal import DONE, check_seal
 from espnet_topdown.weights import link, sha256
@@ -66,3 +66,17 @@ def read_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any], 
         )
     check_seal(folder)
     return read_json(folder / "score.json"), done
+
+
+def check_same_set(node: str, score: Mapping[str, Any], root: Path, unit: str) -> None:
+    """Two models are compared on the same validation set: E_EVAL_SET (70)."""
+    first = read_json(Path(root) / "score.json")
+    mine, its = ((s[unit]["ref"], s["utts"]) for s in (score, first))
+    if mine != its:
+        raise TopDownError(
+            "E_EVAL_SET",
+            f"{node} was scored on {mine[1]} utterances and {mine[0]} symbols, "
+            f"{Path(root).name} on {its[1]} and {its[0]}",
+            "give another --output_dir: the validation set has changed",
+            INTERNAL,
+        )

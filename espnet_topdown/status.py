@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.abandon import abandoned
+from espnet_topdown.abandon import abandoned, rung_of, why_stopped
 from espnet_topdown.errors import MISSING, TopDownError
 from espnet_topdown.journal import Journal, holder
 from espnet_topdown.yaml_io import read_json, read_yaml
@@ -52,16 +52,19 @@ def read_rows(folder: Path) -> list[Row]:
         if "node" in event:
             last[event["node"]] = {**last.get(event["node"], {}), **event}
     alive = bool(holder(folder / "lock"))
-    return [_row(folder / n, last[n], alive) for n in names]
+    stopped = why_stopped(events)
+    return [_row(folder / n, last[n], alive, stopped.get(n, "")) for n in names]
 
 
-def _row(folder: Path, event: dict[str, Any], driver: bool) -> Row:
+def _row(folder: Path, event: dict[str, Any], driver: bool, stopped: str) -> Row:
     node, progress = folder.name, _progress(folder)
     epoch = f"{progress.get('epoch', 0)}/{progress['max_epoch']}" if progress else ""
     if (folder / ".done").is_file():
         state = event.get("verdict") or "done"
         why = f"{event['errors']:g} errors" if event.get("errors") is not None else ""
-        if abandoned(folder):
+        if stopped:
+            why, state = f"{why}, {stopped}", "stopped"
+        elif abandoned(folder):
             why += f", given up after epoch {abandoned(folder)}"
         return Row(node, state, epoch, "", "", why)
     if event["event"] == "failed":
@@ -69,6 +72,9 @@ def _row(folder: Path, event: dict[str, Any], driver: bool) -> Row:
         return Row(node, "failed", epoch, "", "", why)
     if event["event"] == "trained":
         return Row(node, "trained", epoch, "", "", "")
+    if event["event"] == "paused" and driver:
+        why = stopped or f"at rung {rung_of(folder)}, until the others are there"
+        return Row(node, "waiting", epoch, "", "", why)
     jobs = cluster_jobs(folder)
     where = ", ".join(f"job {j}" for j in jobs) or ("this machine" if driver else "")
     if not driver and not jobs:

@@ -18,13 +18,12 @@ import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import fake_slurm
 import pytest
+from dying import in_child, killing
 
-from espnet_topdown.errors import TopDownError
 from espnet_topdown.journal import Journal
 from espnet_topdown.request import SearchRequest
 from espnet_topdown.seal import check_seal, read_seal
@@ -36,7 +35,6 @@ pytestmark = [  # it reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
 FAKE_JOB = Path(__file__).parent / "fixtures" / "fake_job.py"
 ERRORS = {"root": "m3", "m3": 50, "m1.2": 40, "m1.1.1": 41}
-EFFECTS = ("os.rename", "os.mkdir", "os.symlink", "os.truncate", "subprocess.Popen")
 LAST = 90  # a search of three models has fewer effects than that
 EVERY = 1 if os.environ.get("TOPDOWN_KILL_POINTS") == "all" else 8
 
@@ -59,53 +57,6 @@ def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
     return SearchRequest(
         toy_experiment, OUT, cmd=shlex.join(["bash", "-c", script, "-"])
     )
-
-
-def in_child(work: Callable[[], object], log: Path) -> int:
-    """Run in a fork; returns the exit status, 128 + n for signal n."""
-    pid = os.fork()
-    if pid == 0:
-        status = 70
-        try:
-            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(out, 1), os.dup2(out, 2)
-            work()
-            status = 0
-        except TopDownError as e:
-            os.write(2, f"{e}\n".encode())
-            status = e.status
-        except BaseException as e:
-            os.write(2, f"{type(e).__name__}: {e}\n".encode())
-        finally:
-            os._exit(status)
-    _, how = os.waitpid(pid, 0)
-    return 128 + os.WTERMSIG(how) if os.WIFSIGNALED(how) else os.WEXITSTATUS(how)
-
-
-def killing(work: Callable[[], object], kill_at: int) -> Callable[[], object]:
-    """``work`` that kills itself at its ``kill_at``-th effect (0: never)."""
-
-    def run() -> None:
-        effects = 0
-
-        def effect() -> None:
-            nonlocal effects
-            effects += 1
-            if effects == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        def hook(event: str, args: tuple) -> None:
-            writes = event == "open" and isinstance(args[2], int)
-            if event in EFFECTS or (writes and args[2] & (os.O_WRONLY | os.O_RDWR)):
-                effect()
-
-        real = os.fsync
-        os.fsync = lambda fd: (effect(), real(fd))[1]
-        sys.addaudithook(hook)
-        work()
-        os.write(1, f"{effects} effects\n".encode())
-
-    return run
 
 
 def effects(log: Path) -> int:

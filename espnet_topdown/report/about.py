@@ -8,7 +8,8 @@ from pathlib import Path
 from espnet_topdown.report.nodes import NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 
-RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon")  # options
+# Options that are named only where they are not as usual.
+RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon", "halving", "proxy")
 
 
 def request(search: SearchReport) -> list[tuple[str, str]]:

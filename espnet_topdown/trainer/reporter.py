@@ -51,9 +51,10 @@ class TopDownReporter(Reporter):
             self.on_epoch(self)
 
     def check_early_stopping(self, *args, **kwargs) -> bool:  # type: ignore[no-untyped-def]
-        """Also stop where a search asked to give up a training that trails."""
-        if self.folder is not None and should_stop(self.folder, self._values()):
-            logging.info("abandoned: it trails the model it has to beat")
+        """Also stop where a search asked to give up a training, or to pause it."""
+        why = should_stop(self.folder, self._values()) if self.folder else ""
+        if why:
+            logging.info("stopped: %s", why)
             return True
         return bool(super().check_early_stopping(*args, **kwargs))
 

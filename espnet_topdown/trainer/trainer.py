@@ -15,7 +15,7 @@ from espnet2.train import trainer as stock
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
-from espnet_topdown.abandon import RULE
+from espnet_topdown.abandon import may_stop
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.trainer import frozen_norm, valid_cer
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
@@ -209,7 +209,7 @@ def stop_if_stopped(options: Any) -> Any:
     Release 202611 does this itself, 202511 would train one more epoch at each call.
     """
     path = Path(options.output_dir) / CHECKPOINT
-    if options.patience is None and path.with_name(RULE).is_file():
+    if options.patience is None and may_stop(path.parent):
         options = dataclasses.replace(options, patience=sys.maxsize)  # asks each epoch
     if not options.resume or options.patience is None or not path.exists():
         return options

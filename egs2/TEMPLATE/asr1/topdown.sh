@@ -23,10 +23,6 @@ RUN_ARGS=("$@")
 . utils/forward.sh
 collect_asr_options ASR_DEFAULTS
 . utils/parse_options.sh
-. utils/seeds.sh
-if [ -n "${asr_exp}" ]; then seeds=; fi # one experiment has one seed
-if [ -n "${seeds}" ]; then check_seeds; fi
-if [ -n "${seeds}" ] && [ "${nth_seed}" -gt 0 ]; then choose_seed; fi
 collect_asr_options ASR_OPTIONS # before asr_names.sh fills in what was left open
 . utils/asr_names.sh
 . ./path.sh
@@ -49,11 +45,6 @@ if [ -n "${row}" ]; then
     log "Successfully finished. [elapsed=${SECONDS}s]"
     exit 0
 fi
-if [ -n "${seeds}" ]; then
-    run_seeds
-    log "Successfully finished. [elapsed=${SECONDS}s]"
-    exit 0
-fi
 log "Stages: $(stage_table 16). Skipped:${skip_stages:- none}"
 
 if [ "${stage}" -le 11 ]; then
@@ -70,7 +61,7 @@ if stage_on 12; then
     log "Stage 12: top-down search (${search}): ${asr_exp} -> ${topdown_dir}"
     OPTS=()
     for NAME in max_frozen max_epoch controls epochs width budget steps reinit abandon \
-        max_jobs_total yes; do
+        halving proxy max_jobs_total yes; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
     "${PYTHON[@]}" -m espnet_topdown.bin.search \

@@ -10,6 +10,8 @@ budget=""                       # retrainings at most, of beam, epoch and layers
 steps=""                        # coarse groups: freeze only so many layers, as 1,4,8
 reinit=""                       # full [the paper's], keep, shrink:L,S or rewind:EPOCH
 abandon=""                      # MARGIN:GRACE, as 0.1:5: give up a training that trails
+halving=""                      # ETA:MIN_EPOCHS, as 2:10: only the best 1/ETA go on
+proxy=""                        # as 0.25: after a quarter of the epochs only the best goes on
 max_jobs_total=""               # more trainings than this [32] need --yes true
 yes=""                          # go beyond --max_jobs_total
 stack=auto                      # layer stack; auto recognises the architecture
@@ -22,11 +24,6 @@ allow_unfinished=false          # start from a joint model that was not trained 
 max_jobs=1                      # trainings at the same time
 topdown_tag=""                  # suffix of the search folder
 topdown_dir=""                  # search folder [<asr_exp>_topdown]
-
-## Several seeds (stages 11-16 for each, then a comparison; not with --asr_exp)
-seeds=""                        # seeds of joint training: "1000 2000 3000"
-seed_controls=all               # all, or first: controls with the first seed only
-nth_seed=0                      # only this one of --seeds: 1, 2, ...
 
 ## Decoding, scores, report, archive (stages 13-16)
 decode_candidates=best          # best: baseline, best and controls; all: the rejected ones too
