@@ -85,7 +85,7 @@ def section(title: str, *content: str) -> str:
     return f"<section><h2>{prose(title)}</h2>\n" + "\n".join(content) + "</section>"
 
 
-def _wide(content: str, name: str) -> str:
+def wide(content: str, name: str) -> str:
     """What may be wider than a phone scrolls by itself, also by keyboard."""
     label = escape(name, quote=True)
     return (
@@ -104,7 +104,7 @@ def drawing(search: SearchReport, more: str = "") -> str:
         "The search",
         f'<p class="path">{prose(story.path(search))}</p>',
         *[f'<p class="soft">{prose(text)}</p>' for text in said],
-        f"<figure>{_wide(search_drawing(search), 'The search, drawing')}{legend()}"
+        f"<figure>{wide(search_drawing(search), 'The search, drawing')}{legend()}"
         f"<figcaption>{caption}</figcaption></figure>",
     )
 
@@ -144,7 +144,7 @@ def model_table(search: SearchReport, content: Table, caption: str = "") -> str:
         f"<table>{shown}<thead><tr>{head}</tr></thead>\n"
         f"<tbody>{chr(10).join(rows)}</tbody></table>"
     )
-    return _wide(table, caption or content.title)
+    return wide(table, caption or content.title)
 
 
 def _class(column: int, plain: int, cell: str = "") -> str:
@@ -170,7 +170,7 @@ def _gains(search: SearchReport, found: Sequence[Gain]) -> str:
     )
     return section(
         "Best against the others",
-        _wide(table, "Best against the others"),
+        wide(table, "Best against the others"),
         f'<p class="note">{tables.GAIN_NOTE}</p>',
     )
 
@@ -180,7 +180,7 @@ def learning_curves(search: SearchReport, caption: str) -> str:
     curves = curves_of(search)
     if curves is None:
         return section("Learning curves", f"<p>{words.NOT_RUN}</p>")
-    chart = _wide(curve_chart(search, curves), "Learning curves, chart")
+    chart = wide(curve_chart(search, curves), "Learning curves, chart")
     return section(
         "Learning curves",
         f"<figure>{chart}<figcaption>{caption}</figcaption></figure>",

@@ -23,6 +23,10 @@ RUN_ARGS=("$@")
 . utils/forward.sh
 collect_asr_options ASR_DEFAULTS
 . utils/parse_options.sh
+. utils/seeds.sh
+if [ -n "${asr_exp}" ]; then seeds=; fi # one experiment has one seed
+if [ -n "${seeds}" ]; then check_seeds; fi
+if [ -n "${seeds}" ] && [ "${nth_seed}" -gt 0 ]; then choose_seed; fi
 collect_asr_options ASR_OPTIONS # before asr_names.sh fills in what was left open
 . utils/asr_names.sh
 . ./path.sh
@@ -42,6 +46,11 @@ read -r -a PYTHON <<<"${python}"
 log "$0 ${RUN_ARGS[*]-}"
 if [ -n "${row}" ]; then
     . utils/rows.sh
+    log "Successfully finished. [elapsed=${SECONDS}s]"
+    exit 0
+fi
+if [ -n "${seeds}" ]; then
+    run_seeds
     log "Successfully finished. [elapsed=${SECONDS}s]"
     exit 0
 fi

@@ -25,6 +25,11 @@ max_jobs=1                      # trainings at the same time
 topdown_tag=""                  # suffix of the search folder
 topdown_dir=""                  # search folder [<asr_exp>_topdown]
 
+## Several seeds (stages 11-16 for each, then a comparison; not with --asr_exp)
+seeds=""                        # seeds of joint training: "1000 2000 3000"
+seed_controls=all               # all, or first: controls with the first seed only
+nth_seed=0                      # only this one of --seeds: 1, 2, ...
+
 ## Decoding, scores, report, archive (stages 13-16)
 decode_candidates=best          # best: baseline, best and controls; all: the rejected ones too
 inference_config=""             # beam search with this file [greedy CTC]
