@@ -12,6 +12,7 @@ import pytest
 pytestmark = pytest.mark.recipe
 STUB = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >>calls
+echo "slots ${TOPDOWN_SLOTS-}"
 for word in "$@"; do
     case "${word}" in --asr_args=*) echo "args ${word#*=}" ;; esac
 done
@@ -29,7 +30,8 @@ def stubbed(recipe):
 
 
 def test_stages_before_the_training_run_once(stubbed, run):
-    args = [*BASE, "--seeds", "7 8", "--stop_stage", "train"]
+    args = [*BASE, "--seeds", "7 8", "--stop_stage", "train", "--max_jobs", "3"]
+    args += ["--ngpu", "0"]
     done = run("./topdown.sh", *args, cwd=stubbed, timeout=60)
     assert done.returncode == 0, done.stderr
     calls = (stubbed / "calls").read_text().splitlines()
@@ -41,6 +43,18 @@ def test_stages_before_the_training_run_once(stubbed, run):
     # what they print is shown, with the number of the seed
     shown = re.findall(r"^\[seed\.(\d)\] args --seed (\d)$", done.stdout, re.M)
     assert sorted(shown) == [("1", "7"), ("2", "8")]
+    slots = re.findall(r"^\[seed\.\d\] slots (\d*)$", done.stdout, re.M)
+    assert slots == ["3", "3"]  # none of which the seeds themselves take
+
+
+@pytest.mark.parametrize("more", [["--ngpu", "1"], []])
+def test_slots_are_for_cpus_of_this_machine(stubbed, run, more):
+    """GPUs have locks of their own, and a cluster has a scheduler."""
+    args = [*BASE, "--seeds", "7", "--stage", "train", "--stop_stage", "train", *more]
+    environment = {} if more else {"TOPDOWN_CMD_BACKEND": "slurm"}
+    done = run("./topdown.sh", *args, cwd=stubbed, timeout=60, **environment)
+    assert done.returncode == 0, done.stderr
+    assert "[seed.1] slots \n" in done.stdout
 
 
 @pytest.mark.parametrize("stop, calls", [("10", 1), ("4", 1)])

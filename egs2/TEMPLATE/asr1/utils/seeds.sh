@@ -35,15 +35,15 @@ choose_seed() { # the nth_seed-th of --seeds becomes that of this run
 }
 
 each_seed() { # first last: these stages for every seed at once
-    local all=() logs=${asr_exp}_seeds/log
+    local all=() logs=${asr_exp}_seeds/log slots=
     read -r -a all <<<"${seeds}"
     if [ "${cmd_backend}" = local ] && [ "${ngpu}" -eq 0 ]; then
-        export TOPDOWN_SLOTS=${max_jobs} # trainings of all seeds together
+        slots=${max_jobs} # for the trainings of all seeds; a seed itself needs none
     fi
     log "${#all[@]} seeds, ${max_jobs} trainings at a time -> ${logs}/seed.*.log"
     run_job "${logs}/seed.JOB.log" python3 -m espnet_topdown.cmd.local --follow 1 \
         --max_jobs_run "${#all[@]}" "JOB=1:${#all[@]}" "${logs}/seed.JOB.log" \
-        ./topdown.sh ${RUN_ARGS[@]+"${RUN_ARGS[@]}"} --nth_seed JOB --stage "$1" --stop_stage "$2"
+        env "TOPDOWN_SLOTS=${slots}" ./topdown.sh ${RUN_ARGS[@]+"${RUN_ARGS[@]}"} --nth_seed JOB --stage "$1" --stop_stage "$2"
 }
 
 run_seeds() {
