@@ -97,11 +97,11 @@ class Driver:
         self.progress.expect(announce(self.nodes), self.request.controls)
         cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
         if "cmd.local" in str(cmd):
-            share_cores(self.request.max_jobs)
+            share_cores(self.request.max_jobs * self.request.num_nodes)
         jobs = [*self._candidates(), *self._controls()]
         run_jobs(
             jobs,
-            cmd,
+            self.request.workers.launcher(cmd),
             max_jobs=self.request.max_jobs,
             on_poll=self.progress.show,
             on_done=self._done,
@@ -238,6 +238,7 @@ class Driver:
         self.progress.started(node)
         command = [sys.executable, "-m", "espnet_topdown.bin.run_job"]
         command += ["--folder", str(folder), *options]
+        command += self.request.workers.job_options
         return Job(node, folder / "train.log", command)
 
     def _done(self, job: Job, status: int) -> Sequence[Job]:

@@ -26,7 +26,8 @@ from espnet_topdown.yaml_io import read_yaml
 RUN_TIME = {
     "config", "required", "version", "distributed", "print_config", "collect_stats",
     "dry_run", "dist_rank", "local_rank", "dist_world_size", "dist_master_addr",
-    "dist_master_port", "dist_launcher", "multiprocessing_distributed",
+    "dist_master_port", "dist_launcher", "dist_backend", "dist_init_method",
+    "multiprocessing_distributed",
 }  # fmt: skip
 HARVEST = "harvest"  # the folder of layers kept of every epoch
 

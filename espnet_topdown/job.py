@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.abandon import abandoned, rung_of
+from espnet_topdown.distributed import Workers, train_together
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.journal import Lock
@@ -18,8 +20,12 @@ from espnet_topdown.tasks import find_task, shown
 from espnet_topdown.yaml_io import read_json, read_yaml, write_json
 
 
-def run_job(folder: Path, train_only: bool = False) -> None:
+def run_job(
+    folder: Path, train_only: bool = False, workers: Workers | None = None
+) -> None:
     """Do what is left to do in a prepared job folder; nothing if it is done.
+
+    Only the training is done by several processes; the rest is done here, once.
 
     Raises:
         TopDownError: E_LOCKED (75) when another process works here; those of the
@@ -31,7 +37,7 @@ def run_job(folder: Path, train_only: bool = False) -> None:
         return
     with Lock(folder / ".lock"):
         if job["trainer"]:
-            train(folder, job)
+            train(folder, job, workers or Workers())
         if train_only or (job["trainer"] and not is_trained(folder)):
             return  # to be continued
         if job["trainer"]:
@@ -45,7 +51,7 @@ def is_done(folder: Path) -> bool:
     return (Path(folder) / DONE).is_file()
 
 
-def train(folder: Path, job: Mapping[str, Any]) -> None:
+def train(folder: Path, job: Mapping[str, Any], workers: Workers) -> None:
     """Train to the end of train.yaml or to a rung, from the last checkpoint if any."""
     if not is_trained(folder) and not is_paused(folder):
         options = [
@@ -53,8 +59,13 @@ def train(folder: Path, job: Mapping[str, Any]) -> None:
             for key, value in (job.get("trainer_options") or {}).items()
             for word in (f"--{key}", str(value).lower())
         ]
-        trainer = importlib.import_module(job["trainer"])
-        trainer.main(["--config", str(folder / "train.yaml"), *options])
+        options = ["--config", str(folder / "train.yaml"), *options]
+        if workers.several:
+            command = [sys.executable, "-m", job["trainer"], *options]
+            train_together(command, folder, workers)
+        else:
+            trainer = importlib.import_module(job["trainer"])
+            trainer.main([*options, *workers.options])
     if not is_trained(folder) and not is_paused(folder):
         raise TopDownError(
             "E_TRAINING",

@@ -11,6 +11,7 @@ from typing import Any
 from espnet_topdown.abandon import Rule
 from espnet_topdown.composition import Composition
 from espnet_topdown.controls import control_spec
+from espnet_topdown.distributed import Workers
 from espnet_topdown.errors import CONFIG, TopDownError, nearest
 from espnet_topdown.experiment import Experiment
 from espnet_topdown.halving import Halving
@@ -70,10 +71,17 @@ class SearchRequest:
     allow_overlap: bool = False
 
     max_jobs: int = 1
+    num_nodes: int = 1
+    ngpu: int | None = None
     cmd: str = ""
     cmd_backend: str = "local"
     max_jobs_total: int = 32
     yes: bool = False
+
+    @property
+    def workers(self) -> Workers:
+        """How many processes train one model."""
+        return Workers(self.num_nodes, self.ngpu)
 
     def check(self) -> None:
         """Refuse words that are not known. Raises E_USAGE-like TopDownErrors."""
@@ -91,6 +99,7 @@ class SearchRequest:
         if self.max_frozen is not None and self.max_frozen < 0:
             what = f"--max_frozen {self.max_frozen} is negative"
             raise TopDownError("E_RANGE", what, "give 0 or more")
+        self.workers.check()
         check_options(self)
 
 

@@ -59,6 +59,10 @@ def get_parser() -> argparse.ArgumentParser:
     add("--max_jobs_total", type=int, default=32, help="More trainings need --yes true")
     add("--yes", type=true_or_false, default=False, help="Go beyond --max_jobs_total")
     add("--max_jobs", type=int, default=1, help="Trainings at the same time")
+    add("--num_nodes", type=int, default=1, help="Nodes that train one model together")
+    add(
+        "--ngpu", type=int, help="GPUs of each of them; default: as the base experiment"
+    )
     add("--cmd", default="", help="Launcher and its options, e.g. 'slurm.pl --mem 4G'")
     add("--cmd_backend", default="local", help="local, slurm or sge, if no --cmd")
     add("--trainer", default="auto", help="Training module; auto: the stack's")

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # file, the rest to path.sh, which every job sources.
 _EXPORTED = re.compile(
     r"PYTHON\w+|LANG|LC_\w+|LD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|(OMP|MKL)_NUM_\w+"
-    r"|MAIN_ROOT|ESPNET_ROOT|TOPDOWN_\w+"
+    r"|MAIN_ROOT|ESPNET_ROOT|TOPDOWN_\w+|(GLOO|NCCL)_\w+"
 )
 
 

@@ -21,7 +21,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet_topdown.data.words import check_vocabulary, read_ids
 from espnet_topdown.lm.bptt import Batches, columns, fixed_windows, random_windows
 from espnet_topdown.lm.choices import register
-from espnet_topdown.trainer import lm_preflight, nt_asgd, options
+from espnet_topdown.trainer import lm_preflight, nt_asgd, options, ranks
 from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.contract import check_model
 from espnet_topdown.trainer.nt_asgd import NTASGD
@@ -167,6 +167,6 @@ def _tokens(token_list: Any) -> list[str]:
 def prepare(args: argparse.Namespace) -> None:
     """All that is checked or mended before a model is built."""
     lm_preflight.check(args)
+    ranks.check_alone(args, "a language model on continuous text")
     check_same(args)
-    if args.dist_rank in (None, 0):
-        repair(Path(args.output_dir), args.best_model_criterion, 1)
+    repair(Path(args.output_dir), args.best_model_criterion, 1)

@@ -28,6 +28,7 @@ class TopDownReporter(Reporter):
         super().__init__(epoch)
         self.on_epoch = on_epoch
         self.folder: Path | None = None  # where a rule to give up may be
+        self.agree: Callable[[int], int] | None = None  # of several processes
 
     def has(self, key, key2, epoch=None):  # type: ignore[no-untyped-def]
         """Whether a value was computed; ESPnet reports NaN for what a model lacks."""
@@ -55,6 +56,7 @@ class TopDownReporter(Reporter):
         why = should_stop(self.folder, self._values()) if self.folder else ""
         if why:
             logging.info("stopped: %s", why)
+        if self.agree(bool(why)) if self.agree else why:
             return True
         return bool(super().check_early_stopping(*args, **kwargs))
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from espnet_topdown.errors import RETRY, TopDownError
 
@@ -14,10 +14,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2)
 
 
 class Stop:
-    """Whether somebody has asked this process to stop."""
+    """Whether somebody has asked this process to stop.
+
+    Attributes:
+        signal: the one that was received.
+        agree: of several processes: the largest of all their numbers. They have to
+            leave at the same batch, or one would wait for another for ever.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.agree: Callable[[int], int] | None = None
 
     def check(self, epoch: int) -> None:
         """Leave if asked to.
@@ -25,6 +32,8 @@ class Stop:
         Raises:
             TopDownError: E_PREEMPTED (75): the same command continues.
         """
+        if self.agree is not None:
+            self.signal = self.agree(self.signal or 0) or None
         if self.signal is None:
             return
         name = signal.Signals(self.signal).name

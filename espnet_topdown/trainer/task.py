@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from espnet_topdown.trainer import (
     initializers,
     optim,
     options,
+    ranks,
     sdpa,
 )
 from espnet_topdown.trainer.alone import alone
@@ -61,16 +63,16 @@ class TopDownASRTask(ASRTask):
             return
         cls.check_required_command_args(args)
         check_folder(args)
-        first = args.dist_rank in (None, 0) and not args.collect_stats
+        first = ranks.is_first(args) and not args.collect_stats
         with alone(Path(args.output_dir)) if first else contextlib.nullcontext():
             prepare(args)
-            super().main(args=args)
+            ranks.as_main(args, super().main)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
         """One process of a training."""
         logging.getLogger().setLevel(args.log_level)
-        super().main_worker(args)
+        ranks.exit_as_child(functools.partial(super().main_worker, args))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> torch.nn.Module:
@@ -104,7 +106,7 @@ def prepare(args: argparse.Namespace) -> None:
     optim.use_eps_decay(args)
     dropout.warn_if_random(args)
     check_same(args)
-    if args.dist_rank in (None, 0):
+    if ranks.is_first(args):
         nbest = args.keep_nbest_models
         keep = max(nbest) if isinstance(nbest, (list, tuple)) and nbest else nbest
         repair(Path(args.output_dir), args.best_model_criterion, keep or 1)

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_topdown.abandon import may_stop
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.trainer import frozen_norm, valid_cer
+from espnet_topdown.trainer import frozen_norm, ranks, valid_cer
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
 from espnet_topdown.trainer.feasible import CTCGuard
 from espnet_topdown.trainer.harvest import Harvest
@@ -47,6 +47,7 @@ class Session:
     progress: Progress | None
     harvest: Harvest | None
     folder: Path
+    first: bool = True
 
 
 class Watched:
@@ -104,6 +105,9 @@ class TopDownTrainer(Trainer):
             names = frozen_norm.keep_in_eval(model)
             if names:
                 logging.info("in eval mode, since frozen: %s", ", ".join(names))
+        agree = None
+        if distributed_option.distributed:
+            agree = ranks.agreement(options.ngpu)
         guard = CTCGuard(options.allow_infeasible)
         handles = [guard.attach(model), valid_cer.attach(model)]
         reporters: list[TopDownReporter] = []
@@ -111,9 +115,10 @@ class TopDownTrainer(Trainer):
             with (
                 on_signal() as stop,
                 durable(folder),
-                _reporter(progress, reporters, folder),
+                _reporter(progress, reporters, folder if first else None, agree),
             ):
-                cls.session = Session(stop, guard, progress, harvest, folder)
+                stop.agree = agree
+                cls.session = Session(stop, guard, progress, harvest, folder, first)
                 super().run(
                     model=model,
                     trainer_options=options,
@@ -134,7 +139,8 @@ class TopDownTrainer(Trainer):
         for optimizer in optimizers:
             optimizer.zero_grad()
         if session is not None:
-            check_room(session.folder)
+            if session.first:
+                check_room(session.folder)
             check_steps(count(iterator), options.accum_grad)
             if session.progress:
                 session.progress.start_epoch()
@@ -167,7 +173,12 @@ class TopDownTrainer(Trainer):
 
 
 @contextlib.contextmanager
-def _reporter(progress: Progress | None, made: list, folder: Path) -> Iterator[None]:
+def _reporter(
+    progress: Progress | None,
+    made: list,
+    folder: Path | None,
+    agree: Callable[[int], int] | None,
+) -> Iterator[None]:
     """Let ESPnet's loop make our reporter."""
     on_epoch = progress.epoch if progress else None
     original = stock.Reporter
@@ -175,7 +186,7 @@ def _reporter(progress: Progress | None, made: list, folder: Path) -> Iterator[N
     @functools.wraps(original)
     def make(*args: Any, **kwargs: Any) -> TopDownReporter:
         made.append(TopDownReporter(*args, on_epoch=on_epoch, **kwargs))
-        made[-1].folder = folder
+        made[-1].folder, made[-1].agree = folder, agree
         return made[-1]
 
     stock.Reporter = make
