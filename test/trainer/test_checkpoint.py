@@ -1,7 +1,7 @@
-"""Kill a training at each point of its saves, mend the folder, go on: the same model.
+"""Kill a training at the points of its saves, mend the folder, go on: the same model.
 
-A kill is an exception that nothing catches inside the training; what is on disk is
-then the same as after SIGKILL, since every write before it was a system call.
+The training runs in a fork that sends itself SIGKILL; with TOPDOWN_KILL_POINTS=all at
+every point.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from trained_state import differing, everything, note, options
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.trainer import checkpoint
 from espnet_topdown.trainer.checkpoint import durable, save
-
-
-class Killed(BaseException):
-    """Not an Exception, so that no handler of the training takes it for an error."""
 
 
 def test_save_replaces_and_keeps_the_one_before(tmp_path):
@@ -102,35 +99,40 @@ def test_nothing_is_executed(tmp_path):
     assert not (tmp_path / "canary").exists()
 
 
-def kill_points(monkeypatch, at: int) -> list[str]:
-    """Kill before the n-th rename, save or removal inside a training."""
-    passed: list[str] = []
-
-    def point(name: str) -> None:
-        passed.append(name)
-        if len(passed) == at:
-            raise Killed(name)
-
+def kill_points(monkeypatch, reached) -> None:
+    """Call ``reached`` before each rename, link and removal, and after each save."""
     replace, torch_save, unlink = os.replace, checkpoint._torch_save, checkpoint._unlink
 
     def replaced(a, b, **kwargs):
         if str(b).endswith((".pth", ".prev")):
-            point(f"rename to {Path(b).name}")
+            reached(f"rename to {Path(b).name}")
         replace(a, b, **kwargs)
 
     def saved(obj, file, **kwargs):
         torch_save(obj, file, **kwargs)
-        point("written, not renamed")
+        reached("written, not renamed")
 
     def removed(path, **kwargs):
         if path.suffix == ".pth":
-            point(f"remove {path.name}")
+            reached(f"remove {path.name}")
         unlink(path, **kwargs)
 
     monkeypatch.setattr(os, "replace", replaced)
     monkeypatch.setattr(checkpoint, "_torch_save", saved)
     monkeypatch.setattr(checkpoint, "_unlink", removed)
-    return passed
+
+
+def in_child(work) -> int:
+    """The exit status of a fork, -9 where it killed itself."""
+    child = os.fork()
+    if child == 0:
+        status = 70
+        torch.set_num_threads(1)
+        with contextlib.suppress(BaseException):
+            work()
+            status = 0
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def contents(folder: Path) -> dict[str, object]:
@@ -145,24 +147,41 @@ def contents(folder: Path) -> dict[str, object]:
     return found
 
 
+KILLS = {"rnn": 99, "vgg_rnn": 5, "transformer": 5, "conformer": 5}  # at most, in CI
+
+
 @pytest.mark.espnet
-@pytest.mark.parametrize("first", range(1, 9))
-def test_killed_anywhere_and_continued(train, monkeypatch, first):
-    """Every eighth point from ``first`` on, until the training ends before one."""
-    expected = contents(train("reference", max_epoch=2))
-    for at in range(first, 1000, 8):
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("encoder", KILLS)
+def test_killed_around_a_save_and_continued(train, monkeypatch, encoder):
+    """SIGKILL at points spread evenly over those of a training of two epochs."""
+    conf = options(encoder, max_epoch=2, num_workers=0)
+    conf.pop("num_iters_per_epoch", None)
+    points: list[str] = []
+    with monkeypatch.context() as patch:
+        kill_points(patch, points.append)
+        expected = everything(train("reference", **conf))
+    n, passed = len(points), []
+    assert n > 12 and len(expected) > 20
+
+    def die_at(name: str) -> None:
+        passed.append(name)
+        if len(passed) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    every = os.environ.get("TOPDOWN_KILL_POINTS") == "all"
+    tries = n if every else min(n, KILLS[encoder])
+    for at in ((2 * i + 1) * n // (2 * tries) + 1 for i in range(tries)):
         with monkeypatch.context() as patch:
-            passed = kill_points(patch, at)
-            try:
-                train("killed", max_epoch=2)
-                break
-            except Killed:
-                pass
-        result = train("killed", max_epoch=2)
-        assert contents(result) == expected, f"killed at {passed[-1]} ({at})"
+            kill_points(patch, die_at)
+            assert in_child(lambda: train("killed", **conf)) == -signal.SIGKILL
+        result = train("killed", **conf)
+        wrong = differing(everything(result), expected)
+        note("trainer", encoder, at, n, len(wrong))
+        assert wrong == [], f"killed at {points[at - 1]} ({at} of {n})"
         assert not list(result.glob(".*.tmp"))
         shutil.rmtree(result)
-    assert at > 12
     assert pathlib.Path.unlink is checkpoint._unlink
 
 

@@ -1,117 +1,176 @@
 """A resumed training is the uninterrupted one, bit for bit: four encoders.
 
 Every tensor of every model file and of the optimizer is compared, with no tolerance.
-The negative controls show that the comparison can fail.
+The controls take away one cause at a time, and the comparison must notice each.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from tones import RATE
+from trained_state import ENCODERS, differing, note, options, state
 
-from espnet_topdown.trainer import trainer
-from espnet_topdown.weights import read_checkpoint
+from espnet_topdown.trainer import preflight, trainer
 
 pytestmark = [pytest.mark.espnet, pytest.mark.slow]
-RNN = {"num_layers": 1, "hidden_size": 4, "output_size": 4}
-BLOCKS = {"num_blocks": 1, "output_size": 8, "attention_heads": 2, "linear_units": 8}
-ENCODERS: dict[str, dict[str, Any]] = {
-    "rnn": {"encoder": "rnn", "encoder_conf": {**RNN, "dropout": 0.3}},
-    "vgg_rnn": {"encoder": "vgg_rnn", "encoder_conf": RNN},
-    "transformer": {
-        "encoder": "transformer",
-        "encoder_conf": {**BLOCKS, "dropout_rate": 0.3},
-    },
-    "conformer": {
-        "encoder": "conformer",
-        "encoder_conf": {**BLOCKS, "cnn_module_kernel": 3},
-    },
-}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "rnn": {"optim": "adadelta", "accum_grad": 2},
-    "vgg_rnn": {"optim": "adam", "optim_conf": {"lr": 0.01}, "num_workers": 1},
-    "transformer": {
-        "optim": "adam",
-        "optim_conf": {"lr": 0.01},
-        "scheduler": "warmuplr",
-        "scheduler_conf": {"warmup_steps": 5},
-    },
-    "conformer": {"optim": "sgd", "optim_conf": {"lr": 0.01}, "num_iters_per_epoch": 2},
-}
-MASKS = {"apply_time_warp": False, "apply_time_mask": False, "freq_mask_width_range": 3}
+Patch = Callable[[pytest.MonkeyPatch], Any]
 
 
-def tensors(value: Any, name: str = "") -> dict[str, bytes]:
-    """Every tensor and number of a checkpoint, by its place; times are left out."""
-    if isinstance(value, torch.Tensor):
-        return {name: value.numpy().tobytes()}
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, (list, tuple)):
-        items = list(enumerate(value))
-    else:
-        return {} if "time" in name else {name: repr(value).encode()}
-    found = {}
-    for key, inner in items:
-        found.update(tensors(inner, f"{name}/{key}"))
-    return found
-
-
-def state(folder: Path) -> dict[str, bytes]:
-    found = {}
-    for path in sorted(folder.glob("*epoch.pth")):
-        found.update(tensors(torch.load(path, weights_only=True), path.name))
-    saved = read_checkpoint(folder / "checkpoint.pth")
-    for key in ("model", "optimizers", "schedulers"):
-        found.update(tensors(saved[key], key))
-    return found
-
-
-def differing(a: dict[str, bytes], b: dict[str, bytes]) -> list[str]:
-    return sorted(n for n in a.keys() | b.keys() if a.get(n) != b.get(n))
-
-
-def options(encoder: str, **more: Any) -> dict[str, Any]:
-    specaug = {"specaug": "specaug", "specaug_conf": MASKS}
-    return {**ENCODERS[encoder], **SETTINGS[encoder], **specaug, **more}
+def resumed(train: Callable, patch: Any = None, **conf: Any) -> tuple[dict, dict]:
+    """A whole training of 3 epochs, and one in two parts; ``patch`` holds for both."""
+    with pytest.MonkeyPatch.context() as context:
+        if patch:
+            patch(context)
+        whole = state(train("whole", max_epoch=3, **conf))
+    with pytest.MonkeyPatch.context() as context:
+        if patch:
+            patch(context)
+        train("parts", max_epoch=1, **conf)
+        if patch:
+            patch(context)
+        parts = state(train("parts", max_epoch=3, **conf))
+    assert len(whole) > 20
+    return whole, parts
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_identical(train, encoder):
-    conf = options(encoder, allow_infeasible=True)
-    whole = state(train("whole", max_epoch=3, **conf))
-    train("parts", max_epoch=1, **conf)
-    parts = state(train("parts", max_epoch=3, **conf))
-    assert len(whole) > 20
+    whole, parts = resumed(train, **options(encoder))
+    note("resumed", encoder, len(differing(whole, parts)), len(whole))
     assert differing(whole, parts) == []
 
 
-def test_control_gradients_left_over(train, monkeypatch):
-    """Without zero_grad at the epoch's start, accum_grad 2 of 3 batches differs."""
+@pytest.fixture
+def noise(tmp_path: Path) -> dict[str, Any]:
+    """Random noise is added to every sound."""
+    sound = np.random.default_rng(0).uniform(-0.3, 0.3, 4 * RATE)
+    soundfile.write(tmp_path / "noise.wav", sound, RATE)
+    (tmp_path / "noise.scp").write_text(f"noise {tmp_path / 'noise.wav'}\n")
+    more = {"noise_scp": str(tmp_path / "noise.scp"), "noise_apply_prob": 1.0}
+    return options("rnn", noise_db_range="0_20", **more)
+
+
+def test_identical_with_noise(train, noise):
+    whole, parts = resumed(train, **noise)
+    note("resumed", "rnn with noise", len(differing(whole, parts)), len(whole))
+    assert differing(whole, parts) == []
+
+
+def gradients_left_over(context: pytest.MonkeyPatch) -> None:
+    """No zero_grad at the epoch's start, with accum_grad 2 of 3 batches."""
+    from espnet2.tasks import abs_task
 
     class NotZeroed(torch.optim.Adadelta):
         def zero_grad(self, *args, **kwargs):
-            import inspect
-
-            caller = inspect.stack()[1]
-            if caller.filename != trainer.__file__:
+            if inspect.stack()[1].filename != trainer.__file__:
                 super().zero_grad(*args, **kwargs)
 
-    from espnet2.tasks import abs_task
+    context.setitem(abs_task.optim_classes, "adadelta", NotZeroed)
 
-    monkeypatch.setitem(abs_task.optim_classes, "adadelta", NotZeroed)
-    conf = options("rnn")
-    whole = state(train("whole", max_epoch=3, **conf))
-    train("parts", max_epoch=1, **conf)
-    assert differing(whole, state(train("parts", max_epoch=3, **conf)))
+
+def no_optimizer_state(context: pytest.MonkeyPatch) -> None:
+    context.setattr(torch.optim.Adadelta, "load_state_dict", lambda self, state: None)
+
+
+def no_scheduler_state(context: pytest.MonkeyPatch) -> None:
+    from espnet2.schedulers.warmup_lr import WarmupLR
+
+    context.setattr(WarmupLR, "load_state_dict", lambda self, state: None)
+
+
+def no_random_state(context: pytest.MonkeyPatch) -> None:
+    """The generators are not set by the epoch's number: they go on as they are."""
+    from espnet2.train import trainer as stock
+
+    context.setattr(stock, "set_all_random_seed", lambda seed: None)
+
+
+def order_by_this_run(context: pytest.MonkeyPatch) -> None:
+    """Batches are shuffled by how many epochs this process has seen."""
+    from espnet2.iterators.sequence_iter_factory import SequenceIterFactory as Factory
+
+    context.undo()  # of the first part
+    build, seen = Factory.build_iter, {}
+
+    def counted(self, epoch, shuffle=None):
+        seen[id(self)] = seen.get(id(self), 0) + 1
+        return build(self, seen[id(self)], shuffle)
+
+    context.setattr(Factory, "build_iter", counted)
+
+
+def no_weights(context: pytest.MonkeyPatch) -> None:
+    """The model begins anew, the rest is restored."""
+    from espnet2.asr.espnet_model import ESPnetASRModel
+
+    context.setattr(ESPnetASRModel, "load_state_dict", lambda *args, **more: None)
+
+
+SIX = options("rnn", batch_size=1, accum_grad=1)  # batches an epoch
+CONTROLS: dict[str, tuple[Patch, dict[str, Any]]] = {
+    "gradients left over": (gradients_left_over, options("rnn")),
+    "optimizer state not restored": (no_optimizer_state, options("rnn")),
+    "scheduler state not restored": (no_scheduler_state, options("transformer")),
+    "random generators not set": (no_random_state, options("rnn")),
+    "another order of batches": (order_by_this_run, SIX),
+    "weights not restored": (no_weights, options("rnn")),
+}
+
+
+def noticed(name: str, one: dict[str, bytes], two: dict[str, bytes]) -> None:
+    """The comparison fails, as it must."""
+    found = differing(one, two)
+    note("control", name, len(found), len(one))
+    assert found
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_control(train, name):
+    patch, conf = CONTROLS[name]
+    noticed(name, *resumed(train, patch, **conf))
+
+
+def test_control_cache(train, noise):
+    """A cache keeps what the first epoch after a start has drawn; we refuse it."""
+
+    def allowed(context: pytest.MonkeyPatch) -> None:
+        context.setattr(preflight, "check_data", lambda args: None)
+
+    with pytest.raises(Exception, match="E_CACHE_AUG"):
+        train("refused", max_epoch=1, max_cache_size=1.0, **noise)
+    whole, parts = resumed(train, allowed, max_cache_size=1.0, **noise)
+    noticed("noise kept in a cache", whole, parts)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_control_threads(train, threads):
+    """A convolution's gradient is a sum in as many parts as there are threads."""
+    conf = options("vgg_rnn", batch_size=6, num_workers=0)
+    found = []
+    for n in (1, 2):
+        threads(n)
+        found.append(state(train(f"threads{n}", max_epoch=2, **conf)))
+    noticed("another number of threads", *found)
 
 
 def test_control_another_seed(train):
     conf = options("rnn")
     one, two = (state(train(f"s{s}", max_epoch=1, seed=s, **conf)) for s in (1, 5))
+    noticed("another seed", one, two)
     assert len(differing(one, two)) > len(one) / 3
 
 
@@ -119,4 +178,5 @@ def test_control_one_bit(train):
     one = state(train("one", max_epoch=1, **options("rnn")))
     name = next(n for n in one if n.startswith("1epoch"))
     two = {**one, name: bytes([one[name][0] ^ 1]) + one[name][1:]}
+    noticed("one bit of one tensor", one, two)
     assert differing(one, two) == [name]
