@@ -105,12 +105,16 @@ def should_stop(folder: Path, stats: Mapping[int, Mapping[str, Any]]) -> str:
         folder: of the job; without a rule there nothing is ever given up.
         stats: epoch -> phase -> key -> value, as the trainer's reporter has them.
     """
+    if (Path(folder) / RULE).is_file() and _trails(Path(folder), stats):
+        return "it trails the model it has to beat"
     if 0 < rung_of(folder) <= max(map(int, stats), default=0):
         return "it waits at its rung, to be continued or not"
-    path = Path(folder) / RULE
-    if not path.is_file():
-        return ""
-    told = read_json(path)
+    return ""
+
+
+def _trails(folder: Path, stats: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Ask the rule there; leaves the mark."""
+    told = read_json(folder / RULE)
     phase, key, mode = told["criterion"]
     own = {
         int(e): float(phases[phase][key])
@@ -119,11 +123,11 @@ def should_stop(folder: Path, stats: Mapping[int, Mapping[str, Any]]) -> str:
     }
     other = {int(e): float(v) for e, v in told["curve"].items()}
     if not Rule(told["margin"], told["grace"]).trails(own, other, mode):
-        return ""
+        return False
     last = max(own)
     known = max(e for e in other if e <= last)
     give_up(folder, last, own[last], key, accepted=other[known])
-    return "it trails the model it has to beat"
+    return True
 
 
 def give_up(

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import benches
 import pytest
 import torch
 from dying import in_child, killing
@@ -153,9 +154,7 @@ def request_(tmp_path, monkeypatch) -> SearchRequest:
 def write_curves(folder: Path, losses: dict[str, list[float]]) -> None:
     """The checkpoint that each node has after each epoch."""
     (folder / "states").mkdir(exist_ok=True)
-    (folder / "ends.json").write_text(
-        json.dumps({n: len(v) for n, v in losses.items()})
-    )
+    (folder / "curves.json").write_text(json.dumps(losses))
     for node, values in losses.items():
         for last in range(1, len(values) + 1):
             stats = {
@@ -270,7 +269,6 @@ def test_rungs_of_searches(request_, tmp_path, options, losses, trained, out):
 
 @pytest.mark.espnet
 def test_a_waiting_training_is_shown(request_, tmp_path):
-    (tmp_path / "ends.json").write_text("{}")  # the jobs below are never asked
     for node in ("m1.3", "m2.2"):
         (OUT / node).mkdir(parents=True)
     (OUT / "search.yaml").write_text("strategy: full\n")
@@ -312,6 +310,29 @@ def test_another_halving_may_not_use_the_folder(request_):
     run(request_)
     with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*halving was 2:2, now 3:"):
         run(dataclasses.replace(request_, halving="3:2"))
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize(
+    "option, errors", [("--halving 2:2", {}), ("--proxy 0.34", {"m2.2": 60})]
+)
+def test_a_replay_of_the_full_search_says_the_same(request_, tmp_path, option, errors):
+    """bench/search_replay.py on all trainings, against the search that has rungs."""
+    import dataclasses
+
+    write_curves(tmp_path, {**LOSSES, "m1.1.1.1": [5] * 6})
+    (tmp_path / "errors.json").write_text(json.dumps({**ERRORS, **errors}))
+    name, value = option.lstrip("-").split()
+    rule = {"halving": "", name: value}
+    real = run(dataclasses.replace(request_, output_dir=Path("exp/rungs"), **rule))
+    wanted = epochs(tmp_path)
+    (tmp_path / "work").write_text("")
+    run(dataclasses.replace(request_, halving=""))
+    assert len(epochs(tmp_path)) == 7, "nothing is left out of the full search"
+    bench = benches.load("search_replay")
+    found = bench.replay(bench.read_recorded(OUT), bench.parse_rule(option))
+    assert {str(c): e for c, e in found.epochs.items()} == wanted
+    assert str(found.best) == real["best"]
 
 
 # --- killed at each position of the journal, and between

@@ -1,0 +1,355 @@
+"""python bench/search_replay.py exp/full_1000 exp/full_2000 exp/full_3000
+
+What cheaper searches would have cost and found, from searches that were really run with
+`--search full`. Nothing is trained: with the same seeds on the same machine a training
+repeats itself bit for bit, and the rules below only decide which trainings run and for
+how long. The decisions are those of the package, on the recorded curves and errors.
+
+Exact: which trainings and epochs a rule would have run; the validation errors of a
+chosen model that was trained to its end. Not exact: minutes, which depend on what else
+the machine did. A training that would have been ended before its best epoch has no
+recorded errors: it is taken not to be chosen (its own validation value was worse, or
+it would not have been ended; a real search would score it and see). Where `--abandon`
+would freeze its layers all the same, the trainings that follow are counted as they were
+recorded, with other frozen values, and the row says `~`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from espnet_topdown.abandon import Rule  # noqa: E402
+from espnet_topdown.composition import Composition  # noqa: E402
+from espnet_topdown.halving import Halving  # noqa: E402
+from espnet_topdown.report.curves import read_curve  # noqa: E402
+from espnet_topdown.search import STRATEGIES, Space, outcome  # noqa: E402
+from espnet_topdown.yaml_io import read_json, read_yaml  # noqa: E402
+
+RULES = (  # what is compared: options of `search`
+    "--search full",
+    "--search greedy",
+    "--search beam --width 2",
+    "--search beam --width 1",
+    "--search full --abandon 0.05:10",
+    "--search full --abandon 0.2:10",
+    "--search full --abandon 0.5:10",
+    "--search greedy --abandon 0.2:10",
+    "--search full --halving 2:8",
+    "--search full --halving 3:10",
+    "--search full --proxy 0.25",
+)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model as it was really trained.
+
+    Attributes:
+        values: epoch -> the trainer's validation value.
+        seconds: epoch -> of training and validation.
+        errors: on the validation set; None where it was not scored.
+        ref: symbols that these errors are of.
+        test: errors and symbols of the test set, where that was decoded.
+    """
+
+    values: dict[int, float]
+    seconds: dict[int, float]
+    errors: float | None = None
+    ref: int = 0
+    test: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A search that was run."""
+
+    name: str
+    space: Space
+    mode: str
+    max_epoch: int
+    trained: dict[Composition, Training]
+
+
+@dataclass
+class Replayed:
+    """What a rule would have done.
+
+    Attributes:
+        epochs: of each retraining, in the order of the search.
+        best: the chosen model; None where the record does not reach so far.
+        lacking: trainings that the record does not have.
+        inexact: those whose start or score would have been another one.
+    """
+
+    epochs: dict[Composition, int] = field(default_factory=dict)
+    best: Composition | None = None
+    lacking: list[Composition] = field(default_factory=list)
+    inexact: list[Composition] = field(default_factory=list)
+
+
+def read_recorded(folder: Path) -> Recorded:
+    """Read a search folder, finished or not; paths in it are relative to its recipe."""
+    asked = read_yaml(folder / "search.yaml")
+    base = folder.resolve().parents[len(Path(asked["base_exp"]).parents) - 1]
+    base = base / asked["base_exp"]
+    config = read_yaml(base / "config.yaml")
+    _, key, mode = next(c for c in config["best_model_criterion"] if c[0] == "valid")
+    trained = {}
+    for path in sorted(folder.glob("m*/retrain.yaml")):
+        node = path.parent
+        if node.is_symlink():
+            continue
+        name = Composition.parse(node.name)
+        trained[name] = _training(
+            node, base if name.parent is None else node, key, asked
+        )
+    n = len(asked["layers"])
+    epochs = int(asked.get("max_epoch") or config["max_epoch"])
+    space = Space(n, int(asked["max_frozen"]))
+    return Recorded(folder.name, space, mode, epochs, trained)
+
+
+def read_together(folders: Sequence[str]) -> Recorded:
+    """The first search, with what it lacks from the others."""
+    first, *others = (read_recorded(Path(f)) for f in folders)
+    for name, training in ((n, t) for o in others for n, t in o.trained.items()):
+        mine = first.trained.get(name)
+        if mine is None or mine.errors is None:
+            first.trained[name] = training
+        elif mine.test is None and mine.values == training.values:
+            first.trained[name] = dataclasses.replace(mine, test=training.test)
+    return first
+
+
+def _training(node: Path, curves: Path, key: str, asked: dict) -> Training:
+    curve = read_curve(curves)
+    values = {e.epoch: e.valid[key] for e in curve if key in e.valid}
+    seconds = {e.epoch: e.seconds or 0.0 for e in curve}
+    errors, ref = None, 0
+    if (node / "score.json").is_file():
+        counts = read_json(node / "score.json")[asked["criterion"]]
+        errors, ref = _errors(counts), counts["ref"]
+    decoded = node / f"decode_{asked['decoder']}" / "test" / "score.json"
+    test = None
+    if decoded.is_file():
+        counts = read_json(decoded)[asked["criterion"]]
+        test = _errors(counts), counts["ref"]
+    return Training(values, seconds, errors, ref, test)
+
+
+def _errors(counts: dict) -> int:
+    return counts["sub"] + counts["del"] + counts["ins"]
+
+
+def replay(search: Recorded, rule: argparse.Namespace) -> Replayed:
+    """Follow a rule through a record, as far as the record goes."""
+    halving = Halving.parse(rule.halving, rule.proxy, search.max_epoch)
+    space = dataclasses.replace(search.space, width=rule.width)
+    found, errors, ended = Replayed(), {}, set()
+    while batch := STRATEGIES[rule.search](
+        dataclasses.replace(space, ended=frozenset(ended)), errors
+    ):
+        level = min(len(c.parts) for c in batch)
+        batch = [c for c in batch if len(c.parts) == level]
+        done = {
+            c: t for c in batch if (t := search.trained.get(c)) and t.errors is not None
+        }
+        found.lacking = [c for c in batch if c not in done]
+        if found.lacking:
+            return found
+        lasts = {c: _last(search, c, rule.abandon, found.epochs) for c in batch}
+        if halving and level > 1:
+            ended |= halve(halving, lasts, search)
+        for node in batch:
+            errors[node] = _counted(search, node, lasts[node], found, ended)
+            if node.parent:
+                found.epochs[node] = lasts[node]
+    best = outcome(
+        rule.search, dataclasses.replace(space, ended=frozenset(ended)), errors
+    )
+    found.best = best.best
+    return found
+
+
+def _last(
+    search: Recorded, node: Composition, abandon: str, cut: dict[Composition, int]
+) -> int:
+    """The last epoch of a training under ``--abandon``."""
+    own = search.trained[node].values
+    if not abandon or node.parent is None:
+        return max(own, default=0)
+    above = search.trained[node.parent].values
+    above = {e: v for e, v in above.items() if e <= cut.get(node.parent, math.inf)}
+    rule = Rule.parse(abandon)
+    for epoch in sorted(own):
+        so_far = {e: v for e, v in own.items() if e <= epoch}
+        if rule.trails(so_far, above, search.mode):
+            return epoch
+    return max(own)
+
+
+def halve(
+    halving: Halving, lasts: dict[Composition, int], search: Recorded
+) -> set[Composition]:
+    """Compare a level at its rungs; shortens ``lasts``, returns who was stopped."""
+    alive, out = sorted(lasts), set()
+    best = min if search.mode == "min" else max
+    for rung in halving.rungs:
+        if len(alive) < 2 or all(lasts[c] <= rung for c in alive):
+            break
+        values = {
+            c: best(
+                v
+                for e, v in search.trained[c].values.items()
+                if e <= min(rung, lasts[c])
+            )
+            for c in alive
+        }
+        for node in halving.stopped(values, search.mode):
+            lasts[node] = min(lasts[node], rung)
+            alive.remove(node)
+            out.add(node)
+    return out
+
+
+def _counted(
+    search: Recorded,
+    node: Composition,
+    last: int,
+    found: Replayed,
+    ended: set[Composition],
+) -> float:
+    """A model's errors; infinite where its best epoch would not have been reached."""
+    values = search.trained[node].values
+    best = min if search.mode == "min" else max
+    chosen = best(values, key=lambda e: values[e]) if node.parent else 0
+    if node.parent in found.inexact or chosen > last:
+        found.inexact.append(node)
+        return math.inf
+    return search.trained[node].errors
+
+
+def parse_rule(text: str) -> argparse.Namespace:
+    """The options of a rule."""
+    parser = argparse.ArgumentParser(prog="a rule", allow_abbrev=False)
+    parser.add_argument("--search", choices=sorted(STRATEGIES), default="full")
+    parser.add_argument("--width", type=int, default=2)
+    for name in ("abandon", "halving", "proxy"):
+        parser.add_argument(f"--{name}", default="")
+    return parser.parse_args(text.split())
+
+
+def row(searches: Sequence[Recorded], text: str) -> list[str]:
+    """One line of the table: all seeds beside each other, then means."""
+    rule = parse_rule(text)
+    found = [replay(s, rule) for s in searches]
+    pairs = [(s, f) for s, f in zip(searches, found) if f.best]
+    epochs = [sum(f.epochs.values()) for _, f in pairs]
+    minutes = [_minutes(s, f) for s, f in pairs]
+    cells = [
+        _each(found, lambda s, f: str(len(f.epochs)), searches),
+        _each(found, lambda s, f: str(sum(f.epochs.values())), searches),
+        _each(found, lambda s, f: f"{_minutes(s, f):.0f}", searches),
+        _each(found, lambda s, f: f"{f.best} {_rate(s, f)}", searches),
+        _each(found, _test, searches),
+    ]
+    means = "not known"
+    if len(pairs) == len(searches):
+        rates = [
+            100 * s.trained[f.best].errors / s.trained[f.best].ref for s, f in pairs
+        ]
+        means = (
+            f"{statistics.mean(epochs):.0f} epochs, {statistics.mean(minutes):.0f} min"
+        )
+        means += f", dev {statistics.mean(rates):.2f} %"
+    tilde = "~ " if any(_matters(f) for f in found) else ""
+    return [f"{tilde}`{text}`", *cells, means]
+
+
+def _each(found: Sequence[Replayed], say, searches: Sequence[Recorded]) -> str:  # noqa: ANN001
+    cells = [say(s, f) if f.best else "?" for s, f in zip(searches, found)]
+    return " / ".join(cells)
+
+
+def _matters(found: Replayed) -> bool:
+    """Whether something was counted that would have been trained otherwise."""
+    return any(c.parent in found.inexact for c in found.inexact)
+
+
+def _minutes(search: Recorded, found: Replayed) -> float:
+    spent = 0.0
+    for node, last in found.epochs.items():
+        spent += sum(s for e, s in search.trained[node].seconds.items() if e <= last)
+    return spent / 60
+
+
+def _rate(search: Recorded, found: Replayed) -> str:
+    chosen = search.trained[found.best]
+    return f"{chosen.errors:.0f}"
+
+
+def _test(search: Recorded, found: Replayed) -> str:
+    test = search.trained[found.best].test
+    return f"{100 * test[0] / test[1]:.2f}" if test else "not run"
+
+
+HEAD = (
+    "rule", "trainings begun", "epochs", "minutes", "chosen, its dev errors",
+    "test CER, %", "mean",
+)  # fmt: skip
+
+
+def table(searches: Sequence[Recorded], rules: Sequence[str]) -> list[str]:
+    """Markdown; seeds are divided by slashes."""
+    rows = [HEAD, ["---"] * len(HEAD), *(row(searches, r) for r in rules)]
+    return ["| " + " | ".join(cells) + " |" for cells in rows]
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        help="Full searches, one a seed; A+B: what A lacks is taken from B, another "
+        "search from the same joint model",
+    )
+    parser.add_argument("--rule", action="append", help="Instead of the usual ones")
+    parser.add_argument("--json", action="store_true", help="Every decision, as JSON")
+    return parser
+
+
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    args = get_parser().parse_args(cmd)
+    searches = [read_together(f.split("+")) for f in args.folders]
+    rules = args.rule or RULES
+    if args.json:
+        for text in rules:
+            for search in searches:
+                found = replay(search, parse_rule(text))
+                told = {k: str(v) for k, v in dataclasses.asdict(found).items()}
+                told["epochs"] = {str(c): e for c, e in found.epochs.items()}
+                told["lacking"] = [str(c) for c in found.lacking]
+                told["inexact"] = [str(c) for c in found.inexact]
+                told["best"] = str(found.best) if found.best else None
+                print(json.dumps({"search": search.name, "rule": text, **told}))
+        return
+    print("Seeds: " + " / ".join(s.name for s in searches))
+    print("\n".join(table(searches, rules)))
+
+
+if __name__ == "__main__":
+    main()
