@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import statistics
 import sys
@@ -155,29 +154,23 @@ def replay(search: Recorded, rule: argparse.Namespace) -> Replayed:
     """Follow a rule through a record, as far as the record goes."""
     halving = Halving.parse(rule.halving, rule.proxy, search.max_epoch)
     space = dataclasses.replace(search.space, width=rule.width)
-    found, errors, ended = Replayed(), {}, set()
-    while batch := STRATEGIES[rule.search](
-        dataclasses.replace(space, ended=frozenset(ended)), errors
-    ):
+    found, errors = Replayed(), {}
+    while batch := STRATEGIES[rule.search](space, errors):
         level = min(len(c.parts) for c in batch)
         batch = [c for c in batch if len(c.parts) == level]
-        done = {
-            c: t for c in batch if (t := search.trained.get(c)) and t.errors is not None
-        }
-        found.lacking = [c for c in batch if c not in done]
+        scored = {c for c, t in search.trained.items() if t.errors is not None}
+        found.lacking = [c for c in batch if c not in scored]
         if found.lacking:
             return found
         lasts = {c: _last(search, c, rule.abandon, found.epochs) for c in batch}
         if halving and level > 1:
-            ended |= halve(halving, lasts, search)
+            stopped = halve(halving, lasts, search)
+            space = dataclasses.replace(space, ended=space.ended | stopped)
         for node in batch:
-            errors[node] = _counted(search, node, lasts[node], found, ended)
+            errors[node] = _counted(search, node, lasts[node], found)
             if node.parent:
                 found.epochs[node] = lasts[node]
-    best = outcome(
-        rule.search, dataclasses.replace(space, ended=frozenset(ended)), errors
-    )
-    found.best = best.best
+    found.best = outcome(rule.search, space, errors).best
     return found
 
 
@@ -207,28 +200,19 @@ def halve(
     for rung in halving.rungs:
         if len(alive) < 2 or all(lasts[c] <= rung for c in alive):
             break
-        values = {
-            c: best(
-                v
-                for e, v in search.trained[c].values.items()
-                if e <= min(rung, lasts[c])
-            )
-            for c in alive
+        curves = {c: search.trained[c].values for c in alive}
+        so_far = {
+            c: best(v for e, v in curve.items() if e <= min(rung, lasts[c]))
+            for c, curve in curves.items()
         }
-        for node in halving.stopped(values, search.mode):
+        for node in halving.stopped(so_far, search.mode):
             lasts[node] = min(lasts[node], rung)
             alive.remove(node)
             out.add(node)
     return out
 
 
-def _counted(
-    search: Recorded,
-    node: Composition,
-    last: int,
-    found: Replayed,
-    ended: set[Composition],
-) -> float:
+def _counted(search: Recorded, node: Composition, last: int, found: Replayed) -> float:
     """A model's errors; infinite where its best epoch would not have been reached."""
     values = search.trained[node].values
     best = min if search.mode == "min" else max
@@ -251,56 +235,30 @@ def parse_rule(text: str) -> argparse.Namespace:
 
 def row(searches: Sequence[Recorded], text: str) -> list[str]:
     """One line of the table: all seeds beside each other, then means."""
-    rule = parse_rule(text)
-    found = [replay(s, rule) for s in searches]
-    pairs = [(s, f) for s, f in zip(searches, found) if f.best]
-    epochs = [sum(f.epochs.values()) for _, f in pairs]
-    minutes = [_minutes(s, f) for s, f in pairs]
-    cells = [
-        _each(found, lambda s, f: str(len(f.epochs)), searches),
-        _each(found, lambda s, f: str(sum(f.epochs.values())), searches),
-        _each(found, lambda s, f: f"{_minutes(s, f):.0f}", searches),
-        _each(found, lambda s, f: f"{f.best} {_rate(s, f)}", searches),
-        _each(found, _test, searches),
-    ]
+    found = [replay(s, parse_rule(text)) for s in searches]
+    cells = [_cells(s, f) for s, f in zip(searches, found)]
     means = "not known"
-    if len(pairs) == len(searches):
-        rates = [
-            100 * s.trained[f.best].errors / s.trained[f.best].ref for s, f in pairs
-        ]
-        means = (
-            f"{statistics.mean(epochs):.0f} epochs, {statistics.mean(minutes):.0f} min"
-        )
-        means += f", dev {statistics.mean(rates):.2f} %"
-    tilde = "~ " if any(_matters(f) for f in found) else ""
-    return [f"{tilde}`{text}`", *cells, means]
+    if all(f.best for f in found):
+        best = [s.trained[f.best] for s, f in zip(searches, found)]
+        dev = statistics.mean(100 * b.errors / b.ref for b in best)
+        epochs, minutes = (statistics.mean(float(c[i]) for c in cells) for i in (1, 2))
+        means = f"{epochs:.0f} epochs, {minutes:.0f} min, dev {dev:.2f} %"
+    # something would have been trained from other frozen values
+    tilde = "~ " if any(c.parent in f.inexact for f in found for c in f.inexact) else ""
+    return [f"{tilde}`{text}`", *map(" / ".join, zip(*cells)), means]
 
 
-def _each(found: Sequence[Replayed], say, searches: Sequence[Recorded]) -> str:  # noqa: ANN001
-    cells = [say(s, f) if f.best else "?" for s, f in zip(searches, found)]
-    return " / ".join(cells)
-
-
-def _matters(found: Replayed) -> bool:
-    """Whether something was counted that would have been trained otherwise."""
-    return any(c.parent in found.inexact for c in found.inexact)
-
-
-def _minutes(search: Recorded, found: Replayed) -> float:
+def _cells(search: Recorded, found: Replayed) -> list[str]:
+    """Trainings, epochs, minutes, the chosen model and its errors, its test CER."""
+    if not found.best:
+        return ["?"] * 5
     spent = 0.0
     for node, last in found.epochs.items():
         spent += sum(s for e, s in search.trained[node].seconds.items() if e <= last)
-    return spent / 60
-
-
-def _rate(search: Recorded, found: Replayed) -> str:
-    chosen = search.trained[found.best]
-    return f"{chosen.errors:.0f}"
-
-
-def _test(search: Recorded, found: Replayed) -> str:
-    test = search.trained[found.best].test
-    return f"{100 * test[0] / test[1]:.2f}" if test else "not run"
+    best, epochs = search.trained[found.best], sum(found.epochs.values())
+    test = f"{100 * best.test[0] / best.test[1]:.2f}" if best.test else "not run"
+    chosen = f"{found.best} {best.errors:.0f}"
+    return [str(len(found.epochs)), str(epochs), f"{spent / 60:.0f}", chosen, test]
 
 
 HEAD = (
@@ -327,7 +285,6 @@ def get_parser() -> argparse.ArgumentParser:
         "search from the same joint model",
     )
     parser.add_argument("--rule", action="append", help="Instead of the usual ones")
-    parser.add_argument("--json", action="store_true", help="Every decision, as JSON")
     return parser
 
 
@@ -335,20 +292,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Print the table."""
     args = get_parser().parse_args(cmd)
     searches = [read_together(f.split("+")) for f in args.folders]
-    rules = args.rule or RULES
-    if args.json:
-        for text in rules:
-            for search in searches:
-                found = replay(search, parse_rule(text))
-                told = {k: str(v) for k, v in dataclasses.asdict(found).items()}
-                told["epochs"] = {str(c): e for c, e in found.epochs.items()}
-                told["lacking"] = [str(c) for c in found.lacking]
-                told["inexact"] = [str(c) for c in found.inexact]
-                told["best"] = str(found.best) if found.best else None
-                print(json.dumps({"search": search.name, "rule": text, **told}))
-        return
     print("Seeds: " + " / ".join(s.name for s in searches))
-    print("\n".join(table(searches, rules)))
+    print("\n".join(table(searches, args.rule or RULES)))
 
 
 if __name__ == "__main__":
