@@ -241,6 +241,7 @@ def counted(name: str, point: object, wrong: list[str]) -> Iterator[None]:
 def test_killed_at_a_call(base, tmp_path):
     known, wrong, missed = calls(base, tmp_path, CALLS), [], 0
     assert len(known) > 150
+    note("killed at a call, of", len(known))
     tried = points(known, 16)
     for name, n in tried:
         folder = fresh(base, tmp_path)
@@ -249,7 +250,6 @@ def test_killed_at_a_call(base, tmp_path):
                 missed += 1
                 note("not reached", [name, n])
             continued(folder)
-    note("calls", len(known))
     assert not wrong, "\n".join(wrong)
     assert missed < len(tried) / 3
 
@@ -264,11 +264,11 @@ def test_killed_twice_at_random(base, tmp_path):
         again = rng.choice(sorted(left.elements()))
         second = again, rng.randint(1, left[again])
         folder = fresh(base, tmp_path)
-        with counted("killed twice", [known[at], second], wrong):
+        with counted("killed once or twice", [known[at], second], wrong):
             both = killed(folder, *known[at]) and killed(folder, *second)
             twice += both
-            note("twice", both)
             continued(folder, kills=2)
+            note("twice" if both else "once", [known[at], second])
     assert not wrong, "\n".join(wrong)
     assert twice > tries / 3
 
@@ -288,6 +288,7 @@ def test_a_call_that_fails(base, tmp_path, error, how):
     """Status 74, with the bytes that are needed and free; then all goes on."""
     names = ONCE if how == "once" else WRITES
     known, wrong = calls(base, tmp_path, names), []
+    note(f"{error}, {how}, of", len(known))
     for name, n in points(known, 5):
         folder = fresh(base, tmp_path)
         when = f"{n}{'+' if how == 'from then on' else ''}"
@@ -302,5 +303,4 @@ def test_a_call_that_fails(base, tmp_path, error, how):
                 assert ended.status in (0, 74), ended
             note(f"{error}, {how}, status", ended.status)
             continued(folder)
-    note("writes", len(known))
     assert not wrong, "\n".join(wrong)
