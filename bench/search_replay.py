@@ -38,7 +38,6 @@ RULES = (  # what is compared: options of `search`
     "--search full",
     "--search greedy",
     "--search beam --width 2",
-    "--search beam --width 1",
     "--search full --abandon 0.05:10",
     "--search full --abandon 0.2:10",
     "--search full --abandon 0.5:10",
@@ -106,15 +105,11 @@ def read_recorded(folder: Path) -> Recorded:
     trained = {}
     for path in sorted(folder.glob("m*/retrain.yaml")):
         node = path.parent
-        if node.is_symlink():
-            continue
         name = Composition.parse(node.name)
-        trained[name] = _training(
-            node, base if name.parent is None else node, key, asked
-        )
-    n = len(asked["layers"])
+        curves = base if name.parent is None else node
+        trained[name] = _training(node, curves, key, asked)
     epochs = int(asked.get("max_epoch") or config["max_epoch"])
-    space = Space(n, int(asked["max_frozen"]))
+    space = Space(len(asked["layers"]), int(asked["max_frozen"]))
     return Recorded(folder.name, space, mode, epochs, trained)
 
 
@@ -130,24 +125,28 @@ def read_together(folders: Sequence[str]) -> Recorded:
     return first
 
 
+def bounded(search: Recorded, most: int) -> Recorded:
+    """The part of a search that freezes at most so many layers."""
+    space = Space(search.space.n, min(most, search.space.max_frozen))
+    return dataclasses.replace(search, space=space)
+
+
 def _training(node: Path, curves: Path, key: str, asked: dict) -> Training:
     curve = read_curve(curves)
     values = {e.epoch: e.valid[key] for e in curve if key in e.valid}
     seconds = {e.epoch: e.seconds or 0.0 for e in curve}
-    errors, ref = None, 0
-    if (node / "score.json").is_file():
-        counts = read_json(node / "score.json")[asked["criterion"]]
-        errors, ref = _errors(counts), counts["ref"]
+    errors, ref = _errors(node / "score.json", asked["criterion"]) or (None, 0)
     decoded = node / f"decode_{asked['decoder']}" / "test" / "score.json"
-    test = None
-    if decoded.is_file():
-        counts = read_json(decoded)[asked["criterion"]]
-        test = _errors(counts), counts["ref"]
+    test = _errors(decoded, asked["criterion"])
     return Training(values, seconds, errors, ref, test)
 
 
-def _errors(counts: dict) -> int:
-    return counts["sub"] + counts["del"] + counts["ins"]
+def _errors(path: Path, criterion: str) -> tuple[int, int] | None:
+    """Errors, and symbols that they are of; None where nothing was scored."""
+    if not path.is_file():
+        return None
+    counts = read_json(path)[criterion]
+    return counts["sub"] + counts["del"] + counts["ins"], counts["ref"]
 
 
 def replay(search: Recorded, rule: argparse.Namespace) -> Replayed:
@@ -285,6 +284,7 @@ def get_parser() -> argparse.ArgumentParser:
         "search from the same joint model",
     )
     parser.add_argument("--rule", action="append", help="Instead of the usual ones")
+    parser.add_argument("--max_frozen", type=int, default=99, help="Only up to here")
     return parser
 
 
@@ -292,6 +292,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Print the table."""
     args = get_parser().parse_args(cmd)
     searches = [read_together(f.split("+")) for f in args.folders]
+    searches = [bounded(s, args.max_frozen) for s in searches]
     print("Seeds: " + " / ".join(s.name for s in searches))
     print("\n".join(table(searches, args.rule or RULES)))
 

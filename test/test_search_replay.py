@@ -92,6 +92,13 @@ def test_rules(bench, record, rule, epochs, best, inexact):
     assert [str(c) for c in found.inexact] == inexact
 
 
+def test_a_smaller_search(bench, record):
+    small = bench.bounded(record, 1)
+    found = bench.replay(small, bench.parse_rule("--search full"))
+    assert {str(c): e for c, e in found.epochs.items()} == {"m1.3": 3}
+    assert str(found.best) == "m1.3"
+
+
 def test_what_is_not_recorded_is_not_known(bench, record):
     del record.trained[Composition.parse("m3.1")]
     found = bench.replay(record, bench.parse_rule("--search full"))
