@@ -4,6 +4,7 @@ ESPnet's RNN encoders hand packed sequences to ``torch.nn.LSTM``. On a CPU PyTor
 packed input step by step, and its backward pass is slow. On a padded batch, in one
 direction and one layer at a time, PyTorch calls oneDNN instead. So each direction is
 run here as such a call, the backward direction on sequences turned round one by one.
+With two threads or more both directions run at the same time.
 
 Shapes: N frames of the whole batch, T frames of the longest sequence, B sequences,
 D features in, H cells.
@@ -12,9 +13,12 @@ D features in, H cells.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
+
+from espnet_topdown.trainer.side_by_side import side_by_side
 
 # sigmoid(+-SATURATED) is 1 and 0 in float32 and float64, and its slope is 0.
 SATURATED = 1e4
@@ -109,14 +113,19 @@ class CPULSTM(torch.nn.LSTM):
         both = layouts(input.batch_sizes)
         x, h_n, c_n = input.data, [], []
         for layer in range(self.num_layers):
-            outs = []
-            for direction in range(self._directions):
-                k = layer * self._directions + direction
-                state = (hx[0][k : k + 1], hx[1][k : k + 1])
-                y, h, c = self._run(x, both[direction], state, k)
-                outs.append(y)
-                h_n.append(h)
-                c_n.append(c)
+            ks = range(layer * self._directions, (layer + 1) * self._directions)
+            parts = [functools.partial(self._run, layout) for layout in both]
+            inputs = [
+                (x, hx[0][k : k + 1], hx[1][k : k + 1], *self.all_weights[k])
+                for k in ks
+            ]
+            if len(ks) == 2 and torch.get_num_threads() > 1:
+                found = side_by_side(parts, inputs)
+            else:
+                found = [part(*tensors) for part, tensors in zip(parts, inputs)]
+            outs = [y for y, _, _ in found]
+            h_n += [h for _, h, _ in found]
+            c_n += [c for _, _, c in found]
             x = torch.cat(outs, 1) if len(outs) > 1 else outs[0]
             if self.dropout and layer < self.num_layers - 1:
                 x = torch.dropout(x, self.dropout, self.training)
@@ -138,16 +147,15 @@ class CPULSTM(torch.nn.LSTM):
             and not torch.is_autocast_cpu_enabled()
         )
 
-    def _run(self, x, layout, state, k):  # type: ignore[no-untyped-def]
+    def _run(self, layout, x, h, c, *weights):  # type: ignore[no-untyped-def]
         """One layer in one direction: packed (N, D) -> (N, H), (B, H), (B, H)."""
-        weights = list(self.all_weights[k])
-        n_seqs = state[0].size(1)
+        weights, n_seqs = list(weights), h.size(1)
         padded = _Pad.apply(x, layout)
         if len(layout.padding):
             padded, weights[0] = _hold_at_padding(padded, weights[0], layout.padding)
         y, _, c = torch.lstm(
             padded.view(-1, n_seqs, padded.size(1)),
-            state,
+            (h, c),
             weights,
             self.bias,
             1,

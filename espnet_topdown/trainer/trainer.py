@@ -21,6 +21,7 @@ from espnet_topdown.trainer import frozen_norm, ranks, valid_cer
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
 from espnet_topdown.trainer.feasible import CTCGuard
 from espnet_topdown.trainer.harvest import Harvest
+from espnet_topdown.trainer.memory import keep_memory
 from espnet_topdown.trainer.progress import Progress
 from espnet_topdown.trainer.repair import Saved, stopped_early
 from espnet_topdown.trainer.reporter import TopDownReporter
@@ -93,6 +94,8 @@ class TopDownTrainer(Trainer):
                 E_BEST_LOST.
         """
         options = stop_if_stopped(trainer_options)
+        if options.ngpu == 0:
+            keep_memory()
         folder = Path(options.output_dir)
         first = not distributed_option.distributed or distributed_option.dist_rank == 0
         progress = None

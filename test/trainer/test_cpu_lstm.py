@@ -32,6 +32,14 @@ def everything(lstm, x, lengths, hx=None, batch_first=True):
     return [padded, h, c, x.grad, *states, *(p.grad for p in lstm.parameters())]
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 def pair(layers, bidirectional, dropout, dtype=torch.float32, **options):
     torch.manual_seed(0)
     stock = torch.nn.LSTM(
@@ -55,6 +63,45 @@ def test_equal_in_float64(layers, bidirectional, dropout, lengths, given_states)
         everything(stock, x, lengths, hx), everything(ours, x, lengths, hx)
     ):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected):
+        assert (a is None) == (b is None)
+        assert a is None or torch.equal(a, b)
+
+
+FROZEN = [(), ("weight",), ("bias", "weight_hh_l0"), ("_reverse",), ("weight", "bias")]
+
+
+@pytest.mark.parametrize("lengths", LENGTHS[2:5], ids=str)
+@pytest.mark.parametrize("frozen", FROZEN, ids=str)
+@pytest.mark.parametrize("given_states", [False, True])
+def test_two_threads_one_a_direction(two_threads, lengths, frozen, given_states):
+    _, ours = pair(2, True, 0.4, batch_first=True)
+    for name, p in ours.named_parameters():
+        p.requires_grad = not any(part in name for part in frozen)
+    x, state = torch.randn(len(lengths), max(lengths), 5), None
+    if given_states:
+        state = tuple(torch.randn(4, len(lengths), 4) for _ in range(2))
+    many = [everything(ours, x, lengths, state) for _ in range(2)]
+    torch.set_num_threads(1)
+    one = everything(ours, x, lengths, state)
+    assert_same(many[0], one)
+    assert_same(many[1], one)
+
+
+def test_two_threads_without_gradients(two_threads):
+    _, ours = pair(2, True, 0.0, batch_first=True)
+    packed = pack_padded_sequence(torch.randn(2, 6, 5), [6, 4], batch_first=True)
+    expected = ours(packed)[0].data
+    assert expected.requires_grad
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = ours(packed)[0].data
+        assert not found.requires_grad
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("batch_first", [True, False])

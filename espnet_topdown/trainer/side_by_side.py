@@ -1,0 +1,98 @@
+"""Two parts of a model at the same time, each with half of the threads.
+
+An LSTM's steps are too small to be shared by threads: at every frame they would wait
+for each other. But the two directions of a layer need nothing of each other.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch.autograd.function import once_differentiable
+
+Tensors = Sequence[torch.Tensor]
+Part = Callable[..., Tensors]
+
+
+def side_by_side(parts: Sequence[Part], inputs: Sequence[Tensors]) -> list[Tensors]:
+    """What each part gives for its inputs; gradients too are found side by side.
+
+    Args:
+        parts: two functions of tensors that return as many tensors. They must take all
+            that needs a gradient from their inputs, and draw no random numbers.
+        inputs: the tensors of each part.
+
+    Note:
+        ``backward`` can go through it once, and not be differentiated itself.
+    """
+    if not torch.is_grad_enabled():
+        return _map(torch.no_grad()(_call), parts, inputs)
+    sizes = [len(tensors) for tensors in inputs]
+    flat = _Both.apply(parts, sizes, *(t for tensors in inputs for t in tensors))
+    half = len(flat) // 2
+    return [flat[:half], flat[half:]]
+
+
+def _call(part: Part, inputs: Tensors) -> Tensors:
+    return part(*inputs)
+
+
+class _Both(torch.autograd.Function):
+    """Each part builds a graph of its own, from its inputs to its outputs."""
+
+    @staticmethod
+    def forward(ctx, parts, sizes, *flat):  # type: ignore[no-untyped-def]
+        wanted = ctx.needs_input_grad[2:]
+        flat = [t.detach().requires_grad_(w) for t, w in zip(flat, wanted)]
+        inputs = [flat[: sizes[0]], flat[sizes[0] :]]
+        outputs = _map(torch.enable_grad()(_call), parts, inputs)
+        ctx.graphs = list(zip(inputs, outputs))
+        ctx.set_materialize_grads(False)
+        return tuple(t.detach() for out in outputs for t in out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads):  # type: ignore[no-untyped-def]
+        half = len(grads) // 2
+        found = _map(_gradients, ctx.graphs, [grads[:half], grads[half:]])
+        return (None, None, *found[0], *found[1])
+
+
+def _gradients(graph: tuple[Tensors, Tensors], grads: Tensors) -> list:
+    """Of the inputs of one part; None where none is wanted."""
+    inputs, outputs = graph
+    known = [(t, g) for t, g in zip(outputs, grads) if g is not None]
+    known = [(t, g) for t, g in known if t.requires_grad]
+    wanted = [t for t in inputs if t.requires_grad]
+    if not known or not wanted:
+        return [None] * len(inputs)
+    found = torch.autograd.grad(
+        [t for t, _ in known], wanted, [g for _, g in known], allow_unused=True
+    )
+    found = iter(found)
+    return [next(found) if t.requires_grad else None for t in inputs]
+
+
+def _map(function, *arguments):  # type: ignore[no-untyped-def]
+    workers = _workers(os.getpid(), torch.get_num_threads())
+    return list(workers.map(function, *arguments))
+
+
+@functools.cache
+def _workers(pid: int, threads: int) -> ThreadPoolExecutor:
+    """Two Python threads; PyTorch uses half of ``threads`` in each of them."""
+    workers = ThreadPoolExecutor(2, "side", _use, (max(1, threads // 2),))
+    together = threading.Barrier(2)
+    list(workers.map(lambda _: together.wait(), range(2)))  # both have begun
+    torch.set_num_threads(threads)  # set_num_threads also sets that of later threads
+    return workers
+
+
+def _use(threads: int) -> None:
+    torch.get_num_threads()  # a thread's first call sets its number to the default
+    torch.set_num_threads(threads)
