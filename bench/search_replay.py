@@ -242,7 +242,6 @@ def row(searches: Sequence[Recorded], text: str) -> list[str]:
         dev = statistics.mean(100 * b.errors / b.ref for b in best)
         epochs, minutes = (statistics.mean(float(c[i]) for c in cells) for i in (1, 2))
         means = f"{epochs:.0f} epochs, {minutes:.0f} min, dev {dev:.2f} %"
-    # something would have been trained from other frozen values
     tilde = "~ " if any(c.parent in f.inexact for f in found for c in f.inexact) else ""
     return [f"{tilde}`{text}`", *map(" / ".join, zip(*cells)), means]
 
