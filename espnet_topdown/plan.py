@@ -77,7 +77,8 @@ class Plan:
         total = sum(self.sizes.values())
         frozen = 0 if spec.trainable else copied
         rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
-        rows.append(("", "", f"{total - copied:,} re-initialised", ""))
+        begun = "re-initialised" if spec.reinit == "full" else f"by {spec.reinit}"
+        rows.append(("", "", f"{total - copied:,} {begun}", ""))
         rows.append(("", "", f"{total - frozen:,} trained", ""))
         for other, first in self.tied.items():
             state = "both frozen" if other in self.frozen_params else "one tensor"

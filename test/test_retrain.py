@@ -34,6 +34,8 @@ def test_the_plan_sums_to_the_model(toy_experiment):
     assert sum(planned.sizes.values()) == sum(w.numel() for w in rnn_weights().values())
     table = planned.table(spec(toy_experiment))
     assert "softmax" in table and "12 frozen" in table and "24 re-initialised" in table
+    table = planned.table(spec(toy_experiment, reinit="keep"))
+    assert "24 by keep" in table and "re-initialised" not in table
 
 
 def test_layers_may_come_from_another_experiments_best_epoch(toy_experiment):

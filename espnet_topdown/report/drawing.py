@@ -137,7 +137,7 @@ def _block(
     kind, source = _kind(node, index, layer)
     box = {"width": place.grid.column, "height": place.grid.block, "rx": 4}
     parts = [
-        svg.element("title", _title(layer, kind, source)),
+        svg.element("title", _title(layer, kind, source, node.start)),
         svg.element("rect", x=place.x, y=place.y(index), class_=kind, **box),
     ]
     if place.grid.block >= _READABLE:
@@ -184,11 +184,20 @@ def _trained_in(node: Node, index: int) -> str:
     return node.name
 
 
-def _title(layer: str, kind: str, source: str) -> str:
+def begun(start: object) -> str:
+    """How a layer that is not frozen came about; ``start`` is ``--reinit``.
+
+    >>> begun(None), begun("shrink:0.4,0.1")
+    ('re-initialised', 'begun with --reinit shrink:0.4,0.1')
+    """
+    return f"begun with --reinit {start}" if start else "re-initialised"
+
+
+def _title(layer: str, kind: str, source: str, start: str) -> str:
     said = {
         "frozen": f"frozen, trained in {words.math(source)}",
         "joint": "trained jointly",
-        "new": "re-initialised and retrained",
+        "new": f"{begun(start)} and retrained",
         "copied": "copied from the joint training and trained on",
     }
     return escape(f"{layer}: {said[kind]}")
@@ -209,14 +218,15 @@ def _arrows(nodes: Sequence[Node], places: Sequence[_Place], y: float) -> list[s
     return arrows
 
 
-def legend() -> str:
+def legend(search: SearchReport) -> str:
     """What the blocks and the points mean, as a list that wraps on a phone."""
     lock = svg.element("path", d=_LOCK, transform="translate(5.5 1.5) scale(.75)")
     box = {"x": 1, "y": 1, "width": 18, "height": 12, "rx": 3}
+    new = f"{begun(search.request.get('reinit'))}, retrained"
     control = svg.element("path", d="M10 1l6 6-6 6-6-6z")
     entries = (
         ("frozen", svg.element("rect", **box, class_="frozen") + lock, _FROZEN),
-        ("new", svg.element("rect", **box, class_="new"), "re-initialised, retrained"),
+        ("new", svg.element("rect", **box, class_="new"), new),
         ("mark", svg.element("path", d=_CROSS, class_="cross"), "rejected"),
         ("mark", control, "control"),
     )

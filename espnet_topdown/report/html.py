@@ -104,7 +104,7 @@ def drawing(search: SearchReport, more: str = "") -> str:
         "The search",
         f'<p class="path">{prose(story.path(search))}</p>',
         *[f'<p class="soft">{prose(text)}</p>' for text in said],
-        f"<figure>{wide(search_drawing(search), 'The search, drawing')}{legend()}"
+        f"<figure>{wide(search_drawing(search), 'The search, drawing')}{legend(search)}"
         f"<figcaption>{caption}</figcaption></figure>",
     )
 

@@ -24,7 +24,8 @@ class Node:
     """The joint training, a candidate or a control.
 
     `status` is one of done, accepted, rejected, stopped, failed, running and not run;
-    `ended_early` says that a rule of the search ended the training. `copied`
+    `ended_early` says that a rule of the search ended the training. `start` is where
+    layers that are not frozen began, empty for new initial values. `copied`
     layers came from the joint training like frozen ones, but were trained on.
     """
 
@@ -37,6 +38,7 @@ class Node:
     frozen: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
     reinit: tuple[str, ...] = ()
+    start: str = ""
     frozen_from: str | None = None
     seed: int | None = None
     max_epoch: int | None = None
@@ -100,6 +102,7 @@ def read_node(path: Path, search: Surroundings) -> Node:
         frozen=() if copied else tuple(frozen),
         copied=tuple(frozen) if copied else (),
         reinit=tuple(job.get("reinit") or ()),
+        start=str(job.get("start") or ""),
         frozen_from=job.get("frozen_from"),
         seed=_first(config.get("seed"), job.get("seed")),
         max_epoch=_first(config.get("max_epoch"), job.get("max_epoch")),
