@@ -67,13 +67,16 @@ def check_budget(nodes: Nodes) -> None:
 
 
 def _hours(nodes: Nodes) -> str:
-    """For example ``, about 12.5 hours``; "" where nothing is known."""
+    """For example ``, at most about 12.5 hours``, or ``, hours unknown``."""
     epoch = seconds_per_epoch(nodes.base)
     epochs = int(nodes.request.max_epoch or nodes.base.config.get("max_epoch") or 0)
     if not epoch or not epochs:
         return ", hours unknown"
     rounds = max(1.0, trainings(nodes) / max(1, nodes.request.max_jobs))
-    return f", at most about {rounds * epochs * epoch / 3600:.1f} hours"
+    seconds = rounds * epochs * epoch
+    if seconds < 3600:
+        return f", at most about {seconds / 60:.0f} minutes"
+    return f", at most about {seconds / 3600:.1f} hours"
 
 
 def seconds_per_epoch(base: Experiment) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +45,8 @@ def test_hours(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pth").touch()
     assert cost.seconds_per_epoch(asked.base) == 36.0
     assert cost._hours(asked) == ", at most about 3.0 hours"  # 15 / 5 x 100 x 36 s
+    asked.request = dataclasses.replace(asked.request, max_epoch=10)
+    assert cost._hours(asked) == ", at most about 18 minutes"
 
 
 def test_more_than_expected_needs_a_yes() -> None:
