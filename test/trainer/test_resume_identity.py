@@ -50,6 +50,8 @@ PLATEAU = {  # as the prompts' recipe has it; here no epoch is called a better o
 }
 TRAININGS = {name: options(name) for name in ENCODERS}
 TRAININGS["rnn with a plateau"] = options("rnn", **PLATEAU)
+DECAY = {"adadelta_eps_decay": 0.01, "val_scheduler_criterion": ["valid", "loss"]}
+TRAININGS["rnn with AdaDelta's eps lowered"] = options("rnn", **DECAY)
 
 
 @pytest.mark.parametrize("name", TRAININGS)
