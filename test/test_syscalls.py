@@ -11,33 +11,30 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import json
-import mmap
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from finished_search import make_base, make_search, search_here
+from finished_search import make_base, make_search
+from traced import run
 
-from espnet_topdown.cli import command
 from espnet_topdown.journal import Journal
 from espnet_topdown.result import RESULT, is_finished
 from espnet_topdown.seal import check_seal
 
-pytestmark = [pytest.mark.espnet, pytest.mark.slow, pytest.mark.timeout(24 * 3600)]
+POINTS = os.environ.get("TOPDOWN_KILL_POINTS", "")
+SECONDS = 24 * 3600 if POINTS else 1800
+pytestmark = [pytest.mark.espnet, pytest.mark.slow, pytest.mark.timeout(SECONDS)]
 CALLS = "openat,write,pwrite64,fsync,rename,mkdir,unlink,flock,ftruncate,symlink"
 WRITES = "write,pwrite64,fsync,rename,mkdir,ftruncate,symlink"
 ONCE = f"openat,{WRITES}"  # of these, the calls that make a file
-POINTS = os.environ.get("TOPDOWN_KILL_POINTS", "")
 SEARCH = Path("exp/search")
 SAYS = re.compile(r"^E_DISK: .+: need [1-9]\d* B, free \d+ B at \S+\. Do: ", re.M)
 NO_MATTER = re.compile(r"/(log|lock|\.lock)>")  # the screen; the name in a lock
@@ -62,78 +59,6 @@ def base(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("base")
     make_base(root)
     return root
-
-
-@dataclasses.dataclass
-class Ended:
-    """How a search in a fork ended."""
-
-    status: int
-    said: str  # its last words, also where no file can be written
-
-    def __str__(self) -> str:
-        return f"status {self.status}: {self.said[-2000:]}"
-
-
-class Stderr:
-    """The last words go to memory that is shared with the test, not to a file."""
-
-    def __init__(self, memory: mmap.mmap) -> None:
-        self.memory = memory
-
-    def write(self, text: str) -> int:
-        self.memory.write(text.encode()[: len(self.memory) - self.memory.tell()])
-        os.write(2, text.encode())
-        return len(text)
-
-    def flush(self) -> None:
-        pass
-
-    def fileno(self) -> int:
-        return 2
-
-
-def run(folder: Path, *strace: str) -> Ended:
-    """The search in a fork, under strace if options are given."""
-    ready, go = os.pipe()
-    memory = mmap.mmap(-1, 1 << 16)
-    child = os.fork()
-    if child == 0:
-        status = 70
-        try:
-            os.chdir(folder)
-            log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(log, 1), os.dup2(log, 2)
-            sys.stderr = Stderr(memory)
-            os.read(ready, 1)
-            command(lambda cmd: search_here())()
-            status = 0
-        except SystemExit as e:
-            status = e.code
-        except BaseException as e:
-            memory.write(f"{type(e).__name__}: {e}\n".encode())
-        finally:
-            os._exit(status)
-    tracer = attach(child, folder, strace) if strace else None
-    os.write(go, b"x")
-    _, how = os.waitpid(child, 0)
-    os.close(ready), os.close(go)
-    if tracer is not None:
-        tracer.wait(timeout=20)
-    died = os.WIFSIGNALED(how)
-    status = 128 + os.WTERMSIG(how) if died else os.WEXITSTATUS(how)
-    return Ended(status, memory[:].rstrip(b"\0").decode(errors="replace"))
-
-
-def attach(child: int, folder: Path, options: tuple[str, ...]) -> subprocess.Popen:
-    call = ["strace", "-y", "-p", str(child), "-o", str(folder / "trace"), *options]
-    tracer = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
-    line = tracer.stderr.readline()
-    if "attached" not in line:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        pytest.skip(f"strace may not attach here: {line.strip()}")
-    return tracer
 
 
 def points(calls: list, count: int) -> list:
