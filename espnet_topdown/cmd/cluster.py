@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import secrets
 import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
 
 from espnet_topdown.cmd import process
 from espnet_topdown.cmd.conf import Conf, read_conf
 from espnet_topdown.cmd.local import Request
+from espnet_topdown.cmd.scheduler import Scheduler, State, Unreachable
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import CLUSTER, TopDownError, warn
 
 GRACE_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_GRACE") or 10)
 ASK_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_ASK") or 30)  # at most, between two
+AWAY_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_AWAY") or 600)  # to submit
+# What sbatch and qsub say when nobody answers; anything else is a refusal.
+_AWAY = re.compile(
+    "unable to (contact|send)|can't connect|connection refused|connect failure|"
+    "timed out|did not answer|got (send|select|read) error|commlib error",
+    re.IGNORECASE,
+)
 _FIRST_ASK = 5.0
 _TAIL_LINES = 10
 _TAILS = 3
@@ -33,47 +40,6 @@ _REMEDY = {
     "TIMEOUT": "ask for more --time",
     "DEADLINE": "ask for less --time",
 }
-
-
-@dataclass(frozen=True)
-class State:
-    """What the scheduler says of one task.
-
-    Attributes:
-        word: its own name for the state.
-        active: it runs or may still run.
-        stuck: why it may never start, "" if it may.
-    """
-
-    word: str
-    active: bool
-    stuck: str = ""
-
-
-class Unreachable(Exception):
-    """The scheduler does not answer now."""
-
-
-class Scheduler(Protocol):
-    """What differs between schedulers."""
-
-    name: str
-    default_conf: str
-    builtin: str
-
-    def submit_line(
-        self, conf: Conf, submission: Submission, token: str
-    ) -> list[str]: ...
-
-    def job_of(self, output: str) -> str: ...
-
-    def states(self, job: str, token: str) -> dict[str, State]: ...
-
-    def find(self, token: str) -> str: ...
-
-    def cancel(self, job: str) -> None: ...
-
-    def post_mortem(self, job: str) -> str: ...
 
 
 def run(request: Request, scheduler: Scheduler) -> int:
@@ -94,27 +60,60 @@ def run(request: Request, scheduler: Scheduler) -> int:
         job = attach(submission, scheduler)
         if not job:
             stop.check()
-            job = submit(conf, submission, scheduler)
+            job = submit(conf, submission, scheduler, stop)
         wait.follow(*job)
     return report(wait)
 
 
-def submit(conf: Conf, submission: Submission, scheduler: Scheduler) -> tuple[str, str]:
-    """Hand the job over; returns its id and token."""
+def submit(
+    conf: Conf,
+    submission: Submission,
+    scheduler: Scheduler,
+    stop: process.StopRequests,
+) -> tuple[str, str]:
+    """Hand the job over; returns its id and token.
+
+    A scheduler that is away is waited for; the token shows whether it had taken the
+    job before its answer was lost.
+    """
     token = f"topdown-{secrets.token_hex(8)}"
     line = scheduler.submit_line(conf, submission, token)
     submission.prepare()
     submission.note(token)
-    status, out, err = process.capture(line)
-    if status != 0:
-        submission.forget()
+    deadline = time.monotonic() + AWAY_SECONDS
+    warned, job = False, ""
+    while not job:
+        status, out, err = process.capture(line)
+        if status == 0:
+            job = scheduler.job_of(out)
+            break
         said = " ".join((err or out).split()) or f"status {status}"
-        what = f"{line[0]} refused {submission.request.log}: {said}"
-        do = f"correct the options, or their lines in {conf.name}"
-        raise TopDownError("E_CLUSTER_SUBMIT", what, do, CLUSTER)
-    job = scheduler.job_of(out)
+        if not _AWAY.search(said) or time.monotonic() > deadline:
+            submission.forget()
+            what = f"{line[0]} refused {submission.request.log}: {said}"
+            do = f"correct the options, or their lines in {conf.name}"
+            raise TopDownError("E_CLUSTER_SUBMIT", what, do, CLUSTER)
+        if not warned:
+            what = f"{scheduler.name}: not submitted yet, waiting: {said}"
+            warn("W_CLUSTER_UNREACHABLE", what)
+            warned = True
+        job = _taken(scheduler, token, stop, deadline)
     submission.note(token, job)
     return job, token
+
+
+def _taken(
+    scheduler: Scheduler, token: str, stop: process.StopRequests, deadline: float
+) -> str:
+    """The job with this token, once the scheduler answers; "" if it has none."""
+    while time.monotonic() < deadline:
+        stop.check()
+        time.sleep(1.0)
+        try:
+            return scheduler.find(token)
+        except Unreachable:
+            continue
+    return ""
 
 
 def attach(submission: Submission, scheduler: Scheduler) -> tuple[str, str] | None:
@@ -128,9 +127,8 @@ def attach(submission: Submission, scheduler: Scheduler) -> tuple[str, str] | No
     if noted is None:
         return None
     token, job = noted
-    done = submission.statuses()
-    if len(done) == len(submission.tasks):
-        return (job, token) if not any(done.values()) else None
+    if submission.ended():
+        return (job, token) if not any(submission.statuses().values()) else None
     try:
         job = job or scheduler.find(token)
         alive = job and any(s.active for s in scheduler.states(job, token).values())
@@ -138,8 +136,9 @@ def attach(submission: Submission, scheduler: Scheduler) -> tuple[str, str] | No
         what = f"{submission.request.log} may be running; {scheduler.name} says: {e}"
         do = "run the same command again when the scheduler answers"
         raise TopDownError("E_CLUSTER_UNREACHABLE", what, do, CLUSTER) from e
-    if not alive:
-        return None
+    if not alive:  # it may have ended well since we looked
+        well = submission.ended() and not any(submission.statuses().values())
+        return (job, token) if well else None
     submission.note(token, job)
     print(f"{scheduler.name}: attached to job {job} again", file=sys.stderr)
     return job, token
@@ -168,7 +167,8 @@ class Wait:
         try:
             while not self._ended():
                 self.stop.check()
-                time.sleep(min(max(0.1, (time.monotonic() - begun) / 20), 2.0))
+                # a hundredth of the time it took so far, once it takes seconds
+                time.sleep(min(max(0.1, (time.monotonic() - begun) / 100), 2.0))
                 due = GRACE_SECONDS if self._gone_since else every
                 if time.monotonic() - asked >= due:
                     every = min(every * 1.3, ASK_SECONDS)

@@ -23,6 +23,7 @@ from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import RETRY, USAGE, TopDownError
 
 MAX_RESTARTS = 100  # a job that requeues itself more often makes no progress
+_REQUEUE_SECONDS = 60.0
 
 
 def run_task(request: Path, number: str) -> int:
@@ -68,7 +69,13 @@ def requeue(restarts: int) -> None:
         return
     job = os.environ.get("SLURM_JOB_ID")
     if job:  # Grid Engine requeues a job that ends with 99 by itself
-        subprocess.run(["scontrol", "requeue", job], check=False)
+        ended: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
+        asked = subprocess.run(["scontrol", "requeue", job], check=False)
+        # Slurm ends us then. Our own status must not arrive first: it is a failure.
+        deadline = time.monotonic() + _REQUEUE_SECONDS * (asked.returncode == 0)
+        while not ended and time.monotonic() < deadline:
+            time.sleep(0.1)
     elif os.environ.get("JOB_ID"):
         sys.exit(99)
 

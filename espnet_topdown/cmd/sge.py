@@ -20,9 +20,9 @@ from collections.abc import Sequence
 
 from espnet_topdown.cli import command
 from espnet_topdown.cmd import cluster, process
-from espnet_topdown.cmd.cluster import State, Unreachable
 from espnet_topdown.cmd.conf import Conf
 from espnet_topdown.cmd.local import parse
+from espnet_topdown.cmd.scheduler import State, Unreachable
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import CLUSTER, USAGE, TopDownError
 
@@ -92,9 +92,20 @@ class GridEngine:
             if row and row[0] == job:
                 word = row[4]
                 stuck = "see 'qstat -j'" if re.search("E|h", word) else ""
-                task = row[-1] if len(row) > 8 and row[-1].isdigit() else "1"
-                found[task] = State(word, True, stuck)
+                columns = 9 if "@" in row[7] else 8  # a task that waits has no queue
+                task = row[columns] if len(row) > columns else "1"
+                found[task] = State(word, True, stuck or self._never(job, word))
         return found
+
+    def _never(self, job: str, word: str) -> str:
+        """Why a waiting job fits nowhere, even if nothing else ran; "" if it may."""
+        if word != "qw":
+            return ""
+        _, out, _ = process.capture(["qalter", "-w", "v", job])
+        lines = [" ".join(s.split()) for s in out.splitlines()]
+        # what hosts report of themselves, such as mem_free, is unknown to this check
+        known = [s for s in lines if "cannot run" in s and "unknown resource" not in s]
+        return known[0] if known and "no suitable queues" in out else ""
 
     def find(self, token: str) -> str:
         """The id of the job with this token, "" if there is none."""

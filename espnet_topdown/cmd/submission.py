@@ -137,6 +137,10 @@ class Submission:
                 found[number] = int(text) if text.isdigit() else 1
         return found
 
+    def ended(self) -> bool:
+        """Whether every task has an exit status."""
+        return len(self.statuses()) == len(self.tasks)
+
     def job_output(self, lines: int = 5) -> list[str]:
         """The last words of the job script itself: Slurm's and the shell's."""
         words: list[str] = []

@@ -6,25 +6,25 @@ Only the training is a fake. Skipped where Slurm and munge are not installed:
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
+import launching
 import pytest
 import slurm_cluster
+from launching import job_id, wait_for
 from toys import rnn_weights, write_data, write_experiment
 
 REPOSITORY = Path(__file__).parents[2]
 FAKE_JOB = REPOSITORY / "test" / "fixtures" / "fake_job.py"
-SLURM = [sys.executable, "-m", "espnet_topdown.cmd.slurm"]
-CONF = (REPOSITORY / "egs2/TEMPLATE/asr1/conf/slurm.conf").read_text()
 pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.skipif(
@@ -34,51 +34,12 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder:
-        cluster = slurm_cluster.Cluster(Path(folder))
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.stop()
+launch = functools.partial(launching.launch, "slurm")
 
 
 @pytest.fixture
-def place(cluster, tmp_path, monkeypatch):
-    """The current folder, with ESPnet's conf/slurm.conf, and a way to launch there."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in cluster.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    monkeypatch.setenv("TOPDOWN_CLUSTER_ASK", "2")
-    monkeypatch.setenv("TOPDOWN_CLUSTER_GRACE", "3")
-    Path("conf").mkdir()
-    Path("conf/slurm.conf").write_text(CONF)
-    return tmp_path
-
-
-def launch(*command: str) -> subprocess.Popen:
-    return subprocess.Popen([*SLURM, *command], stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(path: str, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not Path(path).exists():
-        assert time.monotonic() < deadline, f"no {path}"
-        time.sleep(0.05)
-
-
-def job_id() -> str:
-    deadline = time.monotonic() + 20
-    while True:
-        notes = list(Path("q").glob("*/submit.json"))
-        job = json.loads(notes[0].read_text())["job"] if notes else ""
-        if job:
-            return job
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def place(on_slurm):
+    return on_slurm
 
 
 LONG = ("long.log", "bash", "-c", "touch started; sleep 60; touch ended")

@@ -53,7 +53,7 @@ echo "job-ID  prior   name user state submit/start at queue slots ja-task-ID"
 for f in $FAKE/*.token; do
   n=$(basename $f .token)
   state=$(cat $FAKE/state 2>/dev/null || echo r)
-  alive $n && echo "$n 0.5 x me $state 11/21/2026 18:00:00 q 1"
+  alive $n && echo "$n 0.5 x me $state 11/21/2026 18:00:00 q@h 3"  # slots
 done
 exit 0
 """

@@ -219,6 +219,25 @@ def test_an_outage_is_waited_for(place: Place) -> None:
     assert launched.stderr.read().count("W_CLUSTER_UNREACHABLE") == 1
 
 
+@pytest.mark.parametrize("switch", ["down", "mute"])
+def test_a_submission_waits_for_the_controller(place: Place, switch: str) -> None:
+    place.switch(switch)
+    launched = place.start("a.log", "bash", "-c", "echo once >>ended")
+    time.sleep(3)
+    (place.fake / "down").unlink(missing_ok=True)
+    assert launched.wait(15) == 0, launched.stderr.read()
+    assert launched.stderr.read().count("W_CLUSTER_UNREACHABLE") == 1
+    assert (place.folder / "ended").read_text() == "once\n"
+    assert len(place.submissions()) == 1, "an answer that was lost: found by its token"
+
+
+def test_a_submission_does_not_wait_for_ever(place: Place) -> None:
+    place.env["TOPDOWN_CLUSTER_AWAY"] = "0.5"
+    place.switch("down")
+    status, err = place.call("a.log", "true")
+    assert (status, "E_CLUSTER_SUBMIT" in err) == (76, True), err
+
+
 def test_a_job_that_can_never_start_is_said_once(place: Place) -> None:
     place.switch("pend", "PartitionConfig")
     launched = place.start("a.log", "true")
