@@ -97,7 +97,9 @@ def test_the_logs_of_earlier_runs_move_on(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_what_may_be_interrupted(number):
+def test_a_signal_ends_what_may_be_interrupted(number, request):
+    before = signal.signal(number, signal.SIG_DFL)  # nohup has it ignored
+    request.addfinalizer(lambda: signal.signal(number, before))
     went_on = []
 
     def work() -> None:

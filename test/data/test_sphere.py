@@ -73,6 +73,21 @@ def test_shorten_with_shift_silence_and_skipped_bytes(version, kind, skip):
     assert np.array_equal(decode(e.stream(), len(x)), x)
 
 
+@pytest.mark.parametrize("size", [0, (1 << 16) + 1])
+def test_blocks_of_a_size_that_cannot_be(size):
+    first, later = encoder.Encoder(2, block=size), encoder.Encoder(2)
+    later.set_size(size)
+    for e in (first, later):
+        with pytest.raises(ShortenError, match=f"a shorten block of {size} samples"):
+            decode(e.stream(), 100)
+
+
+def test_a_header_that_is_cut_off(tmp_path, no_tool):
+    (tmp_path / "a.sph").write_bytes(encoder.sphere(speech(), "pcm")[:1000])
+    with pytest.raises(TopDownError, match="1000 bytes, the header alone has 1024"):
+        sphere.read(tmp_path / "a.sph")
+
+
 @pytest.mark.parametrize("label", ["v1.09", "v1.1", "v2.00"])
 @pytest.mark.parametrize("order", ["01", "10"])
 @pytest.mark.parametrize("channels", [1, 2])
