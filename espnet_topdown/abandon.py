@@ -144,6 +144,12 @@ def abandoned(folder: Path) -> int:
     return int(read_json(path)["epoch"]) if path.is_file() else 0
 
 
+def stopped_before(folder: Path) -> bool:
+    """Whether a comparison at a rung has ended this training."""
+    path = Path(folder) / MARK
+    return path.is_file() and "rung" in read_json(path)
+
+
 def set_rung(folder: Path, epoch: int) -> None:
     """Let a prepared job pause after an epoch; 0: never."""
     write_json(Path(folder) / RUNG, {"epoch": epoch})

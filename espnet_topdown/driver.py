@@ -54,12 +54,8 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
     nodes = Nodes.of(request)
     with Lock(request.output_dir / "lock"):
         if not (request.output_dir / "search.yaml").is_file():
-            nodes.task.call("check")(
-                nodes.base,
-                request.allow_unfinished,
-                request.allow_pipes,
-                request.allow_overlap,
-            )
+            r, check = request, nodes.task.call("check")
+            check(nodes.base, r.allow_unfinished, r.allow_pipes, r.allow_overlap)
             check_budget(nodes)
         write_request(nodes)
         if is_finished(request.output_dir):
@@ -123,15 +119,17 @@ class Driver:
                 self._count(node)
 
     def _space(self) -> Space:
-        ended = self.rungs.ended if self.rungs else ()
-        return dataclasses.replace(self.nodes.space, ended=frozenset(ended))
+        ended = frozenset(self.rungs.ended if self.rungs else ())
+        return dataclasses.replace(self.nodes.space, ended=ended)
 
     def _batch(self) -> list[Composition]:
         """What the strategy asks for; with rungs one level after the other."""
+        if self.errors:  # the last level is compared before the next one is known
+            self._goals([max(self.errors, key=lambda c: len(c.parts))])
         batch = STRATEGIES[self.request.strategy](self._space(), self.errors)
         if self.rungs:
             level = min((len(c.parts) for c in batch), default=0)
-            batch = [c for c in batch if len(c.parts) == level]
+            return [c for c in batch if len(c.parts) == level]
         return batch
 
     def _goals(self, batch: list[Composition]) -> dict[Composition, int]:

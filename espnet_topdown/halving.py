@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.abandon import best_so_far, give_up, went_on
+from espnet_topdown.abandon import best_so_far, give_up, stopped_before, went_on
 from espnet_topdown.composition import Composition
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.experiment import Experiment
@@ -161,8 +161,8 @@ class Rungs:
                 late = [c for c in alive if not self._reached(c, rung)]
                 if late:
                     return {**dict.fromkeys(late, rung), **self._unfinished(out)}
-                if not self._unfinished(alive):
-                    break  # all have ended by themselves: there is nothing to save
+                if all(self._ended_by_itself(c) for c in alive):
+                    break  # there is nothing to save
                 event = self._decide(alive, rung)
             lost = [c for c in alive if str(c) in event["stopped"]]
             for node in self._unfinished(lost):
@@ -173,6 +173,10 @@ class Rungs:
 
     def _unfinished(self, nodes: Iterable[Composition]) -> dict[Composition, int]:
         return {c: 0 for c in nodes if not is_done(self._folder(c))}
+
+    def _ended_by_itself(self, node: Composition) -> bool:
+        folder = self._folder(node)
+        return is_done(folder) and not stopped_before(folder)
 
     def _folder(self, node: Composition) -> Path:
         return self.journal.path.parent / str(node)

@@ -304,6 +304,18 @@ def test_refusals(request_, options, message):
 
 
 @pytest.mark.espnet
+def test_a_journal_that_was_cut_is_written_again(request_, tmp_path):
+    run(request_)
+    journal = OUT / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    first = next(i for i, x in enumerate(lines) if b'"rung"' in x)
+    journal.write_bytes(b"".join(lines[:first]))
+    (OUT / "result.json").unlink()
+    run(request_)
+    check(tmp_path)
+
+
+@pytest.mark.espnet
 def test_another_halving_may_not_use_the_folder(request_):
     import dataclasses
 
