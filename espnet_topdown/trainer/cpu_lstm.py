@@ -6,14 +6,15 @@ direction and one layer at a time, PyTorch calls oneDNN instead. So each directi
 run here as such a call, the backward direction on sequences turned round one by one.
 With two threads or more both directions run at the same time.
 
-Shapes: N frames of the whole batch, T frames of the longest sequence, B sequences,
-D features in, H cells.
+Shapes: N frames of the whole batch, R rows of the padded batch, B sequences, D features
+in, H cells.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
@@ -24,21 +25,48 @@ from espnet_topdown.trainer.side_by_side import side_by_side
 SATURATED = 1e4
 
 
+# Where lengths differ much, frames are run in blocks of fewer and fewer sequences.
+FILL = 0.8  # one block, if this part of its rows are frames
+FEWER = 0.75  # the next block begins where so many of the sequences are left,
+FRAMES = 32  # but no block is shorter than this
+
+Block = tuple[int, int]  # frames, sequences
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where each frame of a packed batch lies in the padded batch of (T * B) rows.
+    """Where each frame of a packed batch lies in the padded rows of its blocks.
 
     Attributes:
+        blocks: one after the other in the padded rows, frame by frame.
         to_padded: for each padded row its packed row (any valid one at padding).
         to_packed: for each packed row its padded row.
         padding: the padded rows that hold no frame.
-        last: the packed row of the last frame of each sequence, as it was run.
+        last: the padded row of the last step of each sequence.
     """
 
+    blocks: list[Block]
     to_padded: torch.Tensor
     to_packed: torch.Tensor
     padding: torch.Tensor
     last: torch.Tensor
+
+
+def blocks(batch_sizes: Sequence[int]) -> list[Block]:
+    """Cut a batch so that little of it is padding; see ``FILL``.
+
+    Args:
+        batch_sizes: how many sequences reach each frame; never increasing.
+    """
+    n_frames, width = len(batch_sizes), batch_sizes[0]
+    if sum(batch_sizes) >= FILL * n_frames * width:
+        return [(n_frames, width)]
+    found, start = [], 0
+    for frame, n_seqs in enumerate(batch_sizes[: n_frames - FRAMES + 1]):
+        if n_seqs <= FEWER * width and frame - start >= FRAMES:
+            found.append((frame - start, width))
+            start, width = frame, n_seqs
+    return [*found, (n_frames - start, width)]
 
 
 def layouts(batch_sizes: torch.Tensor) -> tuple[Layout, Layout]:
@@ -47,26 +75,28 @@ def layouts(batch_sizes: torch.Tensor) -> tuple[Layout, Layout]:
     Args:
         batch_sizes: of a ``PackedSequence``: how many sequences reach each frame.
     """
-    n_frames, n_seqs = len(batch_sizes), int(batch_sizes[0])
+    cut = blocks(batch_sizes.tolist())
+    width = torch.cat([torch.full((frames,), n) for frames, n in cut])
+    first = width.cumsum(0) - width  # the padded row of each frame's first sequence
+    time = torch.arange(len(width)).repeat_interleave(width)
+    seq = torch.arange(len(time)) - first[time]
+    seqs = torch.arange(int(batch_sizes[0]))
+    lengths = (batch_sizes[:, None] > seqs).sum(0)
+    valid = time < lengths[seq]
+    padding, rows = (~valid).nonzero()[:, 0], valid.nonzero()[:, 0]
     offset = batch_sizes.cumsum(0) - batch_sizes
-    time = torch.arange(n_frames)[:, None].expand(n_frames, n_seqs)
-    seq = torch.arange(n_seqs)[None, :].expand(n_frames, n_seqs)
-    length = (batch_sizes[:, None] > seq).sum(0)
-    valid = time < length
-    padding = (~valid).reshape(-1).nonzero()[:, 0]
     found = []
-    for source in (time, length - 1 - time):
-        packed = (offset[source.clamp(min=0)] + seq).masked_fill(~valid, 0).reshape(-1)
-        rows = valid.reshape(-1).nonzero()[:, 0]
+    for source in (time, lengths[seq] - 1 - time):
+        packed = (offset[source.clamp(min=0)] + seq).masked_fill(~valid, 0)
         to_packed = torch.empty_like(rows)
         to_packed[packed[rows]] = rows
-        final = packed.view(n_frames, n_seqs)[length - 1, torch.arange(n_seqs)]
-        found.append(Layout(packed, to_packed, padding, final))
+        last = first[lengths - 1] + seqs
+        found.append(Layout(cut, packed, to_packed, padding, last))
     return found[0], found[1]
 
 
 class _Pad(torch.autograd.Function):
-    """Packed (N, D) -> padded (T * B, D), zeros at padding."""
+    """Packed (N, D) -> padded (R, D), zeros at padding."""
 
     @staticmethod
     def forward(ctx, x, layout):  # type: ignore[no-untyped-def]
@@ -80,7 +110,7 @@ class _Pad(torch.autograd.Function):
 
 
 class _Pack(torch.autograd.Function):
-    """Padded (T * B, D) -> packed (N, D)."""
+    """Padded (R, D) -> packed (N, D)."""
 
     @staticmethod
     def forward(ctx, x, layout):  # type: ignore[no-untyped-def]
@@ -149,24 +179,29 @@ class CPULSTM(torch.nn.LSTM):
 
     def _run(self, layout, x, h, c, *weights):  # type: ignore[no-untyped-def]
         """One layer in one direction: packed (N, D) -> (N, H), (B, H), (B, H)."""
-        weights, n_seqs = list(weights), h.size(1)
+        weights = list(weights)
         padded = _Pad.apply(x, layout)
         if len(layout.padding):
             padded, weights[0] = _hold_at_padding(padded, weights[0], layout.padding)
-        y, _, c = torch.lstm(
-            padded.view(-1, n_seqs, padded.size(1)),
-            (h, c),
-            weights,
-            self.bias,
-            1,
-            0.0,
-            self.training,
-            False,
-            False,
-        )
-        packed = _Pack.apply(y.reshape(-1, self.hidden_size), layout)
-        h = y.reshape(-1, self.hidden_size)[layout.to_packed[layout.last]]
-        return packed, h, c[0]
+        ys, cs = [], []
+        parts = padded.split([frames * n_seqs for frames, n_seqs in layout.blocks])
+        for (frames, n_seqs), part in zip(layout.blocks, parts):
+            cs.append(c[:, n_seqs:])  # of those that ended before this block
+            y, h, c = torch.lstm(
+                part.view(frames, n_seqs, -1),
+                (h[:, :n_seqs], c[:, :n_seqs]),
+                weights,
+                self.bias,
+                1,
+                0.0,
+                self.training,
+                False,
+                False,
+            )
+            ys.append(y.reshape(-1, self.hidden_size))
+        y = torch.cat(ys) if len(ys) > 1 else ys[0]
+        c = torch.cat([c, *reversed(cs)], 1)
+        return _Pack.apply(y, layout), y[layout.last], c[0]
 
 
 def _hold_at_padding(padded, weight, rows):  # type: ignore[no-untyped-def]

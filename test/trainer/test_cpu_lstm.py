@@ -118,6 +118,44 @@ def test_equal_in_float32(lengths, batch_first):
         torch.testing.assert_close(u, v, rtol=1e-5, atol=1e-5)
 
 
+LONG = [[70, 3, 1], [40, 5, 99, 66, 33, 1], [64, 32], [200, 100, 50, 25, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("lengths", LONG, ids=str)
+@pytest.mark.parametrize("layers, bidirectional", [(1, False), (2, True)])
+@pytest.mark.parametrize("given_states", [False, True])
+def test_lengths_that_differ_much(layers, bidirectional, lengths, given_states):
+    stock, ours = pair(layers, bidirectional, 0.0, torch.double, batch_first=True)
+    x = torch.randn(len(lengths), max(lengths), 5).double()
+    shape = (layers * (2 if bidirectional else 1), len(lengths), 4)
+    hx = tuple(torch.randn(shape).double() for _ in range(2)) if given_states else None
+    for a, b in zip(
+        everything(stock, x, lengths, hx), everything(ours, x, lengths, hx)
+    ):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-11)
+
+
+def sizes(lengths):
+    return [sum(n > t for n in lengths) for t in range(max(lengths))]
+
+
+@pytest.mark.parametrize(
+    "lengths, expected",
+    [
+        ([5], [(5, 1)]),
+        ([9, 1], [(9, 2)]),  # too short
+        ([100, 90, 85, 80], [(100, 4)]),  # nearly full
+        ([100, 10], [(32, 2), (68, 1)]),
+        ([100, 40, 40, 69], [(40, 4), (60, 2)]),
+        ([64, 32], [(32, 2), (32, 1)]),
+        ([63, 20, 20], [(63, 3)]),  # the second block would have 31 frames
+        ([300, 150, 70, 1, 1, 1], [(32, 6), (38, 3), (80, 2), (150, 1)]),
+    ],
+)
+def test_blocks(lengths, expected):
+    assert cpu_lstm.blocks(sizes(lengths)) == expected
+
+
 def test_without_bias_and_in_eval_mode():
     stock, ours = pair(2, True, 0.5, torch.double, batch_first=True, bias=False)
     x = torch.randn(3, 6, 5).double()
