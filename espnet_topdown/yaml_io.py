@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+import functools
 import json
 import os
 import re
@@ -85,8 +87,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         TopDownError: E_YAML, E_YAML_DUP, E_YAML_UNSAFE or those of read_text.
     """
-    path = Path(path)
-    text = read_text(path)
+    return copy.deepcopy(_parsed(str(path), read_text(path)))
+
+
+@functools.lru_cache(maxsize=32)  # by its text: parsing takes most of a search's time
+def _parsed(path: str, text: str) -> dict[str, Any]:
     if len(re.findall(r"(?m)(?:^|[\s\[,:])\*[A-Za-z0-9_]", text)) > 100:
         raise TopDownError(
             "E_YAML_UNSAFE", f"more than 100 aliases in {path}", "write them out"
@@ -94,7 +99,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     loader = None
     try:
         loader = _StrictLoader(text)
-        loader.name = str(path)
+        loader.name = path
         data = loader.get_single_data()
     except yaml.constructor.ConstructorError as e:
         raise _yaml_error("E_YAML_UNSAFE", path, e) from None
@@ -111,7 +116,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def _yaml_error(code: str, path: Path, error: Exception) -> TopDownError:
+def _yaml_error(code: str, path: str, error: Exception) -> TopDownError:
     mark = getattr(error, "problem_mark", None)
     line = f" line {mark.line + 1}" if mark else ""
     problem = getattr(error, "problem", None) or str(error)

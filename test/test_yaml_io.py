@@ -101,3 +101,12 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     with pytest.raises(TopDownError, match="E_CREATE") as e:
         write_bytes(tmp_path / "no" / "a.json", b"x")
     assert e.value.status == 73
+
+
+def test_what_was_read_before_is_neither_stale_nor_shared(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1]\n")
+    read_yaml(path)["a"].append(2)
+    assert read_yaml(path) == {"a": [1]}
+    path.write_text("a: [3]\n")
+    assert read_yaml(path) == {"a": [3]}
