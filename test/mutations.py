@@ -1,164 +1,183 @@
-"""Would the tests notice? Take away each fsync, rename, digest check, lock, refusal.
+"""Would the tests notice? Take away each fsync, rename, lock, digest check, refusal.
 
-python test/mutations.py [--list] [--only WORD] [--limit N]: in a copy of the tree, one
-place after the other is neutralised and the tests of its module run; a place whose
-tests still pass is printed as survived. The list is generated from the code: the calls
-in CALLS become nothing, and every ``raise TopDownError`` (or of a function that makes
-one) becomes ``pass``. Removed fsyncs can only be seen by tests that look at the order
-of system calls, since a killed process does not lose what it has written.
+python test/mutations.py [--list] [--only WORD] [--tests WORD] [--state DIR] [--record]:
+in a copy of the tree every guard gets a switch. Each test file runs once with all of
+them, which shows the tests that come by each guard; then those tests run without it,
+the quickest first, until one fails. A guard that no test misses has survived. A stopped
+run goes on with the same --state. --record writes which test noticed which guard to
+mutations.tsv; --sample N tries N of its rows, others each day.
+
+A killed process does not lose what it has written, so that only tests that look at the
+order of the system calls can notice that an fsync is missing.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
+import hashlib
 import json
 import os
-import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-CALLS = {
-    "os.fsync": "fsync",
-    "sync_folder": "fsync",
-    "fcntl.flock": "lock",
-    "check_archive": "digest check",
-    "check_seal": "digest check",
-    "check_finite": "digest check",
-    "check_keys": "digest check",
-    "remove_temporaries": "repair",
-    "_relink": "repair",
-    "_restore_epoch": "repair",
-    "_quarantine": "repair",
-}
-TESTS = {  # module -> what must notice
-    "journal": "test/test_order.py test/test_journal.py test/test_status.py",
-    "yaml_io": "test/test_yaml_io.py test/test_order.py test/test_weights.py",
-    "weights": "test/test_weights.py",
-    "seal": "test/test_seal.py",
-    "result": "test/test_seal.py",
-    "search": "test/test_search.py",
-    "composition": "test/test_composition.py",
-    "layers": "test/test_layers.py",
-    "retrain": "test/test_retrain.py",
-    "plan": "test/test_retrain.py test/test_catalogue.py",
-    "fsck": "test/test_fsck.py",
-    "fsck_node": "test/test_fsck.py",
-    "trainer/checkpoint": "test/trainer/test_checkpoint.py test/test_order.py",
-    "trainer/repair": "test/trainer/test_repair.py",
-    "trainer/resume": "test/trainer/test_resume.py",
-    "trainer/contract": "test/trainer/test_contract.py",
-    "trainer/preflight": "test/trainer/test_task.py test/test_catalogue.py",
-    "data/kaldi_dir": "test/data/test_kaldi_dir.py",
-    "data/validate": "test/data/test_validate.py test/test_catalogue.py",
-    "data/overlap": "test/data/test_validate_sets.py",
-    "data/tokens": "test/data/test_tokens.py test/test_catalogue.py",
-    "data/wav_checks": "test/data/test_validate.py test/test_catalogue.py",
-}
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(HERE / "fixtures"))
+
+from mutation_places import Place, places  # noqa: E402
+from mutation_runs import PACKAGE, Runs  # noqa: E402
+
+RECORD = HERE / "mutations.tsv"
+# Guards whose absence changes nothing that a test could see: key -> why it stays.
+EXCEPTIONS: dict[str, str] = {}
+# Campaigns that come by nearly everything, in minutes; others must notice.
+LEFT_OUT = ("test_kill", "test_syscalls", "test_mutations", "test_real_slurm")
+LEFT_OUT += ("test_real_sge", "test_fuzz", "test_docs", "test_imports")
+FIRST, LAST = ("test_order",), ("trainer", "bin", "cmd", "recipes")
+QUICK = ("test", "data", "score")  # folders of tests for the sample
 
 
-@dataclass(frozen=True)
-class Place:
-    """One thing that can be taken away."""
-
-    module: str
-    line: int
-    end: int
-    kind: str
-    what: str
-
-
-def places() -> Iterator[Place]:
-    """All of them, in the order of the code."""
-    for module in TESTS:
-        path = ROOT / "espnet_topdown" / f"{module}.py"
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            found = kind_of(node)
-            if found:
-                yield Place(module, node.lineno, node.end_lineno or 0, *found)
+def test_files(word: str = "") -> list[str]:
+    """All that may notice, slow ones last; the package itself for its doctests."""
+    found = [p for p in HERE.rglob("test_*.py") if p.stem not in LEFT_OUT]
+    slow = {p: LAST.index(p.parent.name) + 1 for p in found if p.parent.name in LAST}
+    found.sort(key=lambda p: (p.stem not in FIRST, slow.get(p, 0), p))
+    return [
+        f for f in [*(str(p.relative_to(ROOT)) for p in found), PACKAGE] if word in f
+    ]
 
 
-def kind_of(node: ast.AST) -> tuple[str, str] | None:
-    """What a statement protects, if it does."""
-    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-        name = ast.unparse(node.exc.func)
-        code = node.exc.args[0] if node.exc.args else None
-        if name == "TopDownError" or name.startswith("_"):
-            constant = isinstance(code, ast.Constant)
-            return "refusal", str(code.value) if constant else name
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        name = ast.unparse(node.value.func)
-        if name in CALLS:
-            return CALLS[name], name
-        if name == "os.replace":
-            return "rename", "copied, not renamed"
-    return None
+def try_all(runs: Runs, keys: Iterable[str], files: Sequence[str], state: Path) -> dict:
+    """Try the guards with the test files; returns guard -> the test that noticed.
+
+    Args:
+        runs: The copy.
+        keys: Of the guards.
+        files: Their order is that of the trials.
+        state: Gets a line for each file; files that are in it are not run again.
+    """
+    keys, noticed, seen, known = set(keys), {}, set(), {}
+    for row in _rows(state):
+        known[row["file"], row["digest"]] = row
+    for name in files:
+        path = runs.tree / name
+        digest = hashlib.sha256(
+            path.read_bytes() if path.is_file() else b""
+        ).hexdigest()
+        row = known.get((name, digest))
+        if row is None:
+            start = time.monotonic()
+            row = runs.try_file([name], keys - noticed.keys())
+            row.update(file=name, digest=digest)
+            with state.open("a") as f:
+                f.write(json.dumps(row) + "\n")
+            seconds = time.monotonic() - start
+            print(f"{name}: {seconds:.1f} s, {_told(row)}", flush=True)
+        seen.update(row["seen"])
+        new = row["noticed"].items()
+        noticed.update({k: by for k, by in new if k in keys - noticed.keys()})
+    for key in sorted(keys - seen):
+        print(f"no test comes by {key}")
+    return noticed
 
 
-def neutralise(text: str, place: Place) -> str:
-    """The module without it; a rename becomes a copy in place."""
-    lines = text.split("\n")
-    first = lines[place.line - 1]
-    indent = first[: len(first) - len(first.lstrip())]
-    new = f"{indent}pass"
-    if place.kind == "rename":
-        call = "\n".join(lines[place.line - 1 : place.end]).strip()
-        new = indent + call.replace("os.replace", "__import__('shutil').copyfile", 1)
-    return "\n".join([*lines[: place.line - 1], new, *lines[place.end :]])
+def _told(row: dict) -> str:
+    told = f"by {len(row['seen'])} guards, {len(row['noticed'])} more noticed"
+    if row["failed"] or row["status"]:
+        told += f"; status {row['status']}, fail with all guards: {row['failed']}"
+    return told
 
 
-def noticed(tree: Path, place: Place) -> bool:
-    """Whether the tests fail without it."""
-    path = tree / "espnet_topdown" / f"{place.module}.py"
-    whole = path.read_text()
-    path.write_text(neutralise(whole, place))
-    env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    call = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    try:
-        tests = TESTS[place.module].split()
-        done = subprocess.run([*call, *tests], cwd=tree, env=env, capture_output=True)
-    finally:
-        path.write_text(whole)
-    return done.returncode == 1
+def _rows(path: Path) -> list[dict]:
+    text = path.read_text() if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def read_record() -> dict[str, str]:
+    """Guard -> the test that noticed."""
+    rows = RECORD.read_text().splitlines() if RECORD.is_file() else []
+    return dict(row.split("\t", 1) for row in rows)
+
+
+def sample(record: dict[str, str], found: Sequence[Place], n: int) -> list[str]:
+    """Guards whose tests need no ESPnet; the next ones each day."""
+    keys = [p.key for p in found if _needs_no_espnet(record.get(p.key, ""))]
+    day = int(os.environ.get("TOPDOWN_DAY", time.time() // 86400))
+    return [keys[(day * n + i) % len(keys)] for i in range(n if keys else 0)]
+
+
+def _needs_no_espnet(test: str) -> bool:
+    path = ROOT / test.partition("::")[0]
+    if path.parent.name not in QUICK or not path.is_file():
+        return False
+    return "mark.espnet" not in path.read_text()
+
+
+def try_sample(runs: Runs, keys: Sequence[str]) -> dict[str, str]:
+    """By the recorded tests."""
+    record, noticed = read_record(), {}
+    tests: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        tests[record[key]].append(key)
+    for test, some in tests.items():
+        row = runs.try_file([test], some)
+        print(f"{test}: {_told(row)}")
+        noticed.update(row["noticed"])
+    return noticed
 
 
 def main() -> int:
-    """Try them; the status is the number that survived."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--list", action="store_true", help="only show the places")
-    parser.add_argument("--only", default="", help="modules or kinds with this word")
-    parser.add_argument("--limit", type=int, default=10**6, help="at most so many")
-    parser.add_argument("--log", type=Path, help="add one JSON line a place")
+    """Try them; the status is 0 if all but the exceptions were noticed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--list", action="store_true", help="only show the guards")
+    parser.add_argument("--only", default="", help="guards with this word")
+    parser.add_argument("--tests", default="", help="test files with this word")
+    parser.add_argument("--sample", type=int, default=0, help="so many, by the record")
+    parser.add_argument("--state", type=Path, help="file that lets a run go on")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     args = parser.parse_args()
-    chosen = [p for p in places() if args.only in f"{p.module} {p.kind}"][: args.limit]
-    survived = 0
-    with tempfile.TemporaryDirectory() as scratch:
-        tree = Path(scratch) / "tree"
-        if not args.list:
-            skip = shutil.ignore_patterns(
-                ".git", ".venv*", "__pycache__", "exp", "dump"
-            )
-            shutil.copytree(ROOT, tree, ignore=skip, symlinks=True)
-        for place in chosen:
-            where = f"{place.module}.py:{place.line} {place.kind}: {place.what}"
-            if args.list:
-                print(where)
-                continue
-            seen = noticed(tree, place)
-            survived += not seen
-            print(f"{'noticed ' if seen else 'SURVIVED'} {where}", flush=True)
-            if args.log:
-                row = {"kind": place.kind, "where": where, "noticed": seen}
-                with args.log.open("a") as f:
-                    f.write(json.dumps(row) + "\n")
-    print(f"{len(chosen)} places, {survived} survived")
-    return min(survived, 99)
+    found = places(ROOT / PACKAGE)
+    if args.list:
+        some = [p for p in found if args.only in p.key]
+        print(*(f"{PACKAGE}/{p.module}.py:{p.line} {p.key}" for p in some), sep="\n")
+        return 0
+    lost = sorted(set(EXCEPTIONS) - {p.key for p in found})
+    if lost:
+        sys.exit(f"exceptions that are no guard any more: {', '.join(lost)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the copy is removed
+    with tempfile.TemporaryDirectory(prefix="mutations") as scratch:
+        runs = Runs(ROOT, Path(scratch), heavy=not args.sample)
+        found = runs.places
+        if args.sample:
+            keys = sample(read_record(), found, args.sample)
+            noticed = try_sample(runs, keys)
+        else:
+            keys = [p.key for p in found if args.only in p.key]
+            state = args.state or Path(scratch) / "state"
+            noticed = try_all(runs, keys, test_files(args.tests), state)
+    return summary([p for p in found if p.key in keys], noticed, args.record)
+
+
+def summary(chosen: Sequence[Place], noticed: dict[str, str], record: bool) -> int:
+    """Say what was noticed; the status."""
+    if record:
+        rows = {**read_record(), **noticed}
+        keys = {p.key for p in places(ROOT / PACKAGE)} & rows.keys()
+        RECORD.write_text("".join(f"{k}\t{rows[k]}\n" for k in sorted(keys)))
+    for kind, n in sorted(Counter(p.kind for p in chosen).items()):
+        seen = sum(p.kind == kind and p.key in noticed for p in chosen)
+        print(f"{kind}: {seen} of {n}")
+    survived = [p.key for p in chosen if p.key not in {*noticed, *EXCEPTIONS}]
+    wrong = [k for k in EXCEPTIONS if k in noticed]
+    print(*(f"survived: {key}" for key in survived), sep="\n")
+    print(*(f"noticed, so no exception: {key}" for key in wrong), sep="\n")
+    print(f"noticed {len(noticed)} of {len(chosen)}; exceptions {len(EXCEPTIONS)}")
+    return 1 if survived or wrong else 0
 
 
 if __name__ == "__main__":
