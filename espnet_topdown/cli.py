@@ -44,17 +44,6 @@ class Parser(argparse.ArgumentParser):
         raise TopDownError("E_USAGE", f"{self.prog}: {message}", do, USAGE)
 
 
-def _end(error: TopDownError) -> NoReturn:
-    """Say what is wrong, if there is room for it, and end with its status."""
-    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{error}\n")):
-        try:
-            stream.write(text)
-            stream.flush()
-        except OSError:  # a full disk; Python would try again and change the status
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    sys.exit(error.status)
-
-
 def _underscored(arg: str) -> str:
     if not arg.startswith("--"):
         return arg
@@ -104,9 +93,21 @@ def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., Non
 
             if e.errno not in DISK_ERRORS:
                 raise
-            _end(disk_error(Path(e.filename or os.curdir).absolute(), 0, e))
+            where = e.filename if isinstance(e.filename, str) else os.curdir
+            _end(disk_error(Path(where).absolute(), 0, e))
         except KeyboardInterrupt:
             print("interrupted; the same command continues", file=sys.stderr)
             sys.exit(130)
 
     return run
+
+
+def _end(error: TopDownError) -> NoReturn:
+    """Say what is wrong, if there is room for it, and end with its status."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{error}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:  # a full disk; Python would try again and change the status
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(error.status)
