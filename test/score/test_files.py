@@ -47,6 +47,9 @@ def test_the_command(texts, capsys) -> None:
 def test_a_lost_part_is_no_score(texts, capsys) -> None:
     with pytest.raises(TopDownError, match=r"E_UTT_SETS.*short lacks 1 \(u3\)"):
         score_files(texts / "text", texts / "short")
+    other = {"bootstrap_against": texts / "short"}
+    with pytest.raises(TopDownError, match=r"E_UTT_SETS.*short lacks 1 \(u3\)"):
+        score_files(texts / "text", texts / "hyp", **other)
     with pytest.raises(SystemExit) as e:
         main(["--ref", str(texts / "text"), "--hyp", str(texts / "short")])
     assert e.value.code == 65
