@@ -77,6 +77,17 @@ def test_http_failures_leave_nothing_behind(tmp_path, site, name):
     assert not list(tmp_path.glob("a.bin*"))
 
 
+def test_a_download_replaces_the_file_whole(tmp_path, site):
+    address, folder = site
+    (folder / "a.bin").write_bytes(b"new")
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old and longer")
+    with target.open("rb") as opened:
+        archives.http_download(f"{address}/a.bin", target)
+        assert opened.read() == b"old and longer"
+    assert target.read_bytes() == b"new"
+
+
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/a", "a"])
 def test_only_http(tmp_path, url):
     with pytest.raises(TopDownError, match="not an http address"):

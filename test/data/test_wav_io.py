@@ -65,6 +65,17 @@ def test_segments_are_cut(tmp_path, start, end, expected):
     assert np.array_equal(samples, ramp[slice(*expected)])
 
 
+def test_a_file_is_replaced_whole(tmp_path):
+    """Who has opened the old one reads it to its end."""
+    path = tmp_path / "a.wav"
+    wav_io.write(path, np.zeros(9, dtype=np.int16), 8000, "wav")
+    before = path.read_bytes()
+    with path.open("rb") as opened:
+        wav_io.write(path, np.arange(99, dtype=np.int16), 8000, "wav")
+        assert opened.read() == before != path.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_stereo_needs_a_channel(tmp_path):
     both = np.stack([np.zeros(10), np.full(10, 0.5)], axis=1)
     soundfile.write(tmp_path / "a.wav", both, 8000, "PCM_16")
