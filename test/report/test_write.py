@@ -91,7 +91,7 @@ def test_an_output_folder_that_cannot_be(search: Path, tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(TopDownError) as error:
         write_report(search, tmp_path / "file")
-    assert error.value.code == "E_CREATE"
+    assert error.value.code == "E_CREATE" and "another --output_dir" in str(error.value)
 
 
 def test_the_command_prints_the_tables_and_where_the_files_are(search: Path, capsys):
