@@ -59,8 +59,9 @@ def test_one_flipped_bit_is_noticed(good):
     value = rnn_weights()["ctc.ctc_lo.bias"].numpy().tobytes()
     data[data.index(value) + 3] ^= 0x40  # an exponent bit: torch.load would accept it
     good.write_bytes(data)
-    with pytest.raises(TopDownError, match="E_DIGEST"):
-        load_weights(good)
+    for load in (load_weights, read_checkpoint):
+        with pytest.raises(TopDownError, match="E_DIGEST"):
+            load(good)
 
 
 def test_what_is_stored_as_if_it_were_packed(good):
