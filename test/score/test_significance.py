@@ -59,6 +59,8 @@ def test_systems_must_have_the_same_utterances() -> None:
         paired_bootstrap(by_errors([1, 2]), by_errors([1]))
     with pytest.raises(TopDownError, match="E_UTT_SETS.*system B lacks 1"):
         mapsswe({"a": ["x"]}, {"a": ["x"]}, {})
+    with pytest.raises(TopDownError, match="E_UTT_SETS.*system A lacks 1"):
+        mapsswe({"a": ["x"]}, {}, {"a": ["x"]})
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,16 @@ def test_save_replaces_and_keeps_the_one_before(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["checkpoint.pth", "checkpoint.pth.prev"]
 
 
+def test_the_one_before_is_replaced_whole(tmp_path):
+    path, kept = tmp_path / "checkpoint.pth", tmp_path / "checkpoint.pth.prev"
+    for epoch in (1, 2):
+        save({"a": torch.tensor(epoch)}, path)
+    before = kept.read_bytes()
+    with kept.open("rb") as opened:
+        save({"a": torch.tensor(3)}, path)
+        assert opened.read() == before != kept.read_bytes()
+
+
 def test_a_full_disk_says_so_and_loses_nothing(tmp_path, monkeypatch):
     path = tmp_path / "1epoch.pth"
     save({"a": torch.zeros(3)}, path)
