@@ -96,6 +96,15 @@ def test_the_logs_of_earlier_runs_move_on(tmp_path):
     assert [Task(str(p), []).tail(1) for p in names] == [["2"], ["1"], ["0"]]
 
 
+def test_nothing_is_begun_after_a_signal():
+    begun = []
+    with StopRequests() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit, match="143"):
+            stop.call(begun.append, 1)
+    assert begun == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_what_may_be_interrupted(number, request):
     before = signal.signal(number, signal.SIG_DFL)  # nohup has it ignored

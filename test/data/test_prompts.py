@@ -231,3 +231,12 @@ def test_split_does_not_depend_on_order_but_on_the_seed():
     again = {k: sorted(p.utt for p in v) for k, v in split(made[::-1]).items()}
     other = {k: sorted(p.utt for p in v) for k, v in split(made, seed=1).items()}
     assert ids == again != other
+
+
+def test_an_archive_with_a_name_that_is_none(tmp_path):
+    archive = tmp_path / "a.tar.gz"
+    archive.write_bytes(tar({"hello world.wav": wav(9)}))
+    spec = {"sha256": {}, "contents": ""}
+    with pytest.raises(TopDownError, match="E_UTT_ID: 'wav_hello world.wav'"):
+        prompt_files.unpack([archive], tmp_path / "out", "es", spec)
+    assert not (tmp_path / "out").exists()
