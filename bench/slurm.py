@@ -86,7 +86,8 @@ def main() -> None:
     """Print one line a figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sleep", type=float, default=60.0, help="Seconds a training")
-    sleep = parser.parse_args().sleep
+    parser.add_argument("--search", action="store_true", help="Only the full search")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="slurm") as folder:
         cluster = slurm_cluster.Cluster(Path(folder))
         try:
@@ -95,14 +96,16 @@ def main() -> None:
             os.chdir(Path(folder) / "work")
             os.environ.update(cluster.env, PYTHONPATH=str(REPOSITORY))
             Path("conf/slurm.conf").write_text(CONF.read_text())
-            measure(sleep)
+            if not args.search:
+                measure_launcher()
+            measure_search(args.sleep)
         finally:
             os.chdir("/")
             cluster.stop()
 
 
-def measure(sleep: float) -> None:
-    """All figures."""
+def measure_launcher() -> None:
+    """From a job's end, and from its cancellation, to the launcher's."""
     for seconds, runs in ((1, 5), (20, 3), (60, 1)):
         ends = [job_end(seconds) for _ in range(runs)]
         shown = f"{statistics.median(ends):.1f} s, at most {max(ends):.1f} s"
@@ -113,11 +116,17 @@ def measure(sleep: float) -> None:
         waits = [cancelled(after) for _ in range(runs)]
         shown = ", ".join(f"{w:.1f} s" for w in waits)
         print(f"from scancel {after} s after the start: {shown}", flush=True)
+
+
+def measure_search(sleep: float) -> None:
+    """A full search against the ideal, with the load of the machine."""
+    before = os.getloadavg()[0]
     spent = search(sleep, 3)
     share = 3 * sleep / spent
     print(f"full search, n = 4, trainings of {sleep:g} s, 3 at a time: {spent:.1f} s")
     print(
-        f"ideal {3 * sleep:g} s: {share:.2f} of it; one after another {7 * sleep:g} s"
+        f"ideal {3 * sleep:g} s: {share:.3f} of it; one after another {7 * sleep:g} s; "
+        f"load {before:.1f} to {os.getloadavg()[0]:.1f}"
     )
 
 

@@ -70,8 +70,9 @@ class TopDownASRTask(ASRTask):
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
-        """One process of a training."""
-        logging.getLogger().setLevel(args.log_level)
+        """One process of a training; of several the first one tells how it goes."""
+        level = args.log_level if ranks.is_first(args) else "ERROR"
+        logging.getLogger().setLevel(level)
         ranks.exit_as_child(functools.partial(super().main_worker, args))
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -55,6 +56,7 @@ class Processes:
         try:
             log = os.open(self.root / f"{name}.{number}.log", os.O_WRONLY | os.O_CREAT)
             sys.stdout = sys.stderr = os.fdopen(log, "w", buffering=1)
+            logging.basicConfig(force=True, format="%(levelname)s %(message)s")
             if at_batch:
                 watch_batches(lambda *a: at_batch(number, *a))
             keep_last(self.root / f"{name}.{number}.pth")
@@ -137,6 +139,8 @@ def test_two_processes_are_one_training(processes: Processes) -> None:
     lines = seen.read_text().split("\n")[:-1]
     assert len(lines) == len(set(lines)) == 18, "six utterances an epoch, each once"
     assert {line[0] for line in lines} == {"0", "1"}
+    assert "epoch 3/3" in processes.log("two", 0)
+    assert "INFO" not in processes.log("two", 1)
     first, second = processes.last("two", 0), processes.last("two", 1)
     assert differing(first, second) == [], "both end with the same parameters"
     saved = torch.load(processes.root / "two/3epoch.pth", weights_only=True)
