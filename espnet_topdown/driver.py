@@ -108,10 +108,14 @@ class Driver:
 
     def _candidates(self) -> list[Job]:
         """Jobs for the models that the strategy asks for; finished ones count."""
+        side_by_side = self.request.max_jobs > 1 and not self.rungs
         while True:
             batch = self._batch()
             finished = [c for c in batch if is_done(self.nodes.folder(str(c)))]
             if not finished:
+                if batch == [self.root] and side_by_side:  # whatever its error is
+                    strategy = STRATEGIES[self.request.strategy]
+                    batch = batch + strategy(self._space(), {self.root: 0})
                 goals = self._goals(batch)
                 new = [c for c in goals if str(c) not in self.started]
                 return [self._prepare(c, goals[c]) for c in new]
@@ -270,7 +274,6 @@ class Driver:
 
     def _finish(self, begun: float) -> dict[str, Any]:
         found = self._outcome()
-        folder = self.request.output_dir
         result = {
             "schema": 1,
             "best": str(found.best),
@@ -282,7 +285,7 @@ class Driver:
             "nodes": {n: self._summary(n) for n in self._all_nodes()},
             "versions": versions(),
         }
-        write_result(folder, self.journal, result)
+        write_result(self.request.output_dir, self.journal, result)
         log.info("best: %s (%s)", found.best, found.reason)
         return result
 
@@ -294,5 +297,4 @@ class Driver:
     def _summary(self, node: str) -> dict[str, Any]:
         score = read_json(self.nodes.folder(node) / "score.json")
         counts = score[self.request.criterion]
-        ref, epoch = counts["ref"], score["epoch"]
-        return {"errors": amount(counts), "ref": ref, "epoch": epoch}
+        return {"errors": amount(counts), "ref": counts["ref"], "epoch": score["epoch"]}

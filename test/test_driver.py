@@ -106,7 +106,7 @@ def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
     started = [e["node"] for e in events if e["event"] == "started"]
     # 4 of the base and at least 3 of m1.2; then all 4 of it; then those of the path
     assert started.count("control.joint") == 3
-    assert started.index("control.joint") < started.index("m1.2")
+    assert started.index("control.joint") < started.index("m1.1.1")
 
 
 def test_warm_control_copies_the_softmax_but_trains_it(search):
@@ -307,3 +307,21 @@ def test_more_trainings_than_expected_need_a_yes(search):
 def test_options_that_do_not_go_together(search, options, message):
     with pytest.raises(TopDownError, match=message):
         search({}, **options)
+
+
+def test_the_joint_model_is_scored_beside_the_first_retrainings(search):
+    errors = {"m3": 50, "m1.2": 51, "m2.1": 30, "m1.1.1": 35}
+    search(errors, strategy="full", max_jobs=3)
+    events = [json.loads(x) for x in (OUT / "journal.jsonl").open()]
+    began = [e["node"] for e in events if e["event"] == "started"]
+    scored = [e["node"] for e in events if e["event"] == "scored"]
+    assert began[:3] == ["m3", "m1.2", "m2.1"], "they do not depend on its error"
+    assert scored[0] == "m3", "but nothing is compared before it is known"
+    assert events.index(next(e for e in events if e["event"] == "scored")) > 3
+
+
+def test_one_job_at_a_time_waits_for_the_joint_models_score(search):
+    search({"m3": 50, "m1.2": 51}, max_jobs=1)
+    events = [json.loads(x) for x in (OUT / "journal.jsonl").open()]
+    order = [(e["event"], e["node"]) for e in events if "node" in e]
+    assert order.index(("scored", "m3")) < order.index(("started", "m1.2"))
