@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         do = f"see '{self.prog} --help'"
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
-            first = message[len(prefix) :].split()[0]
+            first = next(iter(message[len(prefix) :].split()), "")
             if first.startswith("--"):
                 known = [o for o in self._option_string_actions if o.startswith("--")]
                 message = f"unknown option {first} ({nearest(first, known)})"

@@ -21,6 +21,7 @@ NEEDED = ["--base_exp", "exp", "--output_dir", "out"]
         (["--serch", "full"], "unknown option --serch .nearest: --search"),
         (["--sear", "full"], "unknown option --sear .nearest: --search"),
         (["search"], "unexpected argument 'search'"),
+        (["", ""], "unexpected argument ''"),
         (["--max_jobs"], "expected one argument"),
         (["--max_jobs", "x"], "invalid int value: 'x'"),
         (["--allow_pipes", "yes"], "must be true or false, got 'yes'"),
