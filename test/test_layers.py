@@ -69,6 +69,7 @@ def test_a_name_in_two_layers_is_an_error(tmp_path):
         ("layers: []", "'layers' must be a list"),
         ("layers: [{name: a}]", "a layer needs 'name' and 'params'"),
         ("layers: [{name: a, params: [b], frieze: 1}]", "unknown key 'frieze'"),
+        ("layers: [{name: 'a{i}', params: [b]}]", "'b' has no {i}, as its layer's"),
         ("layer: []", "unknown key 'layer' .nearest: layers"),
         ("layers: [{name: a, params: ['(']}]", "missing \\)"),
         ("layers: [{name: a, params: [b]}]\nlayers: 1", "E_YAML_DUP.*lines 1 and 2"),
