@@ -11,11 +11,12 @@ from espnet_topdown.report.tables import Row, Table
 from espnet_topdown.score.align import Counts
 
 MEANS_NOTE = (
-    "Error rates in percent, mean and sample standard deviation over the seeds. "
-    "The last three columns: that error rate on the last set, minus that of joint "
-    "training, over the seeds that have both; below 0 is better. 95 % intervals by paired bootstrap, 10,000 draws, seed 0: an "
-    "utterance is drawn with its results of all these seeds. So the interval says how "
-    "much the choice of utterances matters, and the last column how far seeds agree."
+    "Error rates in percent, mean and sample standard deviation over the seeds. The "
+    "last three columns: that error rate on the last set minus that of joint training "
+    "over the seeds that have both; below 0 is better. 95 % intervals by paired "
+    "bootstrap, 10,000 draws, seed 0: an utterance is drawn with its results of all "
+    "these seeds. So the interval says how much the choice of utterances matters, and "
+    "the last column how far seeds agree."
 )
 
 
