@@ -104,9 +104,10 @@ def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
     search({"m3": 50, "m1.2": 40, "m1.1.1": 30}, controls=("joint",), max_jobs=2)
     events = Journal(OUT / "journal.jsonl").events()
     started = [e["node"] for e in events if e["event"] == "started"]
-    # 4 of the base and at least 3 of m1.2; then all 4 of it; then those of the path
-    assert started.count("control.joint") == 3
-    assert started.index("control.joint") < started.index("m1.1.1")
+    # 4 of the base and at least 3 of m1.2; then, if it has time, all 4 of it; then
+    # those of the path
+    assert started.count("control.joint") in (2, 3)
+    assert read_yaml(OUT / "control.joint" / "train.yaml")["max_epoch"] == 4 + 4 + 4
 
 
 def test_warm_control_copies_the_softmax_but_trains_it(search):
