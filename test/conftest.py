@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests share the c
 
 import pytest
 from toys import rnn_weights, write_data, write_experiment
+
+# Under nohup, or in the background of a script, signals are ignored, and so they would
+# be by every process that a test starts and then interrupts.
+for number, usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared" / "data"
