@@ -273,6 +273,10 @@ def _hang_up_with_parent() -> None:
     """Let the death of the search hang up on us (HUP) instead of ending us (TERM).
 
     Jobs on a cluster outlive a search that was killed; started again it finds them.
+    Under nohup HUP is ignored. A launcher that a search started heeds it all the same:
+    it has a session of its own, which no terminal hangs up on.
     """
+    if os.getsid(0) == os.getpid():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, int(signal.SIGHUP))  # PR_SET_PDEATHSIG

@@ -41,8 +41,10 @@ def frozen(group: Group) -> str:
 def spread(mean: float, deviation: float | None, n: int) -> str:
     """Mean and deviation of percentages.
 
-    >>> spread(17.432, 0.401, 3), spread(17.0, None, 1), spread(float("nan"), None, 0)
-    ('17.43 \\u00b1 0.40', '17.00', 'not run')
+    >>> spread(17.432, 0.401, 3) == "17.43 \\u00b1 0.40"
+    True
+    >>> spread(17.0, None, 1), spread(float("nan"), None, 0)
+    ('17.00', 'not run')
     """
     if not n:
         return NOT_RUN

@@ -108,3 +108,6 @@ def as_main(args: argparse.Namespace, function: Callable[..., None]) -> None:
         watch_children(call)
     else:
         call()
+        if torch.distributed.is_initialized():
+            # else a process whose peer is gone is aborted at its very end
+            torch.distributed.destroy_process_group()

@@ -37,13 +37,14 @@ class Place:
             "TOPDOWN_CLUSTER_GRACE": "0.3",
         }
 
-    def start(self, *args: str) -> subprocess.Popen:
+    def start(self, *args: str, **popen: object) -> subprocess.Popen:
         return subprocess.Popen(
             [*SLURM, *args],
             cwd=self.folder,
             env=self.env,
             stderr=subprocess.PIPE,
             text=True,
+            **popen,
         )
 
     def call(self, *args: str) -> tuple[int, str]:
@@ -161,6 +162,20 @@ def test_term_and_int_cancel_the_job(place: Place, signum: int, status: int) -> 
     launched.send_signal(signum)
     assert launched.wait(15) == status
     assert place.task()["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("own_session", [True, False])
+def test_hang_up_under_nohup(place: Place, own_session: bool) -> None:
+    """Heeded where a search is the parent, which then has died, and only there."""
+    launched = place.start(
+        *("a.log", "bash", "-c", "touch started; sleep 1.5"),
+        start_new_session=own_session,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    place.wait_for("started")
+    launched.send_signal(signal.SIGHUP)
+    assert launched.wait(15) == (129 if own_session else 0)
+    assert place.task()["state"] != "CANCELLED"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGKILL])
