@@ -10,7 +10,8 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from queue import SimpleQueue
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -79,20 +80,42 @@ def _gradients(graph: tuple[Tensors, Tensors], grads: Tensors) -> list:
 
 
 def _map(function, *arguments):  # type: ignore[no-untyped-def]
-    workers = _workers(os.getpid(), torch.get_num_threads())
-    return list(workers.map(function, *arguments))
+    queues = _workers(os.getpid(), torch.get_num_threads())
+    found = []
+    for queue, args in zip(queues, zip(*arguments)):
+        found.append(Future())
+        queue.put((found[-1], function, args))
+    wait(found)  # both, also where one fails
+    return [future.result() for future in found]
 
 
 @functools.cache
-def _workers(pid: int, threads: int) -> ThreadPoolExecutor:
-    """Two Python threads; PyTorch uses half of ``threads`` in each of them."""
-    workers = ThreadPoolExecutor(2, "side", _use, (max(1, threads // 2),))
-    together = threading.Barrier(2)
-    list(workers.map(lambda _: together.wait(), range(2)))  # both have begun
+def _workers(pid: int, threads: int) -> list[SimpleQueue]:
+    """The queues of two Python threads, each with half of PyTorch's ``threads``.
+
+    They never end: a thread that has used PyTorch lets go of Python objects at its end,
+    and aborts the process where Python itself is ending at that moment.
+    """
+    queues, begun = [], threading.Barrier(3)
+    for k in range(2):
+        queues.append(SimpleQueue())
+        args = (queues[k], max(1, threads // 2), begun)
+        threading.Thread(
+            target=_serve, args=args, name=f"side_{k}", daemon=True
+        ).start()
+    begun.wait()
     torch.set_num_threads(threads)  # set_num_threads also sets that of later threads
-    return workers
+    return queues
 
 
-def _use(threads: int) -> None:
+def _serve(queue: SimpleQueue, threads: int, begun: threading.Barrier) -> None:
     torch.get_num_threads()  # a thread's first call sets its number to the default
     torch.set_num_threads(threads)
+    begun.wait()
+    while True:
+        future, function, args = queue.get()
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:
+            future.set_exception(error)
+        del future, function, args  # hold nothing while waiting

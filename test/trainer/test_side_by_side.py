@@ -90,3 +90,11 @@ def test_changed_inputs_are_noticed():
     w.detach().add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         found[0][0].sum().backward()
+
+
+def test_the_threads_outlive_the_main_one():
+    # one that ends while Python ends aborts the process: it lets go of Python objects
+    side_by_side([sine, product], [(torch.ones(2, 2), torch.ones(2))] * 2)
+    found = [t for t in threading.enumerate() if t.name.startswith("side_")]
+    assert len(found) >= 2
+    assert all(t.daemon for t in found)
