@@ -1,11 +1,15 @@
 """Would the tests notice? Take away each fsync, rename, lock, digest check, refusal.
 
-python test/mutations.py [--list] [--only WORD] [--tests WORD] [--state DIR] [--record]:
-in a copy of the tree every guard gets a switch. Each test file runs once with all of
-them, which shows the tests that come by each guard; then those tests run without it,
-the quickest first, until one fails. A guard that no test misses has survived. A stopped
-run goes on with the same --state. --record writes which test noticed which guard to
-mutations.tsv; --sample N tries N of its rows, others each day.
+python test/mutations.py [--list] [--missing] [--only WORD] [--tests WORD ...]
+[--state FILE] [--record] [--again] [--sample N]: in a copy of the tree every guard gets
+a switch. Each test file runs once with all of them, which shows the tests that come by
+each guard; then those tests run without it, the quickest first, until one fails. A
+guard that no test misses has survived. A stopped run goes on with the same --state.
+
+--record writes which test noticed which guard to mutations.tsv. After a change of the
+package, --missing --tests WORD ... --record tries only the guards without a row there.
+--again tries the rows by their tests and --record then keeps those that noticed again;
+--sample N tries N rows, others each day.
 
 A killed process does not lose what it has written, so that only tests that look at the
 order of the system calls can notice that an fsync is missing.
@@ -42,14 +46,13 @@ FIRST, LAST = ("test_order",), ("trainer", "bin", "cmd", "recipes")
 QUICK = ("test", "data", "score")  # folders of tests for the sample
 
 
-def test_files(word: str = "") -> list[str]:
+def test_files(words: Sequence[str] = ()) -> list[str]:
     """All that may notice, slow ones last; the package itself for its doctests."""
     found = [p for p in HERE.rglob("test_*.py") if p.stem not in LEFT_OUT]
     slow = {p: LAST.index(p.parent.name) + 1 for p in found if p.parent.name in LAST}
     found.sort(key=lambda p: (p.stem not in FIRST, slow.get(p, 0), p))
-    return [
-        f for f in [*(str(p.relative_to(ROOT)) for p in found), PACKAGE] if word in f
-    ]
+    names = [*(str(p.relative_to(ROOT)) for p in found), PACKAGE]
+    return [n for n in names if not words or any(w in n for w in words)]
 
 
 def try_all(runs: Runs, keys: Iterable[str], files: Sequence[str], state: Path) -> dict:
@@ -118,15 +121,16 @@ def _needs_no_espnet(test: str) -> bool:
     return "mark.espnet" not in path.read_text()
 
 
-def try_sample(runs: Runs, keys: Sequence[str]) -> dict[str, str]:
+def try_again(runs: Runs, keys: Sequence[str]) -> dict[str, str]:
     """By the recorded tests."""
     record, noticed = read_record(), {}
-    tests: dict[str, list[str]] = defaultdict(list)
+    files: dict[str, list[str]] = defaultdict(list)
     for key in keys:
-        tests[record[key]].append(key)
-    for test, some in tests.items():
-        row = runs.try_file([test], some)
-        print(f"{test}: {_told(row)}")
+        files[record[key].partition("::")[0]].append(key)
+    for name, some in files.items():
+        tests = sorted({record[key] for key in some})
+        row = runs.try_file([t for t in tests if "::" in t], some)
+        print(f"{name}: {_told(row)}", flush=True)
         noticed.update(row["noticed"])
     return noticed
 
@@ -136,14 +140,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--list", action="store_true", help="only show the guards")
     parser.add_argument("--only", default="", help="guards with this word")
-    parser.add_argument("--tests", default="", help="test files with this word")
+    parser.add_argument("--tests", nargs="+", default=[], help="files with such a word")
+    parser.add_argument("--missing", action="store_true", help="those without a row")
+    parser.add_argument("--again", action="store_true", help="all by the record")
     parser.add_argument("--sample", type=int, default=0, help="so many, by the record")
     parser.add_argument("--state", type=Path, help="file that lets a run go on")
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     args = parser.parse_args()
     found = places(ROOT / PACKAGE)
+    known = read_record() if args.missing else {}
     if args.list:
-        some = [p for p in found if args.only in p.key]
+        some = [p for p in found if args.only in p.key and p.key not in known]
         print(*(f"{PACKAGE}/{p.module}.py:{p.line} {p.key}" for p in some), sep="\n")
         return 0
     lost = sorted(set(EXCEPTIONS) - {p.key for p in found})
@@ -152,21 +159,36 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the copy is removed
     with tempfile.TemporaryDirectory(prefix="mutations") as scratch:
         runs = Runs(ROOT, Path(scratch), heavy=not args.sample)
-        found = runs.places
-        if args.sample:
-            keys = sample(read_record(), found, args.sample)
-            noticed = try_sample(runs, keys)
-        else:
-            keys = [p.key for p in found if args.only in p.key]
-            state = args.state or Path(scratch) / "state"
-            noticed = try_all(runs, keys, test_files(args.tests), state)
-    return summary([p for p in found if p.key in keys], noticed, args.record)
+        found = [p for p in runs.places if args.only in p.key]
+        noticed, keys = _tried(args, runs, found, known, Path(scratch) / "state")
+    return summary([p for p in found if p.key in keys], noticed, args)
 
 
-def summary(chosen: Sequence[Place], noticed: dict[str, str], record: bool) -> int:
+def _tried(
+    args: argparse.Namespace,
+    runs: Runs,
+    found: Sequence[Place],
+    known: dict[str, str],
+    state: Path,
+) -> tuple[dict[str, str], set[str]]:
+    """Guard -> what noticed, now or before, and the guards that this is about."""
+    keys = [p.key for p in found]
+    if args.sample or args.again:
+        record = read_record()
+        rows = [k for k in keys if "::" in record.get(k, "")]
+        rows = sample(record, found, args.sample) if args.sample else rows
+        return try_again(runs, rows), set(rows if args.sample else keys)
+    left = [k for k in keys if k not in known]
+    new = try_all(runs, left, test_files(args.tests), args.state or state)
+    return {**{k: known[k] for k in keys if k in known}, **new}, set(keys)
+
+
+def summary(
+    chosen: Sequence[Place], noticed: dict[str, str], args: argparse.Namespace
+) -> int:
     """Say what was noticed; the status."""
-    if record:
-        rows = {**read_record(), **noticed}
+    if args.record:
+        rows = {**({} if args.again else read_record()), **noticed}
         keys = {p.key for p in places(ROOT / PACKAGE)} & rows.keys()
         RECORD.write_text("".join(f"{k}\t{rows[k]}\n" for k in sorted(keys)))
     for kind, n in sorted(Counter(p.kind for p in chosen).items()):
