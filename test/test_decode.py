@@ -116,6 +116,16 @@ def test_validation_score(data) -> None:
     assert score["infeasible"] == 0
 
 
+@pytest.mark.parametrize("lost", ["reference", "hypothesis"])
+def test_only_what_was_recognised_and_said_is_scored(lost) -> None:
+    found = {"u1": ctc_greedy.Hypothesis("u1", [], 9)}
+    both = {"u1": "A", "u2": "B"}
+    made = object.__new__(decode.Recognizer)  # it is asked before the model is
+    hyps, ref = (found, both) if lost == "hypothesis" else (both, {"u1": "A"})
+    with pytest.raises(TopDownError, match="E_UTT_SETS.*lacks 1 .u2"):
+        made.score("dev", hyps, ref)
+
+
 def test_infeasible_references_are_counted(data) -> None:
     exp = data.experiment("rnn")
     model = decode.Recognizer(exp / "config.yaml", exp / "1epoch.pth")

@@ -303,6 +303,8 @@ def test_more_trainings_than_expected_need_a_yes(search):
         ({"strategy": "beam", "width": 0}, "--width"),
         ({"reinit": "shrink:0.4"}, "give full, keep"),
         ({"abandon": "0.1"}, "MARGIN:GRACE"),
+        ({"num_nodes": 0}, "E_RANGE.*num_nodes"),
+        ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'"),
     ],
 )
 def test_options_that_do_not_go_together(search, options, message):

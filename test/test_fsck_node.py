@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from made_up_search import write_decode
 
 from espnet_topdown import fsck_node, job
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.seal import write_seal
+from espnet_topdown.weights import save_weights
 from espnet_topdown.yaml_io import write_json, write_yaml
 
 RIGHT = {"ref": 9, "corr": 7, "sub": 1, "del": 1, "ins": 2}
@@ -80,6 +82,17 @@ def edit(path: Path, **changes: object) -> None:
 def test_a_link_to_nowhere(node):
     (node / "latest.pth").symlink_to("7epoch.pth")
     with pytest.raises(TopDownError, match="E_LINK: .*7epoch.pth is not there"):
+        fsck_node.archives(node, None)
+
+
+def test_a_damaged_archive(node):
+    """Weights that no seal names, such as a checkpoint's predecessor."""
+    save_weights({"a": torch.zeros(99)}, node / "1epoch.pth")
+    assert fsck_node.archives(node, None) == 1
+    data = bytearray((node / "1epoch.pth").read_bytes())
+    data[len(data) // 2] ^= 1
+    (node / "1epoch.pth").write_bytes(bytes(data))
+    with pytest.raises(TopDownError, match="E_DIGEST: .*1epoch.pth.* stored checksum"):
         fsck_node.archives(node, None)
 
 

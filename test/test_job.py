@@ -6,9 +6,10 @@ import sys
 import types
 
 import pytest
+from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.job import run_job
+from espnet_topdown.job import is_trained, run_job
 from espnet_topdown.journal import Lock
 from espnet_topdown.yaml_io import write_yaml
 
@@ -27,6 +28,17 @@ def test_a_trainer_that_ends_too_early(folder):
         run_job(folder)
     assert e.value.status == 70
     assert not (folder / ".done").exists()
+
+
+@pytest.mark.parametrize(
+    "epochs, patience, ended",
+    [(4, None, True), (5, None, False), (5, 1, False), (4, 1, True)],
+)
+def test_trained_to_its_end(tmp_path, epochs, patience, ended):
+    """Every epoch was better than the one before, so that no patience has run out."""
+    exp = write_experiment(tmp_path / "exp", rnn_weights(), epochs=4)
+    write_yaml(exp / "train.yaml", {"max_epoch": epochs, "patience": patience})
+    assert is_trained(exp) is ended
 
 
 def test_one_process_a_job(folder):

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
 
+from espnet_topdown import launch
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.launch import Job, backend_cmd, run_jobs
 
@@ -42,6 +44,17 @@ def test_statuses_come_back_by_name(tmp_path: Path) -> None:
     assert got == {"ok": 0, "bad": 65, "later": 75, "slain": 1}
     assert sorted(done) == sorted(scripts)
     assert all(job.log.exists() for job in jobs)
+
+
+def test_a_signal_is_not_first_seen_when_a_job_ends(tmp_path, monkeypatch) -> None:
+    """Nor when the progress is shown: here no second passes."""
+    clock = types.SimpleNamespace(monotonic=lambda: 0.0, sleep=time.sleep)
+    monkeypatch.setattr(launch, "time", clock)
+    script = f"kill -TERM {os.getpid()}; sleep 1; touch {tmp_path}/ended"
+    with pytest.raises(SystemExit) as e:
+        run_jobs([shell(tmp_path, "a", script)], ["bash", "-c", '"$@"'], 1)
+    assert e.value.code == 143
+    assert not (tmp_path / "ended").exists()
 
 
 def test_no_jobs(tmp_path: Path) -> None:

@@ -99,6 +99,16 @@ def test_without_single_utterances_there_is_no_interval(three: list[Path]):
     assert seeds_tables.interval(d) == "not run"
 
 
+def test_other_utterances_give_no_interval(three: list[Path]):
+    """Only one seed's test set lacks one: their sums would be of different sets."""
+    for node in ("m5", "m1.1.3"):
+        place = three[0] / node / "decode_ctc_greedy/test"
+        shutil.rmtree(place)
+        write_decode(place, "test", 59, 120, True)
+    d = differences(read_seeds(three), TEST, "cer")[0]
+    assert d.low is None and d.value != 0
+
+
 def test_seeds_that_lack_a_model_are_left_out_on_both_sides(three: list[Path]):
     shutil.rmtree(three[1] / "m1.1.3/decode_ctc_greedy")
     seeds = read_seeds(three)
@@ -200,6 +210,19 @@ def test_a_search_whose_joint_model_was_not_scored_yet(three: list[Path]):
     assert list(read_seeds(three).joint.nodes) == [1, 3]
 
 
+def test_no_joint_model_was_scored(three: list[Path]):
+    for folder in three:
+        (folder / "m5/score.json").unlink()
+    with pytest.raises(TopDownError, match="E_SEEDS: .*no joint model was scored"):
+        read_seeds(three)
+
+
+def test_no_search_at_all():
+    with pytest.raises(TopDownError, match="E_SEEDS: no search was given") as e:
+        read_seeds([])
+    assert e.value.status == 66
+
+
 def test_missing_controls_are_named(three: list[Path]):
     for name in ("control.joint", "control.warm"):
         shutil.rmtree(three[1] / name)
@@ -219,3 +242,4 @@ def test_folder_that_cannot_be_made(three: list[Path], tmp_path: Path):
     with pytest.raises(TopDownError) as e:
         write_seeds(three, tmp_path / "file" / "out")
     assert (e.value.code, e.value.status) == ("E_CREATE", 73)
+    assert "another --output_dir" in str(e.value)
