@@ -27,7 +27,7 @@ from espnet_topdown.plan import plan, spec_by_hand  # noqa: E402
 from espnet_topdown.request import Nodes, SearchRequest  # noqa: E402
 from espnet_topdown.retrain import prepare, verify  # noqa: E402
 from espnet_topdown.trainer import contract  # noqa: E402
-from espnet_topdown.weights import load_weights  # noqa: E402
+from espnet_topdown.weights import load_weights, save_weights  # noqa: E402
 from espnet_topdown.yaml_io import read_json  # noqa: E402
 
 pytestmark = pytest.mark.espnet
@@ -210,6 +210,11 @@ def test_weights_of_another_size(train) -> None:
     small = train("small", max_epoch=1, lm_conf={"emb_size": 4, "hidden_size": 5})
     with pytest.raises(TopDownError, match=r"E_CKPT_SHAPE.*lm.embed.weight is \(21, 4"):
         perplexity.load_model(exp / "config.yaml", small / "1epoch.pth")
+    fewer = load_weights(exp / "1epoch.pth")
+    del fewer["lm.out.bias"]
+    save_weights(fewer, Path("fewer.pth"))
+    with pytest.raises(TopDownError, match="E_CKPT_KEYS.*1 missing .lm.out.bias"):
+        perplexity.load_model(exp / "config.yaml", Path("fewer.pth"))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def test_weights_of_another_size(train) -> None:
         ({"train_data_path_and_name_and_type": []}, "E_DATA_NAME"),
         (
             {"train_data_path_and_name_and_type": [["none.txt", "text", "text"]]},
-            "E_MISSING",
+            "E_MISSING: no train data none.txt",
         ),
         ({"batch_size": 4000}, "E_TEXT_SHORT"),
         ({"iterator_type": "sequence"}, "E_RANGE"),
@@ -234,6 +239,20 @@ def test_weights_of_another_size(train) -> None:
 def test_settings_that_no_training_can_use(train, changes, code) -> None:
     with pytest.raises(TopDownError, match=code):
         train(**changes)
+
+
+def test_several_processes_cannot_read_on_one_text(train, monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun says it
+    with pytest.raises(TopDownError, match="E_RANGE: .*is trained by one process"):
+        train()
+
+
+def test_another_training_may_not_use_the_folder(train) -> None:
+    Path("exp").mkdir()
+    Path("exp/checkpoint.pth").touch()
+    Path("exp/config.yaml").write_text("seed: 4\n")
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*seed 4 -> 3"):
+        train()
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
+import types
 
 import pytest
+import torch
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer import preflight
-from espnet_topdown.trainer.trainer import check_result
+from espnet_topdown.trainer import preflight, trainer
+from espnet_topdown.trainer.stop import Stop
+from espnet_topdown.trainer.trainer import Watched, check_result
 
 pytestmark = pytest.mark.espnet
 CRITERIA = [("valid", "acc", "max"), ("valid", "loss", "min")]
@@ -33,6 +37,23 @@ def test_no_criterion_has_a_value(tmp_path):
         check_result(tmp_path, Reporter(), CRITERIA)
 
 
+def test_no_training_ends_well_without_them(tmp_path, monkeypatch):
+    """ESPnet's loop ends as if all was well; here it has not even begun."""
+
+    def run(cls, model, trainer_options, **others):
+        trainer.stock.Reporter()
+
+    monkeypatch.setattr(trainer.Trainer, "run", classmethod(run))
+    options = types.SimpleNamespace(
+        **{"output_dir": tmp_path, "best_model_criterion": CRITERIA, "ngpu": 0},
+        **{"progress": False, "harvest": "", "frozen_norm": "train"},
+        **{"allow_infeasible": False, "patience": None, "resume": False},
+    )
+    alone = types.SimpleNamespace(distributed=False)
+    with pytest.raises(TopDownError, match="E_NAN: valid.acc, valid.loss: NaN or ab"):
+        trainer.TopDownTrainer.run(torch.nn.Linear(1, 1), options, alone)
+
+
 def test_the_best_epoch_is_gone(tmp_path):
     (tmp_path / "valid.loss.best.pth").symlink_to("3epoch.pth")
     with pytest.raises(TopDownError, match="E_BEST_LOST: .*loss.best.* epoch 3") as e:
@@ -40,6 +61,30 @@ def test_the_best_epoch_is_gone(tmp_path):
     assert e.value.status == 65
     (tmp_path / "3epoch.pth").touch()
     check_result(tmp_path, Reporter("loss"), CRITERIA)
+
+
+@pytest.mark.parametrize(
+    "after, seen", [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (None, [1, 2, 3])]
+)
+def test_a_signal_is_seen_after_the_batch_in_which_it_came(after, seen):
+    """After the last one too: then the validation does not begin."""
+    stop, got = Stop(), []
+    session = types.SimpleNamespace(
+        stop=stop, progress=None, guard=types.SimpleNamespace()
+    )
+
+    def train() -> None:
+        for _, batch in Watched([("u", 1), ("u", 2), ("u", 3)], session, 2, True):
+            got.append(batch)
+            if batch == after:
+                stop.signal = signal.SIGTERM
+
+    if after is None:
+        train()
+    else:
+        with pytest.raises(TopDownError, match="E_PREEMPTED: .*SIGTERM in epoch 2"):
+            train()
+    assert got == seen
 
 
 @pytest.mark.parametrize(
