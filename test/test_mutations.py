@@ -6,6 +6,7 @@ All of them: ``python test/mutations.py``; docs/reliability.md has the figures.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from mutation_places import places, switched
-from mutation_runs import judged
+from mutation_runs import killed
 
 HERE = Path(__file__).parent
 PLACES = {p.key: p for p in places(HERE.parent / "espnet_topdown")}
@@ -119,12 +120,26 @@ def test_equal_places_have_different_keys(tmp_path):
 
 def test_a_run_without_a_failed_test():
     """It may hang or die; that pytest itself had trouble says nothing."""
-    assert judged(-1) and judged(-15)
-    assert not any(judged(status) for status in (0, 1, 2, 3, 4, 5))
+    assert killed(-1) and killed(-15)
+    assert not any(killed(status) for status in (0, 1, 2, 3, 4, 5))
 
 
 def test_the_exceptions_are_places(tool):
     assert set(tool.EXCEPTIONS) <= set(PLACES)
+
+
+def test_the_recorded_tests_are_there(tool):
+    """A test that was renamed: run ``mutations.py --again --record``."""
+    for test in set(tool.read_record().values()):
+        file, _, name = test.partition("::")
+        function = name.partition("[")[0].rpartition("::")[2]
+        assert file.endswith(".py") and f"def {function}(" in text_of(file), test
+
+
+@functools.cache
+def text_of(file: str) -> str:
+    path = HERE.parent / file
+    return path.read_text() if path.is_file() else ""
 
 
 def test_each_day_has_its_sample(tool, monkeypatch):
