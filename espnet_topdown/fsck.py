@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from espnet_topdown import fsck_node
 from espnet_topdown.errors import DATA, MISSING, TopDownError
@@ -192,7 +192,7 @@ def stray(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _raise(code: str, what: str, do: str) -> None:
+def _raise(code: str, what: str, do: str) -> NoReturn:
     raise TopDownError(code, what, do, DATA)
 
 

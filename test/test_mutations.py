@@ -98,6 +98,29 @@ def test_places(source, tmp_path, monkeypatch):
         assert outcome(text, here, monkeypatch) == (wanted, [place.key])
 
 
+@pytest.mark.parametrize(
+    "source, what",
+    [
+        ('raise Another("E_X", 1)', "refusal:E_X"),
+        ('raise Another("E_X: 1")', None),
+        ("raise reason", "refusal:reason"),
+        ("raise other", None),
+        ('self.look(_ends, "E_X", 1)', "refusal:E_X"),
+        ('_ends("E_X", 1)', "refusal:E_X"),
+        ('problems.append(("E_X", 1))', "refusal:E_X"),
+        ('problems.append(str(Another("E_X", 1)))', "refusal:E_X"),
+        ('problems.append(text.replace("E_X: ", ""))', None),
+        ('problems.append((1, "E_X"))', None),
+        ("fcntl.lockf(1, 2)", "lock:lockf"),
+    ],
+)
+def test_other_refusals(source, what, tmp_path):
+    ends = 'def _ends(*what) -> NoReturn: raise Another("E_X", *what)'
+    text = f"{ends}\ndef f(reason: TopDownError, other): {source}\n"
+    (tmp_path / "a.py").write_text(text)
+    assert [p.key for p in places(tmp_path)] == ([f"a:f:{what}"] if what else [])
+
+
 def outcome(text: str, here: bool, monkeypatch) -> tuple[list, list]:
     """What a function does with or without its guard, and what it asked for."""
     done, asked = [], []
