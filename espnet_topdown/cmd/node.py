@@ -5,25 +5,34 @@ the file ``rc.TASK`` beside the request, and that file is the only proof of succ
 
 TERM is passed on to the command; USR2, which warns of a time limit, only to a command
 that catches it (our trainer saves and leaves with 75). No exit status is written for a
-command that a signal ended: the scheduler knows whether it runs again.
+command that was told to end: the scheduler knows whether it runs again. A job that is
+about to be preempted asks for its requeue itself as soon as its command has ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from espnet_topdown.cmd import process
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import RETRY, USAGE, TopDownError
 
 MAX_RESTARTS = 100  # a job that requeues itself more often makes no progress
 _REQUEUE_SECONDS = 60.0
+_ASK_SECONDS = 5.0
+# Slurm ends processes one by one, children first: a shell whose command was ended may
+# go on and leave with 0 before it and we are told.
+_LAST_SECONDS = 0.2
 
 
 def run_task(request: Path, number: str) -> int:
@@ -39,11 +48,27 @@ def run_task(request: Path, number: str) -> int:
         if signum == signal.SIGUSR2 and (child is None or not _catches(child.pid)):
             return
         received.append(signum)
-        if child is not None:
-            os.killpg(child.pid, signum)
+        if child is not None and task.status is None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(child.pid, signum)
 
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(signum, pass_on)
+    status = _run(task)
+    last = time.monotonic() + _LAST_SECONDS
+    while status == 0 and not received and time.monotonic() < last:
+        time.sleep(0.02)
+    if {signal.SIGTERM, signal.SIGINT} & set(received):
+        return status or 128 + received[-1]
+    if status and ((received and status == RETRY) or preempted()):
+        requeue(restarts, received)
+        return status
+    if not (received and status):
+        write_status(request.parent / f"rc.{number}", status)
+    return status
+
+
+def _run(task: Task) -> int:
     try:
         task.start()
         pause = 0.01
@@ -53,31 +78,46 @@ def run_task(request: Path, number: str) -> int:
     except TopDownError as e:
         print(e, file=sys.stderr)
         task.status = e.status
-    status = task.status or 0
-    if status and received:
-        if received[-1] == signal.SIGUSR2 and status == RETRY:
-            requeue(restarts)
-        return status
-    write_status(request.parent / f"rc.{number}", status)
-    return status
+    return task.status or 0
 
 
-def requeue(restarts: int) -> None:
-    """Ask for another turn: the job has saved its work before its time was up."""
+def preempted() -> bool:
+    """Whether Slurm has told the steps of this job to end, and will end it soon.
+
+    The batch script hears nothing of it before its time of grace is over; its own exit
+    status would be taken for a failure.
+    """
+    job = _slurm_job()
+    if not job:
+        return False
+    _, out, _ = process.capture(["scontrol", "-o", "show", "job", job], _ASK_SECONDS)
+    return bool(re.search(r" JobState=(RUNNING|SIGNALING) .* PreemptTime=\d", out))
+
+
+def requeue(restarts: int, received: Sequence[int]) -> None:
+    """Ask for another turn: the job has saved its work before its time was up.
+
+    Slurm ends us then. Our own status must not arrive first: it would be a failure.
+    """
     if restarts >= MAX_RESTARTS:
         print(f"restarted {restarts} times; not once more", file=sys.stderr)
         return
-    job = os.environ.get("SLURM_JOB_ID")
-    if job:  # Grid Engine requeues a job that ends with 99 by itself
-        ended: list[int] = []
-        signal.signal(signal.SIGTERM, lambda number, frame: ended.append(number))
-        asked = subprocess.run(["scontrol", "requeue", job], check=False)
-        # Slurm ends us then. Our own status must not arrive first: it is a failure.
-        deadline = time.monotonic() + _REQUEUE_SECONDS * (asked.returncode == 0)
-        while not ended and time.monotonic() < deadline:
-            time.sleep(0.1)
-    elif os.environ.get("JOB_ID"):
+    job = _slurm_job()
+    if job:
+        deadline = time.monotonic() + _REQUEUE_SECONDS
+        while signal.SIGTERM not in received and time.monotonic() < deadline:
+            subprocess.run(["scontrol", "requeue", job], check=False)
+            again = min(time.monotonic() + _ASK_SECONDS, deadline)
+            while signal.SIGTERM not in received and time.monotonic() < again:
+                time.sleep(0.1)
+    elif os.environ.get("JOB_ID"):  # Grid Engine requeues what ends with 99
         sys.exit(99)
+
+
+def _slurm_job() -> str:
+    """This task's id in Slurm; SLURM_JOB_ID of an array's last task is the array's."""
+    array, number = map(os.environ.get, ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))
+    return f"{array}_{number}" if number else os.environ.get("SLURM_JOB_ID", "")
 
 
 def write_status(path: Path, status: int) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 
 from espnet_topdown.cli import command
@@ -28,6 +29,11 @@ from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import CLUSTER, USAGE, TopDownError
 
 SIGNAL_SECONDS = 120  # before the time limit: USR2, see cmd/node.py
+# A node refuses a job that starts in the very second in which the node has ended its
+# last run (whose credential is revoked); Slurm calls the job FAILED then. The seconds
+# are also for clocks that differ; Slurm itself waits for two minutes.
+START_SECONDS = 5
+_RELEASE_SECONDS = 60  # between two attempts
 _OURS = ("config", "max_jobs_run")
 _ENDED = (
     "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED "
@@ -59,6 +65,9 @@ class Slurm:
     name = "slurm"
     default_conf = "conf/slurm.conf"
     builtin = _BUILTIN
+
+    def __init__(self) -> None:
+        self._again: dict[str, float] = {}  # not released again before, by task
 
     def submit_line(self, conf: Conf, submission: Submission, token: str) -> list[str]:
         """The sbatch call; what we add stands behind the conf file's words."""
@@ -101,7 +110,7 @@ class Slurm:
             active = word not in _ENDED
             stuck = reason if word == "PENDING" and _STUCK.search(reason) else ""
             if word == "PENDING" and reason == "BeginTime":
-                self._start_now(job)  # a requeued job is held for two minutes
+                self._release(f"{job}_{number}" if number.isdigit() else job)
             found[number if number.isdigit() else "1"] = State(word, active, stuck)
         return found
 
@@ -124,8 +133,16 @@ class Slurm:
         status, out, _ = process.capture(line)
         return out.split("\n")[0].strip() if status == 0 else ""
 
-    def _start_now(self, job: str) -> None:
-        process.capture(["scontrol", "update", f"JobId={job}", "StartTime=now"])
+    def _release(self, task: str) -> None:
+        """Let a requeued task start soon; one of ``sbatch --begin`` is left alone."""
+        if time.monotonic() < self._again.get(task, 0.0):
+            return
+        status, out, _ = process.capture(["scontrol", "-o", "show", "job", task])
+        if status == 0 and re.search(r" Restarts=[1-9]", out):
+            start = f"StartTime=now+{START_SECONDS}"
+            line = ["scontrol", "update", f"JobId={task}", start]
+            if process.capture(line)[0] == 0:
+                self._again[task] = time.monotonic() + _RELEASE_SECONDS
 
 
 def _find(program: str) -> str:

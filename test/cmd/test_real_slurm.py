@@ -139,6 +139,30 @@ def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
     assert time.monotonic() - begun < 90, "Slurm alone would hold it for two minutes"
 
 
+def test_one_task_of_an_array_requeues_itself_alone(place, cluster) -> None:
+    """The last one, whose id in Slurm is that of the array."""
+    Path("trainer.py").write_text(TRAINER)
+    script = f"if [ JOB = 1 ]; then sleep 9; else exec {sys.executable} trainer.py; fi"
+    launched = launch("JOB=1:2", "x.JOB.log", "bash", "-c", script)
+    wait_for("started")
+    cluster.call("scancel", "--signal=USR2", "--batch", f"{job_id()}_2")
+    assert launched.wait(60) == 0, launched.stderr.read()
+    logs = [Path(f"x.{n}.log").read_text() for n in (1, 2)]
+    assert [log.count("# Started at") for log in logs] == [1, 2]
+
+
+def test_a_preempted_step_saves_and_makes_room_at_once(place, cluster) -> None:
+    """Slurm would grant it five minutes, and tells nobody but the step."""
+    Path("trainer.py").write_text(TRAINER.replace("SIGUSR2", "SIGTERM"))
+    launched = launch("a.log", "srun", "-n1", sys.executable, "trainer.py")
+    wait_for("started")
+    words = ("-p", "urgent", "-N2", "-n4", "-o", "/dev/null", "--wrap", "touch urgent")
+    cluster.call("sbatch", *words)
+    wait_for("urgent", 30)
+    assert launched.wait(60) == 0, launched.stderr.read()
+    assert "\nresumed\n" in Path("a.log").read_text()
+
+
 def test_a_controller_outage_and_a_crash(place, cluster) -> None:
     launched = launch("a.log", "bash", "-c", "touch started; sleep 8; touch ended")
     wait_for("started")
