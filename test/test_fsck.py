@@ -12,7 +12,7 @@ from finished_search import make_search
 
 from espnet_topdown.bin import fsck as command
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.fsck import fsck, stray
+from espnet_topdown.fsck import Report, fsck, stray
 from espnet_topdown.journal import Journal, Lock
 
 pytestmark = pytest.mark.espnet  # it reads the option names of ESPnet's trainer
@@ -149,6 +149,50 @@ def test_a_search_that_runs_is_left_alone(search):
         fsck(search)
 
 
+def forge(path: Path, changes: dict) -> None:
+    """Write a journal anew: (event, node) -> what is different; for this result."""
+    from espnet_topdown.weights import sha256
+
+    result = {"result": sha256(path.parent / "result.json")}
+    changes = {**changes, ("search_done", None): result}
+    events = Journal(path).events()
+    path.unlink()
+    forged = Journal(path)
+    for event in events:
+        told = {k: v for k, v in event.items() if k not in ("seq", "time", "chain")}
+        told.update(changes.get((event["event"], event.get("node")), {}))
+        forged.append(told.pop("event"), **told)
+
+
+def test_a_result_that_does_not_follow_from_the_scores(search):
+    path = search / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "best": "m3"}))
+    (search / "best").unlink()
+    (search / "best").symlink_to("m3")
+    forge(search / "journal.jsonl", {})
+    (found,) = fsck(search).found
+    assert found.startswith("E_RESULT: exp/search/result.json: m1.2 has 40 errors")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "valid.loss.best.pth"])
+def test_another_base_than_was_searched_from(search, name):
+    with open(f"exp/joint/{name}", "ab") as file:
+        file.write(b"\n")
+    found = [x for x in fsck(search).found if "is not what was searched from" in x]
+    assert len(found) == 1 and found[0].startswith(f"E_DIGEST: exp/joint/{name} is")
+
+
+@pytest.mark.parametrize("error", [KeyError, TypeError, ValueError, OSError])
+def test_what_a_check_does_not_understand_is_found(error):
+    def check(path: Path) -> None:
+        raise error("odd")
+
+    report = Report()
+    assert report.look(check, Path("a/b")) is None
+    (found,) = report.found
+    assert found.startswith(f"E_FSCK: a/b cannot be understood ({error.__name__}: ")
+
+
 def test_no_search(tmp_path):
     with pytest.raises(TopDownError, match="E_NO_SEARCH"):
         fsck(tmp_path)
@@ -230,16 +274,10 @@ def test_a_score_that_only_decoding_again_disproves(decodable, capsys):
     result["nodes"][node.name]["errors"] -= 1
     (decodable / "result.json").write_text(json.dumps(result))
     path = decodable / "journal.jsonl"
-    events = Journal(path).events()
-    path.unlink()
-    forged = Journal(path)
-    for event in events:
-        told = {k: v for k, v in event.items() if k not in ("seq", "time", "chain")}
-        if event["event"] == "scored" and event["node"] == node.name:
-            told.update(errors=event["errors"] - 1, done=sha256(node / ".done"))
-        if event["event"] == "search_done":
-            told["result"] = sha256(decodable / "result.json")
-        forged.append(told.pop("event"), **told)
+    known = ("scored", node.name)
+    events = {(e["event"], e.get("node")): e for e in Journal(path).events()}
+    fewer = events[known]["errors"] - 1
+    forge(path, {known: {"errors": fewer, "done": sha256(node / ".done")}})
     assert fsck(decodable).found == []
     with pytest.raises(SystemExit) as e:
         command.main([str(decodable), "--decode", "true"])

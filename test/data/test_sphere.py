@@ -232,10 +232,12 @@ def test_damaged_streams_end_in_one_error(version, how):
             pass
 
 
-def fake_sph2pipe(folder: Path, answer: Path) -> None:
+def fake_sph2pipe(folder: Path, answer: Path, status: int = 0) -> None:
     """A tool that answers with a file, if it is asked as LDC's tool must be."""
     tool = folder / "sph2pipe"
-    tool.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "-p -f wav" ] && cat "{answer}"\n')
+    tool.write_text(
+        f'#!/bin/sh\n[ "$1 $2 $3" = "-p -f wav" ] && cat "{answer}" && exit {status}\n'
+    )
     tool.chmod(0o755)
 
 
@@ -255,8 +257,12 @@ def test_sph2pipe_reads_what_we_do_not(tmp_path, monkeypatch, wrong, code):
             sphere.read(path)
 
 
-def test_sph2pipe_that_fails_leaves_our_reason(tmp_path, monkeypatch):
-    fake_sph2pipe(tmp_path, tmp_path / "none")
+@pytest.mark.parametrize("answer, status", [("none", 0), ("a.wav", 1), ("text", 0)])
+def test_sph2pipe_that_fails_leaves_our_reason(tmp_path, monkeypatch, answer, status):
+    """Its status says so, or what it wrote is no sound."""
+    soundfile.write(tmp_path / "a.wav", speech(), 16000, "PCM_16")
+    (tmp_path / "text").write_text("licence expired\n")
+    fake_sph2pipe(tmp_path, tmp_path / answer, status)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin:/bin")
     path = write(tmp_path / "a.wv1", speech(), PACKED, stream=b"ajkg\x03")
     with pytest.raises(TopDownError, match="version 3"):

@@ -171,6 +171,11 @@ WRONG = [
     ({"en_4001.sph": None}, "E_EVAL2000_COUNT", ["2 sides with audio, not 80"]),
     (swapped(TRANS, "0.000000", "x"), "E_SWBD_LINE", [TRANS, "line 1"]),
     (swapped(TRANS, "sw2001A-ms98-a-0002", "sw2002A-x"), "E_SWBD_LINE", ["line 2"]),
+    (
+        swapped(TRANS, "sw2001A-ms98-a-0002", "sw2002A-ms98-a-0002"),
+        "E_SWBD_LINE",
+        [TRANS, "line 2 belongs to 2002A, not 2001A"],
+    ),
     (swapped(TRANS, " 0.977625 2", " 3.977625 2"), "E_SWBD_TIMES", [TRANS, "line 2"]),
     (swapped(TRANS, " 2.355250 3", " 1.355250 3"), "E_SWBD_TIMES", [TRANS, "line 3"]),
     (swapped(STM, "<O,en,F,en-F>", "<O,xx>"), "E_STM_LABEL", [STM, "line 14", "'xx'"]),
