@@ -25,6 +25,7 @@ NEEDED = ["--base_exp", "exp", "--output_dir", "out"]
         (["--max_jobs"], "expected one argument"),
         (["--max_jobs", "x"], "invalid int value: 'x'"),
         (["--allow_pipes", "yes"], "must be true or false, got 'yes'"),
+        (["--epochs", "3,x"], "must be whole numbers with commas, got '3,x'"),
     ],
 )
 def test_wrong_command_lines(cmd, message):

@@ -112,6 +112,7 @@ def test_places(source, tmp_path, monkeypatch):
         ('problems.append(text.replace("E_X: ", ""))', None),
         ('problems.append((1, "E_X"))', None),
         ("fcntl.lockf(1, 2)", "lock:lockf"),
+        ("raise argparse.ArgumentTypeError(1)", "refusal:ArgumentTypeError"),
     ],
 )
 def test_other_refusals(source, what, tmp_path):
