@@ -152,6 +152,11 @@ def test_the_exceptions_are_places(tool):
     assert set(tool.EXCEPTIONS) <= set(PLACES)
 
 
+def test_every_guard_has_a_test_or_a_reason(tool):
+    """Write one, then run ``mutations.py --missing --tests WORD --record``."""
+    assert not PLACES.keys() - tool.read_record().keys() - tool.EXCEPTIONS.keys()
+
+
 def test_the_recorded_tests_are_there(tool):
     """A test that was renamed: run ``mutations.py --again --record``."""
     for test in set(tool.read_record().values()):
