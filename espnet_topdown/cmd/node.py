@@ -54,7 +54,7 @@ def run_task(request: Path, number: str) -> int:
 
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(signum, pass_on)
-    status = _run(task)
+    status = _run(task, received)
     last = time.monotonic() + _LAST_SECONDS
     while status == 0 and not received and time.monotonic() < last:
         time.sleep(0.02)
@@ -68,9 +68,11 @@ def run_task(request: Path, number: str) -> int:
     return status
 
 
-def _run(task: Task) -> int:
+def _run(task: Task, received: Sequence[int]) -> int:
     try:
         task.start()
+        if received and task.process is not None:  # before we knew our child
+            os.killpg(task.process.pid, signal.SIGTERM)
         pause = 0.01
         while not task.ended():
             time.sleep(pause)

@@ -71,6 +71,23 @@ def test_a_command_that_slurm_has_ended_before_us(place) -> None:
     assert not Path("rc.1").exists()
 
 
+def test_told_to_end_before_the_command_is_known(place) -> None:
+    """It has started, but not yet been noted."""
+    late = """import os, signal, sys
+from pathlib import Path
+from espnet_topdown.cmd import node, process
+start = process.start
+def slow(*args, **options):
+    started = start(*args, **options)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return started
+process.start = slow
+sys.exit(node.run_task(Path("request.json"), "1"))
+"""
+    assert run("sleep 60", late).wait(30) == 143
+    assert not Path("rc.1").exists()
+
+
 @pytest.mark.parametrize(
     ("environ", "job"),
     [
