@@ -17,6 +17,7 @@ from espnet_topdown.errors import TopDownError
         ("a.tar.gz", tar({"a.wav": b"x", "d/b.wav": b"yy", "link": None})),
         ("a_1_all.deb", deb({"a.wav": b"x", "./d/b.wav": b"yy", "link": None})),
     ],
+    ids=["tar", "deb"],  # else their bytes, in which the time is
 )
 def test_regular_members_only(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
@@ -38,6 +39,8 @@ def test_regular_members_only(tmp_path, name, data):
         ("a.deb", deb({"a": b"x"}, "data.tar.zst"), "E_ARCHIVE"),
         ("a.deb", deb({"a": b"x"})[:-60], "E_ARCHIVE"),
     ],
+    ids=["parent", "root", "parent_deb", "cut_off", "html", "empty", "no_members"]
+    + ["nothing", "zstd", "cut_off_deb"],
 )
 def test_bad_archives(tmp_path, name, data, code):
     (tmp_path / name).write_bytes(data)
