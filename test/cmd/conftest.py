@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
-
-REPOSITORY = Path(__file__).parents[2]
-CONF = (REPOSITORY / "egs2/TEMPLATE/asr1/conf/slurm.conf").read_text()
+from launching import go_to
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +24,5 @@ def cluster():
 @pytest.fixture
 def on_slurm(cluster, tmp_path, monkeypatch):
     """The current folder, with ESPnet's conf/slurm.conf."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in cluster.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    monkeypatch.setenv("TOPDOWN_CLUSTER_ASK", "2")
-    monkeypatch.setenv("TOPDOWN_CLUSTER_GRACE", "3")
-    Path("conf").mkdir()
-    Path("conf/slurm.conf").write_text(CONF)
+    go_to(tmp_path, monkeypatch, cluster.env, "slurm.conf", ask=2)
     return tmp_path

@@ -15,17 +15,9 @@ from pathlib import Path
 import launching
 import pytest
 import sge_cluster
-from launching import job_id, wait_for
+from launching import LONG, TRAINER, go_to, job_id, wait_for
 
-REPOSITORY = Path(__file__).parents[2]
-CONF = (REPOSITORY / "egs2/TEMPLATE/asr1/conf/queue.conf").read_text()
-pytestmark = [
-    pytest.mark.timeout(120),
-    pytest.mark.skipif(
-        bool(sge_cluster.why_not()),
-        reason=f"no Grid Engine here ({sge_cluster.why_not()})",
-    ),
-]
+pytestmark = [pytest.mark.timeout(120), sge_cluster.needed]
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +34,11 @@ def cell():
 @pytest.fixture
 def place(cell, tmp_path, monkeypatch):
     """The current folder, with ESPnet's conf/queue.conf."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in cell.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    monkeypatch.setenv("TOPDOWN_CLUSTER_ASK", "1")
-    monkeypatch.setenv("TOPDOWN_CLUSTER_GRACE", "2")
-    Path("conf").mkdir()
-    Path("conf/queue.conf").write_text(CONF)
+    go_to(tmp_path, monkeypatch, cell.env, "queue.conf", ask=1)
     return tmp_path
 
 
 launch = functools.partial(launching.launch, "sge")
-LONG = ("long.log", "bash", "-c", "touch started; sleep 60; touch ended")
 
 
 def test_an_array_with_espnets_conf_file(place) -> None:
@@ -146,15 +130,6 @@ def test_a_rescheduled_job_runs_again(place, cell) -> None:
     cell.call("qmod", "-rj", job_id())
     assert launched.wait(90) == 0, launched.stderr.read()
     assert Path("runs").read_text() == "run\nrun\n"
-
-
-TRAINER = """import pathlib, signal, sys, time
-if pathlib.Path('saved').exists(): print('resumed'), sys.exit(0)
-def stop(*args): pathlib.Path('saved').touch(), sys.exit(75)
-signal.signal(signal.SIGUSR2, stop)
-pathlib.Path('started').touch()
-time.sleep(60)
-"""
 
 
 def test_usr2_saves_and_the_job_runs_again(place, cell) -> None:

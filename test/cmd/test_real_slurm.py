@@ -1,48 +1,28 @@
-"""A search on a real Slurm: two nodes on this machine, started and stopped here.
+"""The Slurm launcher on a real Slurm: two nodes here, started and stopped here.
 
-Only the training is a fake. Skipped where Slurm and munge are not installed:
+Skipped where Slurm and munge are not installed:
 ``apt-get install slurmctld slurmd slurm-client munge`` (Debian, Ubuntu).
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import os
-import shlex
-import signal
-import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import launching
 import pytest
 import slurm_cluster
-from launching import job_id, wait_for
-from toys import rnn_weights, write_data, write_experiment
+from launching import LONG, TRAINER, job_id, wait_for
 
-REPOSITORY = Path(__file__).parents[2]
-FAKE_JOB = REPOSITORY / "test" / "fixtures" / "fake_job.py"
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(
-        bool(slurm_cluster.why_not()),
-        reason=f"no Slurm here ({slurm_cluster.why_not()})",
-    ),
-]
-
-
+pytestmark = [pytest.mark.timeout(240), slurm_cluster.needed]
 launch = functools.partial(launching.launch, "slurm")
 
 
 @pytest.fixture
 def place(on_slurm):
     return on_slurm
-
-
-LONG = ("long.log", "bash", "-c", "touch started; sleep 60; touch ended")
 
 
 def test_an_array_with_a_gpu_each(place) -> None:
@@ -119,15 +99,6 @@ def test_a_requeue_is_waited_for(place, cluster) -> None:
     assert Path("a.log").read_text().count("# Started at") == 2
 
 
-TRAINER = """import pathlib, signal, sys, time
-if pathlib.Path('saved').exists(): print('resumed'), sys.exit(0)
-def stop(*args): pathlib.Path('saved').touch(), sys.exit(75)
-signal.signal(signal.SIGUSR2, stop)
-pathlib.Path('started').touch()
-time.sleep(60)
-"""
-
-
 def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
     Path("trainer.py").write_text(TRAINER)
     launched = launch("a.log", sys.executable, "trainer.py")
@@ -187,79 +158,3 @@ def test_the_controller_forgets_a_young_job(place, cluster) -> None:
         call = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
         cluster.call(*call, check=False)
     cluster.wait_idle()
-
-
-ERRORS = {
-    "m4": 50,
-    "m1.3": 40,
-    "m2.2": 45,
-    "m3.1": 60,
-    "m1.1.2": 41,
-    "m1.2.1": 39,
-    "m2.1.1": 44,
-    "m1.1.1.1": 42,
-}
-
-
-@pytest.fixture
-def search(place, monkeypatch):
-    """A full search of four layers, three jobs at a time."""
-    data = {
-        f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
-        for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
-    }
-    write_experiment(Path("exp/joint"), rnn_weights(3), **data)
-    Path("errors.json").write_text(json.dumps({"root": "m4", **ERRORS}))
-    Path("path.sh").write_text(f"export FAKE_DIR={place} FAKE_SECONDS=0.5\n")
-    python, job = shlex.quote(sys.executable), shlex.quote(str(FAKE_JOB))
-    script = (  # LOG python -m module options -> LOG python fake_job options
-        f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.slurm "$log"'
-        f' {python} {job} "$@"'
-    )
-    from espnet_topdown.experiment import known_options
-    from espnet_topdown.request import SearchRequest
-
-    known_options("espnet2.bin.asr_train")  # imported before the forks
-    known_options("espnet_topdown.bin.asr_train")
-    cmd = shlex.join(["bash", "-c", script, "-"])
-    asked = {"strategy": "full", "cmd": cmd, "max_jobs": 3}
-    return SearchRequest(Path("exp/joint"), Path("exp/search"), **asked)
-
-
-def in_child(request) -> int:
-    """Run the search in a fork; returns its pid."""
-    pid = os.fork()
-    if pid == 0:
-        status = 70
-        try:
-            from espnet_topdown.driver import run_search
-
-            run_search(request)
-            status = 0
-        except BaseException as e:
-            os.write(2, f"{type(e).__name__}: {e}\n".encode())
-        finally:
-            os._exit(status)
-    return pid
-
-
-def submitted() -> int:
-    """Jobs that the cluster has seen from this folder."""
-    form = ["squeue", "-h", "-t", "all", "-o", "%Z"]
-    folders = subprocess.run(form, capture_output=True, text=True).stdout.split()
-    return Counter(folders)[os.getcwd()]
-
-
-@pytest.mark.espnet
-def test_a_full_search_whose_driver_is_killed(search, place) -> None:
-    first = in_child(search)
-    wait_for("exp/search/m1.3/fake_epochs", 100)
-    os.kill(first, signal.SIGKILL)
-    assert os.waitpid(first, 0)[1] == signal.SIGKILL
-    assert os.waitpid(in_child(search), 0)[1] == 0
-    result = json.loads(Path("exp/search/result.json").read_text())
-    assert result["best"] == "m1.2.1"
-    assert {n: v["errors"] for n, v in result["nodes"].items()} == ERRORS
-    work = Counter(Path("work").read_text().splitlines())
-    assert set(work.values()) == {1}, "nothing is done twice"
-    assert submitted() == len(ERRORS), "nothing is submitted twice"

@@ -24,10 +24,7 @@ ALL = os.environ.get("TOPDOWN_SLURM") == "all"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900 if ALL else 300),
-    pytest.mark.skipif(
-        bool(slurm_cluster.why_not()),
-        reason=f"no Slurm here ({slurm_cluster.why_not()})",
-    ),
+    slurm_cluster.needed,
 ]
 long = pytest.mark.skipif(not ALL, reason="minutes: TOPDOWN_SLURM=all runs it")
 

@@ -1,0 +1,144 @@
+"""Searches on a real Slurm; only their training is a fake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import slurm_cluster
+import torch
+from launching import REPOSITORY, wait_for
+from toys import rnn_weights, write_data, write_experiment
+
+from espnet_topdown.driver import run_search
+from espnet_topdown.request import SearchRequest
+
+FIXTURES = REPOSITORY / "test" / "fixtures"
+pytestmark = [pytest.mark.timeout(240), slurm_cluster.needed]
+
+
+def launcher(job: str) -> str:
+    """A ``cmd`` that has the cluster run a fake job instead of the one it is given."""
+    python, path = shlex.quote(sys.executable), shlex.quote(str(FIXTURES / job))
+    script = (  # LOG python -m module options -> LOG python JOB options
+        f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.slurm "$log"'
+        f' {python} {path} "$@"'
+    )
+    return shlex.join(["bash", "-c", script, "-"])
+
+
+ERRORS = {
+    "m4": 50,
+    "m1.3": 40,
+    "m2.2": 45,
+    "m3.1": 60,
+    "m1.1.2": 41,
+    "m1.2.1": 39,
+    "m2.1.1": 44,
+    "m1.1.1.1": 42,
+}
+
+
+@pytest.fixture
+def base(on_slurm) -> Path:
+    """A joint model of four layers."""
+    data = {
+        f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
+        for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
+    }
+    exports = f"export FAKE_DIR={on_slurm} FAKE_SECONDS=0.5\n"
+    Path("path.sh").write_text(exports)
+    from espnet_topdown.experiment import known_options
+
+    known_options("espnet2.bin.asr_train")  # imported before the forks
+    known_options("espnet_topdown.bin.asr_train")
+    return write_experiment(Path("exp/joint"), rnn_weights(3), **data)
+
+
+def full_search(base: Path, job: str, **more: object) -> SearchRequest:
+    """Three jobs at a time."""
+    asked = {"strategy": "full", "cmd": launcher(job), "max_jobs": 3, **more}
+    return SearchRequest(base, Path("exp/search"), **asked)
+
+
+def in_child(request) -> int:
+    """Run the search in a fork; returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            run_search(request)
+            status = 0
+        except BaseException as e:
+            os.write(2, f"{type(e).__name__}: {e}\n".encode())
+        finally:
+            os._exit(status)
+    return pid
+
+
+def submitted() -> int:
+    """Jobs that the cluster has seen from this folder."""
+    form = ["squeue", "-h", "-t", "all", "-o", "%Z"]
+    folders = subprocess.run(form, capture_output=True, text=True).stdout.split()
+    return Counter(folders)[os.getcwd()]
+
+
+@pytest.mark.espnet
+def test_a_full_search_whose_driver_is_killed(base) -> None:
+    Path("errors.json").write_text(json.dumps({"root": "m4", **ERRORS}))
+    search = full_search(base, "fake_job.py")
+    first = in_child(search)
+    wait_for("exp/search/m1.3/fake_epochs", 100)
+    os.kill(first, signal.SIGKILL)
+    assert os.waitpid(first, 0)[1] == signal.SIGKILL
+    assert os.waitpid(in_child(search), 0)[1] == 0
+    result = json.loads(Path("exp/search/result.json").read_text())
+    assert result["best"] == "m1.2.1"
+    assert {n: v["errors"] for n, v in result["nodes"].items()} == ERRORS
+    work = Counter(Path("work").read_text().splitlines())
+    assert set(work.values()) == {1}, "nothing is done twice"
+    assert submitted() == len(ERRORS), "nothing is submitted twice"
+
+
+LOSSES = {  # of each epoch
+    "m1.3": [9, 5, 4, 3, 3, 3],
+    "m2.2": [9, 6, 3, 2, 1, 1],
+    "m3.1": [8, 7, 1, 1, 1, 1],
+    "m2.1.1": [9, 7, 7, 6, 5, 4],
+}
+RUNG_ERRORS = {"m4": 50, "m1.3": 48, "m2.2": 40, "m3.1": 49, "m2.1.1": 41}
+
+
+@pytest.fixture
+def curves() -> None:
+    """The checkpoints of ``LOSSES``."""
+    Path("states").mkdir()
+    for node, losses in LOSSES.items():
+        stats = {e: {"valid": {"loss": float(x)}} for e, x in enumerate(losses, 1)}
+        for last in stats:
+            seen = {e: stats[e] for e in range(1, last + 1)}
+            state = {"model": {}, "reporter": {"stats": seen, "epoch": last}}
+            torch.save(state, f"states/{node}.{last}.pth")
+    Path("curves.json").write_text(json.dumps(LOSSES))
+    Path("errors.json").write_text(json.dumps(RUNG_ERRORS))
+
+
+@pytest.mark.espnet
+def test_only_the_best_of_a_level_go_on(base, curves) -> None:
+    """The same call is submitted again after a rung: that job is not the old one."""
+    more = {"max_epoch": 6, "halving": "2:2"}
+    run_search(full_search(base, "fake_rung_job.py", **more))
+    result = json.loads(Path("exp/search/result.json").read_text())
+    assert result["best"] == "m2.2"
+    work = Counter(Path("work").read_text().splitlines())
+    assert set(work.values()) == {1}, "nothing is done twice"
+    epochs = Counter(line.split()[0] for line in work if " epoch " in line)
+    assert epochs == {"m1.3": 4, "m2.2": 6, "m3.1": 2, "m2.1.1": 6}
+    assert submitted() == 10, "again after each rung"
