@@ -1,48 +1,22 @@
-"""The local launcher keeps Kaldi's contract and leaves nothing running."""
+"""The local launcher keeps Kaldi's contract."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from local_launcher import LOCAL, call, environment, output, wait_until
 
 from espnet_topdown.cmd import local
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import TopDownError
 
-REPOSITORY = Path(__file__).parents[2]
-LOCAL = [sys.executable, "-m", "espnet_topdown.cmd.local"]
 PRINT = [sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))"]
-
-
-def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), **more}
-
-
-def call(
-    folder: Path, *args: str | Path, **env: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LOCAL, *map(str, args)],
-        cwd=folder,
-        env=environment(**env),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-
-
-def output(log: Path) -> str:
-    """What the command itself wrote."""
-    lines = log.read_text().splitlines(True)
-    return "".join(line for line in lines if not line.startswith("#"))
 
 
 @pytest.mark.parametrize(
@@ -200,98 +174,10 @@ def test_log_that_cannot_be_written(tmp_path: Path) -> None:
     assert ended.stderr.startswith("E_CREATE: cannot write the log file/x.log")
 
 
-MEET = "touch up.JOB; until [ -e up.1 ] && [ -e up.2 ]; do sleep 0.02; done"
-COUNT = "ls run.* 2>/dev/null | wc -l; touch run.JOB; sleep 0.1; rm run.JOB"
-
-
-def test_two_tasks_run_side_by_side(tmp_path: Path) -> None:
-    args = ["--max_jobs_run", "2", "JOB=1:2", "x.JOB.log", "bash", "-c", MEET]
-    assert call(tmp_path, *args).returncode == 0
-
-
-@pytest.mark.parametrize("most", [1, 2])
-def test_no_more_tasks_than_allowed(tmp_path: Path, most: int) -> None:
-    options = ["--max_jobs_run", str(most), "JOB=1:5", "x.JOB.log"]
-    assert call(tmp_path, *options, "bash", "-c", COUNT).returncode == 0
-    seen = [int(output(tmp_path / f"x.{n}.log")) for n in range(1, 6)]
-    assert max(seen) < most
-
-
 def test_help(tmp_path: Path) -> None:
     ended = call(tmp_path, "--help")
     assert ended.returncode == 0 and "JOB=1:N" in ended.stdout
     assert call(tmp_path).returncode == 64
-
-
-def survivors(tag: str) -> list[str]:
-    """Command lines that contain ``tag``, zombies left out."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-        except (OSError, UnicodeDecodeError):
-            continue
-        if tag in line and state != "Z" and int(folder.name) != os.getpid():
-            found.append(f"{folder.name} {line}")
-    return found
-
-
-def wait_until(condition, seconds: float = 8.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return bool(condition())
-
-
-FAMILY = "sleep {t} & (sleep {t} & sleep {t}) & {trap} touch up.JOB; wait; sleep {t}"
-only_linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
-
-
-@only_linux
-@pytest.mark.parametrize(
-    "sent, trap",
-    [
-        (signal.SIGTERM, ""),
-        (signal.SIGINT, ""),
-        (signal.SIGHUP, ""),
-        (signal.SIGTERM, "trap '' TERM INT;"),
-    ],
-    ids=["TERM", "INT", "HUP", "deaf"],
-)
-def test_nothing_survives_a_signal(tmp_path: Path, sent: int, trap: str) -> None:
-    tag = f"39{os.getpid()}.{int(sent)}{len(trap)}"
-    script = FAMILY.format(t=tag, trap=trap)
-    args = [*LOCAL, "--max_jobs_run", "2", "JOB=1:3", "x.JOB.log", "bash", "-c", script]
-    launcher = subprocess.Popen(args, cwd=tmp_path, env=environment())
-    assert wait_until(lambda: len(list(tmp_path.glob("up.*"))) == 2)
-    assert len(survivors(tag)) > 4
-    launcher.send_signal(sent)
-    assert launcher.wait(timeout=9) == 128 + sent
-    assert survivors(tag) == []
-    assert "# Ended (code 1" in (tmp_path / "x.1.log").read_text()
-    assert not (tmp_path / "x.3.log").exists()
-
-
-@only_linux
-def test_tasks_die_with_a_killed_launcher(tmp_path: Path) -> None:
-    tag = f"38{os.getpid()}"
-    launcher = subprocess.Popen(
-        [*LOCAL, "x.log", "sleep", tag], cwd=tmp_path, env=environment()
-    )
-    assert wait_until(lambda: len(survivors(tag)) == 2)
-    launcher.kill()
-    launcher.wait()
-    assert wait_until(lambda: survivors(tag) == [])
-
-
-@only_linux
-def test_background_children_end_with_their_task(tmp_path: Path) -> None:
-    tag = f"37{os.getpid()}"
-    assert call(tmp_path, "x.log", "bash", "-c", f"sleep {tag} & true").returncode == 0
-    assert survivors(tag) == []
 
 
 def test_a_log_in_use_is_not_shared(
@@ -372,20 +258,6 @@ def test_gpus_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     ended = call(tmp_path, "--gpu", "3", "x.log", "true", CUDA_VISIBLE_DEVICES="0,1")
     assert ended.returncode == 78 and "E_GPU" in ended.stderr
-
-
-def test_follow_shows_whole_lines_with_the_name_of_the_log(tmp_path: Path) -> None:
-    script = "printf 'one\\ntw'; sleep 0.5; printf 'o\\n\\nend'"
-    done = call(
-        tmp_path,
-        *("--follow", "1", "JOB=1:2", "a.JOB.log", "sh", "-c", f"{script}JOB"),
-    )
-    assert done.returncode == 0, done.stderr
-    for n in (1, 2):
-        mine = [s for s in done.stdout.splitlines() if s.startswith(f"[a.{n}] ")]
-        # the last line has no end of its own: it stands in the log
-        assert mine[:3] == [f"[a.{n}] one", f"[a.{n}] two", f"[a.{n}] "]
-        assert output(tmp_path / f"a.{n}.log").startswith(f"one\ntwo\n\nend{n}")
 
 
 def test_slots_are_shared_by_launchers(tmp_path: Path) -> None:

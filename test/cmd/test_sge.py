@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+import submitting
 
-REPOSITORY = Path(__file__).parents[2]
-ESPNETS = REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf" / "queue.conf"
-SGE = [sys.executable, "-m", "espnet_topdown.cmd.sge"]
+ESPNETS = submitting.REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf" / "queue.conf"
 pytestmark = pytest.mark.timeout(60)
 
 QSUB = """#!/bin/bash
@@ -63,42 +60,19 @@ echo "$1" >>$FAKE/deleted
 """
 
 
-class Place:
-    """A folder to submit from."""
+class Place(submitting.Place):
+    """Beside the three commands above."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.fake = folder / "work", folder / "fake"
-        for path in (self.folder, self.fake, folder / "bin"):
-            path.mkdir()
+        commands = folder / "bin"
+        commands.mkdir()
         for name, text in (("qsub", QSUB), ("qstat", QSTAT), ("qdel", QDEL)):
-            (folder / "bin" / name).write_text(text)
-            (folder / "bin" / name).chmod(0o755)
-        self.env = {
-            **os.environ,
-            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "FAKE": str(self.fake),
-            "TOPDOWN_CLUSTER_ASK": "0.3",
-            "TOPDOWN_CLUSTER_GRACE": "0.3",
-        }
-
-    def start(self, *args: str) -> subprocess.Popen:
-        pipe = {"stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([*SGE, *args], cwd=self.folder, env=self.env, **pipe)
-
-    def call(self, *args: str) -> tuple[int, str]:
-        launched = self.start(*args)
-        err = launched.communicate(timeout=30)[1]
-        return launched.returncode, err
+            (commands / name).write_text(text)
+            (commands / name).chmod(0o755)
+        super().__init__(folder, "sge", commands, "FAKE", ask=0.3)
 
     def calls(self) -> list[str]:
         return (self.fake / "calls").read_text().splitlines()
-
-    def wait_for(self, name: str) -> None:
-        deadline = time.monotonic() + 15
-        while not (self.folder / name).exists():
-            assert time.monotonic() < deadline, f"no {name}"
-            time.sleep(0.02)
 
 
 @pytest.fixture

@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-import fake_slurm
 import pytest
+from submitting import REPOSITORY
+from submitting import SlurmPlace as Place
 
-REPOSITORY = Path(__file__).parents[2]
 ESPNETS = REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf" / "slurm.conf"
-SLURM = [sys.executable, "-m", "espnet_topdown.cmd.slurm"]
 pytestmark = pytest.mark.timeout(60)
-
-
-class Place:
-    """A folder to submit from, and the simulator's switches."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.fake = folder / "work", folder / "fake"
-        self.folder.mkdir(), self.fake.mkdir()
-        path = fake_slurm.install(folder / "bin")
-        self.env = {
-            **os.environ,
-            "PATH": f"{path}:{os.environ['PATH']}",
-            "PYTHONPATH": str(REPOSITORY),
-            "FAKE_SLURM": str(self.fake),
-            "TOPDOWN_CLUSTER_ASK": "0.2",
-            "TOPDOWN_CLUSTER_GRACE": "0.3",
-        }
-
-    def start(self, *args: str, **popen: object) -> subprocess.Popen:
-        return subprocess.Popen(
-            [*SLURM, *args],
-            cwd=self.folder,
-            env=self.env,
-            stderr=subprocess.PIPE,
-            text=True,
-            **popen,
-        )
-
-    def call(self, *args: str) -> tuple[int, str]:
-        launched = self.start(*args)
-        err = launched.communicate(timeout=30)[1]
-        return launched.returncode, err
-
-    def switch(self, name: str, text: str = "") -> None:
-        (self.fake / name).write_text(text)
-
-    def submissions(self) -> list[str]:
-        path = self.fake / "submissions"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def task(self, job: str = "1", number: str = "None") -> dict:
-        state = json.loads((self.fake / "jobs.json").read_text())
-        return state[job]["tasks"][number]
-
-    def scancel(self, job: str) -> None:
-        subprocess.run(["scancel", job], env=self.env, check=True)
-
-    def wait_for(self, name: str) -> None:
-        deadline = time.monotonic() + 15
-        while not (self.folder / name).exists():
-            assert time.monotonic() < deadline, f"no {name}"
-            time.sleep(0.02)
 
 
 @pytest.fixture
@@ -193,7 +136,9 @@ def test_a_launcher_that_died_is_attached_again(place: Place, signum: int) -> No
     assert len(place.submissions()) == 2, "its end was seen: a new call is a new job"
 
 
-def test_a_job_that_ended_while_nobody_watched_is_not_run_again(place: Place) -> None:
+def test_a_job_that_ended_while_nobody_watched_is_not_run_again(
+    place: Place,
+) -> None:
     command = ("a.log", "bash", "-c", "touch started; sleep 0.5; touch ended")
     launched = place.start(*command)
     place.wait_for("started")
@@ -213,7 +158,9 @@ def test_killed_between_submission_and_its_answer(place: Place) -> None:
     assert len(place.submissions()) == 1, "found by its token"
 
 
-def test_nothing_is_submitted_twice_while_the_controller_is_away(place: Place) -> None:
+def test_nothing_is_submitted_twice_while_the_controller_is_away(
+    place: Place,
+) -> None:
     launched = place.start(*SLEEP)
     place.wait_for("started")
     launched.kill()
@@ -260,73 +207,6 @@ def test_a_job_that_can_never_start_is_said_once(place: Place) -> None:
     launched.terminate()
     assert launched.stderr.read().count("W_CLUSTER_STUCK") == 1
     assert launched.wait(15) == 143
-
-
-def test_a_requeued_job_is_waited_for_and_appends_its_log(place: Place) -> None:
-    """Started in the second of its requeue it would fail."""
-    first = "touch started; echo first; sleep 20"
-    command = (
-        "a.log",
-        "bash",
-        "-c",
-        f"if [ -e started ]; then echo 2nd; else {first}; fi",
-    )
-    launched = place.start(*command)
-    place.wait_for("started")
-    time.sleep(1.0 - time.time() % 1.0)  # it is looked at often in a second
-    subprocess.run(["scontrol", "requeue", "1"], env=place.env, check=True)
-    assert launched.wait(15) == 0
-    log = (place.folder / "a.log").read_text()
-    assert "\nfirst\n" in log and "\n2nd\n" in log
-    assert (place.fake / "scontrol").read_text().count("update JobId=1 ") == 1
-    assert len(place.submissions()) == 1
-
-
-def test_a_job_that_was_told_to_start_later_is_left_alone(place: Place) -> None:
-    """``sbatch --begin`` has the same reason as a requeue."""
-    place.switch("pend", "BeginTime")
-    launched = place.start("a.log", "true")
-    time.sleep(2)
-    launched.terminate()
-    assert launched.wait(15) == 143
-    assert "update" not in (place.fake / "scontrol").read_text()
-
-
-TRAINER = """import pathlib, signal, sys, time
-if pathlib.Path('saved').exists(): print('resumed'), sys.exit(0)
-def stop(*args): pathlib.Path('saved').touch(), sys.exit(75)
-signal.signal(signal.SIGUSR2, stop)
-pathlib.Path('started').touch()
-time.sleep(20)
-"""
-
-
-def test_usr2_saves_and_requeues(place: Place) -> None:
-    (place.folder / "trainer.py").write_text(TRAINER)
-    launched = place.start("a.log", sys.executable, "trainer.py")
-    place.wait_for("started")
-    os.kill(place.task()["pid"], signal.SIGUSR2)
-    assert launched.wait(15) == 0, launched.stderr.read()
-    assert "\nresumed\n" in (place.folder / "a.log").read_text()
-    assert "requeue 1" in (place.fake / "scontrol").read_text()
-
-
-def test_a_preempted_job_asks_for_its_requeue(place: Place) -> None:
-    """Slurm tells only the steps that ``srun`` has started, not the batch script."""
-    script = "[ -e saved ] && exit; touch saved; until [ -e go ]; do sleep 0.1; done"
-    launched = place.start("a.log", "bash", "-c", f"{script}; exit 75")
-    place.wait_for("saved")
-    place.switch("preempt", "2026-11-22T01:30:49")
-    (place.folder / "go").touch()
-    assert launched.wait(20) == 0, launched.stderr.read()
-    assert "requeue 1" in (place.fake / "scontrol").read_text()
-
-
-def test_usr2_does_not_end_a_command_that_knows_nothing_of_it(place: Place) -> None:
-    launched = place.start("a.log", "bash", "-c", "touch started; sleep 1; echo done")
-    place.wait_for("started")
-    os.kill(place.task()["pid"], signal.SIGUSR2)
-    assert launched.wait(15) == 0
 
 
 def test_path_sh_is_sourced_and_the_environment_comes_along(place: Place) -> None:
