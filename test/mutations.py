@@ -188,7 +188,9 @@ def summary(
 ) -> int:
     """Say what was noticed; the status."""
     if args.record:
-        rows = {**({} if args.again else read_record()), **noticed}
+        gone = {p.key for p in chosen} if args.again else set()
+        kept = {k: v for k, v in read_record().items() if k not in gone}
+        rows = {**kept, **noticed}
         keys = {p.key for p in places(ROOT / PACKAGE)} & rows.keys()
         RECORD.write_text("".join(f"{k}\t{rows[k]}\n" for k in sorted(keys)))
     for kind, n in sorted(Counter(p.kind for p in chosen).items()):
