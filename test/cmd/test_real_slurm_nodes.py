@@ -91,18 +91,27 @@ def test_two_nodes_train_one_candidate(candidate, cluster) -> None:
 
 @long
 @pytest.mark.espnet
-def test_a_preempted_pair_saves_and_goes_on(candidate, cluster) -> None:
-    """That it is as if never stopped, bit for bit, is in test_ranks.py."""
-    folder = candidate("preempted", 30)
+@pytest.mark.parametrize("how", ["USR2", "TERM"])
+def test_a_preempted_pair_saves_and_goes_on(candidate, cluster, how: str) -> None:
+    """That it is as if never stopped, bit for bit, is in test_ranks.py.
+
+    Where a job of more weight needs the nodes, Slurm sends TERM to the two processes
+    only, and would give them five minutes.
+    """
+    folder = candidate("preempted", 200)  # of less than 0.1 s
     launched = run_job(folder, 2)
     wait_for(folder / "curve.jsonl", 300)
-    cluster.call("scancel", "--signal=USR2", "--batch", job_id(folder))
+    if how == "USR2":
+        cluster.call("scancel", "--signal=USR2", "--batch", job_id(folder))
+    else:
+        words = ("-p", "urgent", "-N2", "-n4", "-o", "/dev/null", "--wrap", "true")
+        cluster.call("sbatch", *words)
     assert launched.wait(600) == 0, launched.stderr.read()
     log = (folder / "train.log").read_text()
     assert log.count("# Started at") == 2
-    assert log.count("E_PREEMPTED: stopped by SIGUSR2 in epoch") == 2, "both leave"
+    assert log.count(f"E_PREEMPTED: stopped by SIG{how} in epoch") == 2, "both leave"
     assert log.count("The training was resumed") == 1
-    assert [point["epoch"] for point in curve(folder)] == list(range(1, 31))
+    assert [point["epoch"] for point in curve(folder)] == list(range(1, 201))
     assert (folder / ".done").is_file()
 
 
