@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -17,16 +16,15 @@ import pytest
 import slurm_cluster
 import yaml
 from launching import job_id, wait_for
+from slurm_cluster import long
 from tones import tiny_config, write_corpus
 
 launch = functools.partial(launching.launch, "slurm")
-ALL = os.environ.get("TOPDOWN_SLURM") == "all"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900 if ALL else 300),
+    pytest.mark.timeout(900),
     slurm_cluster.needed,
 ]
-long = pytest.mark.skipif(not ALL, reason="minutes: TOPDOWN_SLURM=all runs it")
 
 
 @pytest.fixture

@@ -90,6 +90,7 @@ def submitted() -> int:
     return Counter(folders)[os.getcwd()]
 
 
+@pytest.mark.slow
 @pytest.mark.espnet
 def test_a_full_search_whose_driver_is_killed(base) -> None:
     Path("errors.json").write_text(json.dumps({"root": "m4", **ERRORS}))
@@ -108,10 +109,10 @@ def test_a_full_search_whose_driver_is_killed(base) -> None:
 
 
 LOSSES = {  # of each epoch
-    "m1.3": [9, 5, 4, 3, 3, 3],
-    "m2.2": [9, 6, 3, 2, 1, 1],
-    "m3.1": [8, 7, 1, 1, 1, 1],
-    "m2.1.1": [9, 7, 7, 6, 5, 4],
+    "m1.3": [5, 4, 3],
+    "m2.2": [6, 3, 2],
+    "m3.1": [7, 1, 1],
+    "m2.1.1": [9, 7, 7],
 }
 RUNG_ERRORS = {"m4": 50, "m1.3": 48, "m2.2": 40, "m3.1": 49, "m2.1.1": 41}
 
@@ -130,15 +131,17 @@ def curves() -> None:
     Path("errors.json").write_text(json.dumps(RUNG_ERRORS))
 
 
+@slurm_cluster.long
+@pytest.mark.slow
 @pytest.mark.espnet
 def test_only_the_best_of_a_level_go_on(base, curves) -> None:
     """The same call is submitted again after a rung: that job is not the old one."""
-    more = {"max_epoch": 6, "halving": "2:2"}
+    more = {"max_epoch": 3, "halving": "2:1"}
     run_search(full_search(base, "fake_rung_job.py", **more))
     result = json.loads(Path("exp/search/result.json").read_text())
     assert result["best"] == "m2.2"
     work = Counter(Path("work").read_text().splitlines())
     assert set(work.values()) == {1}, "nothing is done twice"
     epochs = Counter(line.split()[0] for line in work if " epoch " in line)
-    assert epochs == {"m1.3": 4, "m2.2": 6, "m3.1": 2, "m2.1.1": 6}
+    assert epochs == {"m1.3": 2, "m2.2": 3, "m3.1": 1, "m2.1.1": 3}
     assert submitted() == 10, "again after each rung"
