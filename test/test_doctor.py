@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -280,33 +277,3 @@ def test_json(fake: FakeMachine) -> None:
     report = json.loads(doctor.to_json(fake.examine(), doctor.RECIPES))
     assert report["ready"] == [*doctor.RECIPES]
     assert {"level", "name", "ok", "found", "fix"} <= set(report["checks"][0])
-
-
-def test_find_tool_skips_what_is_not_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.delenv("NO_SUCH_ROOT", raising=False)
-    (tmp_path / "tool").write_text("")
-    (tmp_path / "tool").chmod(0o755)
-    assert machine.find_tool("tool", ["{NO_SUCH_ROOT}/x", str(tmp_path)])
-    (tmp_path / "tool").chmod(0o644)
-    assert machine.find_tool("tool", [str(tmp_path)]) is None
-
-
-@pytest.mark.parametrize("recipe", ["all", "prompts"])
-@pytest.mark.parametrize("as_json", [False, True])
-def test_command(tmp_path: Path, recipe: str, as_json: bool) -> None:
-    """As a user runs it, in a process; without an import of ESPnet."""
-    args = ["--recipe", recipe, "--import_espnet", "false", *["--json"] * as_json]
-    ran = subprocess.run(
-        [sys.executable, "-m", "espnet_topdown.bin.doctor", *args],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode in (0, 66) and ran.stderr == ""
-    assert ("MISSING" in ran.stdout) or as_json or ran.returncode == 0
-    if as_json:
-        json.loads(ran.stdout)
