@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests share the cores
@@ -46,6 +48,26 @@ def fake_cmd(monkeypatch, tmp_path) -> str:
     """
     monkeypatch.setenv("FAKE_DIR", str(tmp_path))
     return f"{sys.executable} {FAKE_LAUNCHER}"
+
+
+@pytest.fixture
+def search(toy_experiment, fake_cmd, tmp_path) -> Callable:
+    """Run a search with the errors given; returns its result and what was trained."""
+    from espnet_topdown.driver import run_search
+    from espnet_topdown.request import SearchRequest
+
+    out = Path("exp/search")
+
+    def run(errors: dict, **options: object) -> tuple[dict, list[str]]:
+        (tmp_path / "errors.json").write_text(json.dumps(errors))
+        (tmp_path / "root").write_text("m3")
+        (tmp_path / "calls").write_text("")
+        base = options.pop("base_exp", toy_experiment)
+        request = SearchRequest(base, out, cmd=fake_cmd, **options)
+        result = run_search(request)
+        return result, (tmp_path / "calls").read_text().split("\n")[:-1]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -7,30 +7,12 @@ from pathlib import Path
 import pytest
 from toys import rnn_weights, write_experiment
 
-from espnet_topdown.driver import run_search
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.journal import Journal, Lock
-from espnet_topdown.request import SearchRequest
 from espnet_topdown.yaml_io import read_yaml
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
-
-
-@pytest.fixture
-def search(toy_experiment, fake_cmd, tmp_path):
-    """Run a search with the errors given; returns its result and what was trained."""
-
-    def run(errors: dict, **options: object) -> tuple[dict, list[str]]:
-        (tmp_path / "errors.json").write_text(json.dumps(errors))
-        (tmp_path / "root").write_text("m3")
-        (tmp_path / "calls").write_text("")
-        base = options.pop("base_exp", toy_experiment)
-        request = SearchRequest(base, OUT, cmd=fake_cmd, **options)
-        result = run_search(request)
-        return result, (tmp_path / "calls").read_text().split("\n")[:-1]
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -87,36 +69,6 @@ def test_the_config_freezes_exact_names_and_loads_one_file(search):
     assert "required" not in train
 
 
-def test_joint_control_gets_the_epochs_of_the_whole_path(search):
-    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 30}
-    _, calls = search(errors, controls=("joint", "warm"), max_jobs=2)
-    assert calls.count("control.joint") == 1
-    assert calls.index("control.joint") > calls.index("m1.1.1")
-    joint = read_yaml(OUT / "control.joint" / "train.yaml")
-    assert joint["max_epoch"] == 4 + 4 + 4  # base, m1.2, m1.1.1
-    assert joint["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
-    assert joint["init_param"] == [] and joint["freeze_param"] == []
-
-
-def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
-    edit = toy_experiment / "config.yaml"
-    edit.write_text(edit.read_text().replace("patience: null", "patience: 1"))
-    search({"m3": 50, "m1.2": 40, "m1.1.1": 30}, controls=("joint",), max_jobs=2)
-    events = Journal(OUT / "journal.jsonl").events()
-    started = [e["node"] for e in events if e["event"] == "started"]
-    # 4 of the base and at least 3 of m1.2; then, if it has time, all 4 of it; then
-    # those of the path
-    assert started.count("control.joint") in (2, 3)
-    assert read_yaml(OUT / "control.joint" / "train.yaml")["max_epoch"] == 4 + 4 + 4
-
-
-def test_warm_control_copies_the_softmax_but_trains_it(search):
-    search({"m3": 50, "m1.2": 60}, controls=("warm",))
-    warm = read_yaml(OUT / "control.warm" / "train.yaml")
-    assert warm["init_param"] == ["exp/search/control.warm/frozen.pth"]
-    assert warm["freeze_param"] == []
-
-
 def test_a_finished_search_does_nothing(search):
     errors = {"m3": 50, "m1.2": 40, "m1.1.1": 41}
     first, _ = search(errors, controls=("joint",))
@@ -135,17 +87,6 @@ def test_a_failed_job_is_said_and_the_same_command_continues(search):
     result, calls = search({"m3": 50, "m1.2": 40, "m1.1.1": 60})
     assert calls == ["m1.2", "m1.1.1"], "the finished m3 is not done again"
     assert result["best"] == "m1.2"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"strategy": "full"}, {"criterion": "wer"}, {"max_frozen": 1}, {"max_epoch": 9}],
-)
-def test_another_request_may_not_use_the_folder(search, change):
-    search({"m3": 50, "m1.2": 60})
-    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED") as e:
-        search({"m3": 50, "m1.2": 60}, **change)
-    assert e.value.status == 78
 
 
 def test_a_second_search_in_the_same_folder(search):
@@ -189,20 +130,6 @@ def test_the_journal_tells_the_story(search):
     ]
 
 
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"strategy": "gredy"}, "--search gredy is unknown .nearest: greedy"),
-        ({"criterion": "loss"}, "give one of auto, cer, wer, ter"),
-        ({"controls": ("jont",)}, "nearest: joint"),
-        ({"max_frozen": -1}, "--max_frozen -1 is negative"),
-    ],
-)
-def test_unknown_words(search, options, message):
-    with pytest.raises(TopDownError, match=message):
-        search({}, **options)
-
-
 def test_epoch_takes_classifiers_of_several_epochs(search, toy_experiment):
     from espnet_topdown.weights import load_weights, save_weights
 
@@ -226,42 +153,6 @@ def test_an_epoch_that_was_not_kept(search):
     assert not OUT.exists(), "before anything is written"
 
 
-def test_all_controls(search):
-    errors = {
-        "m3": 50,
-        "m1.2": 60,
-        "control.bottom_up1": 45,
-        "control.bottom_up2": 48,
-    }
-    names = ("joint", "warm", "random", "lowest", "bottom_up")
-    result, calls = search(errors, controls=names, max_jobs=3)
-    assert sorted(c for c in calls if "train_only" not in c) == sorted(
-        [*(f"control.{n}" for n in names[:4]), *errors]
-    )
-    assert {n for n in result["nodes"] if n.startswith("control")} == {
-        *(f"control.{n}" for n in names[:4]),
-        "control.bottom_up1",
-        "control.bottom_up2",
-    }
-    lowest = read_yaml(OUT / "control.lowest" / "retrain.yaml")
-    assert lowest["frozen"] == ["blstm0"]
-    second = read_yaml(OUT / "control.bottom_up2" / "retrain.yaml")
-    assert second["frozen"] == ["blstm1", "blstm0"]
-    assert second["frozen_from"].startswith("exp/search/control.bottom_up1/")
-
-
-def test_control_random_freezes_values_that_nobody_trained(search, toy_experiment):
-    from espnet_topdown.weights import load_weights
-
-    search({"m3": 50, "m1.2": 60}, controls=("random",))
-    frozen = load_weights(OUT / "control.random" / "frozen.pth")
-    base = load_weights(toy_experiment / "4epoch.pth")
-    weight = frozen["ctc.ctc_lo.weight"]
-    assert set(frozen) == {"ctc.ctc_lo.weight", "ctc.ctc_lo.bias"}
-    assert (weight != base["ctc.ctc_lo.weight"]).all()
-    assert weight.abs().max() <= 2**-0.5, "1 / sqrt(inputs)"
-
-
 @pytest.mark.parametrize("reinit", ["keep", "shrink:0.4,0.1", "rewind:4"])
 def test_reinit_starts_the_lower_layers_elsewhere(search, toy_experiment, reinit):
     from espnet_topdown.weights import load_weights
@@ -283,33 +174,6 @@ def test_abandon_gives_the_job_the_curve_to_beat(search):
     rule = json.loads((OUT / "m1.2" / "abandon.json").read_text())
     assert rule["curve"] == {"1": 10.0, "2": 5.0, "3": 10 / 3, "4": 2.5}
     assert (rule["margin"], rule["criterion"]) == (0.2, ["valid", "loss", "min"])
-
-
-def test_more_trainings_than_expected_need_a_yes(search):
-    with pytest.raises(TopDownError, match="E_BUDGET.*3 trainings.*is 2.*--yes"):
-        search({}, strategy="full", max_jobs_total=2)
-    assert not (OUT / "journal.jsonl").exists()
-    errors = {"m3": 5, "m1.2": 4, "m2.1": 3, "m1.1.1": 6}
-    result, _ = search(errors, strategy="full", max_jobs_total=2, yes=True)
-    assert result["best"] == "m2.1"
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"strategy": "epoch"}, "needs --epochs"),
-        ({"epochs": (3,)}, "--epochs has no meaning"),
-        ({"strategy": "full", "budget": 3}, "--budget has no meaning"),
-        ({"strategy": "beam", "width": 0}, "--width"),
-        ({"reinit": "shrink:0.4"}, "give full, keep"),
-        ({"abandon": "0.1"}, "MARGIN:GRACE"),
-        ({"num_nodes": 0}, "E_RANGE.*num_nodes"),
-        ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'"),
-    ],
-)
-def test_options_that_do_not_go_together(search, options, message):
-    with pytest.raises(TopDownError, match=message):
-        search({}, **options)
 
 
 def test_the_joint_model_is_scored_beside_the_first_retrainings(search):
