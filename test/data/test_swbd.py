@@ -11,6 +11,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
+from swbd_prepared import FILES, PEM, STM, maker, prepare  # noqa: E402
 
 from espnet_topdown.bin import swbd as command  # noqa: E402
 from espnet_topdown.data import eval2000, sphere, swbd, wav_io  # noqa: E402
@@ -19,7 +20,6 @@ from espnet_topdown.data.swbd_lines import read_transcript  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
 
 LISTS = ("wav.scp", "segments", "text", "utt2spk", "spk2utt")
-FILES = swbd_tree.describe(conversations=2, lines=4)
 TRANS = "sw2001A-ms98-a-trans.text"
 GOLDEN = """sw2001A-ms98-a-0001 0.000000 0.977625 [silence]
 sw2001A-ms98-a-0002 0.977625 11.561375 hi um [laughter-yeah] i'd w[ould]- about MTV
@@ -32,19 +32,7 @@ sw2001A-ms98-a-0003 11.561375 14.210000 [noise] them_1 {alrighty} [tranged/chang
 def tree(tmp_path, monkeypatch):
     """``tree("flat", {name: bytes or None})``: a copy of the corpora, changed."""
     monkeypatch.chdir(tmp_path)
-
-    def make(layout="split", changes=None, name="ldc"):
-        files = {**FILES, **(changes or {})}
-        files = {n: d for n, d in files.items() if d is not None}
-        return str(swbd_tree.write_tree(tmp_path / name, layout, files))
-
-    return make
-
-
-def prepare(root, **options):
-    options.setdefault("allow_partial", True)
-    swbd.run(root, output_dir=Path("data"), **options)
-    return Path("data")
+    return maker(tmp_path)
 
 
 def everything(folder):
@@ -163,7 +151,6 @@ def swapped(name, old, new):
     return {name: data.replace(old, new, 1).encode()}
 
 
-STM, PEM = "hub5e00.english.000405.stm", "hub5e_00.pem"
 WRONG = [
     ({"sw2001B-ms98-a-trans.text": None}, "E_SWBD_SIDE", ["2001B", TRANS]),
     ({"sw02001.sph": None}, "E_SWBD_AUDIO", [TRANS]),
@@ -205,25 +192,6 @@ def test_what_is_wrong_is_named(tree, changes, code, parts, monkeypatch):
     assert not Path("data").exists()
 
 
-@pytest.mark.parametrize(
-    "name, code, part",
-    [
-        ("sw-ms98-dict.text", "E_SWBD_TRANSCRIPTS", "openslr.org/5"),
-        (PEM, "E_SWBD_ROOT", "no hub5e_00.pem below"),
-        (STM, "E_SWBD_ROOT", "copy all of LDC2002T43"),
-    ],
-)
-def test_what_is_missing_is_named(tree, name, code, part):
-    with pytest.raises(TopDownError) as e:
-        prepare(tree("split", {name: None}))
-    assert (e.value.code, e.value.status) == (code, 66) and part in str(e.value)
-
-
-def test_no_training_audio(tree):
-    with pytest.raises(TopDownError, match="E_SWBD_ROOT: no sw0NNNN.sph below"):
-        prepare(tree("split", {"sw02001.sph": None, "sw02002.sph": None}))
-
-
 def test_audio_of_another_rate(tree):
     data = FILES["sw02001.sph"].replace(b"sample_rate -i 8000", b"sample_rate -i 9000")
     with pytest.raises(TopDownError, match="2 channels at 9000 Hz"):
@@ -247,18 +215,6 @@ def test_too_few_utterances_for_a_validation_set(tree, monkeypatch):
         prepare("", step="sets")
 
 
-def test_where_the_corpora_are(tree):
-    root = Path(tree())
-    for wrong, part in [
-        ("", "not set"),
-        ("none", "no folder"),
-        (str(root / "LDC97S62"), "LDC2002S09"),
-    ]:
-        with pytest.raises(TopDownError) as e:
-            prepare(wrong)
-        assert e.value.code == "E_SWBD_ROOT" and part in str(e.value)
-
-
 def test_counts_of_the_real_corpus(tree):
     with pytest.raises(TopDownError) as e:
         prepare(tree(), allow_partial=False)
@@ -279,14 +235,6 @@ def test_warnings_of_a_partial_copy(tree, caplog):
     assert len(read_pairs(Path("data/eval2000/text"))) == 1
     stm = Path("data/eval2000/stm").read_text()  # else what is missing would be errors
     assert "\nsw_4001 A" in stm and "\nen_4001" not in stm and ";; LABEL" in stm
-
-
-def test_two_files_of_one_name(tree, caplog):
-    root = Path(tree())
-    (root / "LDC97S62" / "swb1_d9").mkdir()
-    (root / "LDC97S62" / "swb1_d9" / "SW02001.SPH").write_bytes(b"x")
-    prepare(str(root))
-    assert "W_SWBD_TWICE" in caplog.text and "swb1_d9/SW02001.SPH" in caplog.text
 
 
 def test_segments_behind_the_audio(tree):
