@@ -133,8 +133,9 @@ def fuzz(scratch: Path, size: str) -> Rows:
     """Fuzzing."""
     log = scratch / "fuzz"
     variables = {"TOPDOWN_FUZZ_LOG": str(log), "TOPDOWN_FUZZ": size}
-    lines, passed = tests(["test/test_fuzz.py"], log, **variables)
-    found = lines[-1] if lines else {}
+    files = ["test/test_fuzz.py", "test/data/test_fuzz.py"]
+    lines, passed = tests(files, log, **variables)
+    found = {name: n for line in lines for name, n in line.items()}
     rows = []
     for name in (n for n in found if ", refused" not in n):
         refused = found.get(f"{name}, refused", 0)

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests share the cores
@@ -68,6 +68,15 @@ def search(toy_experiment, fake_cmd, tmp_path) -> Callable:
         return result, (tmp_path / "calls").read_text().split("\n")[:-1]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def fuzz_log() -> Iterator[None]:
+    """Tells how many inputs the tests of a file have tried; see fixtures/fuzzing.py."""
+    import fuzzing
+
+    yield
+    fuzzing.tell()
 
 
 @pytest.fixture(scope="session")

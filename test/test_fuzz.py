@@ -8,65 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import random
 import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from canary import watched
-from hypothesis import HealthCheck, given, settings
+from fuzzing import SCALE, attempt, ran, sized
+from hypothesis import given
 from hypothesis import strategies as st
 from mutants import mutate
 
-from espnet_topdown.errors import TopDownError
 from espnet_topdown.journal import Journal, recover
 
-NIGHTLY = os.environ.get("TOPDOWN_FUZZ") == "nightly"
-SCALE = 50 if NIGHTLY else 1
-done: dict[str, int] = {}
-
-
-def sized(n: int) -> Callable:
-    """Hypothesis with n examples (x 50 at night), the same ones every time."""
-    return settings(
-        max_examples=n * SCALE,
-        deadline=None,
-        derandomize=not NIGHTLY,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
-def ran(target: str, refused: bool) -> None:
-    done[target] = done.get(target, 0) + 1
-    done[f"{target}, refused"] = done.get(f"{target}, refused", 0) + refused
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tell():
-    yield
-    if "TOPDOWN_FUZZ_LOG" in os.environ:
-        with open(os.environ["TOPDOWN_FUZZ_LOG"], "a") as f:
-            f.write(json.dumps(done) + "\n")
-
-
-def attempt(target: str, work: Callable, folder: Path) -> object:
-    """Call it; only our own errors may come out. None if it was refused."""
-    with watched(folder):
-        try:
-            found = work()
-        except TopDownError as e:
-            assert e.code.startswith("E_") and ". Do: " in str(e)
-            ran(target, True)
-            return None
-    ran(target, False)
-    return found
+pytestmark = pytest.mark.usefixtures("fuzz_log")
 
 
 def test_journal(tmp_path):
@@ -92,11 +50,6 @@ def test_journal(tmp_path):
 
 
 words = st.text(max_size=12) | st.sampled_from(["no", "1e-3", "~", "null", "*a", "&a"])
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | words,
-    lambda x: st.lists(x, max_size=4) | st.dictionaries(words, x, max_size=4),
-    max_leaves=12,
-)
 PIECES = [
     "a: ",
     "- ",
@@ -202,62 +155,6 @@ def test_layer_patterns(tmp_path):
             assert sorted([*owned, *stack.ignored]) == sorted(names)
 
     bind()
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch):
-    from bad_inputs.data import sets
-
-    monkeypatch.chdir(tmp_path)
-    sets()
-    return tmp_path
-
-
-def test_data_folders(data):
-    """A damaged list is refused, or what it says is still the same set."""
-    from espnet_topdown.data.validate import validate_set
-
-    rng = random.Random(2)
-    lists = [Path("train/wav.scp"), Path("train/text"), Path("tokens.txt")]
-    whole = {p: p.read_bytes() for p in lists}
-    for _ in range(250 * SCALE):
-        path = rng.choice(lists)
-        path.write_bytes(mutate(whole[path], rng))
-
-        def check():
-            tokens = Path("tokens.txt").read_bytes().decode("utf-8", "replace")
-            return validate_set(
-                *lists[:2], fs=8000, token_list=tokens.split("\n")[:-1], full=False
-            )
-
-        report = attempt("data folders", check, data)
-        assert report is None or report.utterances <= 4
-        path.write_bytes(whole[path])
-
-
-FORMATS = {"wav": "WAV", "flac": "FLAC", "sph": "NIST"}
-
-
-def test_audio_headers(data):
-    """In a child process: no crash, and nothing accepted that is not finite."""
-    import numpy as np
-    import soundfile
-
-    noise = np.random.default_rng(0).uniform(-0.1, 0.1, 2000)
-    for suffix, kind in FORMATS.items():
-        soundfile.write(f"a.{suffix}", noise, 8000, "PCM_16", format=kind)
-    code = "import fuzz_audio as c; c.main()"
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ran_ = subprocess.run(
-        [sys.executable, "-c", code, str(300 * SCALE), *FORMATS],
-        capture_output=True,
-        text=True,
-        env=env,
-    )
-    assert ran_.returncode == 0, ran_.stderr[-2000:]
-    tried, refused = map(int, ran_.stdout.split())
-    done["audio"], done["audio, refused"] = tried, refused
-    assert tried == 3 * 300 * SCALE and refused > tried / 5
 
 
 class Evil:
