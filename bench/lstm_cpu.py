@@ -3,8 +3,10 @@
 Seconds of training steps (forward and backward) on a CPU: ESPnet's own LSTMs against
 ours, same weights, same batches, one after the other in one process. The model is that
 of the paper: 4 BLSTM layers of 320 cells, each with a projection of 320, 80 log-mel
-features, 8 utterances of 4 to 9 seconds at 16 kHz. Losses and gradients must agree; the
-last line is the ratio of all batches together.
+features, 8 utterances of 4 to 9 seconds at 16 kHz. Losses and gradients of both must
+be those of double precision within --tolerance (each other's within twice that): stock
+adds up a long utterance step by step and is the less exact one. The last line is the
+ratio of all batches together.
 
 Several batches, because the ratio depends on their lengths: where the gates of a whole
 batch take more than 32 MiB (4 * cells * 4 bytes a frame), the C library asks the system
@@ -122,6 +124,7 @@ def main(cmd: list[str] | None = None) -> None:
     stock = build(args.model)
     ours = copy.deepcopy(stock)
     changed = cpu_lstm.install(ours) + cpu_attention.install(ours)
+    exact = copy.deepcopy(ours).double()
     n_params = sum(p.numel() for p in stock.parameters())
     print(f"torch {torch.__version__}, {args.threads} threads, model {args.model}")
     print(f"{n_params / 1e6:.2f} M parameters, {changed} modules changed")
@@ -140,10 +143,13 @@ def main(cmd: list[str] | None = None) -> None:
     keep_memory()  # as our trainer does; from here on
     one_step(ours, short)
     fast = [[one_step(ours, b) for _ in range(args.repeat)] for b in batches]
-    print("samples | seconds, stock | ours | ratio | largest relative difference")
+    print("samples | seconds, stock | ours | ratio | largest relative difference of")
+    print("the two, of stock from double precision, of ours from double precision")
     medians = []
     for batch, old, new in zip(batches, slow, fast):
-        difference = relative_difference(old[0], new[0])
+        true = one_step(exact, {**batch, "speech": batch["speech"].double()})
+        pairs = (old[0], new[0]), (true, old[0]), (true, new[0])
+        differences = [relative_difference(*pair) for pair in pairs]
         times = [
             [statistics.median(s[i] for s in x) for x in (old, new)] for i in (0, 2)
         ]
@@ -152,10 +158,11 @@ def main(cmd: list[str] | None = None) -> None:
             f"{' '.join(str(int(n)) for n in batch['speech_lengths'])}"
             f" | {' '.join(f'{s[0]:.2f}' for s in old)}"
             f" | {' '.join(f'{s[0]:.2f}' for s in new)}"
-            f" | {times[0][0] / times[0][1]:.1f} | {difference:.1e}"
+            f" | {times[0][0] / times[0][1]:.1f} | "
+            + ", ".join(f"{difference:.1e}" for difference in differences)
         )
-        if difference > args.tolerance:
-            raise SystemExit(f"not equal: {difference:.1e} > {args.tolerance:.1e}")
+        if max(differences[1:]) > args.tolerance:
+            raise SystemExit(f"not equal within {args.tolerance:.1e}")
     for i, name in ((1, "seconds of CPU"), (0, "seconds")):
         old, new = (sum(times[i][k] for times in medians) for k in (0, 1))
         print(f"{name}: stock {old:.2f}, ours {new:.2f}")
