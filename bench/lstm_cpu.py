@@ -115,7 +115,7 @@ def relative_difference(a: Step, b: Step) -> float:
 
 def main(cmd: list[str] | None = None) -> None:
     """Measure, compare, print."""
-    from espnet_topdown.trainer import cpu_attention, cpu_lstm
+    from espnet_topdown.trainer import fast_cpu
     from espnet_topdown.trainer.memory import keep_memory
 
     args = get_parser().parse_args(cmd)
@@ -123,7 +123,7 @@ def main(cmd: list[str] | None = None) -> None:
     torch.manual_seed(args.seed)
     stock = build(args.model)
     ours = copy.deepcopy(stock)
-    changed = cpu_lstm.install(ours) + cpu_attention.install(ours)
+    changed = fast_cpu.install(ours)
     exact = copy.deepcopy(ours).double()
     n_params = sum(p.numel() for p in stock.parameters())
     print(f"torch {torch.__version__}, {args.threads} threads, model {args.model}")

@@ -54,7 +54,7 @@ def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Mod
 
 def _build(config: Path) -> torch.nn.Module:
     # Imported here: our task makes its encoders known to ESPnet, and loads slowly.
-    from espnet_topdown.trainer import cpu_lstm
+    from espnet_topdown.trainer import fast_cpu
     from espnet_topdown.trainer.task import TopDownASRTask
 
     args = argparse.Namespace(**{**read_yaml(config), "init": None})
@@ -68,7 +68,7 @@ def _build(config: Path) -> torch.nn.Module:
         what = f"{config} names '{e.filename}', which is not there"
         do = "run in the recipe folder: its paths are relative to it"
         raise TopDownError("E_MISSING", what, do, MISSING) from e
-    cpu_lstm.install(model)
+    fast_cpu.install(model)
     return model
 
 

@@ -16,9 +16,8 @@ import torch
 from espnet2.tasks.asr import ASRTask
 
 from espnet_topdown.trainer import (
-    cpu_attention,
-    cpu_lstm,
     dropout,
+    fast_cpu,
     initializers,
     optim,
     options,
@@ -82,8 +81,7 @@ class TopDownASRTask(ASRTask):
         if getattr(args, "init_uniform", 0.0):
             initializers.uniform(model, args.init_uniform)
         if getattr(args, "fast_lstm", False):
-            cpu_lstm.install(model)
-            cpu_attention.install(model)
+            fast_cpu.install(model)
         if getattr(args, "sdpa", False):
             logging.info("fused attention in %d modules", sdpa.install(model))
         return model
