@@ -7,12 +7,12 @@ process, one utterance after the other; starting up is left out on both sides).
 Without ``--exp`` the model is that of the paper (4 BLSTM layers of 320 cells with
 projections, 80 log-mel features) with random weights. Its CTC layer is made as sure of
 itself as that of a trained model, and speaks as many tokens a second (``--rate``): the
-search of ESPnet works for every token. The texts must be equal; the last line is the
-ratio.
+search of ESPnet works for every token. The last line is the ratio.
 
 Greedy decoding takes the best path, ESPnet's search with one beam the best next token
 over all paths. They agree where the model is sure of every frame, as here. With a
-trained model some texts differ; the number is printed, and so is every such text.
+trained model some texts differ; the number is printed, and so is every such text. All
+texts must be those of the best path by ESPnet's own modules, one utterance at a time.
 """
 
 from __future__ import annotations
@@ -136,14 +136,28 @@ def timed(decode) -> tuple[float, float, dict[str, str]]:  # type: ignore[no-unt
 
 
 def stock(config: Path, weights: Path, sounds: Sounds):  # type: ignore[no-untyped-def]
-    """ESPnet's times and texts."""
+    """ESPnet's times and texts of its search, and its texts of the best path."""
     from espnet2.bin.asr_inference import Speech2Text
 
     options = {"beam_size": 1, "ctc_weight": 1.0}
     if "ctc_window_margin" in inspect.signature(Speech2Text.__init__).parameters:
         options["ctc_window_margin"] = 0  # look at all frames, as older releases do
     recognise = Speech2Text(str(config), str(weights), **options)
-    return timed(lambda: {utt: recognise(s)[0][0] for utt, s in sounds.items()})
+    times = timed(lambda: {utt: recognise(s)[0][0] for utt, s in sounds.items()})
+    return times, {utt: best_path(recognise, s) for utt, s in sounds.items()}
+
+
+def best_path(recognise, sound: np.ndarray) -> str:  # type: ignore[no-untyped-def]
+    """The text of the best unit of every frame, without repetitions and blanks."""
+    import torch
+
+    model = recognise.asr_model
+    with torch.no_grad():
+        speech = torch.from_numpy(sound).float()[None]
+        enc, _ = model.encode(speech, torch.tensor([len(sound)]))
+        ids = model.ctc.argmax(enc)[0].unique_consecutive().tolist()
+    units = recognise.converter.ids2tokens([i for i in ids if i != model.blank_id])
+    return recognise.tokenizer.tokens2text(units)
 
 
 def ours(config: Path, weights: Path, sounds: Sounds, args):  # type: ignore
@@ -182,7 +196,8 @@ def main() -> None:
         else:
             weights = paper_model(folder, sounds, args)
         fast, fast_cpu, text = ours(folder / "config.yaml", weights, sounds, args)
-        slow, slow_cpu, theirs = stock(folder / "config.yaml", weights, sounds)
+        found, best = stock(folder / "config.yaml", weights, sounds)
+    slow, slow_cpu, theirs = found
     speech = sum(map(len, sounds.values())) / fs
     print(f"{len(sounds)} utterances, {speech:.1f} s of speech, {args.threads} threads")
     print(f"{sum(map(len, text.values())) / speech:.1f} characters a second")
@@ -192,8 +207,10 @@ def main() -> None:
     for utt in different:
         print(f"{utt}\n  ours  {text[utt]}\n  stock {theirs[utt]}")
     print(f"{len(sounds) - len(different)} of {len(sounds)} texts are equal")
+    same = sum(text[utt] == best[utt] for utt in sounds)
+    print(f"{same} of {len(sounds)} are ESPnet's best path")
     print(f"{slow / fast:.0f}x ({slow_cpu / fast_cpu:.0f}x in seconds of CPU)")
-    sys.exit(bool(different))
+    sys.exit(same < len(sounds))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from espnet_topdown.report.tables import set_label, valid_label
 
 _LEFT, _TOP, _HEIGHT, _COLUMN = 58.0, 44.0, 210.0, 132.0
 _BAR = 34.0  # half the width of a mean
+_KEY = 20.0  # from one seed's name to the next
 
 
 def seeds_plot(seeds: Seeds) -> str:
@@ -47,9 +48,11 @@ def seeds_plot(seeds: Seeds) -> str:
             for i, g in enumerate(groups)
             if seed in found[g.name]
         ]
-        parts.append(_line(f"seed {seed}", points, f"c{n % 6 + 1}"))
+        key_at = (right + 12, _TOP + _KEY * (n + 0.5))
+        parts.append(_line(f"seed {seed}", points, key_at, f"c{n % 6 + 1}"))
     alt = "; ".join(_alt(g, found[g.name]) for g in groups)
-    size = (right + 70, _TOP + _HEIGHT + 40)
+    height = max(_HEIGHT + 40, _KEY * len(seeds.searches))
+    size = (right + 120, _TOP + height)
     return svg.figure("".join(parts), *size, "Every seed", alt)
 
 
@@ -72,14 +75,19 @@ def _mean(group: Group, x: float, y: float) -> str:
     return svg.element("g", bar, class_="mark control")
 
 
-def _line(name: str, points: list[tuple[float, float]], ink: str) -> str:
-    """Points joined from the left; the seed's name is behind the last one."""
+def _line(
+    name: str, points: list[tuple[float, float]], key: tuple[float, float], ink: str
+) -> str:
+    """Points joined from the left; the seed's name is at ``key``."""
     if not points:
         return ""
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+    left, middle = key
+    ends = {"x1": left, "x2": left + 20, "y1": middle, "y2": middle}
     parts = [
         svg.element("polyline", points=path, class_="curve", stroke_width=1.5),
         *(svg.element("circle", cx=a, cy=b, r=4.5) for a, b in points),
-        svg.label(name, points[-1][0] + _BAR + 6, points[-1][1] + 4, class_="end"),
+        svg.element("line", class_="curve", stroke_width=1.5, **ends),
+        svg.label(name, left + 26, middle + 4, class_="end"),
     ]
     return svg.element("g", "".join(parts), class_=f"mark {ink}")

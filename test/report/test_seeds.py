@@ -16,6 +16,7 @@ from espnet_topdown.report import seeds_tables
 from espnet_topdown.report.gains import counts_by_utterance
 from espnet_topdown.report.seeds import differences, read_seeds
 from espnet_topdown.report.seeds_page import page, results, write_seeds
+from espnet_topdown.report.seeds_plot import seeds_plot
 from espnet_topdown.score.align import total
 from espnet_topdown.score.significance import paired_bootstrap
 from espnet_topdown.yaml_io import read_json, read_yaml, write_json, write_yaml
@@ -189,6 +190,16 @@ def test_the_report_says_the_same_twice(three: list[Path], tmp_path: Path):
     written = write_seeds(three, tmp_path / "new/out")
     assert [p.name for p in written.files] == ["RESULTS.md", "report.html"]
     assert written.files[0].read_text() == text
+
+
+def test_names_stand_beside_the_lines(three: list[Path]):
+    """Also that of a seed whose line ends early."""
+    (three[0] / "control.warm").rename(three[0] / "gone")
+    drawing = seeds_plot(read_seeds(three))
+    points = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', drawing)]
+    names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>seed \d', drawing)
+    assert len(names) == 3 and len({y for _, y in names}) == 3
+    assert all(float(x) > max(points) for x, _ in names)
 
 
 def test_nothing_decoded_and_nothing_finished(three: list[Path]):
