@@ -21,7 +21,9 @@ $(STAMP): setup.py
 	echo "E_PYTHON: $(PYTHON) has no venv module. Do: apt-get install python3-venv." >&2; exit 78; }
 	@date '+setup: installing into $(VENV) (2-5 minutes), started %T'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet -e '.[plot,test]'
+	$(VENV)/bin/python -m pip install --quiet -e '.[plot,test]' || { \
+	echo "E_SETUP: pip did not finish in $(VENV), which needs 6 GB; $$(df -Ph . | awk 'NR == 2 {print $$4}') \
+	are free. Do: see pip's message above, then make setup again." >&2; exit 78; }
 	@touch $(STAMP)
 	@date '+setup: done at %T'
 
