@@ -154,6 +154,7 @@ def test_a_controller_outage_and_a_crash(place, cluster) -> None:
 
 def test_the_controller_forgets_a_young_job(place, cluster) -> None:
     """It crashed before the job was in its saved state; the job's node runs on."""
+    cluster.wait_idle()
     saved = cluster.copy_state()
     launched = launch("a.log", "bash", "-c", "sleep 2; touch ended")
     forgotten = job_id()
