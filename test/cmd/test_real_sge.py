@@ -15,7 +15,7 @@ from pathlib import Path
 import launching
 import pytest
 import sge_cluster
-from launching import LONG, TRAINER, go_to, job_id, wait_for
+from launching import LONG, TRAINER, go_to, job_id, read_until, wait_for
 
 pytestmark = [pytest.mark.timeout(120), sge_cluster.needed]
 
@@ -102,11 +102,11 @@ def test_what_the_cell_refuses(place, options, what) -> None:
 
 def test_what_no_host_can_give_is_warned_of(place) -> None:
     launched = launch("--num_threads", "64", "a.log", "true")
-    job_id()
-    time.sleep(4)
+    err = read_until(launched, "W_CLUSTER_STUCK")
+    time.sleep(3)
     launched.terminate()
     assert launched.wait(30) == 143
-    err = launched.stderr.read()
+    err += launched.stderr.read()
     assert err.count("W_CLUSTER_STUCK") == 1 and "cannot run" in err, err
 
 

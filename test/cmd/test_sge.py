@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 import submitting
+from launching import read_until
 
 ESPNETS = submitting.REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf" / "queue.conf"
 pytestmark = pytest.mark.timeout(60)
@@ -132,10 +132,10 @@ def test_a_job_in_error_is_said_once_and_an_outage_waited_for(place: Place) -> N
     launched = place.start("a.log", "bash", "-c", "touch started; sleep 3")
     (place.fake / "state").write_text("Eqw")
     place.wait_for("started")
-    time.sleep(1.2)
+    err = read_until(launched, "W_CLUSTER_STUCK")
     (place.fake / "down").touch()
     assert launched.wait(20) == 0
-    err = launched.stderr.read()
+    err += launched.stderr.read()
     assert (err.count("W_CLUSTER_STUCK"), err.count("W_CLUSTER_UNREACHABLE")) == (1, 1)
 
 

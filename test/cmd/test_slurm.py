@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from launching import read_until
 from submitting import REPOSITORY
 from submitting import SlurmPlace as Place
 
@@ -175,20 +176,23 @@ def test_an_outage_is_waited_for(place: Place) -> None:
     launched = place.start("a.log", "bash", "-c", "touch started; sleep 2")
     place.wait_for("started")
     place.switch("down")
-    time.sleep(1)
+    err = read_until(launched, "W_CLUSTER_UNREACHABLE")
+    time.sleep(1)  # five more questions
     (place.fake / "down").unlink()
     assert launched.wait(15) == 0
-    assert launched.stderr.read().count("W_CLUSTER_UNREACHABLE") == 1
+    assert (err + launched.stderr.read()).count("W_CLUSTER_UNREACHABLE") == 1
 
 
 @pytest.mark.parametrize("switch", ["down", "mute"])
 def test_a_submission_waits_for_the_controller(place: Place, switch: str) -> None:
     place.switch(switch)
     launched = place.start("a.log", "bash", "-c", "echo once >>ended")
-    time.sleep(3)
+    err = read_until(launched, "W_CLUSTER_UNREACHABLE")
+    time.sleep(1)
     (place.fake / "down").unlink(missing_ok=True)
-    assert launched.wait(15) == 0, launched.stderr.read()
-    assert launched.stderr.read().count("W_CLUSTER_UNREACHABLE") == 1
+    status = launched.wait(15)
+    err += launched.stderr.read()
+    assert (status, err.count("W_CLUSTER_UNREACHABLE")) == (0, 1), err
     assert (place.folder / "ended").read_text() == "once\n"
     assert len(place.submissions()) == 1, "an answer that was lost: found by its token"
 
@@ -203,10 +207,11 @@ def test_a_submission_does_not_wait_for_ever(place: Place) -> None:
 def test_a_job_that_can_never_start_is_said_once(place: Place) -> None:
     place.switch("pend", "PartitionConfig")
     launched = place.start("a.log", "true")
-    time.sleep(2)
+    err = read_until(launched, "W_CLUSTER_STUCK")
+    time.sleep(1)
     launched.terminate()
-    assert launched.stderr.read().count("W_CLUSTER_STUCK") == 1
     assert launched.wait(15) == 143
+    assert (err + launched.stderr.read()).count("W_CLUSTER_STUCK") == 1
 
 
 def test_path_sh_is_sourced_and_the_environment_comes_along(place: Place) -> None:

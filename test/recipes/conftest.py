@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "egs2" / "TEMPLATE" / "asr1"
 
 
-def run_script(*words, cwd, timeout=10, **environment):
+def run_script(*words, cwd, timeout=60, **environment):
     """Run a command as a user would, with this Python first on PATH."""
     env = {
         k: v for k, v in os.environ.items() if k not in ("ESPNET_ROOT", "PYTHONPATH")

@@ -39,7 +39,7 @@ def parse(tmp_path, template, run):
 
     def call(*args):
         parser = template / "utils" / "parse_options.sh"
-        done = run("bash", script, *args, cwd=tmp_path, timeout=2, PARSER=str(parser))
+        done = run("bash", script, *args, cwd=tmp_path, timeout=20, PARSER=str(parser))
         lines = (line.partition("=") for line in done.stdout.splitlines())
         done.values = {name: value for name, _, value in lines}
         return done

@@ -29,7 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(*words: str) -> int:
-    """Pages, huge or not, fetched for ten blocks, when fifty have found where there is room."""
+    """Pages, huge or not, that ten blocks fetch after fifty have settled."""
     done = subprocess.run(
         [sys.executable, "-c", FAULTS, *words], stdout=subprocess.PIPE, text=True
     )
