@@ -19,9 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9,<3.14",
     packages=find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
-    package_data={
-        "espnet_topdown": ["*.yaml", "stacks/*.yaml", "data/*.yaml", "score/*.yaml"]
-    },
+    package_data={"espnet_topdown": ["**/*.yaml"]},
     install_requires=[
         "espnet>=202511",  # tasks, trainer, models: what is trained and decoded with
         "torch>=2.5",  # tensors; 2.5 is the first with torch.serialization.safe_globals

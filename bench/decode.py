@@ -83,8 +83,8 @@ def paper_model(folder: Path, sounds: Sounds, args: argparse.Namespace) -> Path:
     import torch
     from espnet2.tasks.asr import ASRTask
 
-    from espnet_topdown.weights import save_weights
-    from espnet_topdown.yaml_io import write_yaml
+    from espnet_topdown.files import write_yaml
+    from espnet_topdown.models.weights import save_weights
 
     options = ASRTask.get_parser().parse_args(["--output_dir", str(folder)])
     options.token_list, options.token_type = TOKENS, "char"
@@ -103,7 +103,7 @@ def calibrate(model, sounds: Sounds, rate: float) -> None:  # type: ignore[no-un
     """Make the CTC layer sure of itself, and emit ``rate`` tokens a second."""
     import torch
 
-    from espnet_topdown.ctc_greedy import greedy_ctc
+    from espnet_topdown.scoring.ctc_greedy import greedy_ctc
 
     def said() -> float:
         hyps = greedy_ctc(model, some.items())
@@ -162,8 +162,8 @@ def best_path(recognise, sound: np.ndarray) -> str:  # type: ignore[no-untyped-d
 
 def ours(config: Path, weights: Path, sounds: Sounds, args):  # type: ignore
     """The least of our times, and our texts."""
-    from espnet_topdown.ctc_greedy import greedy_ctc
-    from espnet_topdown.decode import Recognizer
+    from espnet_topdown.scoring.ctc_greedy import greedy_ctc
+    from espnet_topdown.scoring.decode import Recognizer
 
     model = Recognizer(config, weights)
 
@@ -181,8 +181,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     import torch
 
-    from espnet_topdown.experiment import Experiment
-    from espnet_topdown.sound import longest_first, read_wav_scp
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.scoring.sound import longest_first, read_wav_scp
 
     torch.set_num_threads(args.threads)
     fs, sounds = FS, made_up(args)

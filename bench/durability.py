@@ -21,7 +21,7 @@ Rows = list[tuple[str, str]]
 
 def journal_line(tries: int = 15) -> Rows:
     """One event: written, and on the disk."""
-    from espnet_topdown.journal import Journal
+    from espnet_topdown.records import Journal
 
     times = []
     with tempfile.TemporaryDirectory(dir=ROOT) as scratch:
@@ -42,8 +42,8 @@ def per_epoch() -> Rows:
     sys.path[:0] = [str(ROOT), str(ROOT / "test" / "fixtures")]
     from tones import tiny_config, write_corpus
 
+    from espnet_topdown.files import read_yaml, write_yaml
     from espnet_topdown.trainer.task import TopDownASRTask
-    from espnet_topdown.yaml_io import read_yaml, write_yaml
 
     with tempfile.TemporaryDirectory(dir=ROOT) as name:
         scratch = Path(name)
@@ -102,7 +102,7 @@ def timed(plain: Path) -> Iterator[dict[int, dict[str, float]]]:
         epoch[0] = others["reporter"].get_epoch()
         return train(cls, model, iterator, optimizers, options, **others)
 
-    from espnet_topdown import yaml_io
+    from espnet_topdown import files as yaml_io
 
     patches = [
         (checkpoint, "save", both(checkpoint.save, save)),

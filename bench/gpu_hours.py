@@ -20,8 +20,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from espnet_topdown.paper import Paper, Row, read_paper  # noqa: E402
-from espnet_topdown.yaml_io import read_yaml  # noqa: E402
+from espnet_topdown.files import read_yaml  # noqa: E402
+from espnet_topdown.search.paper import Paper, Row, read_paper  # noqa: E402
 
 CONF = ROOT / "egs2" / "wsj_topdown" / "asr1" / "conf"
 UTTS, HOURS, CHARACTERS = 37_416, 81.3, 97  # of train_si284; characters of one

@@ -21,7 +21,7 @@ import copy
 import statistics
 import time
 
-from espnet_topdown.trainer.threads import do_not_spin
+from espnet_topdown.trainer.fast.threads import do_not_spin
 
 do_not_spin()  # the same for both
 
@@ -115,8 +115,8 @@ def relative_difference(a: Step, b: Step) -> float:
 
 def main(cmd: list[str] | None = None) -> None:
     """Measure, compare, print."""
-    from espnet_topdown.trainer import fast_cpu
-    from espnet_topdown.trainer.memory import keep_memory
+    from espnet_topdown.trainer.fast import fast_cpu
+    from espnet_topdown.trainer.fast.memory import keep_memory
 
     args = get_parser().parse_args(cmd)
     torch.set_num_threads(args.threads)

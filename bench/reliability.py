@@ -149,7 +149,7 @@ def tamper(tries: int) -> Rows:
     sys.path[:0] = [str(ROOT), str(ROOT / "test" / "fixtures")]
     from finished_search import make_search
 
-    from espnet_topdown.fsck import fsck
+    from espnet_topdown.cli.fsck import fsck
 
     rng, rows = random.Random(0), []
     with tempfile.TemporaryDirectory() as scratch:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from espnet_topdown.score.align import total  # noqa: E402
-from espnet_topdown.score.folder import write_scores  # noqa: E402
-from espnet_topdown.score.units import UNITS, score_pairs  # noqa: E402
+from espnet_topdown.scoring.align import total  # noqa: E402
+from espnet_topdown.scoring.folder import write_scores  # noqa: E402
+from espnet_topdown.scoring.units import UNITS, score_pairs  # noqa: E402
 
 UTTS, CHARACTERS = 333, 33_341 + 332  # and a blank between utterances
 

@@ -56,9 +56,9 @@ def search(sleep: float, jobs: int) -> float:
     """Seconds of a full search of four layers whose trainings only sleep."""
     from toys import rnn_weights, write_data, write_experiment
 
-    from espnet_topdown.driver import run_search
-    from espnet_topdown.experiment import known_options
-    from espnet_topdown.request import SearchRequest
+    from espnet_topdown.models.experiment import known_options
+    from espnet_topdown.search.driver import run_search
+    from espnet_topdown.search.request import SearchRequest
 
     known_options("espnet2.bin.asr_train")  # ESPnet's import is not what is measured
     known_options("espnet_topdown.bin.asr_train")

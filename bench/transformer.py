@@ -95,7 +95,7 @@ def main() -> None:
     options = get_parser().parse_args()
     import torch
 
-    from espnet_topdown.trainer import sdpa
+    from espnet_topdown.trainer.fast import sdpa
 
     torch.set_num_threads(options.threads)
     stock = build(options)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.yaml_io import read_json, write_json
+from espnet_topdown.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from espnet_topdown.experiment import Criterion, Experiment
+    from espnet_topdown.models.experiment import Criterion, Experiment
 
 RULE, MARK, RUNG = "abandon.json", "abandoned.json", "rung.json"
 

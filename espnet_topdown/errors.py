@@ -7,8 +7,15 @@ launchers give them a meaning of their own.
 from __future__ import annotations
 
 import difflib
+import errno
+import functools
 import logging
-from collections.abc import Iterable
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 USAGE = 64  # the command line is wrong
 DATA = 65  # an input file holds something wrong
@@ -31,6 +38,8 @@ class TopDownError(Exception):
     def __init__(self, code: str, what: str, do: str, status: int = CONFIG) -> None:
         super().__init__(f"{code}: {what.rstrip('.')}. Do: {do.rstrip('.')}.")
         self.code = code
+        self.what = what.rstrip(".")
+        self.remedy = do.rstrip(".")
         self.status = status
 
 
@@ -52,3 +61,67 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
 def warn(code: str, what: str) -> None:
     """Log a warning that has a code: ``W_CODE: what``."""
     logging.getLogger("espnet_topdown").warning("%s: %s", code, what)
+
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def disk_error(path: Path, need: int, error: OSError) -> TopDownError:
+    """The message for a write that failed; one that needs no bytes needs a block."""
+    if error.errno in DISK_ERRORS:
+        places = Path(path).absolute(), *Path(path).absolute().parents
+        folder = next(p for p in places if p.is_dir())
+        free = shutil.disk_usage(folder).free
+        need = need or os.statvfs(folder).f_frsize
+        return TopDownError(
+            "E_DISK",
+            f"{error.strerror}: need {need} B, free {free} B at {path}",
+            "make room and run the same command again; nothing is lost",
+            IO,
+        )
+    return TopDownError(
+        "E_CREATE",
+        f"{path} is not writable by uid {os.getuid()}: {error.strerror}",
+        "choose another folder or correct its permissions",
+        CREATE,
+    )
+
+
+def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., None]:
+    """Give a ``main(cmd=None)`` our log format, error messages and exit statuses."""
+
+    @functools.wraps(main)
+    def run(cmd: Sequence[str] | None = None) -> None:
+        logging.basicConfig(
+            level=logging.INFO,
+            format="%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s",
+        )
+        try:
+            main(cmd)
+            sys.stdout.flush()
+        except TopDownError as e:
+            _end(e)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(IO)
+        except OSError as e:
+            if e.errno not in DISK_ERRORS:
+                raise
+            where = e.filename if isinstance(e.filename, str) else os.curdir
+            _end(disk_error(Path(where).absolute(), 0, e))
+        except KeyboardInterrupt:
+            print("interrupted; the same command continues", file=sys.stderr)
+            sys.exit(130)
+
+    return run
+
+
+def _end(error: TopDownError) -> NoReturn:
+    """Say what is wrong, if there is room for it, and end with its status."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{error}\n")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:  # a full disk; Python would try again and change the status
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(error.status)

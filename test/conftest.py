@@ -53,8 +53,8 @@ def fake_cmd(monkeypatch, tmp_path) -> str:
 @pytest.fixture
 def search(toy_experiment, fake_cmd, tmp_path) -> Callable:
     """Run a search with the errors given; returns its result and what was trained."""
-    from espnet_topdown.driver import run_search
-    from espnet_topdown.request import SearchRequest
+    from espnet_topdown.search.driver import run_search
+    from espnet_topdown.search.request import SearchRequest
 
     out = Path("exp/search")
 

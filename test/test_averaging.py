@@ -8,11 +8,11 @@ import pytest
 import torch
 from toys import rnn_weights, write_experiment
 
-from espnet_topdown.averaging import average_best, best_epochs, mean, model_of
 from espnet_topdown.bin import average as command
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.experiment import Criterion, Experiment
-from espnet_topdown.weights import differing, load_weights, save_weights
+from espnet_topdown.models.averaging import average_best, best_epochs, mean, model_of
+from espnet_topdown.models.experiment import Criterion, Experiment
+from espnet_topdown.models.weights import differing, load_weights, save_weights
 
 ACC = [0.1, 0.5, 0.5, float("nan"), 0.7, 0.2]
 

@@ -9,8 +9,9 @@ import pytest
 
 from espnet_topdown.bin import main as dispatch
 from espnet_topdown.bin import search
-from espnet_topdown.cli import Parser, command, true_or_false
-from espnet_topdown.errors import TopDownError
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import TopDownError, command
+from espnet_topdown.files import true_or_false
 
 NEEDED = ["--base_exp", "exp", "--output_dir", "out"]
 
@@ -77,7 +78,7 @@ def test_parser_defaults_are_shown():
     assert "(default: 7)" in parser.format_help()
 
 
-FULL = "from espnet_topdown.cli import command; command(lambda cmd: {})()"
+FULL = "from espnet_topdown.errors import command; command(lambda cmd: {})()"
 
 
 @pytest.mark.parametrize("where", ["stdout", "stderr", "a file"])

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.composition import Composition
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.search.composition import Composition
 
 
 def every(n: int) -> list[Composition]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.journal import Journal
-from espnet_topdown.yaml_io import read_yaml
+from espnet_topdown.files import read_yaml
+from espnet_topdown.records import Journal
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
@@ -68,7 +68,7 @@ def test_all_controls(search):
 
 
 def test_control_random_freezes_values_that_nobody_trained(search, toy_experiment):
-    from espnet_topdown.weights import load_weights
+    from espnet_topdown.models.weights import load_weights
 
     search({"m3": 50, "m1.2": 60}, controls=("random",))
     frozen = load_weights(OUT / "control.random" / "frozen.pth")

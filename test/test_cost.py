@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_topdown import cost
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.request import SearchRequest
-from espnet_topdown.search import Space
+from espnet_topdown.search import cost
+from espnet_topdown.search.request import SearchRequest
+from espnet_topdown.search.strategies import Space
 
 
 def nodes(seconds: float = 36.0, n: int = 5, **options: object) -> SimpleNamespace:

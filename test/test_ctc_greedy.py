@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from espnet_topdown.ctc_greedy import batches, collapse, greedy_ctc, pads_exactly
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.scoring.ctc_greedy import (
+    batches,
+    collapse,
+    greedy_ctc,
+    pads_exactly,
+)
 
 
 @pytest.mark.parametrize(

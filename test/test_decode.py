@@ -11,16 +11,16 @@ import torch
 from random_models import ENCODERS, RNN, Set
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.weights import load_weights, save_weights
-from espnet_topdown.yaml_io import read_yaml, write_yaml
+from espnet_topdown.files import read_yaml, write_yaml
+from espnet_topdown.models.weights import load_weights, save_weights
 
 pytestmark = [pytest.mark.espnet, pytest.mark.timeout(120)]
 pytest.importorskip("espnet2.tasks.asr")
 pytest.importorskip("soundfile")
 
-from espnet_topdown import ctc_greedy, decode  # noqa: E402
 from espnet_topdown.bin.decode import main  # noqa: E402
-from espnet_topdown.sound import read_sound  # noqa: E402
+from espnet_topdown.scoring import ctc_greedy, decode  # noqa: E402
+from espnet_topdown.scoring.sound import read_sound  # noqa: E402
 
 AN4 = Path(__file__).parents[2] / "shared" / "data" / "espnet_mini_an4"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown import doctor, machine
-from espnet_topdown.doctor import Check
+from espnet_topdown.cli import doctor, machine
+from espnet_topdown.cli.doctor import Check
 
 FULL = {
     "espnet": "202511",

@@ -8,8 +8,8 @@ import pytest
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.journal import Journal, Lock
-from espnet_topdown.yaml_io import read_yaml
+from espnet_topdown.files import read_yaml
+from espnet_topdown.records import Journal, Lock
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
@@ -131,7 +131,7 @@ def test_the_journal_tells_the_story(search):
 
 
 def test_epoch_takes_classifiers_of_several_epochs(search, toy_experiment):
-    from espnet_topdown.weights import load_weights, save_weights
+    from espnet_topdown.models.weights import load_weights, save_weights
 
     weights = load_weights(toy_experiment / "4epoch.pth")
     classifier = {n: t + 1 for n, t in weights.items() if n.startswith("ctc.")}
@@ -155,7 +155,7 @@ def test_an_epoch_that_was_not_kept(search):
 
 @pytest.mark.parametrize("reinit", ["keep", "shrink:0.4,0.1", "rewind:4"])
 def test_reinit_starts_the_lower_layers_elsewhere(search, toy_experiment, reinit):
-    from espnet_topdown.weights import load_weights
+    from espnet_topdown.models.weights import load_weights
 
     search({"m3": 50, "m1.2": 60}, reinit=reinit)
     start = load_weights(OUT / "m1.2" / "start.pth")

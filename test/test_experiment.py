@@ -7,7 +7,7 @@ import torch
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.experiment import Criterion, Experiment
+from espnet_topdown.models.experiment import Criterion, Experiment
 
 LOSS = Criterion("valid", "loss", "min")
 

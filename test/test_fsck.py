@@ -11,9 +11,9 @@ import pytest
 from finished_search import make_search
 
 from espnet_topdown.bin import fsck as command
+from espnet_topdown.cli.fsck import Report, fsck, stray
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.fsck import Report, fsck, stray
-from espnet_topdown.journal import Journal, Lock
+from espnet_topdown.records import Journal, Lock
 
 pytestmark = pytest.mark.espnet  # it reads the option names of ESPnet's trainer
 
@@ -77,7 +77,7 @@ def test_a_flipped_bit(search, name, capsys):
 
 
 def test_a_score_made_better_with_its_seal_and_journal_kept(search):
-    from espnet_topdown.seal import write_seal
+    from espnet_topdown.records import write_seal
 
     path = search / "m1.2" / "score.json"
     score = json.loads(path.read_text())
@@ -151,7 +151,7 @@ def test_a_search_that_runs_is_left_alone(search):
 
 def forge(path: Path, changes: dict) -> None:
     """Write a journal anew: (event, node) -> what is different; for this result."""
-    from espnet_topdown.weights import sha256
+    from espnet_topdown.files import sha256
 
     result = {"result": sha256(path.parent / "result.json")}
     changes = {**changes, ("search_done", None): result}
@@ -226,10 +226,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from finished_search import inside, run_here
     from tones import tiny_config, write_corpus
 
-    from espnet_topdown import driver
     from espnet_topdown.bin.asr_train import main as train
-    from espnet_topdown.request import SearchRequest
-    from espnet_topdown.yaml_io import write_yaml
+    from espnet_topdown.files import write_yaml
+    from espnet_topdown.search import driver
+    from espnet_topdown.search.request import SearchRequest
 
     root = tmp_path_factory.mktemp("trained")
     with inside(root):
@@ -260,8 +260,8 @@ def test_decoding_again_agrees(decodable, capsys):
 @pytest.mark.slow
 def test_a_score_that_only_decoding_again_disproves(decodable, capsys):
     """One error fewer, and everything that refers to it written anew."""
-    from espnet_topdown.seal import write_seal
-    from espnet_topdown.weights import sha256
+    from espnet_topdown.files import sha256
+    from espnet_topdown.records import write_seal
 
     result = json.loads((decodable / "result.json").read_text())
     node = decodable / result["best"]

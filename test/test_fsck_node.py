@@ -9,11 +9,12 @@ import pytest
 import torch
 from made_up_search import write_decode
 
-from espnet_topdown import fsck_node, job
+from espnet_topdown.cli import fsck_node
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.seal import write_seal
-from espnet_topdown.weights import save_weights
-from espnet_topdown.yaml_io import write_json, write_yaml
+from espnet_topdown.files import write_json, write_yaml
+from espnet_topdown.jobs import job
+from espnet_topdown.models.weights import save_weights
+from espnet_topdown.records import write_seal
 
 RIGHT = {"ref": 9, "corr": 7, "sub": 1, "del": 1, "ins": 2}
 

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutants import mutate
 
-from espnet_topdown.journal import Journal, recover
+from espnet_topdown.records import Journal, recover
 
 pytestmark = pytest.mark.usefixtures("fuzz_log")
 
@@ -74,7 +74,7 @@ PIECES += ["<<: ", "2001-01-01", "0x1f", "1e400", "\x00", "\ufeff", "%YAML 9.9\n
 
 
 def test_yaml(tmp_path):
-    from espnet_topdown.yaml_io import read_yaml, write_yaml
+    from espnet_topdown.files import read_yaml, write_yaml
 
     path = tmp_path / "a.yaml"
 
@@ -134,8 +134,8 @@ def test_command_lines(tmp_path, monkeypatch, capsys):
 
 def test_layer_patterns(tmp_path):
     """A stack that is accepted gives every parameter to exactly one layer."""
-    from espnet_topdown.layers import load_stack
-    from espnet_topdown.yaml_io import write_yaml
+    from espnet_topdown.files import write_yaml
+    from espnet_topdown.models.layers import load_stack
 
     path = tmp_path / "stack.yaml"
     part = st.sampled_from(["encoder", "decoder", "ctc", "enc", "0", "1", "10", "w"])
@@ -164,7 +164,7 @@ class Evil:
 
 def test_checkpoints(tmp_path, monkeypatch):
     """Damaged archives and pickles with other opcodes: only E_CKPT_*, E_DIGEST."""
-    from espnet_topdown.weights import load_weights, read_checkpoint
+    from espnet_topdown.models.weights import load_weights, read_checkpoint
 
     monkeypatch.chdir(tmp_path)
     path, rng = Path("1epoch.pth"), random.Random(3)

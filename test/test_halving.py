@@ -5,9 +5,9 @@ import math
 import pytest
 
 from espnet_topdown.abandon import rung_of, set_rung, should_stop
-from espnet_topdown.composition import Composition
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.halving import Halving
+from espnet_topdown.search.composition import Composition
 
 M = Composition.parse
 

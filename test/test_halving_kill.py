@@ -13,8 +13,8 @@ import rung_search
 from dying import in_child, killing
 from rung_search import OUT, check, run
 
-from espnet_topdown.journal import Journal
-from espnet_topdown.request import SearchRequest
+from espnet_topdown.records import Journal
+from espnet_topdown.search.request import SearchRequest
 
 LAST = 160  # a search with rungs has fewer effects than that
 ALL = os.environ.get("TOPDOWN_KILL_POINTS") == "all"
@@ -26,8 +26,8 @@ EVERY = 1 if ALL else 40
 
 @pytest.fixture
 def request_(tmp_path, monkeypatch) -> SearchRequest:
-    from espnet_topdown.experiment import known_options
-    from espnet_topdown.plan import STOCK_TRAINER, TRAINER
+    from espnet_topdown.jobs.plan import STOCK_TRAINER, TRAINER
+    from espnet_topdown.models.experiment import known_options
 
     known_options(STOCK_TRAINER), known_options(TRAINER)  # imported before the forks
     return rung_search.request(tmp_path, monkeypatch)

@@ -9,9 +9,9 @@ import pytest
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.job import is_trained, run_job
-from espnet_topdown.journal import Lock
-from espnet_topdown.yaml_io import write_yaml
+from espnet_topdown.files import write_yaml
+from espnet_topdown.jobs.job import is_trained, run_job
+from espnet_topdown.records import Lock
 
 
 @pytest.fixture

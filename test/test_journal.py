@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown import journal as journal_module
+from espnet_topdown import records as journal_module
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.journal import Journal
+from espnet_topdown.records import Journal
 
 EVENTS = [
     ("search_open", {"node": "m5"}),
@@ -226,7 +226,7 @@ def test_nan_is_refused_before_anything_is_written(written: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from espnet_topdown.journal import Journal
+from espnet_topdown.records import Journal
 j = Journal(sys.argv[1])
 for n in range(10**6):
     j.append("n", n=n)

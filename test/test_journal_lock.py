@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown import journal as journal_module
+from espnet_topdown import records as journal_module
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.journal import Lock
+from espnet_topdown.records import Lock
 
 HOLD = """
 import sys, time
-from espnet_topdown.journal import Lock
+from espnet_topdown.records import Lock
 from espnet_topdown.errors import TopDownError
 try:
     with Lock(sys.argv[1]):

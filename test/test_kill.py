@@ -24,9 +24,8 @@ import fake_slurm
 import pytest
 from dying import in_child, killing
 
-from espnet_topdown.journal import Journal
-from espnet_topdown.request import SearchRequest
-from espnet_topdown.seal import check_seal, read_seal
+from espnet_topdown.records import Journal, check_seal, read_seal
+from espnet_topdown.search.request import SearchRequest
 
 pytestmark = [  # it reads the option names of ESPnet's trainer
     pytest.mark.espnet,
@@ -41,8 +40,8 @@ EVERY = 1 if os.environ.get("TOPDOWN_KILL_POINTS") == "all" else 8
 
 @pytest.fixture
 def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
-    from espnet_topdown.experiment import known_options
-    from espnet_topdown.plan import STOCK_TRAINER, TRAINER
+    from espnet_topdown.jobs.plan import STOCK_TRAINER, TRAINER
+    from espnet_topdown.models.experiment import known_options
 
     known_options(STOCK_TRAINER), known_options(TRAINER)  # imported before the forks
     monkeypatch.setenv("FAKE_DIR", str(tmp_path))
@@ -84,7 +83,7 @@ def check_search(folder: Path) -> None:
 
 
 def run_search(request: SearchRequest) -> object:
-    from espnet_topdown import driver
+    from espnet_topdown.search import driver
 
     return driver.run_search(request)
 
@@ -154,9 +153,9 @@ def test_a_killed_search_attaches_to_its_jobs(
 @pytest.fixture
 def job(toy_experiment, monkeypatch) -> Path:
     """A prepared retraining whose trainer and scorer are fakes."""
-    from espnet_topdown import decode
-    from espnet_topdown.plan import RetrainSpec
-    from espnet_topdown.retrain import prepare
+    from espnet_topdown.jobs.plan import RetrainSpec
+    from espnet_topdown.jobs.retrain import prepare
+    from espnet_topdown.scoring import decode
 
     monkeypatch.syspath_prepend(str(FAKE_JOB.parent))
     counts = {"ref": 9, "corr": 9, "sub": 0, "del": 0, "ins": 0}
@@ -179,7 +178,7 @@ def job(toy_experiment, monkeypatch) -> Path:
 def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(
     job: Path, tmp_path: Path
 ) -> None:
-    from espnet_topdown.job import run_job
+    from espnet_topdown.jobs.job import run_job
 
     log, work = tmp_path / "job.log", Path("work")
     prepared = tmp_path / "prepared"

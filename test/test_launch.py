@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown import launch
+from espnet_topdown.cmd import launch
+from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.launch import Job, backend_cmd, run_jobs
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -174,7 +174,7 @@ def test_words_that_kaldis_launchers_would_spoil(tmp_path: Path, word: str) -> N
 DRIVER = """
 import sys
 from pathlib import Path
-from espnet_topdown.launch import Job, backend_cmd, run_jobs
+from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
 folder = Path(sys.argv[1])
 job = lambda n: Job(n, folder / (n + ".log"),
                     ["bash", "-c", f"touch {n}; sleep {sys.argv[2]} & wait"])

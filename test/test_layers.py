@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.layers import load_stack, shipped, stack_for
+from espnet_topdown.models.layers import load_stack, shipped, stack_for
 
 SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
 

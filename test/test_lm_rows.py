@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown import lm_rows
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.search import lm_rows
 
 
 def test_a_search_is_not_made_here(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown import machine
+from espnet_topdown.cli import machine
 
 
 def test_find_tool_skips_what_is_not_set(

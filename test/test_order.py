@@ -12,9 +12,9 @@ import stat
 import pytest
 import torch
 
-from espnet_topdown.journal import Journal
-from espnet_topdown.weights import save_weights
-from espnet_topdown.yaml_io import write_json
+from espnet_topdown.files import write_json
+from espnet_topdown.models.weights import save_weights
+from espnet_topdown.records import Journal
 
 
 @pytest.fixture

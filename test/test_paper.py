@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.paper import RANDOM, read_paper
+from espnet_topdown.search.paper import RANDOM, read_paper
 
 WSJ = read_paper("wsj")
 CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"

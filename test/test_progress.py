@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from espnet_topdown import progress
-from espnet_topdown.progress import Progress, run_and_show
+from espnet_topdown.search import progress
+from espnet_topdown.search.progress import Progress, run_and_show
 
 STATE = {
     "epoch": 12,

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espnet_topdown.controls import next_bottom_up, random_values
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.reinit import Reinit
+from espnet_topdown.jobs.reinit import Reinit
+from espnet_topdown.search.controls import next_bottom_up, random_values
 
 SOURCE = {"a.weight": torch.randn(4, 50), "a.count": torch.tensor(7)}
 

@@ -7,10 +7,10 @@ import torch
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.plan import RetrainSpec, layer_table, plan, spec_by_hand
-from espnet_topdown.retrain import extend, prepare, verify
-from espnet_topdown.weights import load_weights
-from espnet_topdown.yaml_io import read_yaml
+from espnet_topdown.files import read_yaml
+from espnet_topdown.jobs.plan import RetrainSpec, layer_table, plan, spec_by_hand
+from espnet_topdown.jobs.retrain import extend, prepare, verify
+from espnet_topdown.models.weights import load_weights
 
 JOB = Path("exp/job")
 

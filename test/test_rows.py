@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.paper import read_paper
-from espnet_topdown.rows import FIELDS, check_sets, plan_rows
+from espnet_topdown.search.paper import read_paper
+from espnet_topdown.search.rows import FIELDS, check_sets, plan_rows
 
 WSJ = read_paper("wsj")
 CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"

@@ -7,9 +7,8 @@ import json
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.journal import Journal
-from espnet_topdown.result import is_finished, read_score, write_result
-from espnet_topdown.seal import DONE, check_seal, read_seal, write_seal
+from espnet_topdown.records import DONE, Journal, check_seal, read_seal, write_seal
+from espnet_topdown.search.result import is_finished, read_score, write_result
 
 BEST = "valid.loss.best.pth"
 

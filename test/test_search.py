@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from espnet_topdown.composition import Composition
-from espnet_topdown.search import (
+from espnet_topdown.search.composition import Composition
+from espnet_topdown.search.strategies import (
     STRATEGIES,
     Space,
     at_most,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import benches
 import pytest
 
-from espnet_topdown.composition import Composition
-from espnet_topdown.search import Space
+from espnet_topdown.search.composition import Composition
+from espnet_topdown.search.strategies import Space
 
 
 @pytest.fixture(scope="module")

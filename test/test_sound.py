@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.sound import longest_first, n_samples, read_sound, read_wav_scp
+from espnet_topdown.scoring.sound import (
+    longest_first,
+    n_samples,
+    read_sound,
+    read_wav_scp,
+)
 
 soundfile = pytest.importorskip("soundfile")
 

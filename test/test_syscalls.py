@@ -25,9 +25,8 @@ import pytest
 from finished_search import make_base, make_search
 from traced import run
 
-from espnet_topdown.journal import Journal
-from espnet_topdown.result import RESULT, is_finished
-from espnet_topdown.seal import check_seal
+from espnet_topdown.records import Journal, check_seal
+from espnet_topdown.search.result import RESULT, is_finished
 
 POINTS = os.environ.get("TOPDOWN_KILL_POINTS", "")
 SECONDS = 24 * 3600 if POINTS else 1800
@@ -113,7 +112,7 @@ def legal(folder: Path) -> None:
 
 def check(folder: Path, kills: int = 1) -> None:
     """The search has ended with the right result, and fsck finds nothing."""
-    from espnet_topdown.fsck import fsck
+    from espnet_topdown.cli.fsck import fsck
 
     here = os.getcwd()
     os.chdir(folder)

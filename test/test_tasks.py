@@ -7,8 +7,8 @@ import importlib.util
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.layers import load_stack, shipped
-from espnet_topdown.tasks import find_task, read_tasks
+from espnet_topdown.models.layers import load_stack, shipped
+from espnet_topdown.models.tasks import find_task, read_tasks
 
 
 @pytest.mark.parametrize("name", sorted(read_tasks()))

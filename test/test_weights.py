@@ -8,14 +8,13 @@ import torch
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.weights import (
+from espnet_topdown.files import link, sha256
+from espnet_topdown.models.weights import (
     check_keys,
     differing,
-    link,
     load_weights,
     read_checkpoint,
     save_weights,
-    sha256,
 )
 
 

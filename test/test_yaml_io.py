@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from espnet_topdown import yaml_io
+from espnet_topdown import files as yaml_io
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.yaml_io import read_json, read_yaml, write_bytes, write_yaml
+from espnet_topdown.files import read_json, read_yaml, write_bytes, write_yaml
 
 
 @pytest.mark.parametrize(

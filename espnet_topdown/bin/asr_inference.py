@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from espnet_topdown.cli import command
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:

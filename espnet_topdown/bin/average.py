@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> Parser:
@@ -24,7 +25,7 @@ def get_parser() -> Parser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.averaging import average_best
+    from espnet_topdown.models.averaging import average_best
 
     print(average_best(args.exp, args.n).name)
 

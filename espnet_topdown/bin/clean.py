@@ -10,7 +10,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.files import true_or_false
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -27,8 +29,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Show, ask, delete."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.clean import removable, remove
-    from espnet_topdown.status import megabytes
+    from espnet_topdown.cli.clean import removable, remove
+    from espnet_topdown.search.status import megabytes
 
     files = removable(args.search_dir, args.keep)
     for path in files:

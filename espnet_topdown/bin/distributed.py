@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.bin.run_job import add_worker_arguments, workers_of
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:

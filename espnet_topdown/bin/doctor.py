@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from espnet_topdown import doctor
-from espnet_topdown.cli import Parser, command, true_or_false
-from espnet_topdown.errors import MISSING
+from espnet_topdown.cli import doctor
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import MISSING, command
+from espnet_topdown.files import true_or_false
 
 
 def get_parser() -> Parser:

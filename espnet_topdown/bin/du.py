@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -23,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Print one line a folder."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.status import disk_use, megabytes
+    from espnet_topdown.search.status import disk_use, megabytes
 
     sizes = disk_use(args.search_dir)
     for name, size in [*sizes, ("all", sum(s for _, s in sizes))]:

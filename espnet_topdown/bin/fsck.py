@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.files import true_or_false
 
 
 def get_parser() -> Parser:
@@ -30,7 +32,7 @@ def get_parser() -> Parser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Check, and say what is wrong."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.fsck import print_report
+    from espnet_topdown.cli.fsck import print_report
 
     print_report(args.folder or args.search_dir, args.repair, args.decode)
 

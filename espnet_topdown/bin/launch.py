@@ -10,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -29,7 +30,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command; exits with the launcher's status."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.progress import run_and_show
+    from espnet_topdown.search.progress import run_and_show
 
     sys.exit(
         run_and_show(

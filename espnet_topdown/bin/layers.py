@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -26,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Print the layer table."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.plan import layer_table
+    from espnet_topdown.jobs.plan import layer_table
 
     print(layer_table(args.exp, args.stack))
 

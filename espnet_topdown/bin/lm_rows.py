@@ -9,8 +9,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
-from espnet_topdown.trainer.threads import do_not_spin
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.trainer.fast.threads import do_not_spin
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -32,7 +33,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Make the rows; the same command continues."""
     args = get_parser().parse_args(cmd)
     do_not_spin()
-    from espnet_topdown.lm_rows import Setting, make_rows
+    from espnet_topdown.search.lm_rows import Setting, make_rows
 
     texts = {
         "dev": (args.dev, args.dev_width),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from espnet_topdown.cli import command
-from espnet_topdown.trainer.threads import do_not_spin
+from espnet_topdown.errors import command
+from espnet_topdown.trainer.fast.threads import do_not_spin
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from espnet_topdown import __version__
-from espnet_topdown.cli import command
-from espnet_topdown.errors import USAGE, TopDownError, nearest
+from espnet_topdown.errors import USAGE, TopDownError, command, nearest
 
 COMMANDS = {
     "layers": "the layers of an experiment, from the top",

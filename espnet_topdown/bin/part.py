@@ -10,7 +10,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -29,8 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Write the part."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.data.parts import make_part
-    from espnet_topdown.paper import read_paper
+    from espnet_topdown.search.paper import read_paper
+    from espnet_topdown.search.parts import make_part
 
     percent = read_paper(args.paper).parts[args.part]
     print(make_part(args.part, percent, args.data_dir, args.stats_dir, args.lists))

@@ -9,8 +9,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
-from espnet_topdown.trainer.threads import do_not_spin
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.trainer.fast.threads import do_not_spin
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -31,7 +32,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Score the text."""
     args = get_parser().parse_args(cmd)
     do_not_spin()
-    from espnet_topdown.lm.perplexity import score_experiment
+    from espnet_topdown.scoring.perplexity import score_experiment
 
     print(score_experiment(**vars(args)))
 

@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 
 from espnet_topdown.bin.retrain import add_spec_arguments, spec_of
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -23,7 +24,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Print the plan."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.plan import plan
+    from espnet_topdown.jobs.plan import plan
 
     spec = spec_of(args)
     print(plan(spec).table(spec))

@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -25,7 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Write the file."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.trainer.random_model import random_model
+    from espnet_topdown.models.random_model import random_model
 
     print(random_model(**vars(args)))
 

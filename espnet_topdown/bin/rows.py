@@ -10,7 +10,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.files import true_or_false
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -34,17 +36,17 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Print a plan, a model file or the table."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.paper import read_paper
+    from espnet_topdown.search.paper import read_paper
 
     paper = read_paper(args.paper)
     if args.step == "plan":
-        from espnet_topdown.rows import check_sets, plan_rows
+        from espnet_topdown.search.rows import check_sets, plan_rows
 
         plan = plan_rows(paper, args.row.split(), args.conf)
         check_sets(paper, args.set_dirs, args.allow_partial)
         print("\n".join(plan))
     elif args.step == "model":
-        from espnet_topdown.averaging import model_of
+        from espnet_topdown.models.averaging import model_of
 
         (row,) = paper.chosen([args.row])
         print(model_of(args.exp, row.average).name)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.files import true_or_false
 
 if TYPE_CHECKING:
     from espnet_topdown.distributed import Workers
@@ -53,7 +55,7 @@ def workers_of(args: argparse.Namespace) -> Workers:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one job."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.job import run_job
+    from espnet_topdown.jobs.job import run_job
 
     run_job(args.folder, args.train_only, workers_of(args))
 

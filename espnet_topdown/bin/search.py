@@ -9,8 +9,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command, numbers, true_or_false
-from espnet_topdown.search import CONTROLS
+from espnet_topdown.cli.parser import Parser, numbers
+from espnet_topdown.errors import command
+from espnet_topdown.files import true_or_false
+from espnet_topdown.search.strategies import CONTROLS
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -79,8 +81,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run or continue the search."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.driver import run_search
-    from espnet_topdown.request import SearchRequest
+    from espnet_topdown.search.driver import run_search
+    from espnet_topdown.search.request import SearchRequest
 
     options = vars(args)
     options["strategy"] = options.pop("search")

@@ -10,7 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.files import true_or_false
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -34,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Print the screen."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.status import screen
+    from espnet_topdown.search.status import screen
 
     print(screen(args.search_dir), flush=True)
     while args.watch:

@@ -9,7 +9,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli import Parser, command, true_or_false
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.errors import command
+from espnet_topdown.files import true_or_false
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -29,13 +29,12 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from espnet_topdown.cli import command
 from espnet_topdown.cmd import process
 from espnet_topdown.cmd.follow import Follow
 from espnet_topdown.cmd.gpu import Gpus
 from espnet_topdown.cmd.slot import Slots
 from espnet_topdown.cmd.task import Task
-from espnet_topdown.errors import USAGE, TopDownError
+from espnet_topdown.errors import USAGE, TopDownError, command
 
 _RANGE = re.compile(r"([A-Za-z_]\w*)=([0-9]+)(?::([0-9]+))?")
 _COUNTS = ("max_jobs_run", "num_threads", "gpu", "follow")

@@ -18,13 +18,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from espnet_topdown.cli import command
 from espnet_topdown.cmd import cluster, process
 from espnet_topdown.cmd.conf import Conf
 from espnet_topdown.cmd.local import parse
 from espnet_topdown.cmd.scheduler import State, Unreachable
 from espnet_topdown.cmd.submission import Submission
-from espnet_topdown.errors import CLUSTER, USAGE, TopDownError
+from espnet_topdown.errors import CLUSTER, USAGE, TopDownError, command
 
 _BUILTIN = """command qsub -v PATH -cwd -S /bin/bash -j y
 option name=* -N $0

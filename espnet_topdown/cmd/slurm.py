@@ -20,13 +20,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from espnet_topdown.cli import command
 from espnet_topdown.cmd import cluster, process
 from espnet_topdown.cmd.conf import Conf
 from espnet_topdown.cmd.local import parse
 from espnet_topdown.cmd.scheduler import State, Unreachable
 from espnet_topdown.cmd.submission import Submission
-from espnet_topdown.errors import CLUSTER, USAGE, TopDownError
+from espnet_topdown.errors import CLUSTER, USAGE, TopDownError, command
 
 SIGNAL_SECONDS = 120  # before the time limit: USR2, see cmd/node.py
 # A node refuses a job that starts in the very second in which the node has ended its

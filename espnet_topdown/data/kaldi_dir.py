@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
-from espnet_topdown.yaml_io import write_bytes
+from espnet_topdown.files import write_bytes
 
 LISTS = ("wav.scp", "text", "utt2spk", "segments")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")

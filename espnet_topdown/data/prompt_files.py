@@ -16,7 +16,7 @@ from espnet_topdown.data.archives import (
 )
 from espnet_topdown.data.kaldi_dir import check_id
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, nearest
-from espnet_topdown.yaml_io import read_yaml, write_bytes
+from espnet_topdown.files import read_yaml, write_bytes
 
 
 def catalogue() -> dict[str, Any]:

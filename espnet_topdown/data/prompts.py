@@ -20,7 +20,7 @@ from espnet_topdown.data.kaldi_dir import read_lines, write_dir
 from espnet_topdown.data.prompt_files import catalogue, language, obtain
 from espnet_topdown.data.prompt_text import Unusable, normalise
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.yaml_io import read_json, write_json
+from espnet_topdown.files import read_json, write_json
 
 SETS = ("train", "dev", "test")
 AMBIGUOUS = "two transcripts for one name"

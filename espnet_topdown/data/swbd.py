@@ -33,7 +33,7 @@ from espnet_topdown.data.swbd_text import (
     write_acronyms,
 )
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
-from espnet_topdown.yaml_io import read_json, write_json
+from espnet_topdown.files import read_json, write_json
 
 CONVERSATIONS = (2435, 2438)  # the two counts that complete copies have
 DEV = 4000  # utterances, the first of all

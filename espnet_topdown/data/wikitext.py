@@ -13,7 +13,7 @@ from pathlib import Path
 from espnet_topdown.data.archives import check_digest
 from espnet_topdown.data.words import END, UNKNOWN, lines_of, vocabulary, word_counts
 from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.yaml_io import write_bytes
+from espnet_topdown.files import write_bytes
 
 log = logging.getLogger(__name__)
 

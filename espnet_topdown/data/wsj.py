@@ -23,7 +23,7 @@ from espnet_topdown.data.wsj_audio import convert, flac_path
 from espnet_topdown.data.wsj_discs import Discs, Entry, read_index, scan
 from espnet_topdown.data.wsj_text import non_linguistic, normalise, read_dot
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
-from espnet_topdown.yaml_io import read_json, write_json
+from espnet_topdown.files import read_json, write_json
 
 SI84 = ("11_13_1", "wsj0/doc/indices/train/tr_s_wv1.ndx")
 WSJ1_TRAIN = ("13_34_1", "wsj1/doc/indices/si_tr_s.ndx")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.yaml_io import read_text
+from espnet_topdown.files import read_text
 
 _DISC = re.compile(r"(\d+)[-_.](\d+)[-_.](\d+)")
 _ENTRY = re.compile(r"\s*([^:\s]+):[\s/]*(\S+)\s*")

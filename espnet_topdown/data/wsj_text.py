@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from espnet_topdown.yaml_io import read_text
+from espnet_topdown.files import read_text
 
 NOISE = "<NOISE>"
 _LINE = re.compile(r"(.*)\((\w{8})\)\s*", re.ASCII)

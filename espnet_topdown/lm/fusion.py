@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.data.words import END
 from espnet_topdown.errors import CREATE, DATA, TopDownError
-from espnet_topdown.experiment import Experiment
-from espnet_topdown.weights import save_weights
-from espnet_topdown.yaml_io import write_yaml
+from espnet_topdown.files import write_yaml
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.weights import save_weights
 
 if TYPE_CHECKING:
-    from espnet_topdown.weights import Weights
+    from espnet_topdown.models.weights import Weights
 
 log = logging.getLogger(__name__)
 EOS, BLANK = "<sos/eos>", "<blank>"
@@ -115,7 +115,7 @@ def asr_inference(cmd: Sequence[str] | None = None) -> None:
     """ESPnet's ``asr_inference``, which can read our language models."""
     from espnet2.bin import asr_inference as stock
 
-    from espnet_topdown.lm.choices import register
+    from espnet_topdown.trainer.lm_choices import register
 
     register()
     stock.main(cmd)

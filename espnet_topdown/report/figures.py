@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import warn
+from espnet_topdown.files import write_bytes
 from espnet_topdown.report import perplexities, words
 from espnet_topdown.report.chart import Curves, curves_of
 from espnet_topdown.report.curves import metric_label
@@ -19,7 +20,6 @@ from espnet_topdown.report.palette import LIGHT, Ink, inks
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.svg import log_ticks
 from espnet_topdown.report.tables import units, valid_label
-from espnet_topdown.yaml_io import write_bytes
 
 _STYLE = {
     "svg.hashsalt": "espnet_topdown",  # element ids, else random

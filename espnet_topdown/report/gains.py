@@ -10,11 +10,11 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.nodes import CANDIDATE, CONTROL, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.scores import Score
-from espnet_topdown.score.align import Counts, align, total
-from espnet_topdown.score.hub5 import ALIGNED, read_segments
-from espnet_topdown.score.significance import paired_bootstrap
-from espnet_topdown.score.trn import read_trn
-from espnet_topdown.score.units import check_same_utterances
+from espnet_topdown.scoring.align import Counts, align, total
+from espnet_topdown.scoring.hub5 import ALIGNED, read_segments
+from espnet_topdown.scoring.significance import paired_bootstrap
+from espnet_topdown.scoring.trn import read_trn
+from espnet_topdown.scoring.units import check_same_utterances
 
 REASONS = {
     "E_MISSING": "no counts of single utterances beside score.json",

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_topdown.paper import Paper, Row
-from espnet_topdown.rows import check_count
-from espnet_topdown.score.align import Counts
-from espnet_topdown.yaml_io import read_json
+from espnet_topdown.files import read_json
+from espnet_topdown.scoring.align import Counts
+from espnet_topdown.search.paper import Paper, Row
+from espnet_topdown.search.rows import check_count
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.abandon import MARK, why_stopped
-from espnet_topdown.composition import Composition
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json, read_yaml
 from espnet_topdown.report.curves import Epoch, read_curve
 from espnet_topdown.report.scores import Score, read_decodes, read_score
-from espnet_topdown.yaml_io import read_json, read_yaml
+from espnet_topdown.search.composition import Composition
 
 NOT_RUN = "not run"
 BASELINE, CANDIDATE, CONTROL = "baseline", "candidate", "control"

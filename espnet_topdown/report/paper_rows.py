@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from espnet_topdown.paper import Paper
+from espnet_topdown.files import write_bytes
 from espnet_topdown.report.measured import Measured, mean_and_deviation, read_rows
 from espnet_topdown.report.nodes import NOT_RUN
 from espnet_topdown.report.transfer import write_figures
-from espnet_topdown.score.align import Counts
-from espnet_topdown.yaml_io import write_bytes
+from espnet_topdown.scoring.align import Counts
+from espnet_topdown.search.paper import Paper
 
 SCORER = (
     "Scored with sclite's costs on text cut as ESPnet up to 202511 cuts it: "

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_topdown.files import read_json
 from espnet_topdown.report import about, html, markdown, story, words
 from espnet_topdown.report.markup import prose
 from espnet_topdown.report.nodes import CONTROL, NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.tables import Row, Table
-from espnet_topdown.yaml_io import read_json
 
 CRITERION = "ppl"
 FILES = {"valid": "score.json", "test": "decode_perplexity/test/score.json"}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import MISSING, TopDownError
-from espnet_topdown.journal import Journal
+from espnet_topdown.files import read_yaml
+from espnet_topdown.records import Journal
 from espnet_topdown.report.nodes import (
     BASELINE,
     Node,
@@ -17,7 +18,6 @@ from espnet_topdown.report.nodes import (
     read_node,
     strings,
 )
-from espnet_topdown.yaml_io import read_yaml
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.score.align import Counts
-from espnet_topdown.yaml_io import read_json
+from espnet_topdown.files import read_json
+from espnet_topdown.scoring.align import Counts
 
 UNITS = ("cer", "wer", "ter")
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from espnet_topdown.errors import CREATE, TopDownError
+from espnet_topdown.files import write_bytes
 from espnet_topdown.report import markdown, seeds_tables, words
 from espnet_topdown.report.html import document, section, wide
 from espnet_topdown.report.markup import prose
@@ -14,7 +15,6 @@ from espnet_topdown.report.seeds import Seeds, read_seeds
 from espnet_topdown.report.seeds_plot import seeds_plot
 from espnet_topdown.report.tables import Table
 from espnet_topdown.report.write import Written
-from espnet_topdown.yaml_io import write_bytes
 
 CAPTION = (
     "One line a seed, the bar is the mean. Lines that go down from joint training to "

@@ -9,7 +9,7 @@ from espnet_topdown.report.gains import Gain
 from espnet_topdown.report.nodes import BASELINE, CANDIDATE, CONTROL, NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.tables import set_label, valid_label
-from espnet_topdown.search import CONTROLS
+from espnet_topdown.search.strategies import CONTROLS
 
 
 def headline(search: SearchReport, found: Sequence[Gain]) -> str:

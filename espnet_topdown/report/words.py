@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from espnet_topdown.composition import Composition
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.nodes import BASELINE, CONTROL, NOT_RUN, Node
-from espnet_topdown.score.align import Counts
+from espnet_topdown.scoring.align import Counts
+from espnet_topdown.search.composition import Composition
 
 
 def math(name: str) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.errors import CREATE, TopDownError
+from espnet_topdown.files import write_bytes
 from espnet_topdown.report import perplexities
 from espnet_topdown.report.figures import write_figures
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.html import page
 from espnet_topdown.report.markdown import results
 from espnet_topdown.report.rows import read_search
-from espnet_topdown.yaml_io import write_bytes
 
 
 @dataclass(frozen=True)

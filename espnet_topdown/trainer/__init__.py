@@ -1,5 +1,5 @@
 """What our trainer adds to ESPnet's, one small module for each addition."""
 
-from espnet_topdown import type_checks
+from espnet_topdown.models import type_checks
 
 type_checks.leave_out()

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from espnet_topdown.errors import IO, TopDownError, warn
-from espnet_topdown.weights import link, read_checkpoint
-from espnet_topdown.yaml_io import disk_error, sync_folder
+from espnet_topdown.errors import IO, TopDownError, disk_error, warn
+from espnet_topdown.files import link, sync_folder
+from espnet_topdown.models.weights import read_checkpoint
 
 CHECKPOINT, PREVIOUS = "checkpoint.pth", "checkpoint.pth.prev"
 TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")

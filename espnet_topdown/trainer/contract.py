@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from espnet_topdown.errors import DATA, TopDownError, nearest
-from espnet_topdown.weights import load_weights
+from espnet_topdown.models.weights import load_weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from espnet_topdown.errors import warn
-from espnet_topdown.experiment import Experiment
-from espnet_topdown.layers import stack_for
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.layers import stack_for
+from espnet_topdown.models.weights import save_weights
 from espnet_topdown.trainer.repair import remove_temporaries
-from espnet_topdown.weights import save_weights
 
 
 class Harvest:

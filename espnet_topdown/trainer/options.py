@@ -11,9 +11,8 @@ from typing import Any, NoReturn
 
 from espnet2.utils import config_argparse
 
-from espnet_topdown.cli import true_or_false
 from espnet_topdown.errors import USAGE, TopDownError, nearest, warn
-from espnet_topdown.yaml_io import read_yaml
+from espnet_topdown.files import read_yaml, true_or_false
 
 OURS = (
     "fast_lstm",

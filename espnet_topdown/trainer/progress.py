@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.files import write_bytes, write_json
 from espnet_topdown.trainer.reporter import TopDownReporter
-from espnet_topdown.yaml_io import write_bytes, write_json
 
 EVERY = 10.0  # seconds between two writes inside an epoch
 SHOWN = ("loss", "cer_ctc", "cer", "wer", "acc")

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from espnet_topdown.errors import DATA, TopDownError, warn
+from espnet_topdown.files import link
+from espnet_topdown.models.weights import check_archive, read_checkpoint
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, PREVIOUS, TEMPORARY, save
-from espnet_topdown.weights import check_archive, link, read_checkpoint
 
 Criteria = Sequence[Sequence[str]]  # phase, key, min or max
 

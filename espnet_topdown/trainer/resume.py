@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CREATE, DATA, TopDownError, warn
+from espnet_topdown.files import read_text, read_yaml
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, PREVIOUS
-from espnet_topdown.yaml_io import read_text, read_yaml
 
 # What decides the numbers of a training. The length of it may be changed.
 FIXED = (

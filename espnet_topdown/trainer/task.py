@@ -15,17 +15,10 @@ from pathlib import Path
 import torch
 from espnet2.tasks.asr import ASRTask
 
-from espnet_topdown.trainer import (
-    dropout,
-    fast_cpu,
-    initializers,
-    optim,
-    options,
-    ranks,
-    sdpa,
-)
+from espnet_topdown.trainer import dropout, initializers, optim, options, ranks
 from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.contract import check_model
+from espnet_topdown.trainer.fast import fast_cpu, sdpa
 from espnet_topdown.trainer.preflight import preflight
 from espnet_topdown.trainer.prescan import prescan
 from espnet_topdown.trainer.repair import repair

@@ -17,16 +17,16 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_topdown.abandon import may_stop
 from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.models.weights import read_checkpoint
 from espnet_topdown.trainer import frozen_norm, ranks, valid_cer
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
+from espnet_topdown.trainer.fast.memory import keep_memory
 from espnet_topdown.trainer.feasible import CTCGuard
 from espnet_topdown.trainer.harvest import Harvest
-from espnet_topdown.trainer.memory import keep_memory
 from espnet_topdown.trainer.progress import Progress
 from espnet_topdown.trainer.repair import Saved, stopped_early
 from espnet_topdown.trainer.reporter import TopDownReporter
 from espnet_topdown.trainer.stop import Stop, on_signal
-from espnet_topdown.weights import read_checkpoint
 
 
 @dataclasses.dataclass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown import driver
 from espnet_topdown.bin import search
+from espnet_topdown.search import driver
 
 
 @pytest.mark.parametrize(

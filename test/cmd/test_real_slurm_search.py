@@ -17,8 +17,8 @@ import torch
 from launching import REPOSITORY, wait_for
 from toys import rnn_weights, write_data, write_experiment
 
-from espnet_topdown.driver import run_search
-from espnet_topdown.request import SearchRequest
+from espnet_topdown.search.driver import run_search
+from espnet_topdown.search.request import SearchRequest
 
 FIXTURES = REPOSITORY / "test" / "fixtures"
 pytestmark = [pytest.mark.timeout(240), slurm_cluster.needed]
@@ -55,7 +55,7 @@ def base(on_slurm) -> Path:
     }
     exports = f"export FAKE_DIR={on_slurm} FAKE_SECONDS=0.5\n"
     Path("path.sh").write_text(exports)
-    from espnet_topdown.experiment import known_options
+    from espnet_topdown.models.experiment import known_options
 
     known_options("espnet2.bin.asr_train")  # imported before the forks
     known_options("espnet_topdown.bin.asr_train")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.lm.bptt import Batches, columns, fixed_windows, random_windows
+from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows, random_windows
 
 
 def test_columns_are_parts_of_the_text() -> None:

@@ -8,8 +8,8 @@ import pytest
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.experiment import Experiment
-from espnet_topdown.lm.check import check_base
+from espnet_topdown.jobs.lm_check import check_base
+from espnet_topdown.models.experiment import Experiment
 
 DATA = "data_path_and_name_and_type"
 

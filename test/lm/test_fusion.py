@@ -20,7 +20,7 @@ SIZES = {"emb_size": 6, "hidden_size": 10, "num_layers": 2}
 
 def write_lm(folder: Path, tokens: list[str], kind: str = "awd_lstm") -> Path:
     """An experiment with random weights, which make some words much likelier."""
-    from espnet_topdown.lm.awd_lstm import AWDLSTM
+    from espnet_topdown.trainer.awd_lstm import AWDLSTM
 
     torch.manual_seed(4)
     folder.mkdir(parents=True)
@@ -82,7 +82,7 @@ def test_beam_search_adds_its_probabilities(tmp_path, monkeypatch, batched) -> N
     import soundfile
 
     from espnet_topdown.bin import asr_inference, lm_for_asr
-    from espnet_topdown.lm.awd_lstm import AWDLSTM
+    from espnet_topdown.trainer.awd_lstm import AWDLSTM
 
     monkeypatch.chdir(AN4)
     tokens = yaml.safe_load(Path(ASR, "config.yaml").read_text())["token_list"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_topdown.paper import read_paper
-from espnet_topdown.rows import plan_rows
+from espnet_topdown.search.paper import read_paper
+from espnet_topdown.search.rows import plan_rows
 
 CONF = Path(__file__).resolve().parents[2] / "egs2" / "swbd_topdown" / "asr1" / "conf"
 CONFIGS = sorted(p.name for p in CONF.glob("train_*.yaml"))
@@ -59,7 +59,7 @@ def test_every_configuration_says_how_it_is_used():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configurations_build(name, tmp_path):
     """By a dry run; all layers of the coarse stack are there."""
-    from espnet_topdown.layers import load_stack
+    from espnet_topdown.models.layers import load_stack
     from espnet_topdown.trainer.task import TopDownASRTask
 
     pieces = [f"p{i}" for i in range(1997)]

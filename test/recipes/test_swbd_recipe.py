@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
 import tiny_conf  # noqa: E402
 
-from espnet_topdown.layers import is_statistic  # noqa: E402
-from espnet_topdown.machine import SCTK, find_tool  # noqa: E402
-from espnet_topdown.weights import differing, load_weights  # noqa: E402
-from espnet_topdown.yaml_io import read_json, read_yaml  # noqa: E402
+from espnet_topdown.cli.machine import SCTK, find_tool  # noqa: E402
+from espnet_topdown.files import read_json, read_yaml  # noqa: E402
+from espnet_topdown.models.layers import is_statistic  # noqa: E402
+from espnet_topdown.models.weights import differing, load_weights  # noqa: E402
 
 ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "swbd_topdown" / "asr1"
 PARTIAL = ["--local_data_opts", "--allow_partial true --nj 2"]

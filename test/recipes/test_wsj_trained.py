@@ -13,9 +13,9 @@ import pytest
 import tiny_conf
 import wsj_tree
 
-from espnet_topdown.paper import read_paper
-from espnet_topdown.weights import differing, load_weights
-from espnet_topdown.yaml_io import read_json, read_yaml, write_yaml
+from espnet_topdown.files import read_json, read_yaml, write_yaml
+from espnet_topdown.models.weights import differing, load_weights
+from espnet_topdown.search.paper import read_paper
 
 ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "wsj_topdown" / "asr1"
 OPTIONS = ["--ngpu", "0", "--nj", "1", "--inference_nj", "1", "--row_conf", "tiny"]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from made_up_search import write_search
 
+from espnet_topdown.files import read_json, write_json
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.rows import read_search
-from espnet_topdown.score.align import align
-from espnet_topdown.score.hub5 import ALIGNED
-from espnet_topdown.score.significance import paired_bootstrap
-from espnet_topdown.score.trn import read_trn
-from espnet_topdown.yaml_io import read_json, write_json
+from espnet_topdown.scoring.align import align
+from espnet_topdown.scoring.hub5 import ALIGNED
+from espnet_topdown.scoring.significance import paired_bootstrap
+from espnet_topdown.scoring.trn import read_trn
 
 
 def test_every_comparison_with_the_interval_of_the_scorer(search: Path):

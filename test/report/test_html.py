@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from made_up_search import LAYERS, write_search
 
-from espnet_topdown.journal import Journal
+from espnet_topdown.records import Journal
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.html import page
 from espnet_topdown.report.markdown import results

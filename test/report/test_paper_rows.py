@@ -8,9 +8,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.paper import read_paper
 from espnet_topdown.report.measured import mean_and_deviation, read_rows
 from espnet_topdown.report.paper_rows import write_rows
+from espnet_topdown.search.paper import read_paper
 
 WSJ = read_paper("wsj")
 

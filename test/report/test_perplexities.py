@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from espnet_topdown.files import write_yaml
 from espnet_topdown.report.write import write_report
-from espnet_topdown.yaml_io import write_yaml
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from made_up_search import LAYERS, write_decode, write_search
 
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import write_json, write_yaml
 from espnet_topdown.report.rows import read_search
-from espnet_topdown.yaml_io import write_json, write_yaml
 
 
 def test_a_finished_search(search: Path):

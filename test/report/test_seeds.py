@@ -12,14 +12,14 @@ from made_up_search import write_decode, write_result
 
 from espnet_topdown.bin import seeds as command
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json, read_yaml, write_json, write_yaml
 from espnet_topdown.report import seeds_tables
 from espnet_topdown.report.gains import counts_by_utterance
 from espnet_topdown.report.seeds import differences, read_seeds
 from espnet_topdown.report.seeds_page import page, results, write_seeds
 from espnet_topdown.report.seeds_plot import seeds_plot
-from espnet_topdown.score.align import total
-from espnet_topdown.score.significance import paired_bootstrap
-from espnet_topdown.yaml_io import read_json, read_yaml, write_json, write_yaml
+from espnet_topdown.scoring.align import total
+from espnet_topdown.scoring.significance import paired_bootstrap
 
 TEST = ("ctc_greedy", "test")
 

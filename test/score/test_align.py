@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.score.align import Counts, align, fold, path, total
-from espnet_topdown.score.trn import write_trn
+from espnet_topdown.scoring.align import Counts, align, fold, path, total
+from espnet_topdown.scoring.trn import write_trn
 
 
 def counts(c: Counts) -> tuple[int, int, int, int]:

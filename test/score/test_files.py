@@ -4,7 +4,7 @@ import pytest
 
 from espnet_topdown.bin.score import main
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.score.files import score_files
+from espnet_topdown.scoring.files import score_files
 
 
 @pytest.fixture

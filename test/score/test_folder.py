@@ -5,8 +5,8 @@ import re
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.score.folder import speakers, write_scores
-from espnet_topdown.score.units import characters, words
+from espnet_topdown.scoring.folder import speakers, write_scores
+from espnet_topdown.scoring.units import characters, words
 
 
 def test_the_three_files(tmp_path) -> None:

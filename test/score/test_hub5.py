@@ -11,19 +11,19 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
 
 from espnet_topdown.bin import hub5 as command  # noqa: E402
+from espnet_topdown.cli.machine import SCTK, find_tool  # noqa: E402
 from espnet_topdown.data.stm import mended_stm  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
-from espnet_topdown.machine import SCTK, find_tool  # noqa: E402
-from espnet_topdown.score import hub5  # noqa: E402
-from espnet_topdown.score.align import Counts  # noqa: E402
-from espnet_topdown.score.ctm import ctm_lines, scored  # noqa: E402
-from espnet_topdown.score.hub5 import (  # noqa: E402
+from espnet_topdown.files import read_json  # noqa: E402
+from espnet_topdown.scoring import hub5
+from espnet_topdown.scoring.align import Counts  # noqa: E402
+from espnet_topdown.scoring.ctm import ctm_lines, scored  # noqa: E402
+from espnet_topdown.scoring.hub5 import (  # noqa: E402
     ALIGNED,
     read_segments,
     read_table,
     score_hub5,
 )
-from espnet_topdown.yaml_io import read_json  # noqa: E402
 
 needs_sctk = pytest.mark.skipif(
     find_tool("hubscr.pl", SCTK) is None, reason="sctk is not installed"

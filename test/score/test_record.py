@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from espnet_topdown.score.record import hypothesis_digest, record
-from espnet_topdown.score.units import characters, words
+from espnet_topdown.scoring.record import hypothesis_digest, record
+from espnet_topdown.scoring.units import characters, words
 
 
 def test_record() -> None:

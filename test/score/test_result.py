@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from espnet_topdown.score.result import render, tenth
-from espnet_topdown.score.trn import read_trn, write_trn
+from espnet_topdown.scoring.result import render, tenth
+from espnet_topdown.scoring.trn import read_trn, write_trn
 
 
 def cells(text: str) -> list[list[str]]:

@@ -6,7 +6,7 @@ import pytest
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.scores import read_score
-from espnet_topdown.score.set import score_set
+from espnet_topdown.scoring.set import score_set
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.score.align import Counts, align, path
-from espnet_topdown.score.significance import mapsswe, paired_bootstrap, segments
-from espnet_topdown.score.trn import write_trn
+from espnet_topdown.scoring.align import Counts, align, path
+from espnet_topdown.scoring.significance import mapsswe, paired_bootstrap, segments
+from espnet_topdown.scoring.trn import write_trn
 
 
 def by_errors(errors: list[int], ref: int = 10) -> dict[str, Counts]:
@@ -50,7 +50,7 @@ def test_bootstrap_depends_on_its_seed_alone() -> None:
 def test_bootstrap_in_blocks_is_as_in_one(monkeypatch) -> None:
     a, b = by_errors([1, 2, 3, 0, 5]), by_errors([2, 2, 1, 1, 4])
     whole = paired_bootstrap(a, b, n=1000)
-    monkeypatch.setattr("espnet_topdown.score.significance._BLOCK", 70)
+    monkeypatch.setattr("espnet_topdown.scoring.significance._BLOCK", 70)
     assert paired_bootstrap(a, b, n=1000) == whole
 
 

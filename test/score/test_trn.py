@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.score.trn import read_trn, write_trn
+from espnet_topdown.scoring.trn import read_trn, write_trn
 
 
 def test_written_as_asr_sh_writes_them(tmp_path) -> None:

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.score.align import total
-from espnet_topdown.score.units import (
+from espnet_topdown.scoring.align import total
+from espnet_topdown.scoring.units import (
     SPACE,
     characters,
     read_nlsyms,

@@ -59,7 +59,7 @@ def test_a_killed_holder_does_not_keep_it_through_its_children(tmp_path):
 def task(request):
     """What trains."""
     pytest.importorskip("espnet2")
-    from espnet_topdown.tasks import find_task
+    from espnet_topdown.models.tasks import find_task
 
     return find_task(request.param).call("task")
 

@@ -10,7 +10,7 @@ import random
 import pytest
 import torch
 
-from espnet_topdown.trainer import cpu_decoder
+from espnet_topdown.trainer.fast import cpu_decoder
 
 pytestmark = pytest.mark.espnet
 
@@ -137,7 +137,7 @@ def test_half_precision_is_espnets():
 
 
 def test_a_batch_is_let_go():
-    from espnet_topdown.trainer.location_attention import Attention
+    from espnet_topdown.trainer.fast.location_attention import Attention
 
     _, ours = decoder()
     gc.collect()

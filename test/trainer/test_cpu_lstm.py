@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from espnet_topdown.trainer import cpu_lstm
+from espnet_topdown.trainer.fast import cpu_lstm
 
 LENGTHS = [[1], [7], [5, 5, 5], [9, 7, 1], [3, 8, 2, 8], [1, 1], [12, 11, 10, 9, 8]]
 SHAPES = [(1, False, 0.0), (1, True, 0.0), (2, False, 0.3), (3, True, 0.0)]

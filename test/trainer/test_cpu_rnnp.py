@@ -12,7 +12,7 @@ pytestmark = pytest.mark.espnet
 
 
 def encoders(subsample, kind, dropout):
-    from espnet_topdown.trainer import cpu_rnnp
+    from espnet_topdown.trainer.fast import cpu_rnnp
 
     torch.manual_seed(0)
     n_layers = len(subsample) - 1
@@ -84,7 +84,7 @@ def test_states_before_are_espnets():
 
 
 def test_only_the_class_changes():
-    from espnet_topdown.trainer import cpu_rnnp
+    from espnet_topdown.trainer.fast import cpu_rnnp
 
     stock, ours = encoders((1, 2), "blstm", 0.0)
     assert list(stock.state_dict()) == list(ours.state_dict())

@@ -12,7 +12,7 @@ def test_install():
     from espnet2.asr.decoder.rnn_decoder import RNNDecoder
     from espnet2.asr.encoder.rnn_encoder import RNNEncoder
 
-    from espnet_topdown.trainer import fast_cpu
+    from espnet_topdown.trainer.fast import fast_cpu
 
     decoder = RNNDecoder(9, 6, hidden_size=7)
     encoder = RNNEncoder(5, num_layers=2, hidden_size=6, output_size=6, subsample=None)

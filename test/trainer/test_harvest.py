@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.plan import RetrainSpec, plan
+from espnet_topdown.jobs.plan import RetrainSpec, plan
+from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.trainer import trainer
-from espnet_topdown.weights import differing, load_weights
 
 pytestmark = pytest.mark.espnet
 SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]

@@ -20,15 +20,15 @@ from lm_corpus import RATES, tiny_config, write_corpus  # noqa: E402
 import espnet_topdown.trainer.lm_task  # noqa: E402,F401 slow: not in a test's time
 from espnet_topdown.data.words import read_ids  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
-from espnet_topdown.experiment import Experiment  # noqa: E402
-from espnet_topdown.job import run_job  # noqa: E402
-from espnet_topdown.lm import perplexity  # noqa: E402
-from espnet_topdown.plan import plan, spec_by_hand  # noqa: E402
-from espnet_topdown.request import Nodes, SearchRequest  # noqa: E402
-from espnet_topdown.retrain import prepare, verify  # noqa: E402
+from espnet_topdown.files import read_json  # noqa: E402
+from espnet_topdown.jobs.job import run_job  # noqa: E402
+from espnet_topdown.jobs.plan import plan, spec_by_hand  # noqa: E402
+from espnet_topdown.jobs.retrain import prepare, verify  # noqa: E402
+from espnet_topdown.models.experiment import Experiment  # noqa: E402
+from espnet_topdown.models.weights import load_weights, save_weights  # noqa: E402
+from espnet_topdown.scoring import perplexity
+from espnet_topdown.search.request import Nodes, SearchRequest  # noqa: E402
 from espnet_topdown.trainer import contract  # noqa: E402
-from espnet_topdown.weights import load_weights, save_weights  # noqa: E402
-from espnet_topdown.yaml_io import read_json  # noqa: E402
 
 pytestmark = pytest.mark.espnet
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.espnet
 
 
 def frames_of(lengths, order, width):
-    from espnet_topdown.trainer.location_attention import Frames
+    from espnet_topdown.trainer.fast.location_attention import Frames
 
     return Frames.of(torch.tensor(lengths), torch.tensor(order), width)
 
@@ -32,7 +32,7 @@ def test_frames_lie_in_blocks():
 @pytest.mark.parametrize("n_blocks", [[1], [3, 1, 2]], ids=str)
 def test_convolution(half, n_blocks):
     """One utterance after the other by PyTorch's own convolution."""
-    from espnet_topdown.trainer.location_attention import BLOCK, Convolution
+    from espnet_topdown.trainer.fast.location_attention import BLOCK, Convolution
 
     torch.manual_seed(half)
     taps = torch.randn(2, 2 * half + 1, dtype=torch.double, requires_grad=True)

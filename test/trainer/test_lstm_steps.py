@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espnet_topdown.trainer.lstm_steps import LSTMSteps
+from espnet_topdown.trainer.fast.lstm_steps import LSTMSteps
 
 ACTIVE = [4, 4, 2, 1]
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from espnet_topdown.trainer import memory
+from espnet_topdown.trainer.fast import memory
 
 SIZE = 40 << 20  # bytes; by itself glibc gives blocks of over 32 MiB back
 # In a process of its own: the setting is for a whole process, and where malloc has once
@@ -16,7 +16,7 @@ import sys
 
 import torch
 
-from espnet_topdown.trainer import memory
+from espnet_topdown.trainer.fast import memory
 
 if sys.argv[1] == "keep" and not memory.keep_memory():
     sys.exit(3)

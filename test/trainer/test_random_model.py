@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from espnet_topdown.trainer.random_model import random_model
-from espnet_topdown.weights import load_weights
-from espnet_topdown.yaml_io import write_yaml
+from espnet_topdown.files import write_yaml
+from espnet_topdown.models.random_model import random_model
+from espnet_topdown.models.weights import load_weights
 
 pytestmark = pytest.mark.espnet
 CONF = Path(__file__).parents[2] / "egs2" / "wsj_topdown" / "asr1" / "conf"

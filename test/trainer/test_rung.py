@@ -6,8 +6,8 @@ import pytest
 from trained_state import everything, options
 
 from espnet_topdown.abandon import set_rung
-from espnet_topdown.experiment import Experiment
-from espnet_topdown.job import is_paused
+from espnet_topdown.jobs.job import is_paused
+from espnet_topdown.models.experiment import Experiment
 
 pytestmark = pytest.mark.espnet
 PLATEAU = {"scheduler": "reducelronplateau", "scheduler_conf": {"patience": 0}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espnet_topdown.trainer import sdpa
-from espnet_topdown.weights import load_weights
+from espnet_topdown.models.weights import load_weights
+from espnet_topdown.trainer.fast import sdpa
 
 pytestmark = pytest.mark.espnet
 TRANSFORMER = {
@@ -88,10 +88,10 @@ FROZEN = "softmax,dec0,enc2,enc1"
 
 def test_a_conformers_frozen_norms_after_a_retraining(train, tmp_path):
     """Planned, trained, verified; statistics of frozen blocks bit for bit the same."""
-    from espnet_topdown.job import run_job
-    from espnet_topdown.plan import spec_by_hand
-    from espnet_topdown.retrain import prepare
-    from espnet_topdown.weights import differing
+    from espnet_topdown.jobs.job import run_job
+    from espnet_topdown.jobs.plan import spec_by_hand
+    from espnet_topdown.jobs.retrain import prepare
+    from espnet_topdown.models.weights import differing
 
     options = {**OPTIONS, "encoder": "conformer", "encoder_conf": CONFORMER}
     base = train("base", sdpa=True, **options)

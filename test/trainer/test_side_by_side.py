@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from espnet_topdown.trainer.side_by_side import side_by_side
+from espnet_topdown.trainer.fast.side_by_side import side_by_side
 
 
 @pytest.fixture(autouse=True)

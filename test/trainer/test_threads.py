@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.trainer.threads import do_not_spin
+from espnet_topdown.trainer.fast.threads import do_not_spin
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""Check one node of a search: digests, frozen tensors, scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.data.kaldi_dir import read_pairs
+from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.files import link, read_json, read_yaml, sha256
+from espnet_topdown.jobs.job import is_done
+from espnet_topdown.jobs.retrain import verify
+from espnet_topdown.models.weights import check_archive
+from espnet_topdown.records import DONE, check_seal, read_seal
+from espnet_topdown.scoring.align import align
+from espnet_topdown.scoring.record import hypothesis_digest, summary
+from espnet_topdown.scoring.trn import read_trn
+from espnet_topdown.search.result import read_score
+
+Event = Mapping[str, Any]
+
+
+def sealed(node: Path, event: Event | None) -> int:
+    """Nothing has changed since the job was finished; returns the files compared."""
+    if not is_done(node):
+        return 0
+    seal = read_seal(node)
+    check_seal(node, seal)
+    if event and event.get("done") and sha256(node / DONE) != event["done"]:
+        raise _wrong("E_DIGEST", f"{node / DONE} is not the one that was scored")
+    return len(seal.get("sha256", {}))
+
+
+def archives(node: Path, event: Event | None) -> int:
+    """Every file of weights agrees with the checksums that it holds."""
+    files = [p for p in sorted(node.glob("*.pth")) if not p.is_symlink()]
+    for path in files:
+        check_archive(path)
+    for path in node.glob("*.pth"):
+        if path.is_symlink() and not path.exists():
+            what = f"{path} -> {os.readlink(path)} is not there"
+            raise _wrong("E_LINK", what, "run fsck --repair true")
+    return len(files)
+
+
+def frozen(node: Path, event: Event | None) -> int:
+    """Frozen tensors are what they were, in every epoch file, bit for bit."""
+    job = read_yaml(node / "retrain.yaml")
+    if not is_done(node) or not job["trainer"]:
+        return 0
+    return len(verify(node))
+
+
+def scored(node: Path, event: Event | None) -> int:
+    """The score's integers add up, and are those that the journal has."""
+    if not is_done(node):
+        return 0
+    score, _ = read_score(node, event or {})
+    for unit in ("cer", "wer", "ter"):
+        if unit in score:
+            check_counts(score[unit], node / "score.json")
+    if event and not node.name.startswith("control."):
+        criterion = read_yaml(node.parent / "search.yaml")["criterion"]
+        counts = score[criterion]
+        if "ref" in counts and errors(counts) != event["errors"]:
+            what = f"{node}/score.json has {errors(counts)} errors, the journal"
+            raise _wrong("E_SCORE", f"{what} {event['errors']}")
+    return 1
+
+
+CHECKS = (sealed, archives, frozen, scored)
+
+
+def check_counts(counts: Mapping[str, int], path: Path) -> None:
+    """Integers that can be: a reference token is correct, wrong or missing."""
+    if "ref" not in counts:  # a perplexity
+        return
+    names = ("ref", "corr", "sub", "del", "ins")
+    whole = all(type(counts[n]) is int and counts[n] >= 0 for n in names)
+    if not whole or counts["corr"] + counts["sub"] + counts["del"] != counts["ref"]:
+        raise _wrong("E_SCORE", f"{path}: {dict(counts)} does not add up")
+
+
+def errors(counts: Mapping[str, int]) -> int:
+    """Substitutions, deletions and insertions."""
+    return counts["sub"] + counts["del"] + counts["ins"]
+
+
+def decoded(place: Path) -> bool:
+    """A decoded set's score follows from its hypotheses; False if there is none."""
+    path = place / "score.json"
+    if not path.is_file():
+        return False
+    score = read_json(path)
+    digest = score.get("hyp_sha256")
+    text = place / "text"
+    if digest and text.is_file() and hypothesis_digest(read_pairs(text)) != digest:
+        raise _wrong("E_SCORE", f"{text} is not what {path} was counted from")
+    for folder in sorted(place.glob("score_*")):
+        unit = folder.name[len("score_") :]
+        if unit not in score or not (folder / "ref.trn").is_file():
+            continue
+        ref, hyp = (read_trn(folder / f"{side}.trn") for side in ("ref", "hyp"))
+        if ref.keys() != hyp.keys() or len(ref) != score["utts"]:
+            raise _wrong("E_UTT_SETS", f"{folder}: utterances differ from {path}")
+        counted = summary({utt: align(ref[utt], hyp[utt]) for utt in ref})
+        if counted != {k: score[unit].get(k) for k in counted}:
+            what = f"{path}: {unit} is {score[unit]}, {folder} gives {counted}"
+            raise _wrong("E_SCORE", what)
+    return True
+
+
+def decode_again(node: Path) -> bool:
+    """Decode the validation set anew; the same integers must come out."""
+    if not is_done(node):
+        return False
+    from espnet_topdown.jobs.job import score
+
+    old, new = (
+        read_json(node / "score.json"),
+        score(node, read_yaml(node / "retrain.yaml")),
+    )
+    for key in ("cer", "wer", "ter", "utts", "hyp_sha256"):
+        if key in old and old[key] != new.get(key):
+            what = f"{node}: decoding again gives {key} {new.get(key)}, not {old[key]}"
+            raise _wrong("E_SCORE", what)
+    return True
+
+
+def relink(node: Path) -> list[str]:
+    """Restore links to models as they were when the job was finished."""
+    done = []
+    for name, target in read_seal(node).get("links", {}).items():
+        path = node / name
+        have = os.readlink(path) if path.is_symlink() else None
+        if have != target and (have or not path.exists()) and (node / target).is_file():
+            link(target, path)
+            done.append(f"{path} -> {target}")
+    return done
+
+
+def _wrong(
+    code: str, what: str, do: str = "bring it back, or decode again"
+) -> TopDownError:
+    return TopDownError(code, what, do, DATA)

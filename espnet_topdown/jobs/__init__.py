@@ -1,0 +1,1 @@
+"""One retraining: planned, prepared, run, verified."""

@@ -1,0 +1,123 @@
+"""What happens inside one job: train, verify, score. Safe to repeat at any point."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.abandon import abandoned, rung_of
+from espnet_topdown.distributed import Workers, train_together
+from espnet_topdown.errors import INTERNAL, TopDownError
+from espnet_topdown.files import read_json, read_yaml, write_json
+from espnet_topdown.jobs.plan import RetrainSpec
+from espnet_topdown.jobs.retrain import prepare, verify
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.tasks import find_task, shown
+from espnet_topdown.records import DONE, Lock, write_seal
+
+
+def run_job(
+    folder: Path, train_only: bool = False, workers: Workers | None = None
+) -> None:
+    """Do what is left to do in a prepared job folder; nothing if it is done.
+
+    Only the training is done by several processes; the rest is done here, once.
+
+    Raises:
+        TopDownError: E_LOCKED (75) when another process works here; those of the
+            trainer, of verify and of the scoring.
+    """
+    folder = Path(folder)
+    job = read_yaml(folder / "retrain.yaml")
+    if is_done(folder):
+        return
+    with Lock(folder / ".lock"):
+        if job["trainer"]:
+            train(folder, job, workers or Workers())
+        if train_only or (job["trainer"] and not is_trained(folder)):
+            return  # to be continued
+        if job["trainer"]:
+            verify(folder)
+        write_json(folder / "score.json", score(folder, job))
+        write_seal(folder)
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a job has ended well; its marker is written last."""
+    return (Path(folder) / DONE).is_file()
+
+
+def train(folder: Path, job: Mapping[str, Any], workers: Workers) -> None:
+    """Train to the end of train.yaml or to a rung, from the last checkpoint if any."""
+    if not is_trained(folder) and not is_paused(folder):
+        options = [
+            word
+            for key, value in (job.get("trainer_options") or {}).items()
+            for word in (f"--{key}", str(value).lower())
+        ]
+        options = ["--config", str(folder / "train.yaml"), *options]
+        if workers.several:
+            command = [sys.executable, "-m", job["trainer"], *options]
+            train_together(command, folder, workers)
+        else:
+            trainer = importlib.import_module(job["trainer"])
+            trainer.main([*options, *workers.options])
+    if not is_trained(folder) and not is_paused(folder):
+        raise TopDownError(
+            "E_TRAINING",
+            f"{folder}: the trainer ended before the last epoch",
+            "read train.log there; the same command continues",
+            INTERNAL,
+        )
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether training has reached its last epoch, or stopped early as asked."""
+    if not (folder / "checkpoint.pth").is_file():
+        return False
+    try:
+        experiment = Experiment(folder)
+        if abandoned(folder) and abandoned(folder) == experiment.last_epoch:
+            return True
+        goal = read_yaml(folder / "train.yaml")
+        experiment.config.update(max_epoch=goal["max_epoch"], patience=goal["patience"])
+        experiment.check_finished()
+        experiment.model_file()
+    except TopDownError:
+        return False  # the trainer repairs, or says what is wrong
+    return True
+
+
+def is_paused(folder: Path) -> bool:
+    """Whether training has reached the rung where it is to wait."""
+    rung = rung_of(folder)
+    if not rung or not (folder / "checkpoint.pth").is_file():
+        return False
+    try:
+        return Experiment(folder).last_epoch >= rung
+    except TopDownError:
+        return False  # the trainer repairs, or says what is wrong
+
+
+def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
+    """Integer error counts of the best epoch on the whole validation set."""
+    experiment = Experiment(folder if job["trainer"] else Path(job["base_exp"]))
+    model = experiment.model_file()
+    validation_score = find_task(job.get("task", "asr")).call("score")
+    result = validation_score(experiment.folder / "config.yaml", model)
+    result["epoch"] = experiment.epoch_of(model)
+    return result
+
+
+def run_by_hand(spec: RetrainSpec, folder: Path) -> None:
+    """Prepare a retraining, show its plan, run it here and show its errors."""
+    planned = prepare(spec, folder)
+    print(planned.table(spec), flush=True)
+    run_job(folder)
+    result = read_json(Path(folder) / "score.json")
+    task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])
+    for unit in task.criteria[:2]:
+        print(f"valid {shown(unit, result[unit])}")

@@ -1,0 +1,96 @@
+"""Where the layers that are not frozen begin. The paper's answer is: at new values.
+
+``full``         new initial values (Algorithm 1)
+``keep``         the values of the model that supplies the frozen layers
+``shrink:L,S``   L times these values, plus noise of S times each tensor's deviation
+``rewind:EPOCH`` the joint model's values after that epoch
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from espnet_topdown.errors import DATA, MISSING, TopDownError
+
+if TYPE_CHECKING:
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Reinit:
+    """A parsed ``--reinit``."""
+
+    kind: str = "full"
+    scale: float = 1.0
+    noise: float = 0.0
+    epoch: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Reinit:
+        """Read the option.
+
+        >>> Reinit.parse("shrink:0.4,0.1").scale, Reinit.parse("rewind:7").epoch
+        (0.4, 7)
+        """
+        number = r"(\d+\.?\d*)"
+        if text in ("full", "keep"):
+            return cls(text)
+        if found := re.fullmatch(f"shrink:{number},{number}", text):
+            return cls("shrink", float(found[1]), float(found[2]))
+        if found := re.fullmatch(r"rewind:([1-9]\d*)", text):
+            return cls("rewind", epoch=int(found[1]))
+        raise TopDownError(
+            "E_RANGE",
+            f"--reinit '{text}' is not understood",
+            "give full, keep, shrink:0.4,0.1 or rewind:EPOCH",
+        )
+
+    def values(self, source: Weights, names: Iterable[str], seed: int) -> Weights:
+        """The starting values of these tensors; the same seed gives the same noise.
+
+        Raises:
+            TopDownError: E_SHAPE_MISMATCH when ``source`` lacks one, as a harvest does.
+        """
+        import torch
+
+        draw = torch.Generator().manual_seed(seed)
+        found = {}
+        for name in names:
+            if name not in source:
+                raise TopDownError(
+                    "E_SHAPE_MISMATCH",
+                    f"--reinit {self.kind}: no {name} in the file of weights",
+                    "take an epoch of which all weights are kept",
+                    DATA,
+                )
+            value = source[name]
+            if self.kind == "shrink" and value.is_floating_point() and value.dim():
+                spread = value.float().std(unbiased=False)
+                noise = torch.randn(value.shape, generator=draw) * spread
+                mixed = self.scale * value.float() + self.noise * noise
+                value = mixed.to(value.dtype)
+            found[name] = value.clone()
+        return found
+
+
+def classifier_file(base: Experiment, epoch: int) -> Path:
+    """The file with the classifier of one epoch of joint training.
+
+    Raises:
+        TopDownError: E_HARVEST (66), which epochs there are.
+    """
+    kept_whole = base.epoch_files.get(epoch)
+    for path in (kept_whole, base.harvest_file(epoch)):
+        if path is not None and path.is_file():
+            return path
+    harvest = base.harvest_file(epoch).parent
+    kept = {int(p.stem) for p in harvest.glob("*.pth") if p.stem.isdigit()}
+    have = ", ".join(map(str, sorted(kept | set(base.epoch_files)))) or "none"
+    what = f"{base.folder} has no weights of epoch {epoch}; it has {have}"
+    do = "ask for one of these, or train the joint model with --harvest"
+    raise TopDownError("E_HARVEST", what, do, MISSING)

@@ -1,0 +1,272 @@
+"""One retraining: freeze some layers, re-initialise the rest, train again.
+
+``prepare`` writes a job folder that says everything: the frozen tensors, a complete
+ESPnet training config and where they came from. ``verify`` proves afterwards that
+frozen stayed frozen.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown import __version__
+from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
+from espnet_topdown.files import read_yaml, sha256, write_yaml
+from espnet_topdown.jobs.plan import AUTO, Plan, RetrainSpec, plan
+from espnet_topdown.jobs.reinit import Reinit
+from espnet_topdown.models.experiment import Experiment, known_options
+from espnet_topdown.models.layers import is_statistic, stack_for
+from espnet_topdown.models.tasks import Task, find_task
+from espnet_topdown.models.weights import Weights, differing, load_weights, save_weights
+
+
+def prepare(spec: RetrainSpec, folder: Path) -> Plan:
+    """Write a job folder; a folder already prepared for the same job is left alone.
+
+    Raises:
+        TopDownError: those of plan; E_CONFIG_CHANGED (78) when the folder belongs to
+            another job.
+    """
+    folder = Path(folder)
+    planned = plan(spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    provenance = _provenance(spec, planned)
+    done = folder / "retrain.yaml"
+    if done.is_file():
+        check_same_job(read_yaml(done), provenance, folder)
+        return planned
+    if planned.tensors:
+        provenance["frozen_sha256"] = save_weights(
+            planned.tensors, folder / "frozen.pth"
+        )
+    if spec.reinit != "full":
+        save_weights(_start(spec, planned), folder / "start.pth")
+    write_yaml(folder / "train.yaml", train_config(spec, planned, folder))
+    write_yaml(done, provenance)
+    return planned
+
+
+def _start(spec: RetrainSpec, planned: Plan) -> Weights:
+    """Initial values of the layers that are not copied, for ``--reinit``."""
+    names = [p for g in planned.stack.groups for p in g.params]
+    names = [n for n in names if n not in planned.tensors]
+    source = load_weights(spec.start_from or Experiment(spec.base_exp).model_file())
+    return Reinit.parse(spec.reinit).values(source, names, spec.seed)
+
+
+def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, Any]:
+    """A complete config for ESPnet's own trainer.
+
+    Exact names in ``freeze_param`` and one file in ``init_param``: a name that the
+    model does not have then fails loudly, which neither option does alone.
+    """
+    config = Experiment(spec.base_exp).train_config(trainer_of(spec))
+    stock = known_options(task_of(spec).options_of)
+    config = {k: v for k, v in config.items() if k in stock}
+    files = ["frozen.pth"] if planned.tensors else []
+    files += ["start.pth"] if spec.reinit != "full" else []
+    frozen = [] if spec.trainable else planned.frozen_params
+    config.update(
+        output_dir=str(folder),
+        seed=spec.seed,
+        resume=True,
+        init_param=[str(folder / name) for name in files],
+        freeze_param=[n for n in frozen if not is_statistic(n)],
+        ignore_init_mismatch=False,
+        pretrain_path=None,
+    )
+    config.update(spec.overrides)
+    return config
+
+
+def task_of(spec: RetrainSpec) -> Task:
+    """The kind of model that the base experiment is."""
+    return find_task(stack_for(Experiment(spec.base_exp).config, spec.stack).task)
+
+
+def trainer_of(spec: RetrainSpec) -> str:
+    """The training module: the one asked for, or the task's."""
+    return task_of(spec).trainer if spec.trainer == AUTO else spec.trainer
+
+
+def trainer_options(base_exp: Path, task: Task) -> dict[str, Any]:
+    """What the base experiment asked of our trainer beyond ESPnet's options.
+
+    But for its harvest, which is of the joint training only.
+    """
+    ours = known_options(task.trainer) - known_options(task.options_of) - {"harvest"}
+    config = Experiment(base_exp).config
+    return {k: config[k] for k in sorted(ours) if k in config}
+
+
+def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
+    base = Experiment(spec.base_exp)
+    source = spec.frozen_from
+    start = {"start": spec.reinit, "start_from": str(spec.start_from)}
+    return {
+        **({} if spec.reinit == "full" else start),
+        "node": spec.node,
+        "base_exp": str(spec.base_exp),
+        "base_model": str(base.model_file()),
+        "base_sha256": sha256(base.model_file()),
+        "frozen_from": str(source) if source else None,
+        "frozen_from_sha256": sha256(source) if source else None,
+        "frozen": list(spec.frozen),
+        "frozen_params": [] if spec.trainable else list(planned.frozen_params),
+        "reinit": [n for n in planned.stack.names if n not in spec.frozen],
+        "seed": spec.seed,
+        "control": spec.control,
+        "task": task_of(spec).name,
+        "trainer": trainer_of(spec),
+        "trainer_options": trainer_options(spec.base_exp, task_of(spec)),
+        "overrides": dict(spec.overrides),
+        "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
+        "stack": stack_for(base.config, spec.stack).name,
+        "layers": dict(planned.sizes),
+        "versions": versions(),
+    }
+
+
+# Where a difference does not make another job: the length of a run may be raised.
+_MAY_DIFFER = {"versions", "frozen_sha256", "overrides", "max_epoch", "task"}
+
+
+def check_same_job(
+    have: Mapping[str, Any], want: Mapping[str, Any], folder: Path
+) -> None:
+    """Refuse to continue a folder that was prepared for another job."""
+    for key in want:
+        if key not in _MAY_DIFFER and have.get(key) != want[key]:
+            raise TopDownError(
+                "E_CONFIG_CHANGED",
+                f"{folder}/retrain.yaml: {key} was {have.get(key)}, now {want[key]}",
+                "give another --output_dir, or move the old folder away",
+            )
+    for name in ("espnet", "torch"):
+        old, new = have.get("versions", {}).get(name), want["versions"][name]
+        if old != new:
+            raise TopDownError(
+                "E_ENV_DRIFT",
+                f"{folder} was begun with {name} {old}, this is {new}",
+                f"continue with {name} {old}, or give another --output_dir",
+            )
+
+
+def versions() -> dict[str, str]:
+    """Of all that the numbers depend on."""
+    found = {"espnet_topdown": __version__, "python": platform.python_version()}
+    for name in ("espnet", "torch", "numpy"):
+        found[name] = metadata.version(name)
+    commit = _git_commit(Path(__file__).parents[1])
+    return {**found, "git": commit} if commit else found
+
+
+def _git_commit(folder: Path) -> str:
+    """The commit of a checkout, "-dirty" if it was changed; "" elsewhere."""
+    if not (folder.parent / ".git").exists() or not shutil.which("git"):
+        return ""
+    call = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    return subprocess.run(call, capture_output=True, text=True).stdout.strip()
+
+
+def verify(folder: Path) -> list[str]:
+    """Prove that frozen stayed frozen, in every epoch file, bit for bit.
+
+    Returns:
+        The files that were compared.
+
+    Raises:
+        TopDownError: E_FROZEN_CHANGED, E_REINIT_SAME or E_NO_EPOCH (70), E_DIGEST (65).
+            Under the base's own seed an equal layer is a warning only.
+    """
+    folder = Path(folder)
+    job = read_yaml(folder / "retrain.yaml")
+    files = list(Experiment(folder).epoch_files.values())
+    if not files:
+        raise TopDownError(
+            "E_NO_EPOCH", f"no epoch file in {folder}", "see its train.log", INTERNAL
+        )
+    base = load_weights(Path(job["base_model"]))
+    frozen = _frozen_tensors(folder, job)
+    for path in files:
+        weights = load_weights(path)
+        changed = differing(weights, frozen, job["frozen_params"])
+        if changed:
+            raise TopDownError(
+                "E_FROZEN_CHANGED",
+                f"{path}: {changed[0]} and {len(changed) - 1} more frozen tensors are "
+                "not what they were",
+                "report this as a bug, with the folder's train.log",
+                INTERNAL,
+            )
+    _check_reinitialised(job, base, weights, files[-1])
+    return [str(f) for f in files]
+
+
+def _frozen_tensors(folder: Path, job: Mapping[str, Any]) -> Weights:
+    if not job.get("frozen_sha256"):
+        return {}
+    path = folder / "frozen.pth"
+    if sha256(path) != job["frozen_sha256"]:
+        raise TopDownError(
+            "E_DIGEST",
+            f"{path} is not the file that was written for this job",
+            "move the folder away and run the same command again",
+            DATA,
+        )
+    return load_weights(path)
+
+
+def _check_reinitialised(
+    job: Mapping[str, Any], base: Weights, weights: Weights, path: Path
+) -> None:
+    config = Experiment(Path(job["base_exp"])).config
+    stack = stack_for(config, job["stack"]).bind(base)
+    for group in stack.named(job["reinit"]):
+        if differing(weights, base, group.params):
+            continue
+        what = f"{path}: layer {group.name} equals the base model's"
+        if job["seed"] == config.get("seed"):  # so both began with the same values
+            warn("W_REINIT_SAME", f"{what}: trained in neither (gradients too small)")
+            continue
+        do = "report this as a bug, with the folder's train.log"
+        raise TopDownError("E_REINIT_SAME", what, do, INTERNAL)
+
+
+def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
+    """The joint model's node: it is scored there, and lives where it was trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "retrain.yaml").is_file():
+        return
+    model = base.model_file()
+    provenance = {
+        "node": folder.name,
+        "base_exp": str(base.folder),
+        "base_model": str(model),
+        "base_sha256": sha256(model),
+        "frozen": [],
+        "frozen_params": [],
+        "seed": base.config.get("seed"),
+        "control": None,
+        "task": task,
+        "trainer": None,
+        "max_epoch": base.config.get("max_epoch"),
+        "versions": versions(),
+    }
+    write_yaml(folder / "retrain.yaml", provenance)
+
+
+def extend(folder: Path, epochs: int) -> None:
+    """Raise the number of epochs of a prepared job; it is never lowered."""
+    train = read_yaml(folder / "train.yaml")
+    if int(train["max_epoch"]) >= epochs:
+        return
+    write_yaml(folder / "train.yaml", {**train, "max_epoch": epochs})
+    job = read_yaml(folder / "retrain.yaml")
+    write_yaml(folder / "retrain.yaml", {**job, "max_epoch": epochs})

@@ -1,0 +1,1 @@
+"""What do I have? An ESPnet experiment: its config, layers, weights."""

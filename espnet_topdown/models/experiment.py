@@ -1,0 +1,297 @@
+"""An ESPnet experiment folder, read only: its config, epochs, weights and tokens."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
+from espnet_topdown.files import read_yaml
+from espnet_topdown.models import type_checks
+from espnet_topdown.models.weights import Weights, load_weights, read_checkpoint
+
+# Written by a run about itself; ESPnet's --config does not take them back, or they
+# describe one worker of a finished multi-GPU run.
+RUN_TIME = {
+    "config", "required", "version", "distributed", "print_config", "collect_stats",
+    "dry_run", "dist_rank", "local_rank", "dist_world_size", "dist_master_addr",
+    "dist_master_port", "dist_launcher", "dist_backend", "dist_init_method",
+    "multiprocessing_distributed",
+}  # fmt: skip
+HARVEST = "harvest"  # the folder of layers kept of every epoch
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What ESPnet selects its best epoch by, e.g. ("valid", "loss", "min")."""
+
+    phase: str
+    key: str
+    mode: str
+
+    @property
+    def file(self) -> str:
+        """The link that the trainer points at the best epoch."""
+        return f"{self.phase}.{self.key}.best.pth"
+
+
+class Experiment:
+    """A folder that ESPnet's trainer wrote.
+
+    Args:
+        folder: The experiment. Relative paths inside its config refer to the current
+            folder, as in any recipe.
+
+    Raises:
+        TopDownError: E_EXP (66) when the folder or its config.yaml is missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "config.yaml").is_file():
+            raise TopDownError(
+                "E_EXP",
+                f"no ESPnet experiment in {self.folder} (config.yaml is missing)",
+                "give the folder that stage 11 wrote, e.g. exp/asr_train_raw_en_char",
+                MISSING,
+            )
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The training config, complete."""
+        return read_yaml(self.folder / "config.yaml")
+
+    @property
+    def token_list(self) -> list[str]:
+        """The model's output symbols, in order.
+
+        Raises:
+            TopDownError: E_TOKENS (65).
+        """
+        tokens = self.config.get("token_list")
+        if isinstance(tokens, str):
+            tokens = Path(tokens).read_text(encoding="utf-8").splitlines()
+        # A language model has no blank; data/words.py checks its words.
+        begins = bool(tokens) and ("lm" in self.config or tokens[0] == "<blank>")
+        if not begins or len(set(tokens)) != len(tokens):
+            raise TopDownError(
+                "E_TOKENS",
+                f"{self.folder}/config.yaml: token_list must hold '<blank>' first and "
+                "no symbol twice",
+                "make the token list again (stage 5)",
+                DATA,
+            )
+        return [str(t) for t in tokens]
+
+    @property
+    def criteria(self) -> list[Criterion]:
+        """best_model_criterion, those on the validation set first."""
+        found = [
+            Criterion(*map(str, c)) for c in self.config.get("best_model_criterion", [])
+        ]
+        return sorted(found, key=lambda c: c.phase != "valid")
+
+    @cached_property
+    def stats(self) -> dict[int, dict[str, dict[str, float]]]:
+        """Epoch -> phase -> key -> value, as the trainer's reporter stored them."""
+        state = read_checkpoint(self.folder / "checkpoint.pth")
+        stats = state["reporter"]["stats"]
+        return {int(e): _numbers(phases) for e, phases in stats.items()}
+
+    @property
+    def last_epoch(self) -> int:
+        """The last epoch trained; 0 when none was."""
+        return max(self.stats, default=0)
+
+    @property
+    def epoch_files(self) -> dict[int, Path]:
+        """The epochs whose weights are still there."""
+        found = {}
+        for path in self.folder.glob("*epoch.pth"):
+            if match := re.fullmatch(r"(\d+)epoch\.pth", path.name):
+                found[int(match[1])] = path
+        return dict(sorted(found.items()))
+
+    def best_epoch(self, criterion: Criterion) -> int | None:
+        """The best epoch by the trainer's own numbers; NaN never wins."""
+        sign = 1 if criterion.mode == "min" else -1
+        values = {
+            e: sign * phases[criterion.phase][criterion.key]
+            for e, phases in self.stats.items()
+            if criterion.key in phases.get(criterion.phase, {})
+        }
+        finite = {e: v for e, v in values.items() if math.isfinite(v)}
+        return min(finite, key=lambda e: (finite[e], e)) if finite else None
+
+    def model_file(self, which: str | int = "best") -> Path:
+        """A file of weights: "best", an epoch number, or a file name in the folder.
+
+        "best" is the single best epoch by the first validation criterion that the
+        experiment used, never an average.
+
+        Raises:
+            TopDownError: E_MODEL (66).
+        """
+        if which == "best":
+            names = [c.file for c in self.criteria]
+        elif str(which).isdigit():
+            names = [f"{which}epoch.pth"]
+        else:
+            names = [str(which)]
+        for name in names:
+            if (self.folder / name).is_file():
+                return _followed(self.folder / name)
+        have = sorted(p.name for p in self.folder.glob("*.pth") if p.is_file())
+        raise TopDownError(
+            "E_MODEL",
+            f"no {' or '.join(names)} in {self.folder} ({nearest(names[0], have)})",
+            "train it (stage 11), or name a file that is there",
+            MISSING,
+        )
+
+    def weights(self, which: str | int = "best") -> Weights:
+        """The tensors of a model file, checked; see load_weights."""
+        return load_weights(self.model_file(which))
+
+    def epoch_of(self, model_file: Path) -> int | None:
+        """The epoch that a link such as valid.loss.best.pth points at."""
+        name = Path(os.path.realpath(model_file)).name
+        match = re.fullmatch(r"(\d+)epoch\.pth", name)
+        return int(match[1]) if match else None
+
+    def harvest_file(self, epoch: int) -> Path:
+        """Some layers of an epoch, where the training kept them (``--harvest``)."""
+        return self.folder / HARVEST / f"{epoch}.pth"
+
+    def check_finished(self) -> None:
+        """Refuse a model that was not trained to its own end.
+
+        Raises:
+            TopDownError: E_NOT_CONVERGED (78).
+        """
+        if not (self.folder / "checkpoint.pth").is_file():
+            warn("W_NO_CHECKPOINT", f"{self.folder}: cannot tell if training ended")
+            return
+        goal, last = int(self.config["max_epoch"]), self.last_epoch
+        if last >= goal or self._stopped_early(last):
+            return
+        raise TopDownError(
+            "E_NOT_CONVERGED",
+            f"{self.folder} stopped at epoch {last} of {goal}",
+            "run stage 11 again (it continues), or give --allow_unfinished true",
+            CONFIG,
+        )
+
+    def _stopped_early(self, last: int) -> bool:
+        patience = self.config.get("patience")
+        stopping = self.config.get("early_stopping_criterion")
+        if patience is None or not stopping:
+            return False
+        best = self.best_epoch(Criterion(*map(str, stopping)))
+        return best is not None and last - best > int(patience)
+
+    def data_path(self, phase: str, name: str) -> tuple[Path, str]:
+        """Where the ``train`` or ``valid`` set's ``speech`` or ``text`` is, its type.
+
+        Raises:
+            TopDownError: E_DATA_NAME (78).
+        """
+        entries = self.config.get(f"{phase}_data_path_and_name_and_type") or []
+        for path, have, kind in entries:
+            if have == name:
+                return Path(path), kind
+        raise TopDownError(
+            "E_DATA_NAME",
+            f"{self.folder}/config.yaml names no {phase} '{name}'",
+            "only models of speech and text are supported",
+        )
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate that the front end expects, in Hz."""
+        fs = (self.config.get("frontend_conf") or {}).get("fs", 16000)
+        if isinstance(fs, str) and fs.lower().endswith("k"):
+            return int(float(fs[:-1]) * 1000)
+        return int(fs)
+
+    def train_config(self, module: str) -> dict[str, Any]:
+        """The config as ``python -m module --config`` takes it back.
+
+        Keys that only describe the finished run are left out, and so are keys of
+        another ESPnet release that hold nothing.
+
+        Raises:
+            TopDownError: E_YAML_KEY (78) for a key with a value that this release
+                does not know.
+        """
+        known = known_options(module)
+        kept: dict[str, Any] = {}
+        for key, value in self.config.items():
+            if key in RUN_TIME:
+                continue
+            if key in known:
+                kept[key] = value
+            elif value not in (None, False, [], {}, "") and key not in HARMLESS:
+                raise TopDownError(
+                    "E_YAML_KEY",
+                    f"'{key}: {value}' in {self.folder}/config.yaml is unknown to "
+                    f"{module} ({nearest(key, known)})",
+                    "use the ESPnet release that trained this experiment",
+                )
+        return kept
+
+
+def experiment_of(weights: Path) -> Path:
+    """The folder of the experiment that a file of weights is, or was harvested, from.
+
+    >>> experiment_of(Path("exp/asr/harvest/3.pth")) == Path("exp/asr")
+    True
+    """
+    folder = Path(weights).parent
+    return folder.parent if folder.name == HARVEST else folder
+
+
+def _followed(path: Path) -> Path:
+    """A link that a copy without symbolic links turned into a text file."""
+    for _ in range(3):
+        if path.stat().st_size > 200:
+            break
+        name = path.read_bytes().decode("ascii", "replace").strip()
+        target = path.parent / name
+        if not name or target.parent != path.parent or not target.is_file():
+            break
+        path = target
+    return path
+
+
+# Of one ESPnet release only, and without effect on the numbers.
+HARMLESS = {"wandb_allow_val_change"}
+
+
+def known_options(module: str) -> set[str]:
+    """The option names of a training command, by its own parser."""
+    type_checks.leave_out()
+    parser: argparse.ArgumentParser = importlib.import_module(module).get_parser()
+    return {a.dest for a in parser._actions}
+
+
+def _numbers(phases: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    return {
+        phase: {
+            k: v.total_seconds() if isinstance(v, datetime.timedelta) else float(v)
+            for k, v in values.items()
+            if isinstance(v, (int, float, np.number, datetime.timedelta))
+        }
+        for phase, values in phases.items()
+    }

@@ -1,0 +1,264 @@
+"""Layers, top (near the output) to bottom (near the input), as groups of names.
+
+A *stack* is a YAML file: an ordered list of layers, each with regular expressions that
+are matched from the start of parameter and buffer names. Bound to the names of a
+model, it puts every name into exactly one layer, or says why it cannot.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import MISSING, TopDownError, nearest, warn
+from espnet_topdown.files import read_yaml
+
+STACKS = Path(__file__).parent / "stacks"
+
+
+def is_statistic(name: str) -> bool:
+    """Whether a name is a norm's running statistic, which no gradient changes.
+
+    >>> is_statistic("encoder.encoders.0.conv_module.norm.running_mean")
+    True
+    """
+    return name.endswith((".running_mean", ".running_var", ".num_batches_tracked"))
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """One layer in the paper's sense, e.g. both softmax layers of a model."""
+
+    name: str
+    params: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LayerStack:
+    """A model's layers from the top, and the names that belong to none of them."""
+
+    groups: tuple[LayerGroup, ...]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        """Number of layers."""
+        return len(self.groups)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Layer names from the top."""
+        return tuple(g.name for g in self.groups)
+
+    def top(self, k: int) -> tuple[LayerGroup, ...]:
+        """The k layers nearest to the output."""
+        return self.groups[:k]
+
+    def named(self, names: Sequence[str]) -> tuple[LayerGroup, ...]:
+        """Layers by name, in the stack's order.
+
+        Raises:
+            TopDownError: E_FREEZE_NOMATCH for a name that is no layer.
+        """
+        for name in names:
+            if name not in self.names:
+                raise TopDownError(
+                    "E_FREEZE_NOMATCH",
+                    f"'{name}' matches no layer ({nearest(name, self.names)})",
+                    "see 'espnet-topdown layers EXP' for the names",
+                )
+        return tuple(g for g in self.groups if g.name in names)
+
+    def check_frozen(self, names: Sequence[str], any_order: bool = False) -> None:
+        """Refuse to freeze everything, or, unless asked, anything but the top.
+
+        Raises:
+            TopDownError: E_FREEZE_NOMATCH, E_FREEZE_ALL or E_FREEZE_ORDER.
+        """
+        frozen = {g.name for g in self.named(names)}
+        if len(frozen) == self.n:
+            raise TopDownError(
+                "E_FREEZE_ALL", "nothing left to train", "freeze fewer layers"
+            )
+        above = [g.name for g in self.groups[: len(frozen)]]
+        if frozen and set(above) != frozen and not any_order:
+            low = next(g.name for g in self.groups if g.name in frozen - set(above))
+            gap = next(n for n in above if n not in frozen)
+            raise TopDownError(
+                "E_FREEZE_ORDER",
+                f"layer {low} is frozen but {gap} above it is not",
+                f"freeze {','.join(above)}, or give --allow_any_order true",
+            )
+
+
+@dataclass(frozen=True)
+class StackSpec:
+    """What a stack file says, before it is bound to a model's names."""
+
+    name: str
+    about: str
+    fits: Mapping[str, Sequence[Any]]
+    layers: tuple[Mapping[str, Any], ...]
+    ignore: tuple[str, ...]
+    task: str = "asr"
+
+    def fits_config(self, config: Mapping[str, Any]) -> bool:
+        """Whether an ESPnet training config names the family this stack is for."""
+        return all(config.get(k) in v for k, v in self.fits.items())
+
+    def bind(self, names: Iterable[str]) -> LayerStack:
+        """Sort names (of parameters and buffers) into this stack's layers.
+
+        Raises:
+            TopDownError: E_STACK for a layer that is empty, two layers that share a
+                name, or names that no layer takes.
+        """
+        names = list(names)
+        ignored = [n for n in names if any(re.match(p, n) for p in self.ignore)]
+        left = [n for n in names if n not in set(ignored)]
+        groups: list[LayerGroup] = []
+        owner: dict[str, str] = {}
+        for layer in self.layers:
+            found = (
+                _numbered(layer, left) if "{i}" in layer["name"] else _one(layer, left)
+            )
+            if not found and not layer.get("optional"):
+                raise self._error(f"layer {layer['name']} matches no parameter")
+            groups += found
+        for group in groups:
+            for name in group.params:
+                if name in owner:
+                    raise self._error(
+                        f"{name} is in two layers, {owner[name]} and {group.name}"
+                    )
+                owner[name] = group.name
+        rest = [n for n in left if n not in owner]
+        if rest:
+            raise self._error(
+                f"{len(rest)} parameters are in no layer, e.g. {rest[0]}",
+                "add them to a layer of the stack, or to its 'ignore'",
+            )
+        return LayerStack(tuple(groups), tuple(ignored))
+
+    def _error(self, what: str, do: str = "use or write another stack") -> TopDownError:
+        return TopDownError("E_STACK", f"stack {self.name}: {what}", do)
+
+
+def _one(layer: Mapping[str, Any], names: Sequence[str]) -> list[LayerGroup]:
+    params = tuple(n for n in names if any(re.match(p, n) for p in layer["params"]))
+    return [LayerGroup(layer["name"], params)] if params else []
+
+
+def _numbered(layer: Mapping[str, Any], names: Sequence[str]) -> list[LayerGroup]:
+    """One layer for each number that `{i}` stands for, from the highest down."""
+    patterns = [p.replace("{i}", r"(?P<i>\d+)") for p in layer["params"]]
+    found: dict[int, list[str]] = {}
+    for name in names:
+        match = next((m for m in (re.match(p, name) for p in patterns) if m), None)
+        if match:
+            found.setdefault(int(match["i"]), []).append(name)
+    order = sorted(found, reverse=True)
+    for key, i in (("top", order[:1]), ("bottom", order[-1:])):
+        extra = [n for n in names if any(re.match(p, n) for p in layer.get(key, ()))]
+        for index in i:
+            found[index] += extra
+    return [
+        LayerGroup(layer["name"].replace("{i}", str(i)), tuple(found[i])) for i in order
+    ]
+
+
+def shipped() -> list[str]:
+    """Names of the stacks that come with this package."""
+    return sorted(p.stem for p in STACKS.glob("*.yaml"))
+
+
+def load_stack(name: str | Path) -> StackSpec:
+    """Read a shipped stack by name, or a stack file of the user's by path.
+
+    Raises:
+        TopDownError: E_STACK for an unknown name or a malformed file.
+    """
+    path = Path(name)
+    if path.suffix != ".yaml":
+        path = STACKS / f"{name}.yaml"
+    if not path.is_file():
+        raise TopDownError(
+            "E_STACK",
+            f"no stack '{name}' ({nearest(str(name), shipped())})",
+            "give a shipped name or the path of a .yaml file",
+            MISSING,
+        )
+    data = read_yaml(path)
+    known = ("about", "task", "fits", "layers", "ignore")
+    for key in data:
+        if key not in known:
+            raise _malformed(path, f"unknown key '{key}' ({nearest(key, known)})")
+    layers = data.get("layers")
+    if not isinstance(layers, list) or not layers:
+        raise _malformed(path, "'layers' must be a list")
+    return StackSpec(
+        name=path.stem,
+        about=str(data.get("about", "")),
+        fits={k: _list(path, k, v) for k, v in data.get("fits", {}).items()},
+        layers=tuple(_layer(path, x) for x in layers),
+        ignore=tuple(_patterns(path, "ignore", data.get("ignore", []))),
+        task=str(data.get("task", "asr")),
+    )
+
+
+def _layer(path: Path, data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict) or "name" not in data or "params" not in data:
+        raise _malformed(path, f"a layer needs 'name' and 'params', got {data!r}")
+    layer = dict(data)
+    for key in layer:
+        if key not in ("name", "params", "top", "bottom", "optional"):
+            raise _malformed(path, f"unknown key '{key}' in layer {layer['name']}")
+    for key in ("params", "top", "bottom"):
+        if key in layer:
+            layer[key] = _patterns(path, f"{layer['name']}.{key}", layer[key])
+    plain = [p for p in layer["params"] if "{i}" not in p]
+    if "{i}" in str(layer["name"]) and plain:
+        what = f"{layer['name']}: '{plain[0]}' has no {{i}}, as its layer's name has"
+        raise _malformed(path, what)
+    return layer
+
+
+def _list(path: Path, key: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        warn("W_SCALAR_LIST", f"{path}: '{key}' is one value; read as a list of one")
+        return [value]
+    return value
+
+
+def _patterns(path: Path, key: str, value: Any) -> list[str]:
+    for pattern in (patterns := [str(p) for p in _list(path, key, value)]):
+        try:
+            re.compile(pattern.replace("{i}", r"(?P<i>\d+)"))
+        except re.error as e:
+            raise _malformed(path, f"{key}: '{pattern}': {e}") from None
+    return patterns
+
+
+def _malformed(path: Path, what: str) -> TopDownError:
+    return TopDownError("E_STACK", f"{path}: {what}", "correct the stack file")
+
+
+def stack_for(config: Mapping[str, Any], name: str | None = None) -> StackSpec:
+    """The stack asked for, or the shipped one that fits an experiment's config.
+
+    Raises:
+        TopDownError: E_STACK when none fits.
+    """
+    if name and name != "auto":
+        return load_stack(name)
+    for spec in map(load_stack, shipped()):
+        if spec.fits and spec.fits_config(config):
+            return spec
+    raise TopDownError(
+        "E_STACK",
+        f"no shipped stack fits encoder '{config.get('encoder')}'",
+        "write one (CONTRIBUTING.md, 'add a layer stack') and give --stack FILE.yaml",
+    )

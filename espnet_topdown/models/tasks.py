@@ -1,0 +1,95 @@
+"""Kinds of models: how each is trained, checked and scored. The facts are in a file."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.errors import TopDownError, nearest
+from espnet_topdown.files import read_yaml
+
+FILE = Path(__file__).with_name("tasks.yaml")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of model.
+
+    Attributes:
+        trainer: Module of the training command.
+        options_of: Module whose options ``train.yaml`` holds.
+        task: The ESPnet task, as ``module:name``.
+        check: Checks a base experiment before a search, as ``module:name``.
+        score: Gives ``score.json`` of the validation set, as ``module:name``.
+        criteria: What a search can be decided by.
+        counted: What is summed over the set: errors, or nats of likelihood.
+        decoder: How the validation set is scored, in one word.
+    """
+
+    name: str
+    trainer: str
+    options_of: str
+    task: str
+    check: str
+    score: str
+    criteria: tuple[str, ...]
+    counted: str
+    decoder: str
+
+    def call(self, what: str) -> Any:
+        """The function or class that ``what`` ("task", "check", "score") names."""
+        module, _, name = getattr(self, what).partition(":")
+        return getattr(importlib.import_module(module), name)
+
+
+def read_tasks() -> dict[str, Task]:
+    """All kinds of models."""
+    found = {}
+    for name, entry in read_yaml(FILE).items():
+        criteria = tuple(entry.pop("criteria"))
+        found[name] = Task(name=name, criteria=criteria, **entry)
+    return found
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        TopDownError: E_STACK (78).
+    """
+    tasks = read_tasks()
+    if name not in tasks:
+        what = f"task '{name}' is unknown ({nearest(name, tasks)})"
+        raise TopDownError("E_STACK", what, f"take one of {', '.join(tasks)}")
+    return tasks[name]
+
+
+def amount(counts: Mapping[str, Any]) -> int | float:
+    """What a search compares: errors, or the negative log-likelihood in nats.
+
+    >>> amount({"ref": 9, "sub": 1, "del": 2, "ins": 0}), amount({"ref": 9, "nll": 2.5})
+    (3, 2.5)
+    """
+    if "nll" in counts:
+        return counts["nll"]
+    return counts["sub"] + counts["del"] + counts["ins"]
+
+
+def shown(unit: str, counts: Mapping[str, Any]) -> str:
+    """A score in words.
+
+    >>> shown("cer", {"ref": 20, "sub": 1, "del": 2, "ins": 0})
+    'CER 15.0 % (3 errors of 20)'
+    >>> shown("ppl", {"ref": 2, "nll": 2.5})
+    'PPL 3.49 (2.5 nats, 2 tokens)'
+    """
+    ref, value = counts["ref"], amount(counts)
+    if "nll" in counts:
+        ppl = math.exp(value / max(1, ref))
+        return f"{unit.upper()} {ppl:.2f} ({value} nats, {ref} tokens)"
+    percent = 100 * value / max(1, ref)
+    return f"{unit.upper()} {percent:.1f} % ({value} errors of {ref})"

@@ -1,0 +1,341 @@
+"""The journal of a search, append-only; its lock, for one writer; the seal of a job.
+
+A line is one JSON object. Its last field, ``chain``, is a digest of the line and of the
+``chain`` before it, so that a lost, moved or edited line is noticed. The chain has no
+key: it finds accidents and careless edits, not an attacker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn
+
+from espnet_topdown.errors import DATA, RETRY, TopDownError, disk_error, warn
+from espnet_topdown.files import read_json, sha256, sync_folder, write_json
+
+DONE = ".done"
+SEALED = ("retrain.yaml", "train.yaml", "config.yaml", "frozen.pth", "score.json")
+CHECKPOINT = "checkpoint.pth"  # says how many epochs there were
+
+_CHAIN = re.compile(rb', "chain": "([0-9a-f]{16})"\}$')
+_RESERVED = ("seq", "time", "chain")
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class Journal:
+    """What happened, one event a line; written by the holder of the lock only.
+
+    Reading never changes the file. The first ``append`` cuts off a last line that a
+    crash left half-written (a copy goes to ``quarantine/`` beside the journal).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._tip: tuple[int, str, int] | None = None  # lines, last chain, bytes
+
+    def events(self) -> list[dict]:
+        """All whole events, oldest first; none where there is no journal yet."""
+        return _parse(_read(self.path), self.path)[0]
+
+    def append(self, event: str, **fields: object) -> dict:
+        """Write one event durably: it is on disk when this returns.
+
+        Raises:
+            TopDownError: ``E_DISK`` when the line could not be written; the journal is
+                then as it was before.
+        """
+        if any(name in fields for name in _RESERVED):
+            raise ValueError(f"{_RESERVED} are the journal's own fields")
+        seq, chain, size = self._tip or self._open()
+        record = {"seq": seq, "time": utc_now(), "event": event, **fields}
+        body = json.dumps(record, allow_nan=False)
+        chain = _link(chain, body.encode())
+        line = f'{body[:-1]}, "chain": "{chain}"}}\n'.encode()
+        self._write(line, size)
+        self._tip = (seq + 1, chain, size + len(line))
+        return {**record, "chain": chain}
+
+    def _open(self) -> tuple[int, str, int]:
+        data = _read(self.path)
+        events, size = _parse(data, self.path)
+        if size < len(data):
+            _quarantine(self.path, data[size:], size)
+        return len(events), events[-1]["chain"] if events else "", size
+
+    def _write(self, line: bytes, size: int) -> None:
+        try:
+            new = not self.path.exists()
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as e:
+            raise disk_error(self.path, 1, e) from e
+        try:
+            if os.fstat(fd).st_size != size:
+                _somebody_else(self.path)
+            _append_or_restore(fd, line, size, self.path)
+        finally:
+            os.close(fd)
+        if new:
+            sync_folder(self.path.parent)
+
+
+class Lock:
+    """One writer: an advisory lock that the system drops when its holder dies.
+
+    >>> with Lock("/tmp/doctest.lock"):
+    ...     pass
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._fd = -1
+
+    def __enter__(self) -> Lock:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as e:
+            raise disk_error(self.path, 1, e) from e
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if e.errno not in _NO_LOCKS_HERE:
+                owner = self._owner()
+                os.close(self._fd)
+                raise _locked(self.path, owner) from e
+            what = f"the file system of {self.path} has no locks"
+            warn("W_LOCK_NOT_ENFORCED", f"{what}; start this search only once")
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
+        with contextlib.suppress(OSError):  # the lock holds without a name, too
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, json.dumps(me).encode() + b"\n", 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+        self._fd = -1
+
+    def _owner(self) -> Mapping[str, object]:
+        for _ in range(5):  # the owner takes the lock first and signs it then
+            try:
+                return dict(json.loads(os.pread(self._fd, 4096, 0)))
+            except (ValueError, TypeError):
+                time.sleep(0.05)
+        return {}
+
+
+def holder(path: Path) -> dict[str, object]:
+    """Who holds a lock: ``host``, ``pid``, ``since``; empty if nobody does.
+
+    A lock whose holder was killed still has its name in it, but is free.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return {}
+    try:
+        owner = dict(json.loads(os.pread(fd, 4096, 0)))
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return owner
+    except (OSError, ValueError, TypeError):
+        return {}
+    finally:
+        os.close(fd)
+    return {}
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether a second holder of a lock is refused in this folder's file system."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock") as first:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(first.name, "rb") as second:
+                try:
+                    fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def utc_now() -> str:
+    """The time as our files have it, such as ``2026-01-31T08:30:00Z``."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _link(previous: str, body: bytes) -> str:
+    return hashlib.sha256(previous.encode() + body).hexdigest()[:16]
+
+
+def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
+    """The events, and the number of bytes that hold whole lines."""
+    events, size, problem = _scan(data)
+    if problem:
+        _corrupt(path, len(events) + 1, problem)
+    return events, size
+
+
+def _scan(data: bytes) -> tuple[list[dict], int, str]:
+    """The events up to the first bad line, their bytes, what is wrong with that line.
+
+    A last line without an end is left out; it was being written when a crash came.
+    """
+    events: list[dict] = []
+    chain, size = "", 0
+    for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]:
+        found = _CHAIN.search(line)
+        if found is None:
+            return events, size, "is not an event"
+        body = line[: found.start()] + b"}"
+        if _link(chain, body) != found[1].decode():
+            return events, size, "was changed, or a line before it is missing"
+        chain, size = found[1].decode(), size + len(line) + 1
+        events.append({**json.loads(body), "chain": chain})
+    return events, size, ""
+
+
+def recover(path: Path) -> list[str]:
+    """Keep the whole lines of a torn or damaged journal; the rest is set aside.
+
+    The caller holds the lock. Returns what was done.
+    """
+    path = Path(path)
+    data = _read(path)
+    events, size, problem = _scan(data)
+    if size == len(data):
+        return []
+    copy = _quarantine(path, data[size:], size)
+    if problem:
+        Journal(path).append("journal_cut", at=len(events), because=problem)
+    return [f"{len(data) - size} bytes after line {len(events)} -> {copy}"]
+
+
+def _corrupt(path: Path, line: int, why: str) -> NoReturn:
+    do = "restore the file from a backup, or run 'espnet-topdown fsck --repair true'"
+    raise TopDownError("E_JOURNAL_CORRUPT", f"{path} line {line} {why}", do, DATA)
+
+
+def _quarantine(path: Path, torn: bytes, size: int) -> Path:
+    folder = path.parent / "quarantine"
+    copy = folder / f"{path.name}.{size}.{time.time_ns()}"
+    try:
+        folder.mkdir(exist_ok=True)
+        copy.write_bytes(torn)
+        os.truncate(path, size)
+    except OSError as e:
+        raise disk_error(path, len(torn), e) from e
+    what = f"{path}: the last line was half-written ({len(torn)} bytes)"
+    warn("W_JOURNAL_TORN", f"{what}; cut off, copy in {copy}")
+    return copy
+
+
+def _append_or_restore(fd: int, line: bytes, size: int, path: Path) -> None:
+    try:
+        written = os.write(fd, line)
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(fd)
+    except OSError as e:
+        with contextlib.suppress(OSError):  # then the line is torn, as after a crash
+            os.ftruncate(fd, size)
+        raise disk_error(path, len(line), e) from e
+
+
+def _somebody_else(path: Path) -> NoReturn:
+    what = f"{path} was changed by another process while this one was running"
+    do = "see who runs a search here, then run the same command again"
+    raise TopDownError("E_JOURNAL_RACE", what, do, RETRY)
+
+
+def _locked(path: Path, owner: Mapping[str, object]) -> TopDownError:
+    by = "another process"
+    if owner:
+        by = f"pid {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}"
+    do = "wait until it has finished, or stop it, then run the same command again"
+    return TopDownError("E_LOCKED", f"{path.parent} is held by {by}", do, RETRY)
+
+
+def write_seal(folder: Path) -> None:
+    """Mark a job as done; nothing that decides may change from now on."""
+    folder = Path(folder)
+    links = {p.name: os.readlink(p) for p in folder.glob("*.pth") if p.is_symlink()}
+    names = {n for n in (*SEALED, CHECKPOINT) if (folder / n).is_file()}
+    names |= {p.name for p in folder.glob("*epoch.pth") if not p.is_symlink()}
+    digests = {name: sha256(folder / name) for name in sorted(names)}
+    links = dict(sorted(links.items()))
+    write_json(folder / DONE, {"schema": 1, "sha256": digests, "links": links})
+
+
+def read_seal(folder: Path) -> dict[str, Any]:
+    """What ``.done`` says; empty if it is absent, or of a version without digests.
+
+    Raises:
+        TopDownError: E_DIGEST (65) when it is damaged.
+    """
+    path = Path(folder) / DONE
+    if not path.is_file() or path.read_bytes() in (b"", b"trained, verified, scored\n"):
+        return {}
+    try:
+        found = read_json(path)
+        if set(found) != {"schema", "sha256", "links"}:
+            raise ValueError("other keys")
+    except (TopDownError, ValueError, TypeError) as e:
+        raise _seal_broken(path, "is damaged") from e
+    return found
+
+
+def check_seal(folder: Path, seal: Mapping[str, Any] | None = None) -> list[str]:
+    """Compare files with their digests; returns those that are gone.
+
+    The checkpoint and models but the best may have been removed to make room.
+
+    Raises:
+        TopDownError: E_DIGEST (65).
+    """
+    folder = Path(folder)
+    seal = read_seal(folder) if seal is None else seal
+    gone = []
+    for name, digest in seal.get("sha256", {}).items():
+        path = folder / name
+        if not path.is_file():
+            gone.append(name)
+        elif sha256(path) != digest:
+            raise _seal_broken(path, f"has changed since {folder.name} was finished")
+    needed = {*SEALED, *seal.get("links", {}).values()} & set(gone)
+    if needed:
+        raise _seal_broken(folder / min(needed), "is gone")
+    return gone
+
+
+def _seal_broken(path: Path, what: str) -> TopDownError:
+    do = f"bring it back, or move {path.parent} away and run the same command again"
+    return TopDownError("E_DIGEST", f"{path} {what}", do, DATA)

@@ -1,0 +1,297 @@
+"""Recognise speech with an ESPnet model and its CTC layer, and score the result."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
+from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
+from espnet_topdown.files import read_yaml, write_json
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.weights import check_keys, load_weights
+from espnet_topdown.scoring.ctc_greedy import Hypothesis, greedy_ctc
+from espnet_topdown.scoring.folder import speakers, write_scores
+from espnet_topdown.scoring.record import record
+from espnet_topdown.scoring.sound import longest_first, read_wav_scp
+from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
+
+DECODER = "ctc_greedy"
+
+
+def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Module:
+    """Build the model that ``config`` describes and give it exactly these weights.
+
+    Args:
+        config: ``config.yaml`` of an ESPnet experiment. Relative paths inside refer
+            to the current folder, as in a recipe.
+        weights: A file of weights of the same experiment.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        TopDownError: E_CKPT_KEYS or E_CKPT_SHAPE when the weights are not those of
+            this model, E_CONFIG_KEY or E_MISSING when it cannot be built.
+    """
+    state = load_weights(weights)
+    model = _build(config)
+    check_keys(state, model.state_dict(), weights)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as e:
+        what = f"{weights}: {str(e).splitlines()[-1].strip()}"
+        do = "use the weights and the config.yaml of the same experiment"
+        raise TopDownError("E_CKPT_SHAPE", what, do, DATA) from None
+    return model.to(device).eval()
+
+
+def _build(config: Path) -> torch.nn.Module:
+    # Imported here: our task makes its encoders known to ESPnet, and loads slowly.
+    from espnet_topdown.trainer.fast import fast_cpu
+    from espnet_topdown.trainer.task import TopDownASRTask
+
+    args = argparse.Namespace(**{**read_yaml(config), "init": None})
+    try:
+        model = TopDownASRTask.build_model(args)
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        what = f"{config} does not describe an ASR model of this ESPnet ({e})"
+        do = "give the config.yaml that training wrote, of the ESPnet in use"
+        raise TopDownError("E_CONFIG_KEY", what, do) from e
+    except FileNotFoundError as e:
+        what = f"{config} names '{e.filename}', which is not there"
+        do = "run in the recipe folder: its paths are relative to it"
+        raise TopDownError("E_MISSING", what, do, MISSING) from e
+    fast_cpu.install(model)
+    return model
+
+
+class Recognizer:
+    """A model with what turns sound into its input and its output into text.
+
+    Args:
+        config: See ``load_model``.
+        weights: See ``load_model``.
+        device: See ``load_model``.
+        batch_seconds: See ``greedy_ctc``.
+        accept_random: See ``greedy_ctc``.
+    """
+
+    def __init__(
+        self,
+        config: Path,
+        weights: Path,
+        device: str = "cpu",
+        batch_seconds: float = 120.0,
+        accept_random: bool = False,
+    ) -> None:
+        self.experiment = Experiment(Path(config).parent)
+        self.conf = self.experiment.config
+        if self.conf.get("input_size") is not None:
+            raise TopDownError(
+                "E_INPUT_TYPE",
+                f"{config}: the model takes features (input_size is set), not sound",
+                "use a model trained with feats_type raw",
+            )
+        self.weights = Path(weights)
+        self.model = load_model(config, weights, device)
+        self.batch_seconds = batch_seconds
+        self.accept_random = accept_random
+
+    @cached_property
+    def preprocess(self):  # type: ignore[no-untyped-def]
+        """ESPnet's own function from raw speech and text to the model's input."""
+        from espnet_topdown.trainer.task import TopDownASRTask
+
+        args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
+        return TopDownASRTask.build_preprocess_fn(args, False)
+
+    @cached_property
+    def tokenizer(self):  # type: ignore[no-untyped-def]
+        """What joins tokens into text, chosen as ``asr_inference`` chooses it."""
+        from espnet2.text.build_tokenizer import build_tokenizer
+
+        kind = self.conf["token_type"]
+        bpe = {"bpemodel": self.conf["bpemodel"]} if kind == "bpe" else {}
+        return build_tokenizer(token_type=kind, **bpe)
+
+    def tokens(self, hyp: Hypothesis) -> list[str]:
+        """The symbols of a hypothesis."""
+        return [self.model.token_list[i] for i in hyp.token_ids]
+
+    def text(self, hyp: Hypothesis) -> str:
+        """Text as ``asr_inference`` writes it."""
+        return self.tokenizer.tokens2text(self.tokens(hyp))
+
+    def recognize(self, files: Mapping[str, str]) -> dict[str, Hypothesis]:
+        """Decode the audio file of each utterance."""
+        fs = self.experiment.sample_rate
+        sounds = (
+            (utt, self.preprocess(utt, {"speech": samples})["speech"])
+            for utt, samples in longest_first(files, fs)
+        )
+        how = (self.batch_seconds, fs, self.accept_random)
+        start = time.perf_counter()
+        hyps = {hyp.utt: hyp for hyp in greedy_ctc(self.model, sounds, *how)}
+        seconds = time.perf_counter() - start
+        logging.info("decoded %d utterances in %.1f s", len(hyps), seconds)
+        return hyps
+
+    def infeasible(
+        self, hyps: Mapping[str, Hypothesis], ref: Mapping[str, str]
+    ) -> list[str]:
+        """Utterances whose reference needs more frames than the encoder yields."""
+        found = []
+        for utt, hyp in hyps.items():
+            ids = self.preprocess(utt, {"text": ref[utt]})["text"].tolist()
+            repeated = sum(a == b for a, b in zip(ids, ids[1:]))
+            if len(ids) + repeated > hyp.n_frames:
+                found.append(utt)
+        return sorted(found)
+
+    def units(self) -> dict[str, Callable[[str], list[str]]]:
+        """What cuts text into the tokens of ``cer``, ``wer`` and ``ter``."""
+        nlsyms = read_nlsyms(self.conf.get("non_linguistic_symbols"))
+        cuts = {
+            unit: functools.partial(cut, nlsyms=nlsyms) for unit, cut in UNITS.items()
+        }
+        return {**cuts, "ter": self.preprocess.tokenizer.text2tokens}
+
+    def clean(self, ref: Mapping[str, str]) -> dict[str, str]:
+        """References as training saw them."""
+        return {utt: self.preprocess.text_cleaner(text) for utt, text in ref.items()}
+
+    def score(
+        self, name: str, hyps: Mapping[str, Hypothesis], ref: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """``score.json`` of the set called ``name``, but for the seconds it took."""
+        check_same_utterances(ref, hyps)
+        too_long = self.infeasible(hyps, ref)
+        if too_long:
+            which = f"{len(too_long)} references ({', '.join(too_long[:3])}, ...)"
+            warn("W_CTC_INFEASIBLE", f"{which} need more frames than there are")
+        spoken = {utt: self.text(hyps[utt]) for utt in ref}
+        return {
+            "schema": 1,
+            "set": name,
+            "decoder": DECODER,
+            "model_file": self.weights.name,
+            "epoch": self.experiment.epoch_of(self.weights),
+            **record(self.clean(ref), spoken, self.units()),
+            "infeasible": len(too_long),
+        }
+
+
+def validation_score(
+    config: Path,
+    weights: Path,
+    batch_seconds: float = 120.0,
+    device: str = "cpu",
+    accept_random: bool = False,
+) -> dict[str, Any]:
+    """The error counts on the whole validation set that ``config`` names.
+
+    Returns:
+        What ``score.json`` holds.
+
+    Raises:
+        TopDownError: E_EVAL_RANDOM when a second evaluation would give another
+            result, E_UTT_SETS when speech and text differ in utterances, and those of
+            ``load_model`` and ``greedy_ctc``.
+    """
+    start = time.perf_counter()
+    experiment = Experiment(Path(config).parent)
+    wav_scp, kind = experiment.data_path("valid", "speech")
+    if kind != "sound":
+        what = f"{config}: the validation speech is of type '{kind}'"
+        do = "only 'sound' is supported; train with feats_type raw"
+        raise TopDownError("E_INPUT_TYPE", what, do)
+    files, ref = _read_set(wav_scp, experiment.data_path("valid", "text")[0])
+    model = Recognizer(config, weights, device, batch_seconds, accept_random)
+    hyps = model.recognize(files)
+    if not accept_random and model.recognize(files) != hyps:
+        what = f"{weights}: two evaluations on the whole set differ"
+        do = "keep dropout off at test time; on a GPU, ask for deterministic algorithms"
+        raise TopDownError("E_EVAL_RANDOM", what, do)
+    score = model.score(wav_scp.parent.name, hyps, ref)
+    return {**score, "seconds": round(time.perf_counter() - start, 3)}
+
+
+def decode_set(
+    config: Path,
+    weights: Path,
+    wav_scp: Path,
+    out_dir: Path,
+    text: Path | None = None,
+    utt2spk: Path | None = None,
+    **options: Any,
+) -> dict[str, Any] | None:
+    """Decode a set into a folder, in the files that asr.sh's stages 12 and 13 leave.
+
+    Args:
+        config: See ``load_model``.
+        weights: See ``load_model``.
+        wav_scp: The audio files.
+        out_dir: Gets ``text``, ``token`` and ``token_int``; its name is the set's.
+        text: References; with them ``score_*`` and ``score.json`` are written too.
+        utt2spk: Speakers for the tables; by default the file beside ``text``.
+        **options: More for ``Recognizer``.
+
+    Returns:
+        What ``score.json`` holds; None without references.
+    """
+    start = time.perf_counter()
+    files, ref = _read_set(wav_scp, text)
+    out_dir, model = Path(out_dir), Recognizer(config, weights, **options)
+    hyps = model.recognize(files)
+    spoken = {utt: model.text(hyp) for utt, hyp in hyps.items()}
+    ids = {utt: " ".join(map(str, hyp.token_ids)) for utt, hyp in hyps.items()}
+    tokens = {utt: " ".join(model.tokens(hyp)) for utt, hyp in hyps.items()}
+    for name, pairs in {"token_int": ids, "token": tokens, "text": spoken}.items():
+        write_pairs(out_dir / name, pairs)
+    if text is None:
+        return None
+    clean, speaker = model.clean(ref), speakers(utt2spk, beside=text)
+    for unit, cut in model.units().items():
+        if unit != "ter" or model.conf["token_type"] == "bpe":
+            write_scores(out_dir / f"score_{unit}", clean, spoken, cut, speaker)
+    score = model.score(out_dir.name, hyps, ref)
+    score["seconds"] = round(time.perf_counter() - start, 3)
+    write_json(out_dir / "score.json", score)
+    return score
+
+
+def _read_set(
+    wav_scp: Path, text: Path | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    files = read_wav_scp(wav_scp)
+    ref = read_pairs(text) if text else {}
+    if text:
+        check_same_utterances(ref, files, (str(text), str(wav_scp)))
+    return files, ref
+
+
+def decode_experiment(
+    exp: Path, model_file: str, wav_scp: Path, output_dir: Path, **options: Any
+) -> dict[str, Any] | None:
+    """``decode_set`` with a model of an experiment folder, as ``bin/decode`` does it.
+
+    Args:
+        exp: The experiment.
+        model_file: ``best``, an epoch, a file name in the experiment, or a path.
+        wav_scp: See ``decode_set``.
+        output_dir: See ``decode_set``.
+        **options: ``ngpu``, and more for ``decode_set``.
+    """
+    known = Path(model_file)
+    inside = not known.is_file() or (Path(exp) / known).is_file()
+    weights = Experiment(exp).model_file(model_file) if inside else known
+    options["device"] = "cuda" if options.pop("ngpu", 0) else "cpu"
+    config = Path(exp) / "config.yaml"
+    return decode_set(config, weights, wav_scp, output_dir, **options)

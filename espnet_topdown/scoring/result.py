@@ -1,0 +1,164 @@
+"""``result.txt`` in the layout of ``sclite -o all stdout``.
+
+ESPnet's ``show_asr_result.sh`` and people who know sclite read it: a table of
+percentages by speaker, a table of counts, then every alignment.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from espnet_topdown.scoring.align import Counts, fold, path, total
+
+Cells = list[str]
+
+
+def render(
+    name: str,
+    ref: Mapping[str, Sequence[str]],
+    hyp: Mapping[str, Sequence[str]],
+    speaker: Mapping[str, str],
+) -> str:
+    """The whole file.
+
+    Args:
+        name: Title of the tables.
+        ref: Tokens by utterance id, in the order in which they are listed.
+        hyp: Tokens of the same utterances.
+        speaker: Speaker of each utterance.
+    """
+    ops = {utt: path(ref[utt], hyp[utt]) for utt in ref}
+    by_speaker: dict[str, dict[str, Counts]] = {}
+    for utt, steps in ops.items():
+        counts = Counts(len(ref[utt]), *(steps.count(op) for op in "CSDI"))
+        by_speaker.setdefault(speaker[utt], {})[utt] = counts
+    parts = [
+        _table(name, percent_rows(by_speaker)),
+        _NO_REFERENCE if _without_reference(by_speaker) else "",
+        _table(name, count_rows(by_speaker)),
+        f"\t\tDUMP OF SYSTEM ALIGNMENT STRUCTURE\n\nSystem name:   {name}\n",
+    ]
+    for number, (spk, utts) in enumerate(by_speaker.items()):
+        parts.append(f"Speaker sentences {number:3d}:  {spk}   #utts: {len(utts)}")
+        for utt, c in utts.items():
+            scores = f"{c.corr} {c.sub} {c.dele} {c.ins}"
+            rows = _alignment(ref[utt], hyp[utt], ops[utt])
+            parts.append(f"id: ({spk}-{utt})\nScores: (#C #S #D #I) {scores}\n{rows}")
+    return "\n".join(parts) + "\n"
+
+
+_HEAD = "SPKR|# Snt|# Wrd|Corr|Sub|Del|Ins|Err|S.Err".split("|")
+_NO_REFERENCE = (
+    "* No Reference words for this/these speaker(s).  Word counts supplied\n"
+    "  rather than percents.\n"
+    "+ Speaker(s) with no reference data is ignored\n"
+)
+BySpeaker = Mapping[str, Mapping[str, Counts]]
+
+
+def _numbers(utts: Mapping[str, Counts]) -> list[int]:
+    c = total(utts.values())
+    wrong = sum(u.errors > 0 for u in utts.values())
+    return [len(utts), c.ref, c.corr, c.sub, c.dele, c.ins, c.errors, wrong]
+
+
+def _without_reference(by_speaker: BySpeaker) -> bool:
+    return any(not total(utts.values()).ref for utts in by_speaker.values())
+
+
+def _everything(by_speaker: BySpeaker) -> dict[str, Counts]:
+    return {utt: c for utts in by_speaker.values() for utt, c in utts.items()}
+
+
+def count_rows(by_speaker: BySpeaker) -> list[Cells]:
+    """The table of counts: speakers, Sum, Mean, S.D., Median."""
+    table = [_numbers(utts) for utts in by_speaker.values()]
+    rows = [[spk, *map(str, row)] for spk, row in zip(by_speaker, table)]
+    rows.append(["Sum", *map(str, _numbers(_everything(by_speaker)))])
+    return rows + _statistics([[float(x) for x in row] for row in table])
+
+
+def percent_rows(by_speaker: BySpeaker) -> list[Cells]:
+    """The table of percentages: speakers, Sum/Avg, Mean, S.D., Median."""
+    rows, kept = [], []
+    named = {**by_speaker, "Sum/Avg": _everything(by_speaker)}
+    for name, utts in named.items():
+        snt, ref, *counts, wrong = _numbers(utts)
+        if ref:
+            rates = [100.0 * c / ref for c in counts] + [100.0 * wrong / snt]
+            shown = [tenth(rate) for rate in rates]
+        else:
+            rates = [math.nan] * len(counts) + [100.0 * wrong / snt]
+            shown = [f"{c}*" for c in counts] + [tenth(rates[-1])]
+        rows.append([name, str(snt), str(ref), *shown])
+        kept.append([float(snt), float(ref), *rates])
+    mark = "+" if _without_reference(by_speaker) else ""
+    return rows + _statistics(kept[:-1], mark)
+
+
+def _statistics(table: list[list[float]], mark: str = "") -> list[Cells]:
+    """Mean, standard deviation (n - 1) and median of each column over speakers."""
+    columns = [[x for x in column if not math.isnan(x)] for column in zip(*table)]
+    marks = ["", "", *[mark] * (len(columns) - 3), ""]
+    kinds = {
+        "Mean": statistics.fmean,
+        "S.D.": lambda x: statistics.stdev(x) if len(x) > 1 else 0.0,
+        "Median": statistics.median,
+    }
+    return [
+        [name, *(tenth(f(c) if c else 0.0) + m for c, m in zip(columns, marks))]
+        for name, f in kinds.items()
+    ]
+
+
+def tenth(x: float) -> str:
+    """One digit after the point, halves away from zero, as sclite prints it.
+
+    >>> tenth(6.25), f"{6.25:.1f}"
+    ('6.3', '6.2')
+    """
+    return f"{math.floor(x * 10.0 + 0.5 + 1e-9) / 10.0:.1f}"
+
+
+def _table(name: str, rows: list[Cells]) -> str:
+    widths = [max(map(len, column)) for column in zip(_HEAD, *rows)]
+    widths[0] += max(0, len(name) - _inner(widths))
+    inner = _inner(widths)
+    thin, thick = f"|{'-' * inner}|", f"|{'=' * inner}|"
+    above = {"Sum": thick, "Sum/Avg": thick, "Mean": thick, "S.D.": "", "Median": ""}
+    lines = [f",{'-' * inner}.", f"|{name:^{inner}}|", thin, _row(_HEAD, widths)]
+    for cells in rows:
+        lines += [above.get(cells[0], thin), _row(cells, widths)]
+    lines.append(f"`{'-' * inner}'")
+    title = "SYSTEM SUMMARY PERCENTAGES by SPEAKER"
+    return f"\n\n{title:^{inner + 2}}\n\n" + "\n".join(filter(None, lines)) + "\n"
+
+
+def _inner(widths: list[int]) -> int:
+    return sum(widths) + 3 * len(widths) - 1
+
+
+def _row(cells: Cells, widths: list[int]) -> str:
+    first, *rest = (
+        f"{c:<{w}}" if i == 0 else f"{c:>{w}}"
+        for i, (c, w) in enumerate(zip(cells, widths))
+    )
+    return f"| {first} | {rest[0]}   {rest[1]} | {'   '.join(rest[2:])} |"
+
+
+def _alignment(ref: Sequence[str], hyp: Sequence[str], ops: str) -> str:
+    """REF, HYP and Eval lines: correct tokens in lower case, wrong ones in capitals."""
+    columns, r, h = [], iter(ref), iter(hyp)
+    for op in ops:
+        a = next(r) if op in "CSD" else ""
+        b = next(h) if op in "CSI" else ""
+        a, b = (fold(a), fold(b)) if op == "C" else (a.upper(), b.upper())
+        a, b = a or "*" * len(b), b or "*" * len(a)
+        columns.append((a, b, "" if op == "C" else op))
+    widths = [max(map(len, column)) for column in columns]
+    lines = []
+    for label, cells in zip(("REF:  ", "HYP:  ", "Eval: "), zip(*columns)):
+        lines.append(label + " ".join(f"{c:<{w}}" for c, w in zip(cells, widths)))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,104 @@
+"""What is counted: the characters (CER) or the words (WER) of a line of text.
+
+Both are cut as ESPnet's asr.sh cuts them before it calls sclite: runs of blanks are
+one blank; a blank between two words is a character of its own, ``<space>``;
+non-linguistic symbols such as ``<NOISE>`` are taken out, their blanks stay. The last
+rule is that of ESPnet up to 202511 and of the numbers in the literature; 202611 makes
+one blank of two that meet and drops those at the ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from espnet_topdown.data.kaldi_dir import read_lines
+from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.scoring.align import Counts, align
+
+SPACE = "<space>"
+
+
+def characters(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
+    """Scored characters.
+
+    >>> characters("<NOISE> IT  IS", ["<NOISE>"])
+    ['<space>', 'I', 'T', '<space>', 'I', 'S']
+    """
+    text = " ".join(text.split())
+    tokens, at = [], 0
+    longest_first = sorted(filter(None, nlsyms), key=len, reverse=True)
+    while at < len(text):
+        symbol = next((s for s in longest_first if text.startswith(s, at)), None)
+        if symbol is None:
+            tokens.append(SPACE if text[at] == " " else text[at])
+        at += len(symbol) if symbol else 1
+    return tokens
+
+
+def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
+    """Scored words.
+
+    >>> words("<NOISE> IT  IS", ["<NOISE>"])
+    ['IT', 'IS']
+    """
+    dropped = set(nlsyms)
+    return [word for word in text.split() if word not in dropped]
+
+
+UNITS: Mapping[str, Callable[..., list[str]]] = {"cer": characters, "wer": words}
+
+
+def read_nlsyms(path: Path | None) -> list[str]:
+    """Non-linguistic symbols, one a line; none without a file."""
+    if path is None:
+        return []
+    return [line.strip() for line in read_lines(path) if line.strip()]
+
+
+def score_pairs(
+    ref: Mapping[str, str],
+    hyp: Mapping[str, str],
+    unit: str,
+    nlsyms: Sequence[str] = (),
+) -> dict[str, Counts]:
+    """Score every utterance of a set.
+
+    Args:
+        ref: Utterance id -> text that was said.
+        hyp: Utterance id -> text that was recognised; the same ids.
+        unit: ``cer`` or ``wer``.
+        nlsyms: Symbols that are not scored.
+
+    Raises:
+        TopDownError: E_UTT_SETS (65) unless both have the same utterances: a lost
+            part of a decoding must never look like a better error rate.
+    """
+    check_same_utterances(ref, hyp)
+    cut = UNITS[unit]
+    return {utt: align(cut(ref[utt], nlsyms), cut(hyp[utt], nlsyms)) for utt in ref}
+
+
+def check_same_utterances(
+    ref: Mapping[str, object],
+    hyp: Mapping[str, object],
+    names: tuple[str, str] = ("reference", "hypothesis"),
+) -> None:
+    """Raise E_UTT_SETS, naming utterances, unless both maps have the same keys."""
+    if not ref:
+        raise TopDownError(
+            "E_DEV_EMPTY", f"the {names[0]} has no utterance", "check the file", DATA
+        )
+    lost, extra = sorted(set(ref) - set(hyp)), sorted(set(hyp) - set(ref))
+    if lost or extra:
+        raise TopDownError(
+            "E_UTT_SETS",
+            f"{names[1]} lacks {_some(lost)}, {names[0]} lacks {_some(extra)}",
+            "decode the whole set again, or give the text that belongs to it",
+            DATA,
+        )
+
+
+def _some(utts: list[str]) -> str:
+    more = ", ..." if len(utts) > 3 else ""
+    return f"{len(utts)} ({', '.join(utts[:3])}{more})" if utts else "0"

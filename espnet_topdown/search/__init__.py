@@ -1,0 +1,1 @@
+"""Which retraining next?"""

@@ -1,0 +1,310 @@
+"""The whole loop: which model next, train it, score it, decide; resumable anywhere.
+
+The driver holds no state of its own. What is done is what the folders say; the journal
+records how it came about.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from espnet_topdown.abandon import abandoned, keep_up, set_rung
+from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs, share_cores
+from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
+from espnet_topdown.files import read_json, sha256
+from espnet_topdown.halving import Rungs
+from espnet_topdown.jobs.job import is_done
+from espnet_topdown.jobs.retrain import prepare, prepare_base, versions
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.tasks import amount, shown
+from espnet_topdown.records import Journal, Lock, utc_now
+from espnet_topdown.search.composition import Composition
+from espnet_topdown.search.controls import (
+    next_bottom_up,
+    path_epochs,
+    prepare_joint,
+    sure_epochs,
+)
+from espnet_topdown.search.cost import announce, check_budget
+from espnet_topdown.search.progress import Progress
+from espnet_topdown.search.request import Nodes, SearchRequest, write_request
+from espnet_topdown.search.result import (
+    check_same_set,
+    is_finished,
+    read_score,
+    write_result,
+)
+from espnet_topdown.search.strategies import (
+    STRATEGIES,
+    Outcome,
+    Space,
+    level_of,
+    outcome,
+)
+
+log = logging.getLogger(__name__)
+
+
+def run_search(request: SearchRequest) -> dict[str, Any]:
+    """Run or continue a search; a finished one is returned as it is.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        TopDownError: E_LOCKED (75), E_CONFIG_CHANGED (78), E_JOB_FAILED, or anything
+            that the checks of the base experiment and its data find.
+    """
+    request.check()
+    nodes = Nodes.of(request)
+    with Lock(request.output_dir / "lock"):
+        if not (request.output_dir / "search.yaml").is_file():
+            r, check = request, nodes.task.call("check")
+            check(nodes.base, r.allow_unfinished, r.allow_pipes, r.allow_overlap)
+            check_budget(nodes)
+        write_request(nodes)
+        if is_finished(request.output_dir):
+            log.info("this search is finished; nothing to do")
+            return read_json(request.output_dir / "result.json")
+        return Driver(nodes).run()
+
+
+class Driver:
+    """One run of the loop over the nodes of a search."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+        self.request = nodes.request
+        self.journal = Journal(self.request.output_dir / "journal.jsonl")
+        self.root = Composition((nodes.stack.n,))
+        self.errors: dict[Composition, float] = {}
+        self.started: set[str] = set()
+        self.failed: dict[str, int] = {}
+        self.recorded: dict[str, Any] = {}
+        self.rungs: Rungs | None = None
+        self.joint_epochs = 0
+        self.progress = Progress(self.request.output_dir)
+
+    def run(self) -> dict[str, Any]:
+        """Train until the strategy is satisfied, then the controls, then the result."""
+        begun = time.time()
+        events = self.journal.events()
+        self.recorded = {e["node"]: e for e in events if e["event"] == "scored"}
+        if self.nodes.halving:
+            self.rungs = Rungs(self.nodes.halving, self.journal, events)
+        asked = sha256(self.request.output_dir / "search.yaml")
+        opened = "search_continued" if events else "search_open"
+        self.journal.append(opened, request=asked)
+        self.progress.expect(announce(self.nodes), self.request.controls)
+        cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
+        if "cmd.local" in str(cmd):
+            share_cores(self.request.max_jobs * self.request.num_nodes)
+        jobs = [*self._candidates(), *self._controls()]
+        run_jobs(
+            jobs,
+            self.request.workers.launcher(cmd),
+            max_jobs=self.request.max_jobs,
+            on_poll=self.progress.show,
+            on_done=self._done,
+        )
+        if self.failed:
+            raise self._failure()
+        return self._finish(begun)
+
+    def _candidates(self) -> list[Job]:
+        """Jobs for the models that the strategy asks for; finished ones count."""
+        side_by_side = self.request.max_jobs > 1 and not self.rungs
+        while True:
+            batch = self._batch()
+            finished = [c for c in batch if is_done(self.nodes.folder(str(c)))]
+            if not finished:
+                if batch == [self.root] and side_by_side:  # whatever its error is
+                    strategy = STRATEGIES[self.request.strategy]
+                    batch = batch + strategy(self._space(), {self.root: 0})
+                goals = self._goals(batch)
+                new = [c for c in goals if str(c) not in self.started]
+                return [self._prepare(c, goals[c]) for c in new]
+            for node in finished:
+                self._count(node)
+
+    def _space(self) -> Space:
+        ended = frozenset(self.rungs.ended if self.rungs else ())
+        return dataclasses.replace(self.nodes.space, ended=ended)
+
+    def _batch(self) -> list[Composition]:
+        """What the strategy asks for; with rungs one level after the other."""
+        if self.errors:  # the last level is compared before the next one is known
+            self._goals([max(self.errors, key=lambda c: len(c.parts))])
+        batch = STRATEGIES[self.request.strategy](self._space(), self.errors)
+        if self.rungs:
+            level = min((len(c.parts) for c in batch), default=0)
+            return [c for c in batch if len(c.parts) == level]
+        return batch
+
+    def _goals(self, batch: list[Composition]) -> dict[Composition, int]:
+        """How far each is to train now; 0 is to the end."""
+        if not self.rungs or batch in ([], [self.root]):
+            return dict.fromkeys(batch, 0)
+        parts = len(batch[0].parts)
+        level = level_of(self.request.strategy, self._space(), self.errors, parts)
+        return self.rungs.goals(level)
+
+    def _count(self, node: Composition) -> None:
+        """Take a finished model's errors into the search."""
+        folder = self.nodes.folder(str(node))
+        score, done = read_score(folder, self.recorded.get(str(node), {}))
+        counts = score[self.request.criterion]
+        if node != self.root:
+            root = self.nodes.folder(str(self.root))
+            check_same_set(str(node), score, root, self.request.criterion)
+        self.errors[node] = errors = amount(counts)
+        verdict = ""
+        if node.parent and self.request.strategy == "greedy":
+            accepted = errors <= self.errors[node.parent]
+            verdict = " accepted" if accepted else " rejected"
+        if abandoned(folder):
+            log.info("%s was ended after epoch %d", node, abandoned(folder))
+        log.info("%s: %s%s", node, shown(self.request.criterion, counts), verdict)
+        if str(node) not in self.recorded:
+            told = {"errors": errors, "verdict": verdict.strip() or None, "done": done}
+            self.journal.append("scored", node=str(node), **told)
+
+    def _prepare(self, node: Composition, rung: int) -> Job:
+        folder = self.nodes.folder(str(node))
+        if node == self.root:
+            prepare_base(self.nodes.base, folder, self.nodes.task.name)
+        else:
+            spec = self.nodes.candidate(node)
+            planned = prepare(spec, folder)
+            log.info("%s:\n%s", node, planned.table(spec))
+            if self.request.abandon and node.parent != self.root:
+                above = Experiment(self.nodes.folder(str(node.parent)))
+                keep_up(folder, self.request.abandon, above)
+            elif self.request.abandon:
+                keep_up(folder, self.request.abandon, self.nodes.base)
+            if self.rungs:
+                set_rung(folder, rung)
+        return self._job(str(node))
+
+    def _controls(self) -> list[Job]:
+        """The controls' jobs that can start at once."""
+        jobs = self._joint()
+        for name in self.request.controls:
+            node = f"control.{name}"
+            if name in ("joint", "bottom_up") or is_done(self.nodes.folder(node)):
+                continue
+            prepare(self.nodes.control(name), self.nodes.folder(node))
+            jobs.append(self._job(node))
+        return [*jobs, *self._bottom_up()]
+
+    def _bottom_up(self) -> list[Job]:
+        """The next model of control bottom_up, once the joint model is scored."""
+        if "bottom_up" not in self.request.controls or self.root not in self.errors:
+            return []
+        done = {n.partition(".")[2]: self._summary(n)["errors"] for n in self._chain()}
+        name = next_bottom_up(done, self.errors[self.root], self.nodes.max_frozen)
+        node = f"control.{name}"
+        if not name or node in self.started:
+            return []
+        prepare(self.nodes.control(name), self.nodes.folder(node))
+        return [self._job(node)]
+
+    def _chain(self) -> list[str]:
+        """The finished models of control bottom_up."""
+        names = [f"control.bottom_up{k}" for k in range(1, self.root.n)]
+        return [n for n in names if is_done(self.nodes.folder(n))]
+
+    def _joint(self) -> list[Job]:
+        """The next part of control joint: as far as the path is known by now."""
+        folder = self.nodes.folder("control.joint")
+        if (
+            "joint" not in self.request.controls
+            or self.failed
+            or "control.joint" in self.progress.running
+            or is_done(folder)
+        ):
+            return []
+        if any(not n.startswith("control.") for n in self.progress.running):
+            if self.rungs:  # nobody knows yet how long the path's trainings will be
+                return []
+            options: tuple[str, ...] = ("--train_only", "true")
+            epochs = sure_epochs(self.nodes, self.errors)
+            if epochs <= self.joint_epochs:
+                return []
+        else:
+            options = ()
+            epochs = path_epochs(self.nodes, self.errors, self._outcome().best)
+        self.joint_epochs = epochs
+        prepare_joint(self.nodes, epochs)
+        return [self._job("control.joint", *options)]
+
+    def _job(self, node: str, *options: str) -> Job:
+        folder = self.nodes.folder(node)
+        self.started.add(node)
+        self.journal.append("started", node=node)
+        self.progress.started(node)
+        command = [sys.executable, "-m", "espnet_topdown.bin.run_job"]
+        command += ["--folder", str(folder), *options]
+        command += self.request.workers.job_options
+        return Job(node, folder / "train.log", command)
+
+    def _done(self, job: Job, status: int) -> Sequence[Job]:
+        """Take note of a job's end; returns the jobs that may start now."""
+        searching = not job.name.startswith("control.")
+        over = is_done(self.nodes.folder(job.name)) or not (self.rungs and searching)
+        self.progress.ended(job.name, over)
+        if status != 0:
+            self.failed[job.name] = status
+            self.journal.append("failed", node=job.name, status=status)
+            log.error("%s failed with status %d, see %s", job.name, status, job.log)
+            return []
+        self.journal.append("trained" if over else "paused", node=job.name)
+        if not over:  # at a rung, to be started again if it goes on
+            self.started.discard(job.name)
+        more = self._candidates() if searching else []
+        return [*more, *self._joint(), *self._bottom_up()]
+
+    def _outcome(self) -> Outcome:
+        return outcome(self.request.strategy, self._space(), self.errors)
+
+    def _failure(self) -> TopDownError:
+        node, status = next(iter(self.failed.items()))
+        path = self.nodes.folder(node) / "train.log"
+        return TopDownError(
+            "E_JOB_FAILED",
+            f"{', '.join(self.failed)} failed (status {status}), see {path}",
+            "correct what the log says; the same command continues",
+            status if status in (65, 66, 70, 73, 74, RETRY, 76, 78) else INTERNAL,
+        )
+
+    def _finish(self, begun: float) -> dict[str, Any]:
+        found = self._outcome()
+        result = {
+            "schema": 1,
+            "best": str(found.best),
+            "criterion": self.request.criterion,
+            "path": [str(c) for c in found.path],
+            "reason": found.reason.replace("errors", self.nodes.task.counted),
+            "finished": utc_now(),
+            "seconds": round(time.time() - begun, 1),
+            "nodes": {n: self._summary(n) for n in self._all_nodes()},
+            "versions": versions(),
+        }
+        write_result(self.request.output_dir, self.journal, result)
+        log.info("best: %s (%s)", found.best, found.reason)
+        return result
+
+    def _all_nodes(self) -> list[str]:
+        names = [c for c in self.request.controls if c != "bottom_up"]
+        controls = [f"control.{c}" for c in names] + self._chain()
+        return [str(c) for c in sorted(self.errors, key=lambda c: c.rank)] + controls
+
+    def _summary(self, node: str) -> dict[str, Any]:
+        score = read_json(self.nodes.folder(node) / "score.json")
+        counts = score[self.request.criterion]
+        return {"errors": amount(counts), "ref": counts["ref"], "epoch": score["epoch"]}

@@ -1,0 +1,271 @@
+"""Which models to train next. Pure functions of the errors known so far.
+
+A strategy is ``(space, errors) -> candidates``: every candidate returned may be trained
+at once, an empty list ends the search. Errors are integer counts over the same
+validation set, so that ``e' > e`` is exact; a tie continues, as in Algorithm 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from espnet_topdown.search.composition import Composition
+
+Errors = Mapping[Composition, float]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be trained.
+
+    Attributes:
+        n: layers.
+        max_frozen: at most this many are frozen.
+        steps: how many layers may be frozen in all, after each retraining; for coarse
+            groups of layers some numbers are left out. Empty allows every number.
+        epochs: of joint training, whose classifiers are tried beside the best epoch's.
+        width: of the beam.
+        budget: retrainings at most, the joint model not counted; 0 is no limit.
+        ended: trainings that were stopped short; nothing is frozen from them.
+    """
+
+    n: int
+    max_frozen: int
+    steps: tuple[int, ...] = ()
+    epochs: tuple[int, ...] = ()
+    width: int = 2
+    budget: int = 0
+    ended: frozenset[Composition] = frozenset()
+
+    @property
+    def root(self) -> Composition:
+        """Joint training."""
+        return Composition((self.n,))
+
+    def children(self, node: Composition) -> list[Composition]:
+        """The retrainings that may follow, the smallest step first."""
+        if node in self.ended:
+            return []
+        allowed = self.steps or range(self.n)
+        return [
+            c
+            for c in node.children
+            if c.n_frozen <= self.max_frozen and c.n_frozen in allowed
+        ]
+
+    def starts(self) -> list[Composition]:
+        """The first retraining, with the classifier of each epoch that is tried."""
+        first = self.children(self.root)[:1]
+        return [
+            dataclasses.replace(c, epoch=e) for c in first for e in (0, *self.epochs)
+        ]
+
+
+Strategy = Callable[[Space, Errors], "list[Composition]"]
+
+
+def greedy(space: Space, errors: Errors) -> list[Composition]:
+    """Algorithm 1: freeze one layer more each time; stop when the error rises.
+
+    >>> m = Composition.parse
+    >>> s = Space(3, 2)
+    >>> greedy(s, {}), greedy(s, {m("m3"): 9, m("m1.2"): 10})
+    ([Composition(parts=(3,), epoch=0)], [])
+    >>> [str(c) for c in greedy(s, {m("m3"): 9, m("m1.2"): 9})]
+    ['m1.1.1']
+    """
+    path = _chain(space, errors, space.root)
+    return [path[-1]] if path[-1] not in errors else []
+
+
+def full(space: Space, errors: Errors) -> list[Composition]:
+    """Every composition, a level at a time; shared prefixes are trained once."""
+    if space.root not in errors:
+        return [space.root]
+    return [
+        child
+        for node in sorted(errors, key=lambda c: (len(c.parts), c.parts))
+        for child in space.children(node)
+        if child not in errors
+    ]
+
+
+def epoch(space: Space, errors: Errors) -> list[Composition]:
+    """One retraining for the classifier of each epoch.
+
+    >>> m = Composition.parse
+    >>> s = Space(3, 2, epochs=(7, 9))
+    >>> [str(c) for c in epoch(s, {m("m3"): 9, m("m1.2@7"): 8})]
+    ['m1.2', 'm1.2@9']
+    """
+    if space.root not in errors:
+        return [space.root]
+    return [c for c in _within(space, space.starts()) if c not in errors]
+
+
+def layers_x_epochs(space: Space, errors: Errors) -> list[Composition]:
+    """Algorithm 1 down from each epoch's classifier, a level at a time."""
+
+    def grown(level: list[Composition]) -> list[Composition]:
+        if level == [space.root]:
+            return space.starts()
+        good = [c for c in level if _no_worse(c, errors)]
+        good.sort(key=lambda c: (errors[c], c))
+        return [child for c in good for child in space.children(c)[:1]]
+
+    return _by_level(space, errors, grown)
+
+
+def beam(space: Space, errors: Errors) -> list[Composition]:
+    """The best ``width`` of each level are frozen further, in every way.
+
+    Only models that are no worse than the one they came from go on.
+    """
+
+    def grown(level: list[Composition]) -> list[Composition]:
+        good = [c for c in level if _no_worse(c, errors) and c not in space.ended]
+        good = sorted(good, key=lambda c: (errors[c], c))[: space.width]
+        return [child for c in good for child in space.children(c)]
+
+    return _by_level(space, errors, grown)
+
+
+def _by_level(
+    space: Space,
+    errors: Errors,
+    grown: Callable[[list[Composition]], list[Composition]],
+) -> list[Composition]:
+    """The untrained ones of the first unfinished level; the budget ends a level."""
+    level, used = [space.root], 0
+    while level:
+        missing = [c for c in level if c not in errors]
+        if missing:
+            return missing
+        level = _within(space, grown(level), used)
+        used += len(level)
+    return []
+
+
+def _within(space: Space, wanted: Sequence[Composition], used: int = 0) -> list:
+    return list(wanted[: space.budget - used] if space.budget else wanted)
+
+
+def _no_worse(node: Composition, errors: Errors) -> bool:
+    return node.parent is None or errors[node] <= errors[node.parent]
+
+
+def _chain(space: Space, errors: Errors, start: Composition) -> list[Composition]:
+    """Algorithm 1's models; the last is untrained, worse, or the end."""
+    path = [start]
+    while path[-1] in errors and _no_worse(path[-1], errors):
+        path += space.children(path[-1])[:1] or [path[-1]]
+        if path[-1] == path[-2]:
+            return path[:-1]
+    return path
+
+
+# name -> what it is, as help texts and the report say it
+CONTROLS = {
+    "joint": "all layers from scratch, for as many epochs as the whole path took",
+    "warm": "the top layer copied from the joint training, but not frozen",
+    "random": "the top layer frozen at random initial values",
+    "lowest": "the lowest layer frozen instead of the top one",
+    "bottom_up": "layers frozen from the bottom, one more each time while it helps",
+}
+
+STRATEGIES: dict[str, Strategy] = {
+    "greedy": greedy,
+    "full": full,
+    "epoch": epoch,
+    "layers_x_epochs": layers_x_epochs,
+    "beam": beam,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found: the best model, how it got there, why it stopped."""
+
+    best: Composition
+    path: tuple[Composition, ...]
+    reason: str
+
+
+def level_of(strategy: str, space: Space, errors: Errors, parts: int) -> list:
+    """All compositions of so many parts that a search asks for, trained or not.
+
+    Args:
+        errors: of at least all that have fewer parts and are asked for.
+    """
+    above = {c: e for c, e in errors.items() if len(c.parts) < parts}
+    return [c for c in STRATEGIES[strategy](space, above) if len(c.parts) == parts]
+
+
+def levels(
+    strategy: str, space: Space, survivors: Callable[[int], int] = int
+) -> list[int]:
+    """How many retrainings each level of the longest search has.
+
+    Args:
+        survivors: How many of a level's candidates are trained to their end.
+    """
+    errors: dict[Composition, float] = {}
+    sizes = []
+    while batch := STRATEGIES[strategy](space, errors):
+        for node in batch:  # nothing is ever worse: the longest search there is
+            errors[node] = -node.n_frozen
+        lost = sorted(batch, key=lambda c: c.n_frozen)[survivors(len(batch)) :]
+        space = dataclasses.replace(space, ended=space.ended | set(lost))
+        sizes.append(len(batch))
+    return sizes[1:]
+
+
+def at_most(strategy: str, space: Space) -> int:
+    """How many retrainings a search can need, the joint model not counted.
+
+    >>> at_most("greedy", Space(5, 4)), at_most("full", Space(5, 4))
+    (4, 15)
+    >>> at_most("epoch", Space(5, 4, epochs=(10, 20)))
+    3
+    """
+    return sum(levels(strategy, space))
+
+
+def outcome(strategy: str, space: Space, errors: Errors) -> Outcome:
+    """The result of a finished search.
+
+    The best model has the fewest errors. Among equals, greedy takes the last accepted
+    (Algorithm 1 sets M to M' on a tie), the others the one with the fewest trainings.
+    """
+    if strategy == "greedy":
+        return _greedy_outcome(space, errors)
+    best = min(errors, key=lambda c: (errors[c], len(c.parts), c.parts, c.epoch))
+    what = {"full": "compositions are"}.get(strategy, "models that were asked for are")
+    if space.ended:
+        what = "models that were asked for are"
+    reason = f"all {len(errors)} {what} trained"
+    if space.budget and len(errors) > space.budget:
+        reason = f"--budget {space.budget} is spent"
+    if space.ended:
+        reason += f", {len(space.ended)} of them stopped at a rung"
+    return Outcome(best, best.ancestry, reason)
+
+
+def _greedy_outcome(space: Space, errors: Errors) -> Outcome:
+    path = [c for c in _chain(space, errors, space.root) if c in errors]
+    last = path[-1]
+    if not _no_worse(last, errors):
+        best = path[-2]
+        reason = f"{last} is worse: {errors[last]} > {errors[best]} errors"
+        return Outcome(best, last.ancestry, reason)
+    if last.children and last.n_frozen < space.max_frozen and not space.steps:
+        reason = "stopped early"
+    elif last.n_frozen >= space.n - 1:
+        reason = "every layer but the lowest is frozen"
+    elif last.n_frozen >= space.max_frozen:
+        reason = f"--max_frozen {space.max_frozen} reached"
+    else:
+        reason = "every group of layers but the lowest is frozen"
+    return Outcome(last, last.ancestry, reason)
