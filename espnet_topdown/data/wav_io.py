@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, disk_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,16 +165,24 @@ def resample(samples: np.ndarray, rate: float, target: float) -> np.ndarray:
 
 
 def write(path: Path, samples: np.ndarray, rate: int, audio_format: str) -> None:
-    """Write mono 16-bit audio under its final name only when it is complete."""
+    """Write mono 16-bit audio under its final name only when it is complete.
+
+    Raises:
+        TopDownError: E_DISK (74) or E_CREATE (73); what was there before stays.
+    """
     import numpy as np
     import soundfile
 
     if samples.dtype != np.int16:
         samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    coded = io.BytesIO()  # libsndfile's own writing hides why a write failed
+    soundfile.write(coded, samples, rate, "PCM_16", format=FORMATS[audio_format])
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        soundfile.write(tmp, samples, rate, "PCM_16", format=FORMATS[audio_format])
+        tmp.write_bytes(coded.getbuffer())
         os.replace(tmp, path)
+    except OSError as e:
+        raise disk_error(path, coded.getbuffer().nbytes, e) from None
     finally:
         tmp.unlink(missing_ok=True)

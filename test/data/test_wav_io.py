@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 import pytest
 import soundfile
@@ -147,3 +149,19 @@ def test_ready_means_nothing_needs_to_change(
     soundfile.write(path, np.zeros((10, channels)), rate, subtype)
     assert wav_io.is_ready(source(path), 8000, "wav") == (10 if ready else 0)
     assert wav_io.is_ready(source(path, start=0.0, end=0.1), 8000, "wav") == 0
+
+
+def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.flac"
+    noise = np.random.default_rng(0).integers(-9000, 9000, 9000).astype(np.int16)
+    wav_io.write(path, noise[:100], 8000, "flac")
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (999, limits[1]))
+    try:
+        with pytest.raises(TopDownError, match=r"E_DISK: .*need \d{4,} B") as e:
+            wav_io.write(path, noise, 8000, "flac")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert e.value.status == 74
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
