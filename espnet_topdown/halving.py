@@ -16,7 +16,7 @@ from typing import Any
 
 from espnet_topdown.abandon import best_so_far, give_up, stopped_before, went_on
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.jobs.job import is_done
+from espnet_topdown.jobs.run import is_done
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.records import Journal
 from espnet_topdown.search.composition import Composition

@@ -12,7 +12,7 @@ from made_up_search import write_decode
 from espnet_topdown.cli import fsck_node
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import write_json, write_yaml
-from espnet_topdown.jobs import job
+from espnet_topdown.jobs import run
 from espnet_topdown.models.weights import save_weights
 from espnet_topdown.records import write_seal
 
@@ -129,9 +129,9 @@ def test_reference_and_hypotheses_of_other_utterances(tmp_path):
 def test_decoding_again(node, monkeypatch, key):
     old = {"cer": RIGHT, "utts": 3, "hyp_sha256": "a"}
     write_json(node / "score.json", old)
-    monkeypatch.setattr(job, "score", lambda folder, made: {**old, "seconds": 1})
+    monkeypatch.setattr(run, "score", lambda folder, made: {**old, "seconds": 1})
     assert fsck_node.decode_again(node)
-    monkeypatch.setattr(job, "score", lambda folder, made: {**old, key: 0})
+    monkeypatch.setattr(run, "score", lambda folder, made: {**old, key: 0})
     with pytest.raises(TopDownError, match=f"E_SCORE: .*again gives {key} 0, not"):
         fsck_node.decode_again(node)
     (node / ".done").unlink()

@@ -26,7 +26,7 @@ EVERY = 1 if ALL else 40
 
 @pytest.fixture
 def request_(tmp_path, monkeypatch) -> SearchRequest:
-    from espnet_topdown.jobs.plan import STOCK_TRAINER, TRAINER
+    from espnet_topdown.jobs.spec import STOCK_TRAINER, TRAINER
     from espnet_topdown.models.experiment import known_options
 
     known_options(STOCK_TRAINER), known_options(TRAINER)  # imported before the forks

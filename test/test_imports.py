@@ -229,7 +229,7 @@ def test_files_and_functions_are_short_and_say_what_they_are(path: Path) -> None
     "path, source",
     [
         ("search/strategies.py", "import espnet2"),
-        ("jobs/retrain.py", "def f():\n    from espnet2.tasks import asr"),
+        ("jobs/prepare.py", "def f():\n    from espnet2.tasks import asr"),
         ("models/layers.py", "import torch.nn"),
         ("report/rows.py", "import torch"),
         ("search/driver.py", "from espnet_topdown.report.write import write_report"),
@@ -287,7 +287,12 @@ print(*[m for m in {heavy!r} if m in set(sys.modules) - before])
 def test_pure_modules_load_nothing_heavy() -> None:
     """Also not through the modules that they import."""
     paths = [p for p in FILES if is_pure(short(p))]
-    skipped = ("report/", "search/", "cli/fsck", "cli/clean")  # they compute; only torch is barred there
+    skipped = (
+        "report/",
+        "search/",
+        "cli/fsck",
+        "cli/clean",
+    )  # they compute; only torch is barred there
     names = [
         "espnet_topdown." + short(p)[:-3].replace("/", ".").replace(".__init__", "")
         for p in paths

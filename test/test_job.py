@@ -10,7 +10,7 @@ from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import write_yaml
-from espnet_topdown.jobs.job import is_trained, run_job
+from espnet_topdown.jobs.run import is_trained, run_job
 from espnet_topdown.records import Lock
 
 

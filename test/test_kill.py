@@ -40,7 +40,7 @@ EVERY = 1 if os.environ.get("TOPDOWN_KILL_POINTS") == "all" else 8
 
 @pytest.fixture
 def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
-    from espnet_topdown.jobs.plan import STOCK_TRAINER, TRAINER
+    from espnet_topdown.jobs.spec import STOCK_TRAINER, TRAINER
     from espnet_topdown.models.experiment import known_options
 
     known_options(STOCK_TRAINER), known_options(TRAINER)  # imported before the forks
@@ -153,8 +153,8 @@ def test_a_killed_search_attaches_to_its_jobs(
 @pytest.fixture
 def job(toy_experiment, monkeypatch) -> Path:
     """A prepared retraining whose trainer and scorer are fakes."""
-    from espnet_topdown.jobs.plan import RetrainSpec
-    from espnet_topdown.jobs.retrain import prepare
+    from espnet_topdown.jobs.prepare import prepare
+    from espnet_topdown.jobs.spec import RetrainSpec
     from espnet_topdown.scoring import decode
 
     monkeypatch.syspath_prepend(str(FAKE_JOB.parent))
@@ -178,7 +178,7 @@ def job(toy_experiment, monkeypatch) -> Path:
 def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(
     job: Path, tmp_path: Path
 ) -> None:
-    from espnet_topdown.jobs.job import run_job
+    from espnet_topdown.jobs.run import run_job
 
     log, work = tmp_path / "job.log", Path("work")
     prepared = tmp_path / "prepared"

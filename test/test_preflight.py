@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.jobs.preflight import check_base
+from espnet_topdown.jobs.check import check_base
 from espnet_topdown.models.experiment import Experiment
 
 WAV, TEXT = Path("data/valid/wav.scp"), Path("data/valid/text")

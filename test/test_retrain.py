@@ -8,8 +8,10 @@ from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml
-from espnet_topdown.jobs.plan import RetrainSpec, layer_table, plan, spec_by_hand
-from espnet_topdown.jobs.retrain import extend, prepare, verify
+from espnet_topdown.jobs.plan import layer_table, plan
+from espnet_topdown.jobs.prepare import extend, prepare
+from espnet_topdown.jobs.spec import RetrainSpec, spec_by_hand
+from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.weights import load_weights
 
 JOB = Path("exp/job")

@@ -15,7 +15,7 @@ from espnet_topdown.errors import command
 from espnet_topdown.files import true_or_false
 
 if TYPE_CHECKING:
-    from espnet_topdown.jobs.plan import RetrainSpec
+    from espnet_topdown.jobs.spec import RetrainSpec
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def spec_of(args: argparse.Namespace) -> RetrainSpec:
     """The retraining that the options ask for."""
-    from espnet_topdown.jobs.plan import spec_by_hand
+    from espnet_topdown.jobs.spec import spec_by_hand
 
     return spec_by_hand(
         base_exp=args.base_exp,
@@ -68,7 +68,7 @@ def spec_of(args: argparse.Namespace) -> RetrainSpec:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Prepare and run the job; the same command continues."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.jobs.job import run_by_hand
+    from espnet_topdown.jobs.run import run_by_hand
 
     run_by_hand(spec_of(args), args.output_dir)
 

@@ -55,7 +55,7 @@ def workers_of(args: argparse.Namespace) -> Workers:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one job."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.jobs.job import run_job
+    from espnet_topdown.jobs.run import run_job
 
     run_job(args.folder, args.train_only, workers_of(args))
 

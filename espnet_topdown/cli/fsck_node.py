@@ -10,8 +10,8 @@ from typing import Any
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import link, read_json, read_yaml, sha256
-from espnet_topdown.jobs.job import is_done
-from espnet_topdown.jobs.retrain import verify
+from espnet_topdown.jobs.run import is_done
+from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.weights import check_archive
 from espnet_topdown.records import DONE, check_seal, read_seal
 from espnet_topdown.scoring.align import align
@@ -116,7 +116,7 @@ def decode_again(node: Path) -> bool:
     """Decode the validation set anew; the same integers must come out."""
     if not is_done(node):
         return False
-    from espnet_topdown.jobs.job import score
+    from espnet_topdown.jobs.run import score
 
     old, new = (
         read_json(node / "score.json"),

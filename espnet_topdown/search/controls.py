@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_topdown.jobs.plan import RetrainSpec
-from espnet_topdown.jobs.retrain import extend, prepare
+from espnet_topdown.jobs.prepare import extend, prepare
+from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.search.composition import Composition
 

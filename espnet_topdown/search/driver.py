@@ -18,8 +18,8 @@ from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs, share_cores
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
 from espnet_topdown.files import read_json, sha256
 from espnet_topdown.halving import Rungs
-from espnet_topdown.jobs.job import is_done
-from espnet_topdown.jobs.retrain import prepare, prepare_base, versions
+from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
+from espnet_topdown.jobs.run import is_done
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import amount, shown
 from espnet_topdown.records import Journal, Lock, utc_now

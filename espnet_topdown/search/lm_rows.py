@@ -16,9 +16,9 @@ from typing import Any
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, read_yaml, write_bytes, write_json
-from espnet_topdown.jobs.job import run_job
-from espnet_topdown.jobs.plan import RetrainSpec
-from espnet_topdown.jobs.retrain import prepare, versions
+from espnet_topdown.jobs.prepare import prepare, versions
+from espnet_topdown.jobs.run import run_job
+from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.search.paper import RANDOM, Paper, Row, read_paper
 

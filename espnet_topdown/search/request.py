@@ -13,9 +13,9 @@ from espnet_topdown.distributed import Workers
 from espnet_topdown.errors import CONFIG, TopDownError, nearest
 from espnet_topdown.files import read_yaml, sha256, write_yaml
 from espnet_topdown.halving import Halving
-from espnet_topdown.jobs.plan import AUTO, RetrainSpec
+from espnet_topdown.jobs.prepare import versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
-from espnet_topdown.jobs.retrain import versions
+from espnet_topdown.jobs.spec import AUTO, RetrainSpec
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack, stack_for
 from espnet_topdown.models.tasks import Task, find_task, read_tasks

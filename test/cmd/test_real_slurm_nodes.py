@@ -30,8 +30,8 @@ pytestmark = [
 @pytest.fixture
 def candidate(on_slurm):
     """Prepare retrainings of a small joint model under its frozen softmax."""
-    from espnet_topdown.jobs.plan import RetrainSpec
-    from espnet_topdown.jobs.retrain import prepare
+    from espnet_topdown.jobs.prepare import prepare
+    from espnet_topdown.jobs.spec import RetrainSpec
     from espnet_topdown.trainer.task import TopDownASRTask
 
     corpus = write_corpus(Path("tones").absolute())
@@ -65,8 +65,8 @@ def curve(folder: Path) -> list[dict]:
 
 @pytest.mark.espnet
 def test_two_nodes_train_one_candidate(candidate, cluster) -> None:
-    from espnet_topdown.jobs.job import run_job as run_here
-    from espnet_topdown.jobs.retrain import verify
+    from espnet_topdown.jobs.run import run_job as run_here
+    from espnet_topdown.jobs.verify import verify
 
     alone = candidate("alone", 3)
     run_here(alone)

@@ -8,7 +8,7 @@ import pytest
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.jobs.lm_check import check_base
+from espnet_topdown.jobs.check import check_lm_base as check_base
 from espnet_topdown.models.experiment import Experiment
 
 DATA = "data_path_and_name_and_type"

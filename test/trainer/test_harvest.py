@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.jobs.plan import RetrainSpec, plan
+from espnet_topdown.jobs.plan import plan
+from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.trainer import trainer
 

@@ -21,9 +21,11 @@ import espnet_topdown.trainer.lm_task  # noqa: E402,F401 slow: not in a test's t
 from espnet_topdown.data.words import read_ids  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
 from espnet_topdown.files import read_json  # noqa: E402
-from espnet_topdown.jobs.job import run_job  # noqa: E402
-from espnet_topdown.jobs.plan import plan, spec_by_hand  # noqa: E402
-from espnet_topdown.jobs.retrain import prepare, verify  # noqa: E402
+from espnet_topdown.jobs.plan import plan  # noqa: E402
+from espnet_topdown.jobs.prepare import prepare  # noqa: E402
+from espnet_topdown.jobs.run import run_job  # noqa: E402
+from espnet_topdown.jobs.spec import spec_by_hand  # noqa: E402
+from espnet_topdown.jobs.verify import verify  # noqa: E402
 from espnet_topdown.models.experiment import Experiment  # noqa: E402
 from espnet_topdown.models.weights import load_weights, save_weights  # noqa: E402
 from espnet_topdown.scoring import perplexity

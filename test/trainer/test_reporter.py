@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.abandon import Rule, abandoned, write_rule
-from espnet_topdown.jobs.job import is_trained
+from espnet_topdown.jobs.run import is_trained
 from espnet_topdown.models.experiment import Experiment
 
 pytestmark = pytest.mark.espnet

@@ -6,7 +6,7 @@ import pytest
 from trained_state import everything, options
 
 from espnet_topdown.abandon import set_rung
-from espnet_topdown.jobs.job import is_paused
+from espnet_topdown.jobs.run import is_paused
 from espnet_topdown.models.experiment import Experiment
 
 pytestmark = pytest.mark.espnet

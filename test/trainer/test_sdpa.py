@@ -88,9 +88,9 @@ FROZEN = "softmax,dec0,enc2,enc1"
 
 def test_a_conformers_frozen_norms_after_a_retraining(train, tmp_path):
     """Planned, trained, verified; statistics of frozen blocks bit for bit the same."""
-    from espnet_topdown.jobs.job import run_job
-    from espnet_topdown.jobs.plan import spec_by_hand
-    from espnet_topdown.jobs.retrain import prepare
+    from espnet_topdown.jobs.prepare import prepare
+    from espnet_topdown.jobs.run import run_job
+    from espnet_topdown.jobs.spec import spec_by_hand
     from espnet_topdown.models.weights import differing
 
     options = {**OPTIONS, "encoder": "conformer", "encoder_conf": CONFORMER}

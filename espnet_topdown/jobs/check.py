@@ -7,6 +7,7 @@ from pathlib import Path
 
 from espnet_topdown.data.overlap import check_overlap
 from espnet_topdown.data.validate import SetReport, validate_set
+from espnet_topdown.data.words import check_vocabulary, read_ids
 from espnet_topdown.errors import warn
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.scoring.units import read_nlsyms
@@ -70,3 +71,22 @@ def _check_set(base: Experiment, phase: str, allow_pipes: bool) -> SetReport | N
         report.seconds / 60,
     )
     return report
+
+
+def check_lm_base(
+    base: Experiment,
+    allow_unfinished: bool = False,
+    allow_pipes: bool = False,
+    allow_overlap: bool = False,
+) -> None:
+    """Check the base experiment and the texts that it names.
+
+    Raises:
+        TopDownError: E_NOT_CONVERGED, E_TOKENS, E_MISSING, E_EMPTY, E_UTF8 or E_OOV.
+    """
+    if not allow_unfinished:
+        base.check_finished()
+    tokens = check_vocabulary(base.token_list, f"{base.folder}/config.yaml")
+    for phase in ("train", "valid"):
+        path, _ = base.data_path(phase, "text")
+        log.info("%s text: %d tokens", phase, len(read_ids(path, tokens)))
