@@ -1,31 +1,62 @@
-# make setup   creates .venv (PYTHON=python3.12 chooses the interpreter)
-# make demo    setup, then the default recipe from audio to report
-# make test    setup, then the whole test suite
+# make setup        creates .venv (PYTHON=python3.13 chooses the interpreter)
+# make demo         setup, then the default recipe from audio to report
+# make test         setup, then the whole test suite
+# make constraints  compiles the tested sets of versions anew, from what is newest today
+# make canary       the newest of everything in .venv-canary: what has moved, does it work?
 PYTHON ?= python3
 VENV ?= .venv
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
 STAMP := $(VENV)/.installed
+SETS := $(wildcard espnet_topdown/constraints/python*.txt)
+PYTHONS := $(SETS:espnet_topdown/constraints/python%.txt=%)
+UV := $(VENV)/bin/python -m uv
 
-.PHONY: setup demo test bench lint help
+.PHONY: setup demo test bench lint help constraints canary
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 setup: $(STAMP)
 
-$(STAMP): setup.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
-	sys.exit(0 if (3, 9) <= v < (3, 14) else "E_PYTHON: $(PYTHON) is Python %d.%d, \
-	need 3.9 to 3.13. Do: make setup PYTHON=/path/to/python3.11." % v)'
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	echo "E_PYTHON: $(PYTHON) has no venv module. Do: apt-get install python3-venv." >&2; exit 78; }
-	@date '+setup: installing into $(VENV) (2-5 minutes), started %T'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet -e '.[plot,test]' || { \
-	echo "E_SETUP: pip did not finish in $(VENV), which needs 6 GB; $$(df -Ph . | awk 'NR == 2 {print $$4}') \
-	are free. Do: see pip's message above, then make setup again." >&2; exit 78; }
-	@touch $(STAMP)
-	@date '+setup: done at %T'
+# An environment that is there keeps its interpreter. Without the stamp an earlier setup was
+# interrupted: what it left is installed again. pip only brings uv, which brings the rest.
+$(STAMP): setup.py $(SETS)
+	@python=$(VENV)/bin/python do="make setup PYTHON=/path/to/python3.11"
+	if "$$python" -c '' 2>/dev/null; then do="move $(VENV) away, then $$do"; else python="$(PYTHON)"; fi
+	version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || version="not found"
+	set=espnet_topdown/constraints/python$$version.txt
+	if [ ! -e "$$set" ]; then
+	    echo "E_PYTHON: $$python: Python $$version, need one of $(PYTHONS). Do: $$do." >&2; exit 78
+	fi
+	free() { df -Ph . | awk 'NR == 2 {print $$4}'; }
+	trap '[ $$? = 0 ] || echo "E_SETUP: $(VENV) is not complete; it needs 6 GB, $$(free) are free." \
+	    "Do: see the message above, then make setup again." >&2' EXIT
+	date '+setup: installing into $(VENV) (1-5 minutes), started %T'
+	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then
+	    if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
+	        trap - EXIT
+	        echo "E_PYTHON: $$python has no venv module. Do: apt-get install python3-venv." >&2; exit 78
+	    fi
+	    "$$python" -m venv $(VENV)
+	fi
+	$(UV) --version >/dev/null 2>&1 || \
+	    $(VENV)/bin/python -m pip install --quiet --ignore-installed -c $$set uv
+	again=--reinstall
+	if [ -e $(STAMP) ]; then again=; fi
+	rm -f $(STAMP)
+	$(UV) pip install --quiet $$again --python $(VENV)/bin/python -c $$set -e '.[plot,test]'
+	touch $(STAMP)
+	date '+setup: done at %T'
+
+constraints: setup
+	@for version in $(PYTHONS); do
+	    $(UV) pip compile --quiet --upgrade --extra plot --extra test --python-version $$version \
+	        --annotation-style line --custom-compile-command 'make constraints' \
+	        --output-file espnet_topdown/constraints/python$$version.txt setup.py
+	done
+	git diff --stat -- espnet_topdown/constraints
 
 demo: setup
 	cd egs2/prompts_topdown/asr1 && ./run.sh

@@ -5,6 +5,11 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# A Python is supported if there is a tested set of versions for it, and only then.
+TESTED = sorted(
+    int(path.stem.split(".")[-1])
+    for path in (ROOT / "espnet_topdown" / "constraints").glob("python3.*.txt")
+)
 VERSION = {}
 for line in (ROOT / "espnet_topdown" / "__init__.py").read_text().splitlines():
     if line.startswith("__version__"):
@@ -17,17 +22,20 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.9,<3.14",
+    python_requires=f">=3.{TESTED[0]},<3.{TESTED[-1] + 1}",
     packages=find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
-    package_data={"espnet_topdown": ["**/*.yaml"]},
+    package_data={"espnet_topdown": ["**/*.yaml", "constraints/*.txt"]},
     install_requires=[
         "espnet>=202511",  # tasks, trainer, models: what is trained and decoded with
         "torch>=2.5",  # tensors; 2.5 is the first with torch.serialization.safe_globals
         "torchaudio",  # front ends of espnet (log-mel, SpecAugment)
+        # espnet 202511 keeps torch at 2.12; this release cannot be loaded beside that
+        "torchaudio!=2.11.1; python_version < '3.12'",
         "sentencepiece",  # BPE models, trained and applied
         "kaldiio",  # Kaldi archives (espnet 202611 no longer brings it)
         "numpy",  # scoring, resampling of utterances
         "pyyaml",  # configs, layer stacks
+        "jinja2",  # pages of the report (torch brings it)
         "soundfile",  # audio files, also plain SPHERE
         "soxr",  # resampling, speed perturbation (espnet brings it with librosa)
         "python-dateutil",  # espnet 202511 imports it without asking for it
@@ -35,7 +43,16 @@ setup(
     ],
     extras_require={
         "plot": ["matplotlib"],  # figures of the report, attention plots of espnet
-        "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "matplotlib"],
+        "test": [  # and what the Makefile uses
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis",
+            "matplotlib",
+            "ruff",
+            "mypy",
+            "uv",
+        ],
     },
     entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.bin.main:main"]},
     classifiers=[

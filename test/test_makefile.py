@@ -1,4 +1,4 @@
-"""What ``make setup`` says where it cannot go on."""
+"""What ``make setup`` does and says; interpreter and installer are stand-ins."""
 
 from __future__ import annotations
 
@@ -9,38 +9,89 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Makes an environment whose pip finds a full disk.
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="no make")
+
+# Says that it is Python VERSION and makes environments with a copy of itself inside.
+# Its installer writes down how it was called and fails while there is a file "full".
 PYTHON = """#!/bin/sh
-[ "$1 $2" = "-m venv" ] || exit 0
-mkdir -p "$3/bin"
-python="$3/bin/python"
-printf '#!/bin/sh\\necho "ERROR: No space left on device" >&2\\nexit 1\\n' >"${python}"
-chmod +x "${python}"
+cd {folder}
+case "$1 $2" in
+    "-c "*version_info*) echo {version} ;;
+    "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+    "-m uv")
+        echo "$*" >>calls
+        [ ! -e full ] || {{ echo "No space left on device" >&2; exit 2; }} ;;
+esac
 """
 
 
-def setup(venv: Path, python: object) -> subprocess.CompletedProcess:
-    command = ["make", "--no-print-directory", "setup", f"VENV={venv}"]
-    return subprocess.run(
-        [*command, f"PYTHON={python}"], cwd=ROOT, capture_output=True, text=True
-    )
+class Setup:
+    """``make setup`` of an environment in a folder, with a made-up Python."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        self.folder, self.venv = folder, folder / "venv"
+        self.python = folder / "python"
+        self.python.write_text(PYTHON.format(folder=folder, version=version))
+        self.python.chmod(0o755)
+
+    def run(self) -> subprocess.CompletedProcess:
+        command = ["make", "--no-print-directory", "setup", f"VENV={self.venv}"]
+        return subprocess.run(
+            [*command, f"PYTHON={self.python}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    def installs(self) -> list[str]:
+        calls = self.folder / "calls"
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return [line for line in lines if "pip install" in line]
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make")
-def test_pip_that_fails_is_no_setup(tmp_path: Path):
-    fake = tmp_path / "python"
-    fake.write_text(PYTHON)
-    fake.chmod(0o755)
-    for _ in range(2):  # the second time it is tried again
-        done = setup(tmp_path / "venv", fake)
+def test_setup_installs_the_tested_set_once(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, "3.13")
+    assert setup.run().returncode == 0
+    (install,) = setup.installs()
+    assert "-c espnet_topdown/constraints/python3.13.txt" in install
+    setup.python.unlink()  # neither an interpreter nor a network is needed any more
+    assert setup.run().returncode == 0 and len(setup.installs()) == 1
+
+
+def test_an_interrupted_setup_is_completed(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, "3.11")
+    (tmp_path / "full").touch()
+    for _ in range(2):
+        done = setup.run()
         assert done.returncode
-        assert "No space left on device\nE_SETUP: pip did not finish" in done.stderr
-        assert "needs 6 GB; " in done.stderr and "Do: see pip's" in done.stderr
-        assert not (tmp_path / "venv/.installed").exists()
+        assert "No space left on device\nE_SETUP: " in done.stderr
+        assert "needs 6 GB" in done.stderr and "then make setup again" in done.stderr
+    (tmp_path / "full").unlink()
+    assert setup.run().returncode == 0
+    assert "--reinstall" in setup.installs()[-1]  # whatever was left half-written
+    assert setup.run().returncode == 0 and len(setup.installs()) == 3
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make")
-def test_interpreter_that_is_missing(tmp_path: Path):
-    done = setup(tmp_path / "venv", tmp_path / "none")
-    assert done.returncode and "none" in done.stderr
-    assert not (tmp_path / "venv").exists()
+@pytest.mark.parametrize("version", ["2.7", "3.10", "3.99"])
+def test_interpreter_without_a_tested_set(tmp_path: Path, version: str) -> None:
+    setup = Setup(tmp_path, version)
+    done = setup.run()
+    assert done.returncode and not setup.venv.exists()
+    assert f"E_PYTHON: {setup.python}: Python {version}, need one of" in done.stderr
+    assert "Do: make setup PYTHON=" in done.stderr and "E_SETUP" not in done.stderr
+
+
+def test_environment_of_an_interpreter_without_a_tested_set(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, "3.9")
+    subprocess.run([setup.python, "-m", "venv", setup.venv], check=True)
+    done = setup.run()
+    assert done.returncode and f"Do: move {setup.venv} away" in done.stderr
+
+
+def test_interpreter_that_is_missing(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, "3.11")
+    setup.python.unlink()
+    done = setup.run()
+    assert done.returncode
+    assert f"E_PYTHON: {setup.python}: Python not found, need one of" in done.stderr
+    assert not setup.venv.exists()
