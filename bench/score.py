@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from espnet_topdown.scoring.align import total  # noqa: E402
-from espnet_topdown.scoring.folder import write_scores  # noqa: E402
-from espnet_topdown.scoring.units import UNITS, score_pairs  # noqa: E402
+from espnet_topdown.scoring.counts import total  # noqa: E402
+from espnet_topdown.scoring.score import count_set, write_scores  # noqa: E402
+from espnet_topdown.scoring.units import UNITS  # noqa: E402
 
 UTTS, CHARACTERS = 333, 33_341 + 332  # and a blank between utterances
 
@@ -68,7 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     ref, hyp = corpus(args.error)
     start = time.perf_counter()
-    counts = {unit: total(score_pairs(ref, hyp, unit).values()) for unit in UNITS}
+    counts = {u: total(count_set(ref, hyp, cut).values()) for u, cut in UNITS.items()}
     ours = time.perf_counter() - start
     for unit, c in counts.items():
         print(f"{unit} {c.percent:.1f} %: {c}")

@@ -22,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--nlsyms", type=Path, help="Symbols not scored, one a line")
     parser.add_argument("--utt2spk", type=Path, help="Speakers; default: beside --ref")
     parser.add_argument(
-        "--output_dir", type=Path, help="Gets ref.trn, hyp.trn and result.txt"
+        "--output_dir", type=Path, help="Gets counts.tsv, ref.trn, hyp.trn, result.txt"
     )
     parser.add_argument(
         "--bootstrap_against",
@@ -37,7 +37,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Score."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.scoring.files import score_files
+    from espnet_topdown.scoring.score import score_files
 
     print(score_files(**vars(args)))
 

@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Score."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.scoring.set import score_set
+    from espnet_topdown.scoring.score import score_set
 
     score_set(**vars(args))
 

@@ -15,8 +15,9 @@ from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.weights import check_archive
 from espnet_topdown.records import DONE, check_seal, read_seal
 from espnet_topdown.scoring.align import align
-from espnet_topdown.scoring.record import hypothesis_digest, summary
-from espnet_topdown.scoring.trn import read_trn
+from espnet_topdown.scoring.counts import summary
+from espnet_topdown.scoring.sclite import read_trn
+from espnet_topdown.scoring.score import hypothesis_digest
 from espnet_topdown.search.result import read_score
 
 Event = Mapping[str, Any]

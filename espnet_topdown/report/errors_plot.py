@@ -9,7 +9,7 @@ from espnet_topdown.report.nodes import CONTROL, NOT_RUN, Node
 from espnet_topdown.report.palette import inks
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.tables import valid_label
-from espnet_topdown.scoring.align import Counts
+from espnet_topdown.scoring.counts import Counts
 
 PLOT_HEIGHT = 118.0
 

@@ -10,10 +10,10 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.nodes import CANDIDATE, CONTROL, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.scores import Score
-from espnet_topdown.scoring.align import Counts, align, total
-from espnet_topdown.scoring.hub5 import ALIGNED, read_segments
-from espnet_topdown.scoring.significance import paired_bootstrap
-from espnet_topdown.scoring.trn import read_trn
+from espnet_topdown.scoring.align import align
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import FILE, Counts, read_counts, total
+from espnet_topdown.scoring.sclite import read_trn
 from espnet_topdown.scoring.units import check_same_utterances
 
 REASONS = {
@@ -104,9 +104,9 @@ def counts_by_utterance(score: Score, unit: str) -> Mapping[str, Counts]:
             add up to score.json: then one of the two is of another decoding.
     """
     folder: Path = score.folder / f"score_{unit}"
-    if (score.folder / ALIGNED).is_file():
-        counts = read_segments(score.folder / ALIGNED)
-    else:
+    if (folder / FILE).is_file():
+        counts = read_counts(folder)
+    else:  # scored by release 0.1.0
         ref, hyp = read_trn(folder / "ref.trn"), read_trn(folder / "hyp.trn")
         check_same_utterances(ref, hyp)
         counts = {utt: align(ref[utt], hyp[utt]) for utt in ref}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_topdown.files import read_json
-from espnet_topdown.scoring.align import Counts
+from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.paper import Paper, Row
 from espnet_topdown.search.rows import check_count
 

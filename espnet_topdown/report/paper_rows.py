@@ -9,7 +9,7 @@ from espnet_topdown.files import write_bytes
 from espnet_topdown.report.measured import Measured, mean_and_deviation, read_rows
 from espnet_topdown.report.nodes import NOT_RUN
 from espnet_topdown.report.transfer import write_figures
-from espnet_topdown.scoring.align import Counts
+from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.paper import Paper
 
 SCORER = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import read_json
-from espnet_topdown.scoring.align import Counts
+from espnet_topdown.scoring.counts import Counts
 
 UNITS = ("cer", "wer", "ter")
 

@@ -13,8 +13,8 @@ from espnet_topdown.report.measured import mean_and_deviation
 from espnet_topdown.report.nodes import BASELINE, CONTROL, Node
 from espnet_topdown.report.rows import SearchReport, read_search
 from espnet_topdown.report.scores import Score
-from espnet_topdown.scoring.align import Counts, total
-from espnet_topdown.scoring.significance import paired_bootstrap
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import Counts, total
 from espnet_topdown.scoring.units import check_same_utterances
 
 BEST = "best"

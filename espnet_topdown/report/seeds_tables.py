@@ -8,7 +8,7 @@ from espnet_topdown.report import tables, words
 from espnet_topdown.report.nodes import BASELINE, CONTROL, NOT_RUN
 from espnet_topdown.report.seeds import BEST, Difference, Group, Key, Seeds, differences
 from espnet_topdown.report.tables import Row, Table
-from espnet_topdown.scoring.align import Counts
+from espnet_topdown.scoring.counts import Counts
 
 MEANS_NOTE = (
     "Error rates in percent, mean and sample standard deviation over the seeds. The "

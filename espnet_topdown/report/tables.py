@@ -9,7 +9,7 @@ from espnet_topdown.report.gains import Gain
 from espnet_topdown.report.nodes import NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 from espnet_topdown.report.scores import Score
-from espnet_topdown.scoring.align import Counts
+from espnet_topdown.scoring.counts import Counts
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.nodes import BASELINE, CONTROL, NOT_RUN, Node
-from espnet_topdown.scoring.align import Counts
+from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.composition import Composition
 
 

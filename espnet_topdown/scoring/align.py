@@ -7,48 +7,15 @@ before an insertion before a deletion. So the counts agree, not only their sum.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from espnet_topdown.scoring.counts import Counts
+
 SUB_COST = 4
 GAP_COST = 3  # one insertion or one deletion
-
-
-@dataclasses.dataclass(frozen=True)
-class Counts:
-    """Integer counts of one utterance, or of many added up.
-
-    >>> Counts(ref=4, corr=3, sub=0, dele=1, ins=1) + Counts(2, 1, 1, 0, 0)
-    Counts(ref=6, corr=4, sub=1, dele=1, ins=1)
-    """
-
-    ref: int = 0
-    corr: int = 0
-    sub: int = 0
-    dele: int = 0
-    ins: int = 0
-
-    @property
-    def errors(self) -> int:
-        """What Algorithm 1 compares."""
-        return self.sub + self.dele + self.ins
-
-    @property
-    def percent(self) -> float:
-        """Errors per 100 reference tokens, for display only; NaN without any."""
-        return 100.0 * self.errors / self.ref if self.ref else float("nan")
-
-    def __add__(self, other: Counts) -> Counts:
-        mine, its = dataclasses.astuple(self), dataclasses.astuple(other)
-        return Counts(*(x + y for x, y in zip(mine, its)))
-
-
-def total(counts: Iterable[Counts]) -> Counts:
-    """The sum over utterances."""
-    return functools.reduce(Counts.__add__, counts, Counts())
 
 
 def align(

@@ -18,9 +18,9 @@ from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 from espnet_topdown.files import read_yaml, write_json
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.weights import check_keys, load_weights
+from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.scoring.ctc_greedy import Hypothesis, greedy_ctc
-from espnet_topdown.scoring.folder import speakers, write_scores
-from espnet_topdown.scoring.record import record
+from espnet_topdown.scoring.score import count_set, record, speakers, write_scores
 from espnet_topdown.scoring.sound import longest_first, read_wav_scp
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
@@ -168,22 +168,38 @@ class Recognizer:
         return {utt: self.preprocess.text_cleaner(text) for utt, text in ref.items()}
 
     def score(
-        self, name: str, hyps: Mapping[str, Hypothesis], ref: Mapping[str, str]
+        self,
+        name: str,
+        hyps: Mapping[str, Hypothesis],
+        ref: Mapping[str, str],
+        counts: Mapping[str, Mapping[str, Counts]] | None = None,
     ) -> dict[str, Any]:
-        """``score.json`` of the set called ``name``, but for the seconds it took."""
+        """``score.json`` of the set called ``name``, but for the seconds it took.
+
+        Args:
+            name: Of the set.
+            hyps: What was recognised, by utterance id.
+            ref: What was said; the same ids.
+            counts: By unit and utterance, where they are known already.
+        """
         check_same_utterances(ref, hyps)
         too_long = self.infeasible(hyps, ref)
         if too_long:
             which = f"{len(too_long)} references ({', '.join(too_long[:3])}, ...)"
             warn("W_CTC_INFEASIBLE", f"{which} need more frames than there are")
         spoken = {utt: self.text(hyps[utt]) for utt in ref}
+        clean, known = self.clean(ref), counts or {}
+        counts = {
+            unit: known.get(unit) or count_set(clean, spoken, cut)
+            for unit, cut in self.units().items()
+        }
         return {
             "schema": 1,
             "set": name,
             "decoder": DECODER,
             "model_file": self.weights.name,
             "epoch": self.experiment.epoch_of(self.weights),
-            **record(self.clean(ref), spoken, self.units()),
+            **record(counts, spoken),
             "infeasible": len(too_long),
         }
 
@@ -258,10 +274,12 @@ def decode_set(
     if text is None:
         return None
     clean, speaker = model.clean(ref), speakers(utt2spk, beside=text)
-    for unit, cut in model.units().items():
-        if unit != "ter" or model.conf["token_type"] == "bpe":
-            write_scores(out_dir / f"score_{unit}", clean, spoken, cut, speaker)
-    score = model.score(out_dir.name, hyps, ref)
+    counts = {
+        unit: write_scores(out_dir / f"score_{unit}", clean, spoken, cut, speaker)
+        for unit, cut in model.units().items()
+        if unit != "ter" or model.conf["token_type"] == "bpe"
+    }
+    score = model.score(out_dir.name, hyps, ref, counts)
     score["seconds"] = round(time.perf_counter() - start, 3)
     write_json(out_dir / "score.json", score)
     return score

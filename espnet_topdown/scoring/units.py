@@ -14,7 +14,6 @@ from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import read_lines
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.scoring.align import Counts, align
 
 SPACE = "<space>"
 
@@ -54,29 +53,6 @@ def read_nlsyms(path: Path | None) -> list[str]:
     if path is None:
         return []
     return [line.strip() for line in read_lines(path) if line.strip()]
-
-
-def score_pairs(
-    ref: Mapping[str, str],
-    hyp: Mapping[str, str],
-    unit: str,
-    nlsyms: Sequence[str] = (),
-) -> dict[str, Counts]:
-    """Score every utterance of a set.
-
-    Args:
-        ref: Utterance id -> text that was said.
-        hyp: Utterance id -> text that was recognised; the same ids.
-        unit: ``cer`` or ``wer``.
-        nlsyms: Symbols that are not scored.
-
-    Raises:
-        TopDownError: E_UTT_SETS (65) unless both have the same utterances: a lost
-            part of a decoding must never look like a better error rate.
-    """
-    check_same_utterances(ref, hyp)
-    cut = UNITS[unit]
-    return {utt: align(cut(ref[utt], nlsyms), cut(hyp[utt], nlsyms)) for utt in ref}
 
 
 def check_same_utterances(

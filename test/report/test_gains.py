@@ -12,9 +12,9 @@ from espnet_topdown.files import read_json, write_json
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.rows import read_search
 from espnet_topdown.scoring.align import align
-from espnet_topdown.scoring.hub5 import ALIGNED
-from espnet_topdown.scoring.significance import paired_bootstrap
-from espnet_topdown.scoring.trn import read_trn
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import Counts, write_counts
+from espnet_topdown.scoring.sclite import read_trn
 
 
 def test_every_comparison_with_the_interval_of_the_scorer(search: Path):
@@ -55,7 +55,7 @@ def test_an_interval_is_never_made_from_other_hypotheses(search: Path, spoil, wh
 
 
 def test_parts_that_hubscr_scored(search: Path):
-    """Their counts of single segments are in sctk's alignments."""
+    """Their counts are of single segments, and lie in counts.tsv as all others."""
     for node, wrong in (("m1.1.3", (0, 0, 1)), ("m5", (2, 1, 1))):
         part = search / node / "decode_ctc_greedy/test"
         shutil.rmtree(part / "score_wer")
@@ -63,11 +63,8 @@ def test_parts_that_hubscr_scored(search: Path):
         score["wer"] = {"ref": 30, "corr": 30 - sum(wrong), "sub": sum(wrong)}
         score["wer"].update({"del": 0, "ins": 0, "err_utts": 3})
         write_json(part / "score.json", score)
-        lines = [
-            f"id: (en_1_a-00{i})\nScores: (#C #S #D #I) {10 - n} {n} 0 0"
-            for i, n in enumerate(wrong)
-        ]
-        (part / ALIGNED).write_text("\n".join(lines) + "\n")
+        segments = {f"en_1_a-{i}": Counts(10, 10 - n, n) for i, n in enumerate(wrong)}
+        write_counts(part / "score_wer", segments)
     first = next(g for g in gains(read_search(search)) if g.unit == "wer")
     assert first.low is not None and first.low <= first.difference <= first.high <= 0
 

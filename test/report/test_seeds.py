@@ -18,8 +18,8 @@ from espnet_topdown.report.gains import counts_by_utterance
 from espnet_topdown.report.seeds import differences, read_seeds
 from espnet_topdown.report.seeds_page import page, results, write_seeds
 from espnet_topdown.report.seeds_plot import seeds_plot
-from espnet_topdown.scoring.align import total
-from espnet_topdown.scoring.significance import paired_bootstrap
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import total
 
 TEST = ("ctc_greedy", "test")
 

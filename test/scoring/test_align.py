@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.scoring.align import Counts, align, fold, path, total
-from espnet_topdown.scoring.trn import write_trn
+from espnet_topdown.scoring.align import align, fold, path
+from espnet_topdown.scoring.counts import Counts, total
+from espnet_topdown.scoring.sclite import write_trn
 
 
 def counts(c: Counts) -> tuple[int, int, int, int]:

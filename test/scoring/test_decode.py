@@ -22,7 +22,7 @@ from espnet_topdown.bin.decode import main  # noqa: E402
 from espnet_topdown.scoring import ctc_greedy, decode  # noqa: E402
 from espnet_topdown.scoring.sound import read_sound  # noqa: E402
 
-AN4 = Path(__file__).parents[2] / "shared" / "data" / "espnet_mini_an4"
+AN4 = Path(__file__).parents[3] / "shared" / "data" / "espnet_mini_an4"
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_decode_set_leaves_what_asr_sh_leaves(data, tmp_path) -> None:
     out = tmp_path / "decode_ctc_greedy" / "dev"
     score = decode.decode_experiment(exp, "1", output_dir=out, ngpu=0, **options)
     files = {str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()}
-    trns = ("ref.trn", "hyp.trn", "result.txt")
+    trns = ("ref.trn", "hyp.trn", "result.txt", "counts.tsv")
     scored = {f"score_{unit}/{name}" for unit in ("cer", "wer") for name in trns}
     assert files == {"text", "token", "token_int", "score.json", *scored}
     assert json.loads((out / "score.json").read_text()) == score

@@ -4,13 +4,10 @@ import random
 
 import pytest
 
-from espnet_topdown.errors import TopDownError
-from espnet_topdown.scoring.align import total
 from espnet_topdown.scoring.units import (
     SPACE,
     characters,
     read_nlsyms,
-    score_pairs,
     words,
 )
 
@@ -62,25 +59,3 @@ def test_read_nlsyms(tmp_path) -> None:
     file = tmp_path / "nlsyms.txt"
     file.write_text("<NOISE>\n\n<*IN*>  \n")
     assert read_nlsyms(file) == ["<NOISE>", "<*IN*>"]
-
-
-def test_score_pairs_by_utterance() -> None:
-    got = score_pairs({"a": "X Y", "b": "Z"}, {"b": "", "a": "x y"}, "wer")
-    assert {utt: c.errors for utt, c in got.items()} == {"a": 0, "b": 1}
-    assert total(score_pairs({"a": "X Y"}, {"a": "X"}, "cer").values()).errors == 2
-
-
-@pytest.mark.parametrize(
-    "ref, hyp, code, word",
-    [
-        ({"a": "X", "b": "Y"}, {"a": "X"}, "E_UTT_SETS", "hypothesis lacks 1 (b)"),
-        ({"a": "X"}, {"a": "X", "c": ""}, "E_UTT_SETS", "reference lacks 1 (c)"),
-        ({"a": "X"}, {}, "E_UTT_SETS", "hypothesis lacks 1 (a)"),
-        ({}, {}, "E_DEV_EMPTY", "no utterance"),
-    ],
-)
-def test_a_lost_part_never_improves_a_rate(ref, hyp, code, word) -> None:
-    with pytest.raises(TopDownError, match=code) as e:
-        score_pairs(ref, hyp, "wer")
-    assert word in str(e.value)
-    assert e.value.status == 65

@@ -1,4 +1,7 @@
-"""The word error rate of eval2000 as the field reports it, by sctk's ``hubscr.pl``.
+#!/usr/bin/env python3
+"""local/score_hub5.py --data_dir data/eval2000 --hyp text --output_dir D
+
+The word error rates of eval2000 and its parts swbd and callhm, by sctk's hubscr.pl.
 
 The rules of the corpus (GLM) and its segments (STM) decide what is counted, so nothing
 but that program gives numbers that can be put beside published ones. Without it the
@@ -7,28 +10,42 @@ plain word error rate is written, and it says that it is not comparable.
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
+import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.cli.machine import SCTK, find_tool
-from espnet_topdown.data.kaldi_dir import read_lines, read_pairs, write_lines
-from espnet_topdown.errors import DATA, INTERNAL, MISSING, TopDownError, warn
+from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, read_pairs, write_lines
+from espnet_topdown.errors import DATA, INTERNAL, MISSING, TopDownError, command, warn
 from espnet_topdown.files import write_json
-from espnet_topdown.scoring.align import Counts, align, total
-from espnet_topdown.scoring.ctm import ctm_lines, scored
+from espnet_topdown.scoring.counts import Counts, total, write_counts
+from espnet_topdown.scoring.score import count_set
 from espnet_topdown.scoring.units import check_same_utterances
 
 PARTS = {"eval2000": "", "swbd": "sw_", "callhm": "en_"}  # what their files start with
+SCTK = ("/usr/lib/sctk/bin", "{KALDI_ROOT}/tools/sctk/bin")
+SCTK += ("{MAIN_ROOT}/tools/sctk/bin", "{ESPNET_ROOT}/tools/sctk/bin")
 INSTALL = "apt-get install sctk, or build it in $KALDI_ROOT/tools"
 COLUMNS = ("ref", "corr", "sub", "del", "ins", "err", "err_utts")
 ALIGNED = "hyp.ctm.filt.pra"  # the alignment of every segment
 _SEGMENT = re.compile(r"id: \((.+)\)$")
 _SCORES = re.compile(r"Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)$")
 _TABLE = re.compile(r"\|\s*(Sum(?:/Avg)?)\s*\|([\d.\s]+)\|([\d.\s]+)\|")
+
+_UTT = re.compile(r"(\w+)_(\d+)-([A-Z])_(\d+)-(\d+)", re.ASCII)
+# What the field takes out of hypotheses before it scores them.
+_HESITATIONS = "UH UM EH MM HM AH HUH HA ER OOF HEE ACH EEE EW"
+_REMOVED = re.compile(
+    r"\[NOISE|LAUGHTER|VOCALIZED-NOISE\]|<UNK>|-$|\s(?:"
+    + "|".join(_HESITATIONS.split())
+    + r")$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +66,16 @@ class Result:
 def score_hub5(data_dir: Path, hyp: Path, output_dir: Path) -> str:
     """Score hypotheses against ``stm`` and ``glm`` in ``data_dir``.
 
-    Writes ``<part>/score.json``, the tables of ``hubscr.pl`` and ``result.txt``, whose
-    text is returned.
+    Writes ``<part>/score.json``, the counts of each segment in
+    ``<part>/score_wer/counts.tsv``, the tables of ``hubscr.pl`` and ``result.txt``.
+
+    Args:
+        data_dir: Has ``text``, ``stm`` and ``glm``.
+        hyp: ``text`` with what was recognised.
+        output_dir: Gets what is written.
+
+    Returns:
+        The text of ``result.txt``.
 
     Raises:
         TopDownError: E_UTT_SETS when utterances are missing or too many, so that a lost
@@ -65,7 +90,7 @@ def score_hub5(data_dir: Path, hyp: Path, output_dir: Path) -> str:
             what = f"{data_dir} has no {name}"
             do = "run --stage 1 --stop_stage 1 of the recipe"
             raise TopDownError("E_HUB5_REF", what, do, MISSING)
-    tool = find_tool("hubscr.pl", SCTK)
+    tool = find_hubscr()
     if tool is None:
         return _plain(said, text, out)
     ctm = scored(ctm_lines(text))
@@ -85,8 +110,58 @@ def score_hub5(data_dir: Path, hyp: Path, output_dir: Path) -> str:
     return "\n".join(lines)
 
 
+def find_hubscr() -> str | None:
+    """Path of ``hubscr.pl``, in PATH or where Debian, Kaldi and ESPnet put it."""
+    folders = [f for f in SCTK if f[1:].partition("}")[0] in os.environ or f[0] == "/"]
+    places = [os.environ["PATH"], *(f.format(**os.environ) for f in folders)]
+    return shutil.which("hubscr.pl", path=os.pathsep.join(places))
+
+
+def ctm_lines(hypotheses: Mapping[str, str]) -> list[str]:
+    """``file side start duration  WORD`` for every word, sorted by utterance.
+
+    Words share a segment evenly; the last one takes the hundredths of a second that
+    are left. An empty hypothesis has no line.
+
+    Args:
+        hypotheses: Utterance id such as ``en_4001-A_001015-001250`` -> words.
+
+    Raises:
+        TopDownError: E_HUB5_UTT for an id that does not say file, side and times.
+
+    >>> ctm_lines({"en_4001-A_001015-001250": "he is"})
+    ['en_4001 A 10.15 1.17  HE', 'en_4001 A 11.32 1.18  IS']
+    """
+    lines = []
+    for utt in c_sorted(hypotheses):
+        found = _UTT.fullmatch(utt)
+        if found is None:
+            what = f"utterance '{utt}' is not file-side_start-end"
+            do = "score the set eval2000 that stage 1 wrote"
+            raise TopDownError("E_HUB5_UTT", what, do, DATA)
+        name, number, side = found.group(1, 2, 3)
+        start, end = int(found.group(4)), int(found.group(5))
+        words = hypotheses[utt].upper().split()
+        step = (end - start) // max(len(words), 1)
+        for i, word in enumerate(words):
+            begin = start + i * step
+            length = step if i + 1 < len(words) else end - begin
+            head = f"{name}_{number} {side} {begin / 100:.2f} {length / 100:.2f}"
+            lines.append(f"{head}  {word}")
+    return lines
+
+
+def scored(lines: Iterable[str]) -> list[str]:
+    """CTM lines without noises, laughter, unknown words, hesitations and fragments.
+
+    >>> scored(["f A 0.00 0.10  UH", "f A 0.10 0.10  UHU", "f A 0.20 0.10  W-"])
+    ['f A 0.10 0.10  UHU']
+    """
+    return [line for line in lines if not _REMOVED.search(line)]
+
+
 def _plain(said: dict[str, str], text: dict[str, str], out: Path) -> str:
-    counts = total(align(said[u].split(), text[u].split()) for u in said)
+    counts = total(count_set(said, text, str.split).values())
     line = f"raw WER {counts.percent:.1f} % of {counts.ref} words, not comparable with "
     line += "published numbers (no sctk, no GLM)"
     warn("W_NO_SCTK", f"no hubscr.pl: {line}. Install it: {INSTALL}")
@@ -114,6 +189,7 @@ def _run(tool: Path, folder: Path, part: str) -> Result:
         dict(zip(COLUMNS[1:], percent[1:])),
     )
     _compare(result, tables[0])
+    write_counts(folder / "score_wer", read_segments(folder / ALIGNED))
     write_json(folder / "score.json", _record(result))
     return result
 
@@ -171,3 +247,18 @@ def _record(result: Result) -> dict[str, Any]:
         "utts": result.segments,
         "wer": {name: result.counts[name] for name in names},
     }
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Score, and print the error rates."""
+    parser = argparse.ArgumentParser(description="Score eval2000 as the field does.")
+    add = parser.add_argument
+    add("--data_dir", type=Path, required=True, help="has text, stm and glm")
+    add("--hyp", type=Path, required=True, help="recognised: lines 'utt words...'")
+    add("--output_dir", type=Path, required=True, help="gets tables and result.txt")
+    print(score_hub5(**vars(parser.parse_args(cmd))))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,15 @@ import re
 
 import pytest
 
-from espnet_topdown.scoring.result import render, tenth
-from espnet_topdown.scoring.trn import read_trn, write_trn
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.scoring import sclite as ours
+from espnet_topdown.scoring.align import path
+from espnet_topdown.scoring.sclite import read_trn, tenth, write_trn
+
+
+def render(name: str, ref: dict, hyp: dict, speaker: dict) -> str:
+    ops = {utt: path(ref[utt], hyp[utt]) for utt in ref}
+    return ours.render(name, ref, hyp, speaker, ops)
 
 
 def cells(text: str) -> list[list[str]]:
@@ -19,9 +26,9 @@ def lines_of_alignments(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.startswith(keep)]
 
 
-def check_against(text: str, ours: str) -> None:
-    assert cells(ours) == cells(text)
-    assert lines_of_alignments(ours) == lines_of_alignments(text)
+def check_against(text: str, made: str) -> None:
+    assert cells(made) == cells(text)
+    assert lines_of_alignments(made) == lines_of_alignments(text)
 
 
 def test_equals_sclites_report(sclite, corpus, tmp_path) -> None:
@@ -40,9 +47,9 @@ def test_equals_sclites_report_without_references(sclite, tmp_path) -> None:
     write_trn(tmp_path / "r.trn", ref, speaker)
     write_trn(tmp_path / "h.trn", hyp, speaker)
     theirs = sclite(tmp_path / "r.trn", tmp_path / "h.trn")
-    ours = render("h.trn", ref, hyp, speaker)
-    assert cells(ours) == cells(theirs)
-    assert "0*" in ours and "6.3" in ours and "6.3+" in ours
+    made = render("h.trn", ref, hyp, speaker)
+    assert cells(made) == cells(theirs)
+    assert "0*" in made and "6.3" in made and "6.3+" in made
 
 
 @pytest.mark.parametrize("unit", ["cer", "wer"])
@@ -74,3 +81,26 @@ def test_show_asr_result_finds_its_row() -> None:
 )
 def test_halves_are_rounded_up(x: float, text: str) -> None:
     assert tenth(x) == text
+
+
+def test_written_as_asr_sh_writes_them(tmp_path) -> None:
+    tokens = {"b-1": ["B", "<space>", "("], "a-1": [], "é": ["x"]}
+    write_trn(tmp_path / "x.trn", tokens, {"b-1": "spk"})
+    text = (tmp_path / "x.trn").read_text(encoding="utf-8")
+    assert text == "\t(a-1-a-1)\nB <space> (\t(spk-b-1)\nx\t(é-é)\n"
+    want = {"a-1-a-1": [], "spk-b-1": ["B", "<space>", "("], "é-é": ["x"]}
+    assert read_trn(tmp_path / "x.trn") == want
+
+
+@pytest.mark.parametrize("text", ["A B\n", "A (x y)\n", "A\t(x)\nB\t(x)\n", "\n"])
+def test_wrong_lines_are_named(tmp_path, text: str) -> None:
+    (tmp_path / "x.trn").write_text(text)
+    with pytest.raises(TopDownError, match="E_TRN.*x.trn.*line"):
+        read_trn(tmp_path / "x.trn")
+
+
+def test_reads_what_espnet_wrote(mini_an4) -> None:
+    files = sorted(mini_an4.glob("exp/asr_*/decode_*/**/*.trn"))
+    assert len(files) == 8
+    for file in files:
+        assert all("-" in name for name in read_trn(file))

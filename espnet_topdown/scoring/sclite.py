@@ -1,18 +1,60 @@
-"""``result.txt`` in the layout of ``sclite -o all stdout``.
+"""The files of NIST's sclite: trn, and ``result.txt`` of ``sclite -o all stdout``.
 
-ESPnet's ``show_asr_result.sh`` and people who know sclite read it: a table of
+A trn file holds lines of ``tokens TAB (speaker-utterance)``. ``result.txt`` is what
+ESPnet's ``show_asr_result.sh`` and people who know sclite read: a table of
 percentages by speaker, a table of counts, then every alignment.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from espnet_topdown.scoring.align import Counts, fold, path, total
+from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, write_lines
+from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.scoring.align import fold
+from espnet_topdown.scoring.counts import Counts, total
 
 Cells = list[str]
+_LINE = re.compile(r"(.*?)[ \t]*\(([^()\s]+)\)[ \t]*")
+
+
+def trn_id(utt: str, utt2spk: Mapping[str, str]) -> str:
+    """``speaker-utterance``; an utterance without a speaker is its own."""
+    return f"{utt2spk.get(utt, utt)}-{utt}"
+
+
+def write_trn(
+    path: Path, tokens: Mapping[str, Sequence[str]], utt2spk: Mapping[str, str]
+) -> None:
+    """Write tokens by utterance id, sorted by it."""
+    lines = (
+        f"{' '.join(tokens[utt])}\t({trn_id(utt, utt2spk)})" for utt in c_sorted(tokens)
+    )
+    write_lines(path, lines)
+
+
+def read_trn(path: Path) -> dict[str, list[str]]:
+    """Tokens by ``speaker-utterance``, in the file's order.
+
+    Raises:
+        TopDownError: E_TRN for a line without an id or with one that was there before.
+    """
+    found: dict[str, list[str]] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            what = f"{path} line {number} does not end in '(speaker-utterance)'"
+            raise TopDownError("E_TRN", what, "correct the line", DATA)
+        text, name = match.groups()
+        if name in found:
+            what = f"{name} is twice in {path}, again in line {number}"
+            raise TopDownError("E_TRN", what, "keep one of the lines", DATA)
+        found[name] = text.split()
+    return found
 
 
 def render(
@@ -20,16 +62,17 @@ def render(
     ref: Mapping[str, Sequence[str]],
     hyp: Mapping[str, Sequence[str]],
     speaker: Mapping[str, str],
+    ops: Mapping[str, str],
 ) -> str:
-    """The whole file.
+    """The whole of ``result.txt``.
 
     Args:
         name: Title of the tables.
         ref: Tokens by utterance id, in the order in which they are listed.
         hyp: Tokens of the same utterances.
         speaker: Speaker of each utterance.
+        ops: Alignment of each utterance, from ``align.path``.
     """
-    ops = {utt: path(ref[utt], hyp[utt]) for utt in ref}
     by_speaker: dict[str, dict[str, Counts]] = {}
     for utt, steps in ops.items():
         counts = Counts(len(ref[utt]), *(steps.count(op) for op in "CSDI"))

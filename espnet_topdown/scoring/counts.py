@@ -1,0 +1,94 @@
+"""Integer error counts of utterances, and the file that keeps them: ``counts.tsv``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, write_lines
+from espnet_topdown.errors import DATA, TopDownError
+
+FILE = "counts.tsv"
+HEAD = "utt\tref\tcorr\tsub\tdel\tins"
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Integer counts of one utterance, or of many added up.
+
+    >>> Counts(ref=4, corr=3, sub=0, dele=1, ins=1) + Counts(2, 1, 1, 0, 0)
+    Counts(ref=6, corr=4, sub=1, dele=1, ins=1)
+    """
+
+    ref: int = 0
+    corr: int = 0
+    sub: int = 0
+    dele: int = 0
+    ins: int = 0
+
+    @property
+    def errors(self) -> int:
+        """What Algorithm 1 compares."""
+        return self.sub + self.dele + self.ins
+
+    @property
+    def percent(self) -> float:
+        """Errors per 100 reference tokens, for display only; NaN without any."""
+        return 100.0 * self.errors / self.ref if self.ref else float("nan")
+
+    def __add__(self, other: Counts) -> Counts:
+        mine, its = dataclasses.astuple(self), dataclasses.astuple(other)
+        return Counts(*(x + y for x, y in zip(mine, its)))
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """The sum over utterances."""
+    return functools.reduce(Counts.__add__, counts, Counts())
+
+
+def summary(counts: Mapping[str, Counts]) -> dict[str, int]:
+    """The integers of one unit in ``score.json``.
+
+    Args:
+        counts: By utterance id.
+
+    Returns:
+        ``ref``, ``corr``, ``sub``, ``del``, ``ins`` and ``err_utts``, the number of
+        utterances with an error.
+    """
+    c = total(counts.values())
+    wrong = sum(u.errors > 0 for u in counts.values())
+    numbers = {"ref": c.ref, "corr": c.corr, "sub": c.sub, "del": c.dele, "ins": c.ins}
+    return {**numbers, "err_utts": wrong}
+
+
+def write_counts(folder: Path, counts: Mapping[str, Counts]) -> None:
+    """Write ``counts.tsv`` into a folder: a line an utterance (or scored segment)."""
+    rows = ([utt, *dataclasses.astuple(counts[utt])] for utt in c_sorted(counts))
+    lines = ("\t".join(map(str, row)) for row in rows)
+    write_lines(Path(folder) / FILE, [HEAD, *lines])
+
+
+def read_counts(folder: Path) -> dict[str, Counts]:
+    """What :func:`write_counts` wrote.
+
+    Args:
+        folder: For example ``decode_ctc_greedy/test/score_cer``.
+
+    Raises:
+        TopDownError: E_MISSING (66) without the file; E_SCORE (65) for a line that is
+            no utterance with five counts.
+    """
+    path = Path(folder) / FILE
+    head, *lines = read_lines(path) or [""]
+    counts: dict[str, Counts] = {}
+    for number, line in enumerate(lines, 2):
+        utt, *numbers = line.split("\t")
+        good = len(numbers) == 5 and all(n.isdecimal() for n in numbers)
+        if head != HEAD or not good or utt in counts:
+            what = f"{path} line {number}: '{line[:80]}' is no utterance's counts"
+            raise TopDownError("E_SCORE", what, "move it aside and score again", DATA)
+        counts[utt] = Counts(*map(int, numbers))
+    return counts

@@ -1,0 +1,205 @@
+"""Scores of a recognised set: counts of each utterance, ``score.json``, sclite's files.
+
+A scored folder is as asr.sh leaves it, ``score_cer/{ref.trn,hyp.trn,result.txt}``,
+and has ``counts.tsv`` besides: whoever compares two systems aligns nothing again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs
+from espnet_topdown.files import write_bytes, write_json
+from espnet_topdown.scoring.align import align, path
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import Counts, summary, total, write_counts
+from espnet_topdown.scoring.sclite import render, tenth, write_trn
+from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
+
+DRAWS = 10_000
+HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n" + "|---" * 9 + "|"
+Cut = Callable[[str], list[str]]
+
+
+def count_set(
+    ref: Mapping[str, str], hyp: Mapping[str, str], cut: Cut
+) -> dict[str, Counts]:
+    """Count the errors of every utterance.
+
+    Args:
+        ref: Utterance id -> text that was said.
+        hyp: Utterance id -> text that was recognised; the same ids.
+        cut: From a text to the tokens that are scored.
+
+    Raises:
+        TopDownError: E_UTT_SETS (65) unless both have the same utterances: a lost
+            part of a decoding must never look like a better error rate.
+    """
+    check_same_utterances(ref, hyp)
+    return {utt: align(cut(ref[utt]), cut(hyp[utt])) for utt in ref}
+
+
+def write_scores(
+    folder: Path,
+    ref: Mapping[str, str],
+    hyp: Mapping[str, str],
+    cut: Cut,
+    utt2spk: Mapping[str, str],
+) -> dict[str, Counts]:
+    """Score a set and write ``ref.trn``, ``hyp.trn``, ``result.txt``, ``counts.tsv``.
+
+    Args:
+        folder: Where to, for example ``score_cer``.
+        ref: Utterance id -> text that was said.
+        hyp: Utterance id -> text that was recognised; the same ids.
+        cut: From a text to the tokens that are scored.
+        utt2spk: Speaker of each utterance; its own id where there is none.
+
+    Returns:
+        The counts of each utterance.
+    """
+    check_same_utterances(ref, hyp)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    utts = c_sorted(ref)
+    speaker = {utt: utt2spk.get(utt, utt) for utt in utts}
+    said, spoken = ({utt: cut(side[utt]) for utt in utts} for side in (ref, hyp))
+    ops = {utt: path(said[utt], spoken[utt]) for utt in utts}
+    counts = {
+        utt: Counts(len(said[utt]), *(steps.count(op) for op in "CSDI"))
+        for utt, steps in ops.items()
+    }
+    write_trn(folder / "ref.trn", said, speaker)
+    write_trn(folder / "hyp.trn", spoken, speaker)
+    text = render(str(folder / "hyp.trn"), said, spoken, speaker, ops)
+    write_bytes(folder / "result.txt", text.encode())
+    write_counts(folder, counts)
+    return counts
+
+
+def speakers(utt2spk: Path | None, beside: Path) -> dict[str, str]:
+    """``utt2spk``, or the one next to the file ``beside``, or nothing."""
+    found = Path(utt2spk) if utt2spk else Path(beside).with_name("utt2spk")
+    return read_pairs(found) if utt2spk or found.is_file() else {}
+
+
+def record(
+    counts: Mapping[str, Mapping[str, Counts]], hyp: Mapping[str, str]
+) -> dict[str, Any]:
+    """What ``score.json`` says about a set of hypotheses.
+
+    Args:
+        counts: ``cer``, ``wer``, ``ter`` -> counts by utterance id.
+        hyp: Utterance id -> text that was recognised.
+    """
+    sums = {unit: summary(by_utt) for unit, by_utt in counts.items()}
+    return {"utts": len(hyp), **sums, "hyp_sha256": hypothesis_digest(hyp)}
+
+
+def hypothesis_digest(text: Mapping[str, str]) -> str:
+    """SHA-256 of the lines ``utterance text``, sorted by utterance."""
+    lines = "".join(f"{utt} {text[utt]}\n" for utt in sorted(text))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def score_set(
+    ref: Path,
+    decode_dir: Path,
+    decoder: str,
+    model_file: Path,
+    nlsyms: Path | None = None,
+) -> dict[str, Any]:
+    """Write ``score.json`` beside ``text``, for decoders that do not count.
+
+    Args:
+        ref: ``text`` with what was said.
+        decode_dir: Holds ``text`` with what was recognised; its name is the set's.
+        decoder: What made it, for the report.
+        model_file: Weights that it was made with.
+        nlsyms: Symbols that are not scored, one a line.
+
+    Raises:
+        TopDownError: E_UTT_SETS when an utterance is missing or too many.
+    """
+    hyp = Path(decode_dir) / "text"
+    said, text = read_pairs(ref), read_pairs(hyp)
+    check_same_utterances(said, text, (str(ref), str(hyp)))
+    symbols = read_nlsyms(nlsyms)
+    counts = {
+        unit: count_set(said, text, functools.partial(cut, nlsyms=symbols))
+        for unit, cut in UNITS.items()
+    }
+    score = {
+        "schema": 1,
+        "set": Path(decode_dir).name,
+        "decoder": decoder,
+        "model_file": Path(model_file).name,
+        "epoch": None,
+        **record(counts, text),
+        "seconds": None,
+        "infeasible": 0,
+    }
+    write_json(Path(decode_dir) / "score.json", score)
+    return score
+
+
+def score_files(
+    ref: Path,
+    hyp: Path,
+    unit: str = "wer",
+    nlsyms: Path | None = None,
+    utt2spk: Path | None = None,
+    output_dir: Path | None = None,
+    bootstrap_against: Path | None = None,
+    seed: int = 0,
+) -> str:
+    """A table in the layout of ESPnet's RESULTS.md, and what a comparison says.
+
+    Args:
+        ref: ``text`` with what was said.
+        hyp: ``text`` with what was recognised.
+        unit: ``cer`` or ``wer``.
+        nlsyms: Symbols that are not scored, one a line.
+        utt2spk: Speakers for ``result.txt``; by default the file beside ``ref``.
+        output_dir: Gets what ``write_scores`` writes.
+        bootstrap_against: ``text`` of another system.
+        seed: Of the bootstrap.
+    """
+    cut = functools.partial(UNITS[unit], nlsyms=read_nlsyms(nlsyms))
+    said, text = read_pairs(ref), read_pairs(hyp)
+    check_same_utterances(said, text, (str(ref), str(hyp)))
+    if output_dir is None:
+        counts = count_set(said, text, cut)
+    else:
+        speaker = speakers(utt2spk, beside=ref)
+        counts = write_scores(output_dir, said, text, cut, speaker)
+    lines = [HEAD, _row(str(hyp), counts)]
+    if bootstrap_against is not None:
+        other = read_pairs(bootstrap_against)
+        check_same_utterances(said, other, (str(ref), str(bootstrap_against)))
+        other_counts = count_set(said, other, cut)
+        lines.append(_row(str(bootstrap_against), other_counts))
+        lines += ["", _compared(counts, other_counts, seed)]
+    return "\n".join(lines)
+
+
+def _row(name: str, counts: Mapping[str, Counts]) -> str:
+    c = total(counts.values())
+    wrong = sum(u.errors > 0 for u in counts.values())
+    columns = (c.corr, c.sub, c.dele, c.ins, c.errors)
+    rates = [tenth(100.0 * x / max(c.ref, 1)) for x in columns]
+    rates.append(tenth(100.0 * wrong / len(counts)))
+    return "|".join(["", name, str(len(counts)), str(c.ref), *rates, ""])
+
+
+def _compared(a: Mapping[str, Counts], b: Mapping[str, Counts], seed: int) -> str:
+    low, high = paired_bootstrap(a, b, DRAWS, seed)
+    diff = total(a.values()).percent - total(b.values()).percent
+    return (
+        f"difference (first - second): {diff:+.2f} points, 95 % interval "
+        f"[{low:+.2f}, {high:+.2f}] (bootstrap, {DRAWS} draws, seed {seed})"
+    )
