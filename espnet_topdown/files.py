@@ -1,21 +1,36 @@
-"""YAML and JSON files: read strictly, written whole or not at all."""
+"""The way to the disk: YAML and JSON read strictly, files written whole, locks."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import datetime
+import errno
+import fcntl
 import functools
 import hashlib
 import json
 import os
 import re
+import socket
+import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import yaml
 
-from espnet_topdown.errors import DATA, MISSING, TopDownError, disk_error
+from espnet_topdown.errors import (
+    DATA,
+    MISSING,
+    RETRY,
+    TopDownError,
+    disk_error,
+    warn,
+)
 
 MAX_BYTES = 8_000_000  # a BPE token list inlined in config.yaml is far below this
 
@@ -209,3 +224,174 @@ def true_or_false(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be true or false, got '{text}'")
     return text.lower() == "true"
+
+
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+class Lock:
+    """One holder of a file at a time; the system drops the lock when it dies.
+
+    Args:
+        path: the file; its folder is made if need be.
+        lifetime: ``"family"``: held while the holder lives or any process that has its
+            descriptor, such as a fork. ``"process"``: held by this process alone; a
+            loader's worker that outlives it does not keep it. (Such a lock also ends
+            when this process closes another descriptor of the file.)
+        wait_seconds: for how long another holder is waited for.
+        doing: what the holder does, for those who find the file held.
+
+    >>> with Lock("/tmp/doctest.lock"):
+    ...     pass
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        lifetime: str = "family",
+        wait_seconds: float = 0.0,
+        doing: str = "",
+    ) -> None:
+        self.path = Path(path)
+        self.lifetime = lifetime
+        self.wait_seconds = wait_seconds
+        self.doing = doing
+        self._fd = -1
+
+    def __enter__(self) -> Lock:
+        """Take the lock.
+
+        Raises:
+            TopDownError: E_LOCKED (75) naming the holder; E_CREATE (73); E_DISK (74).
+        """
+        deadline = time.monotonic() + self.wait_seconds
+        looks = 3  # somebody who only asks who holds it is in the way for a moment
+        while not self.take():
+            looks -= 1
+            owner = holder(self.path)
+            if time.monotonic() >= deadline and (owner or not looks):
+                raise _locked(self.path, owner)
+            time.sleep(0.1)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.give_back()
+
+    def take(self) -> bool:
+        """Take the lock and sign it; False if another holds it now."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as e:
+            raise disk_error(self.path, 1, e) from e
+        if not lock_file(self._fd, self.path, self.lifetime):
+            os.close(self._fd)
+            return False
+        me = {"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
+        signed = {**me, "doing": self.doing} if self.doing else me
+        with contextlib.suppress(OSError):  # the lock holds without a name, too
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, json.dumps(signed).encode() + b"\n", 0)
+        return True
+
+    def give_back(self) -> None:
+        """Let go of the lock."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+        self._fd = -1
+
+
+def lock_file(fd: int, path: str | os.PathLike[str], lifetime: str = "family") -> bool:
+    """Lock an open file, see ``Lock``; False if another holds it now.
+
+    Where the file system has no locks this warns, and nothing is held.
+    """
+    lock = {"family": fcntl.flock, "process": fcntl.lockf}[lifetime]
+    try:
+        lock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        if e.errno not in _NO_LOCKS_HERE:
+            return False
+        what = f"the file system of {path} has no locks"
+        warn("W_LOCK_NOT_ENFORCED", f"{what}; start the same work only once")
+    return True
+
+
+def holder(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Who holds a lock: ``host``, ``pid``, ``since``, ``doing``; empty if nobody does.
+
+    A lock whose holder was killed still has its name in it, but is free.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return {}
+    try:
+        for _ in range(5):  # the holder takes the lock first and signs it then
+            if not _is_held(fd):
+                return {}
+            with contextlib.suppress(ValueError, TypeError):
+                return dict(json.loads(os.pread(fd, 4096, 0)))
+            time.sleep(0.05)
+    finally:
+        os.close(fd)
+    return {}
+
+
+def name_of(owner: Mapping[str, Any]) -> str:
+    """The holder of a lock as a phrase.
+
+    >>> name_of({"pid": 7, "host": "vm", "since": "10:00", "doing": "exp/m1.4"})
+    'pid 7 on vm since 10:00 (exp/m1.4)'
+    >>> name_of({})
+    'another process'
+    """
+    if not owner:
+        return "another process"
+    doing = f" ({owner['doing']})" if owner.get("doing") else ""
+    name = f"pid {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}"
+    return name + doing
+
+
+def _is_held(fd: int) -> bool:
+    for lock in (fcntl.flock, fcntl.lockf):  # the two lifetimes
+        try:
+            lock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError:  # nobody can hold it
+            return False
+    return False
+
+
+def _locked(path: Path, owner: Mapping[str, Any]) -> TopDownError:
+    do = "wait until it has finished, or stop it, then run the same command again"
+    what = f"{path.parent} is held by {name_of(owner)}"
+    return TopDownError("E_LOCKED", what, do, RETRY)
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether a second holder of a lock is refused in this folder's file system."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock") as first:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(first.name, "rb") as second:
+                try:
+                    fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return True
+    except OSError:
+        pass
+    return False
+
+
+def utc_now() -> str:
+    """The time as our files have it, such as ``2026-01-31T08:30:00Z``."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

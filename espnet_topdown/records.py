@@ -1,4 +1,4 @@
-"""The journal of a search, append-only; its lock, for one writer; the seal of a job.
+"""The journal of a search, append-only; the seal of a job.
 
 A line is one JSON object. Its last field, ``chain``, is a digest of the line and of the
 ``chain`` before it, so that a lost, moved or edited line is noticed. The chain has no
@@ -8,23 +8,18 @@ key: it finds accidents and careless edits, not an attacker.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
-import socket
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn
 
 from espnet_topdown.errors import DATA, RETRY, TopDownError, disk_error, warn
-from espnet_topdown.files import read_json, sha256, sync_folder, write_json
+from espnet_topdown.files import read_json, sha256, sync_folder, utc_now, write_json
 
 DONE = ".done"
 SEALED = ("retrain.yaml", "train.yaml", "config.yaml", "frozen.pth", "score.json")
@@ -32,7 +27,6 @@ CHECKPOINT = "checkpoint.pth"  # says how many epochs there were
 
 _CHAIN = re.compile(rb', "chain": "([0-9a-f]{16})"\}$')
 _RESERVED = ("seq", "time", "chain")
-_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Journal:
@@ -89,100 +83,6 @@ class Journal:
             os.close(fd)
         if new:
             sync_folder(self.path.parent)
-
-
-class Lock:
-    """One writer: an advisory lock that the system drops when its holder dies.
-
-    >>> with Lock("/tmp/doctest.lock"):
-    ...     pass
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._fd = -1
-
-    def __enter__(self) -> Lock:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as e:
-            raise disk_error(self.path, 1, e) from e
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            if e.errno not in _NO_LOCKS_HERE:
-                owner = self._owner()
-                os.close(self._fd)
-                raise _locked(self.path, owner) from e
-            what = f"the file system of {self.path} has no locks"
-            warn("W_LOCK_NOT_ENFORCED", f"{what}; start this search only once")
-        me = {"host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
-        with contextlib.suppress(OSError):  # the lock holds without a name, too
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, json.dumps(me).encode() + b"\n", 0)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
-        os.close(self._fd)
-        self._fd = -1
-
-    def _owner(self) -> Mapping[str, object]:
-        for _ in range(5):  # the owner takes the lock first and signs it then
-            try:
-                return dict(json.loads(os.pread(self._fd, 4096, 0)))
-            except (ValueError, TypeError):
-                time.sleep(0.05)
-        return {}
-
-
-def holder(path: Path) -> dict[str, object]:
-    """Who holds a lock: ``host``, ``pid``, ``since``; empty if nobody does.
-
-    A lock whose holder was killed still has its name in it, but is free.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return {}
-    try:
-        owner = dict(json.loads(os.pread(fd, 4096, 0)))
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return owner
-    except (OSError, ValueError, TypeError):
-        return {}
-    finally:
-        os.close(fd)
-    return {}
-
-
-def has_locks(folder: Path) -> bool:
-    """Whether a second holder of a lock is refused in this folder's file system."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock") as first:
-            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with open(first.name, "rb") as second:
-                try:
-                    fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-    except OSError:
-        pass
-    return False
-
-
-def utc_now() -> str:
-    """The time as our files have it, such as ``2026-01-31T08:30:00Z``."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _read(path: Path) -> bytes:
@@ -274,14 +174,6 @@ def _somebody_else(path: Path) -> NoReturn:
     what = f"{path} was changed by another process while this one was running"
     do = "see who runs a search here, then run the same command again"
     raise TopDownError("E_JOURNAL_RACE", what, do, RETRY)
-
-
-def _locked(path: Path, owner: Mapping[str, object]) -> TopDownError:
-    by = "another process"
-    if owner:
-        by = f"pid {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}"
-    do = "wait until it has finished, or stop it, then run the same command again"
-    return TopDownError("E_LOCKED", f"{path.parent} is held by {by}", do, RETRY)
 
 
 def write_seal(folder: Path) -> None:

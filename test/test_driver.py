@@ -8,8 +8,8 @@ import pytest
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import read_yaml
-from espnet_topdown.records import Journal, Lock
+from espnet_topdown.files import Lock, read_yaml
+from espnet_topdown.records import Journal
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")

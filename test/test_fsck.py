@@ -13,7 +13,8 @@ from finished_search import make_search
 from espnet_topdown.bin import fsck as command
 from espnet_topdown.cli.fsck import Report, fsck, stray
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.records import Journal, Lock
+from espnet_topdown.files import Lock
+from espnet_topdown.records import Journal
 
 pytestmark = pytest.mark.espnet  # it reads the option names of ESPnet's trainer
 

@@ -13,7 +13,8 @@ from rung_search import ERRORS, LOSSES, OUT, check, epochs, run, write_curves
 
 from espnet_topdown.abandon import set_rung, why_stopped
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.records import Journal, Lock
+from espnet_topdown.files import Lock
+from espnet_topdown.records import Journal
 from espnet_topdown.report.rows import read_search
 from espnet_topdown.report.story import stopped
 from espnet_topdown.search import status

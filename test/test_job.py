@@ -9,9 +9,8 @@ import pytest
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import write_yaml
+from espnet_topdown.files import Lock, write_yaml
 from espnet_topdown.jobs.run import is_trained, run_job
-from espnet_topdown.records import Lock
 
 
 @pytest.fixture

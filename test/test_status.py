@@ -18,7 +18,8 @@ from espnet_topdown.bin import clean as clean_bin
 from espnet_topdown.bin import du, main
 from espnet_topdown.cli import clean
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.records import Journal, Lock, holder
+from espnet_topdown.files import Lock, holder
+from espnet_topdown.records import Journal
 from espnet_topdown.search import status
 
 REPOSITORY = Path(__file__).parents[1]
@@ -146,7 +147,7 @@ def test_clean_refuses_what_is_not_finished_or_runs(search: Path) -> None:
 SEARCHING = """import sys, time
 from pathlib import Path
 from espnet_topdown.cmd.process import StopRequests
-from espnet_topdown.records import Lock
+from espnet_topdown.files import Lock
 with Lock(Path(sys.argv[1]) / "lock"), StopRequests() as stop:
     while True:
         stop.check(), time.sleep(0.05)

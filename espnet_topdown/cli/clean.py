@@ -11,8 +11,7 @@ from pathlib import Path
 
 from espnet_topdown.cmd.process import capture
 from espnet_topdown.errors import CONFIG, RETRY, TopDownError
-from espnet_topdown.files import read_json
-from espnet_topdown.records import holder
+from espnet_topdown.files import holder, read_json
 from espnet_topdown.search.status import check_search, cluster_jobs
 
 # Of a model that was not the best only these are of any size.

@@ -28,7 +28,7 @@ from espnet_topdown.cli.machine import (
 )
 from espnet_topdown.cmd.gpu import visible
 from espnet_topdown.cmd.local import processors
-from espnet_topdown.records import has_locks
+from espnet_topdown.files import has_locks
 
 MUST, RECIPE, OPTIONAL, NOTE = "must", "recipe", "optional", "note"
 WIDTH = 72  # of the last column

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from espnet_topdown.cli import fsck_node
 from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.files import link, read_json, read_yaml, sha256
-from espnet_topdown.records import Journal, Lock, recover
+from espnet_topdown.files import Lock, link, read_json, read_yaml, sha256
+from espnet_topdown.records import Journal, recover
 from espnet_topdown.search.result import RESULT, is_finished
 
 TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")

@@ -11,13 +11,13 @@ from typing import Any
 from espnet_topdown.abandon import abandoned, rung_of
 from espnet_topdown.distributed import Workers, train_together
 from espnet_topdown.errors import INTERNAL, TopDownError
-from espnet_topdown.files import read_json, read_yaml, write_json
+from espnet_topdown.files import Lock, read_json, read_yaml, write_json
 from espnet_topdown.jobs.prepare import prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task, shown
-from espnet_topdown.records import DONE, Lock, write_seal
+from espnet_topdown.records import DONE, write_seal
 
 
 def run_job(

@@ -16,13 +16,13 @@ from typing import Any
 from espnet_topdown.abandon import abandoned, keep_up, set_rung
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs, share_cores
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
-from espnet_topdown.files import read_json, sha256
+from espnet_topdown.files import Lock, read_json, sha256, utc_now
 from espnet_topdown.halving import Rungs
 from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import amount, shown
-from espnet_topdown.records import Journal, Lock, utc_now
+from espnet_topdown.records import Journal
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.controls import (
     next_bottom_up,

@@ -12,8 +12,8 @@ from typing import Any
 
 from espnet_topdown.abandon import abandoned, rung_of, why_stopped
 from espnet_topdown.errors import MISSING, TopDownError
-from espnet_topdown.files import read_json, read_yaml
-from espnet_topdown.records import Journal, holder
+from espnet_topdown.files import holder, read_json, read_yaml
+from espnet_topdown.records import Journal
 
 STALE_SECONDS = 900.0  # a running job that has written nothing for so long is said
 

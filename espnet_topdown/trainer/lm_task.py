@@ -21,13 +21,12 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet_topdown.data.words import check_vocabulary, read_ids
 from espnet_topdown.files import read_text
 from espnet_topdown.trainer import lm_preflight, nt_asgd, options, ranks
-from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows, random_windows
 from espnet_topdown.trainer.contract import check_model
 from espnet_topdown.trainer.lm_choices import register
 from espnet_topdown.trainer.nt_asgd import NTASGD
 from espnet_topdown.trainer.repair import repair
-from espnet_topdown.trainer.resume import check_folder, check_same
+from espnet_topdown.trainer.resume import check_folder, check_same, one_training
 from espnet_topdown.trainer.trainer import TopDownOptions, TopDownTrainer
 
 register()
@@ -120,7 +119,7 @@ class TopDownLMTask(LMTask):
             return
         cls.check_required_command_args(args)
         check_folder(args)
-        with alone(Path(args.output_dir)):
+        with one_training(args.output_dir):
             prepare(args)
             super().main(args=args)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CREATE, DATA, TopDownError, warn
-from espnet_topdown.files import read_text, read_yaml
+from espnet_topdown.files import Lock, read_text, read_yaml
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, PREVIOUS
 
 # What decides the numbers of a training. The length of it may be changed.
@@ -35,6 +35,11 @@ def check_folder(args: argparse.Namespace) -> None:
         raise TopDownError(
             "E_CREATE", f"{folder} is a file", "choose another --output_dir", CREATE
         )
+
+
+def one_training(folder: str) -> Lock:
+    """One training at a time in a folder; loaders that outlive it do not count."""
+    return Lock(Path(folder) / ".train.lock", "process", doing="training")
 
 
 def check_same(args: argparse.Namespace) -> None:

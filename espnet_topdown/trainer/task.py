@@ -16,13 +16,12 @@ import torch
 from espnet2.tasks.asr import ASRTask
 
 from espnet_topdown.trainer import dropout, initializers, optim, options, ranks
-from espnet_topdown.trainer.alone import alone
 from espnet_topdown.trainer.contract import check_model
 from espnet_topdown.trainer.fast import fast_cpu, sdpa
 from espnet_topdown.trainer.preflight import preflight
 from espnet_topdown.trainer.prescan import prescan
 from espnet_topdown.trainer.repair import repair
-from espnet_topdown.trainer.resume import check_folder, check_same
+from espnet_topdown.trainer.resume import check_folder, check_same, one_training
 from espnet_topdown.trainer.trainer import TopDownTrainer
 
 dropout.register()
@@ -56,7 +55,7 @@ class TopDownASRTask(ASRTask):
         cls.check_required_command_args(args)
         check_folder(args)
         first = ranks.is_first(args) and not args.collect_stats
-        with alone(Path(args.output_dir)) if first else contextlib.nullcontext():
+        with one_training(args.output_dir) if first else contextlib.nullcontext():
             prepare(args)
             ranks.as_main(args, super().main)
 
