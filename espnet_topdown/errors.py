@@ -43,6 +43,14 @@ class TopDownError(Exception):
         self.status = status
 
 
+# An option of an earlier version -> where it is said why it left.
+REMOVED_OPTIONS = {
+    "abandon": "docs/results/search.md",
+    "halving": "docs/results/search.md",
+    "proxy": "docs/results/search.md",
+}
+
+
 def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
     """The known names that look most like ``name``, for an error message.
 

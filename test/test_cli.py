@@ -36,6 +36,12 @@ def test_wrong_command_lines(cmd, message):
     assert "Do: see 'espnet-topdown search --help'" in str(e.value)
 
 
+def test_an_option_that_has_left_is_answered_by_name():
+    with pytest.raises(TopDownError, match="--halving was removed, see docs/") as e:
+        search.get_parser().parse_args([*NEEDED, "--halving", "2:8"])
+    assert (e.value.code, e.value.remedy) == ("E_USAGE", "leave it out")
+
+
 def test_dashes_and_underscores_are_the_same():
     args = search.get_parser().parse_args(
         [*NEEDED, "--max-jobs=3", "--max-frozen", "1"]

@@ -169,13 +169,6 @@ def test_reinit_starts_the_lower_layers_elsewhere(search, toy_experiment, reinit
         search({"m3": 50, "m1.2": 60})
 
 
-def test_abandon_gives_the_job_the_curve_to_beat(search):
-    search({"m3": 50, "m1.2": 60}, abandon="0.2:2")
-    rule = json.loads((OUT / "m1.2" / "abandon.json").read_text())
-    assert rule["curve"] == {"1": 10.0, "2": 5.0, "3": 10 / 3, "4": 2.5}
-    assert (rule["margin"], rule["criterion"]) == (0.2, ["valid", "loss", "min"])
-
-
 def test_the_joint_model_is_scored_beside_the_first_retrainings(search):
     errors = {"m3": 50, "m1.2": 51, "m2.1": 30, "m1.1.1": 35}
     search(errors, strategy="full", max_jobs=3)

@@ -54,7 +54,6 @@ def test_more_trainings_than_expected_need_a_yes(search):
         ({"strategy": "full", "budget": 3}, "--budget has no meaning"),
         ({"strategy": "beam", "width": 0}, "--width"),
         ({"reinit": "shrink:0.4"}, "give full, keep"),
-        ({"abandon": "0.1"}, "MARGIN:GRACE"),
         ({"num_nodes": 0}, "E_RANGE.*num_nodes"),
         ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'"),
     ],
@@ -62,3 +61,14 @@ def test_more_trainings_than_expected_need_a_yes(search):
 def test_options_that_do_not_go_together(search, options, message):
     with pytest.raises(TopDownError, match=message):
         search({}, **options)
+
+
+@pytest.mark.parametrize("name, value", [("halving", "2:8"), ("proxy", "0.25")])
+def test_a_folder_of_an_option_that_was_removed_is_not_continued(search, name, value):
+    errors = {"m3": 50, "m1.2": 60}
+    search(errors)
+    with (OUT / "search.yaml").open("a") as f:
+        f.write(f"{name}: '{value}'\n")
+    with pytest.raises(TopDownError, match="E_VERSION.*0.1.0") as e:
+        search(errors)
+    assert e.value.status == 78

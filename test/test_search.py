@@ -11,8 +11,6 @@ from espnet_topdown.search.strategies import (
     at_most,
     full,
     greedy,
-    level_of,
-    levels,
     outcome,
 )
 
@@ -228,30 +226,3 @@ def test_a_search_goes_on_from_any_point():
                 errors[node] = error(node)
             ends.append((frozenset(errors), outcome(strategy, space, errors)))
         assert len(set(ends)) == 1, strategy
-
-
-def test_nothing_is_frozen_from_a_stopped_training():
-    ended = frozenset([M("m2.1")])
-    errors = {M("m4"): 9, M("m1.3"): 8, M("m2.2"): 7, M("m3.1"): 8}
-    space = Space(4, 3, ended=frozenset([M("m2.2")]))
-    assert {str(c) for c in full(space, errors)} == {"m1.1.2", "m1.2.1"}
-    beam = STRATEGIES["beam"](space, errors)
-    assert {c.parent for c in beam} == {M("m1.3")}, "its place goes to another"
-    result = outcome("full", Space(3, 1, ended=ended), {M("m3"): 4, M("m1.2"): 5})
-    assert result.reason == (
-        "all 2 models that were asked for are trained, 1 of them stopped at a rung"
-    )
-
-
-@pytest.mark.parametrize("strategy", ["full", "beam", "layers_x_epochs", "epoch"])
-def test_a_level_can_be_found_again(strategy):
-    more = {"epochs": (2, 3), "width": 2}
-    errors, rounds, _ = run(strategy, 5, lambda c: 9 - c.n_frozen, **more)
-    space = Space(5, 4, **more)
-    for level, batch in enumerate(rounds, 1):
-        assert level_of(strategy, space, errors, level) == batch
-
-
-def test_levels_with_fewer_survivors():
-    assert levels("full", Space(5, 3)) == [3, 3, 1]
-    assert levels("full", Space(5, 3), lambda n: 1) == [3, 2, 1]

@@ -42,21 +42,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--retrain_seed", default="own", help="own (base's + 1000 k) or same")
     add("--controls", default="", help=f"none, or with commas: {', '.join(CONTROLS)}")
     add("--max_epoch", type=int, help="Of each retraining; default: as the base")
-    add = parser.add_argument_group("cheaper, none of it in the paper").add_argument
+    add = parser.add_argument_group("not in the paper").add_argument
     add("--reinit", default="full", help="full, keep, shrink:L,S or rewind:EPOCH")
-    add("--abandon", default="", help="MARGIN:GRACE, such as 0.1:5; give up if behind")
-    add(
-        "--halving",
-        default="",
-        help="ETA:MIN_EPOCHS, such as 2:10; compare a level's candidates after 10, 20, "
-        "40.. epochs, the best half goes on",
-    )
-    add(
-        "--proxy",
-        default="",
-        help="FRACTION, such as 0.25; compare a level's candidates after a quarter of "
-        "the epochs, only the best one goes on",
-    )
     add = parser.add_argument_group("how it is run").add_argument
     add("--max_jobs_total", type=int, default=32, help="More trainings need --yes true")
     add("--yes", type=true_or_false, default=False, help="Go beyond --max_jobs_total")

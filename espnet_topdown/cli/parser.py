@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from espnet_topdown.errors import USAGE, TopDownError, nearest
+from espnet_topdown.errors import REMOVED_OPTIONS, USAGE, TopDownError, nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,7 +31,11 @@ class Parser(argparse.ArgumentParser):
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
             first = next(iter(message[len(prefix) :].split()), "")
-            if first.startswith("--"):
+            name = first.partition("=")[0].lstrip("-")
+            if name in REMOVED_OPTIONS:
+                message = f"--{name} was removed, see {REMOVED_OPTIONS[name]}"
+                do = "leave it out"
+            elif first.startswith("--"):
                 known = [o for o in self._option_string_actions if o.startswith("--")]
                 message = f"unknown option {first} ({nearest(first, known)})"
             else:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.abandon import abandoned, rung_of
 from espnet_topdown.distributed import Workers, train_together
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
@@ -38,8 +37,8 @@ def run_job(
     with Lock(folder / ".lock"):
         if job["trainer"]:
             train(folder, job, workers or Workers())
-        if train_only or (job["trainer"] and not is_trained(folder)):
-            return  # to be continued
+        if train_only:
+            return
         if job["trainer"]:
             verify(folder)
         write_json(folder / "score.json", score(folder, job))
@@ -52,8 +51,8 @@ def is_done(folder: Path) -> bool:
 
 
 def train(folder: Path, job: Mapping[str, Any], workers: Workers) -> None:
-    """Train to the end of train.yaml or to a rung, from the last checkpoint if any."""
-    if not is_trained(folder) and not is_paused(folder):
+    """Train to the end of train.yaml, from the last checkpoint if there is one."""
+    if not is_trained(folder):
         options = [
             word
             for key, value in (job.get("trainer_options") or {}).items()
@@ -66,7 +65,7 @@ def train(folder: Path, job: Mapping[str, Any], workers: Workers) -> None:
         else:
             trainer = importlib.import_module(job["trainer"])
             trainer.main([*options, *workers.options])
-    if not is_trained(folder) and not is_paused(folder):
+    if not is_trained(folder):
         raise TopDownError(
             "E_TRAINING",
             f"{folder}: the trainer ended before the last epoch",
@@ -81,8 +80,6 @@ def is_trained(folder: Path) -> bool:
         return False
     try:
         experiment = Experiment(folder)
-        if abandoned(folder) and abandoned(folder) == experiment.last_epoch:
-            return True
         goal = read_yaml(folder / "train.yaml")
         experiment.config.update(max_epoch=goal["max_epoch"], patience=goal["patience"])
         experiment.check_finished()
@@ -90,17 +87,6 @@ def is_trained(folder: Path) -> bool:
     except TopDownError:
         return False  # the trainer repairs, or says what is wrong
     return True
-
-
-def is_paused(folder: Path) -> bool:
-    """Whether training has reached the rung where it is to wait."""
-    rung = rung_of(folder)
-    if not rung or not (folder / "checkpoint.pth").is_file():
-        return False
-    try:
-        return Experiment(folder).last_epoch >= rung
-    except TopDownError:
-        return False  # the trainer repairs, or says what is wrong
 
 
 def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from espnet_topdown.errors import REMOVED_OPTIONS
 from espnet_topdown.report.nodes import NOT_RUN, Node
 from espnet_topdown.report.rows import SearchReport
 
 # Options that are named only where they are not as usual.
-RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon", "halving", "proxy")
+RARE = ("epochs", "width", "budget", "steps", "reinit")
 
 
 def request(search: SearchReport) -> list[tuple[str, str]]:
     """What was asked for."""
-    names = ", ".join(name for name, _ in search.layers)
+    asked, names = search.request, ", ".join(name for name, _ in search.layers)
     return [
         ("joint training", search.base_exp),
         ("layers, from the top", names or "not recorded"),
         ("layer stack", search.stack),
         ("strategy", search.strategy),
-        ("layers frozen at most", str(search.request.get("max_frozen", "all but one"))),
+        ("layers frozen at most", str(asked.get("max_frozen", "all but one"))),
         ("criterion", f"{_measure(search.criterion)}, {search.decoder}"),
+        *[(f"--{k}, removed", str(asked[k])) for k in REMOVED_OPTIONS if asked.get(k)],
     ]
 
 

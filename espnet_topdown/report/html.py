@@ -99,7 +99,6 @@ def drawing(search: SearchReport, more: str = "") -> str:
     caption = "Layers from the output (top) to the input (bottom), one column a model. "
     caption += more
     said = [story.ending(search)] if search.finished else []
-    said += [f"{text}." for text in story.stopped(search)]
     return section(
         "The search",
         f'<p class="path">{prose(story.path(search))}</p>',

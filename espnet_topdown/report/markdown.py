@@ -81,7 +81,6 @@ def _search(search: SearchReport) -> list[str]:
         ("result", story.ending(search)),
         *about.request(search),
         *[("control", said) for said in story.controls(search)],
-        *[("stopped", said) for said in story.stopped(search)],
         *[("failure", said) for said in story.failures(search)],
     ]
     return [f"- {name}: {escape(value)}" for name, value in facts]

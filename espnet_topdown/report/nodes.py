@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.abandon import MARK, why_stopped
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, read_yaml
 from espnet_topdown.report.curves import Epoch, read_curve
@@ -23,9 +22,8 @@ BASELINE, CANDIDATE, CONTROL = "baseline", "candidate", "control"
 class Node:
     """The joint training, a candidate or a control.
 
-    `status` is one of done, accepted, rejected, stopped, failed, running and not run;
-    `ended_early` says that a rule of the search ended the training. `start` is where
-    layers that are not frozen began, empty for new initial values. `copied`
+    `status` is one of done, accepted, rejected, failed, running and not run. `start` is
+    where layers that are not frozen began, empty for new initial values. `copied`
     layers came from the joint training like frozen ones, but were trained on.
     """
 
@@ -33,7 +31,6 @@ class Node:
     role: str
     status: str
     why: str = ""
-    ended_early: bool = False
     control: str | None = None
     frozen: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
@@ -88,16 +85,12 @@ def read_node(path: Path, search: Surroundings) -> Node:
     copied = bool(job.get("control")) and not job.get("frozen_params")
     clock = None if role == BASELINE else _clock(mine)  # it was trained before
     status, why = _status(path, role, search.result, mine)
-    ended = _ended_early(path, search.events)
-    if ended and status == "done":
-        status = "stopped"
     score_file = path / "score.json"
     return Node(
         name=path.name,
         role=role,
         status=status,
-        why=why or ended,
-        ended_early=bool(ended),
+        why=why,
         control=job.get("control"),
         frozen=() if copied else tuple(frozen),
         copied=tuple(frozen) if copied else (),
@@ -194,16 +187,6 @@ def _status(
     if last.get("event") == "started" or (path / "progress.json").exists():
         return "running", _progress(read_mapping(path / "progress.json"))
     return NOT_RUN, ""
-
-
-def _ended_early(path: Path, events: Sequence[Mapping[str, Any]]) -> str:
-    """Why a training was ended short of its goal, "" if it was not."""
-    compared = why_stopped(events).get(path.name, "")
-    mark = read_mapping(path / MARK)
-    if compared or not mark:
-        return compared
-    behind = f"{mark['key']} {mark['value']:.4g}, the model to beat had"
-    return f"given up after epoch {mark['epoch']}: {behind} {mark['accepted']:.4g}"
 
 
 def _by_path(name: str, role: str, result: Mapping[str, Any]) -> str:

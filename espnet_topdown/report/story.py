@@ -183,12 +183,6 @@ def failures(search: SearchReport) -> list[str]:
     ]
 
 
-def stopped(search: SearchReport) -> list[str]:
-    """Models whose training a rule of the search ended, and why."""
-    early = [n for n in search.nodes if n.ended_early]
-    return [words.math_in(f"{n.name} was {n.why}") for n in early]
-
-
 def facts(search: SearchReport, found: Sequence[Gain]) -> list[tuple[str, str, str]]:
     """A few numbers worth a large type: what, the value, a remark."""
     rows = []

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.search.strategies import at_most, levels
+from espnet_topdown.search.strategies import at_most
 
 if TYPE_CHECKING:
     from espnet_topdown.models.experiment import Experiment
@@ -28,10 +28,6 @@ def announce(nodes: Nodes) -> int:
         request.max_jobs,
         _hours(nodes),
     )
-    if nodes.halving:
-        whole, fewer = most * nodes.max_epoch, halved_epochs(nodes)
-        what = "candidates are %s: at most %d epochs instead of %d, if none ends early"
-        log.info(what, nodes.halving, fewer, whole)
     return most
 
 
@@ -40,13 +36,6 @@ def trainings(nodes: Nodes) -> int:
     controls = nodes.request.controls
     chain = (nodes.max_frozen - 1) if "bottom_up" in controls else 0
     return at_most(nodes.request.strategy, nodes.space) + len(controls) + max(0, chain)
-
-
-def halved_epochs(nodes: Nodes) -> int:
-    """Epochs of all retrainings when only the best of each level go on."""
-    halving = nodes.halving
-    sizes = levels(nodes.request.strategy, nodes.space, halving.survivors)
-    return sum(halving.epochs(n, nodes.max_epoch) for n in sizes)
 
 
 def check_budget(nodes: Nodes) -> None:

@@ -6,21 +6,17 @@ records how it came about.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from espnet_topdown.abandon import abandoned, keep_up, set_rung
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs, share_cores
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
 from espnet_topdown.files import Lock, read_json, sha256, utc_now
-from espnet_topdown.halving import Rungs
 from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done
-from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import amount, shown
 from espnet_topdown.records import Journal
 from espnet_topdown.search.composition import Composition
@@ -39,13 +35,7 @@ from espnet_topdown.search.result import (
     read_score,
     write_result,
 )
-from espnet_topdown.search.strategies import (
-    STRATEGIES,
-    Outcome,
-    Space,
-    level_of,
-    outcome,
-)
+from espnet_topdown.search.strategies import STRATEGIES, Outcome, outcome
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +76,6 @@ class Driver:
         self.started: set[str] = set()
         self.failed: dict[str, int] = {}
         self.recorded: dict[str, Any] = {}
-        self.rungs: Rungs | None = None
         self.joint_epochs = 0
         self.progress = Progress(self.request.output_dir)
 
@@ -95,8 +84,6 @@ class Driver:
         begun = time.time()
         events = self.journal.events()
         self.recorded = {e["node"]: e for e in events if e["event"] == "scored"}
-        if self.nodes.halving:
-            self.rungs = Rungs(self.nodes.halving, self.journal, events)
         asked = sha256(self.request.output_dir / "search.yaml")
         opened = "search_continued" if events else "search_open"
         self.journal.append(opened, request=asked)
@@ -118,41 +105,17 @@ class Driver:
 
     def _candidates(self) -> list[Job]:
         """Jobs for the models that the strategy asks for; finished ones count."""
-        side_by_side = self.request.max_jobs > 1 and not self.rungs
+        strategy, space = STRATEGIES[self.request.strategy], self.nodes.space
         while True:
-            batch = self._batch()
+            batch = strategy(space, self.errors)
             finished = [c for c in batch if is_done(self.nodes.folder(str(c)))]
             if not finished:
-                if batch == [self.root] and side_by_side:  # whatever its error is
-                    strategy = STRATEGIES[self.request.strategy]
-                    batch = batch + strategy(self._space(), {self.root: 0})
-                goals = self._goals(batch)
-                new = [c for c in goals if str(c) not in self.started]
-                return [self._prepare(c, goals[c]) for c in new]
+                if batch == [self.root] and self.request.max_jobs > 1:
+                    batch += strategy(space, {self.root: 0})  # whatever its error is
+                new = [c for c in batch if str(c) not in self.started]
+                return [self._prepare(c) for c in new]
             for node in finished:
                 self._count(node)
-
-    def _space(self) -> Space:
-        ended = frozenset(self.rungs.ended if self.rungs else ())
-        return dataclasses.replace(self.nodes.space, ended=ended)
-
-    def _batch(self) -> list[Composition]:
-        """What the strategy asks for; with rungs one level after the other."""
-        if self.errors:  # the last level is compared before the next one is known
-            self._goals([max(self.errors, key=lambda c: len(c.parts))])
-        batch = STRATEGIES[self.request.strategy](self._space(), self.errors)
-        if self.rungs:
-            level = min((len(c.parts) for c in batch), default=0)
-            return [c for c in batch if len(c.parts) == level]
-        return batch
-
-    def _goals(self, batch: list[Composition]) -> dict[Composition, int]:
-        """How far each is to train now; 0 is to the end."""
-        if not self.rungs or batch in ([], [self.root]):
-            return dict.fromkeys(batch, 0)
-        parts = len(batch[0].parts)
-        level = level_of(self.request.strategy, self._space(), self.errors, parts)
-        return self.rungs.goals(level)
 
     def _count(self, node: Composition) -> None:
         """Take a finished model's errors into the search."""
@@ -167,14 +130,12 @@ class Driver:
         if node.parent and self.request.strategy == "greedy":
             accepted = errors <= self.errors[node.parent]
             verdict = " accepted" if accepted else " rejected"
-        if abandoned(folder):
-            log.info("%s was ended after epoch %d", node, abandoned(folder))
         log.info("%s: %s%s", node, shown(self.request.criterion, counts), verdict)
         if str(node) not in self.recorded:
             told = {"errors": errors, "verdict": verdict.strip() or None, "done": done}
             self.journal.append("scored", node=str(node), **told)
 
-    def _prepare(self, node: Composition, rung: int) -> Job:
+    def _prepare(self, node: Composition) -> Job:
         folder = self.nodes.folder(str(node))
         if node == self.root:
             prepare_base(self.nodes.base, folder, self.nodes.task.name)
@@ -182,13 +143,6 @@ class Driver:
             spec = self.nodes.candidate(node)
             planned = prepare(spec, folder)
             log.info("%s:\n%s", node, planned.table(spec))
-            if self.request.abandon and node.parent != self.root:
-                above = Experiment(self.nodes.folder(str(node.parent)))
-                keep_up(folder, self.request.abandon, above)
-            elif self.request.abandon:
-                keep_up(folder, self.request.abandon, self.nodes.base)
-            if self.rungs:
-                set_rung(folder, rung)
         return self._job(str(node))
 
     def _controls(self) -> list[Job]:
@@ -230,8 +184,6 @@ class Driver:
         ):
             return []
         if any(not n.startswith("control.") for n in self.progress.running):
-            if self.rungs:  # nobody knows yet how long the path's trainings will be
-                return []
             options: tuple[str, ...] = ("--train_only", "true")
             epochs = sure_epochs(self.nodes, self.errors)
             if epochs <= self.joint_epochs:
@@ -255,22 +207,18 @@ class Driver:
 
     def _done(self, job: Job, status: int) -> Sequence[Job]:
         """Take note of a job's end; returns the jobs that may start now."""
-        searching = not job.name.startswith("control.")
-        over = is_done(self.nodes.folder(job.name)) or not (self.rungs and searching)
-        self.progress.ended(job.name, over)
+        self.progress.ended(job.name)
         if status != 0:
             self.failed[job.name] = status
             self.journal.append("failed", node=job.name, status=status)
             log.error("%s failed with status %d, see %s", job.name, status, job.log)
             return []
-        self.journal.append("trained" if over else "paused", node=job.name)
-        if not over:  # at a rung, to be started again if it goes on
-            self.started.discard(job.name)
-        more = self._candidates() if searching else []
+        self.journal.append("trained", node=job.name)
+        more = [] if job.name.startswith("control.") else self._candidates()
         return [*more, *self._joint(), *self._bottom_up()]
 
     def _outcome(self) -> Outcome:
-        return outcome(self.request.strategy, self._space(), self.errors)
+        return outcome(self.request.strategy, self.nodes.space, self.errors)
 
     def _failure(self) -> TopDownError:
         node, status = next(iter(self.failed.items()))

@@ -33,11 +33,11 @@ class Progress:
         """A job was handed to the launcher."""
         self.running.append(node)
 
-    def ended(self, node: str, over: bool = True) -> None:
-        """A job came back from the launcher; ``over`` unless it only pauses."""
+    def ended(self, node: str) -> None:
+        """A job came back from the launcher."""
         if node in self.running:
             self.running.remove(node)
-        if over and node.startswith("m") and "." in node:
+        if node.startswith("m") and "." in node:
             self._expected -= 1
 
     def show(self) -> None:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.abandon import Rule
 from espnet_topdown.distributed import Workers
-from espnet_topdown.errors import CONFIG, TopDownError, nearest
+from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
 from espnet_topdown.files import read_yaml, sha256, write_yaml
-from espnet_topdown.halving import Halving
 from espnet_topdown.jobs.prepare import versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.jobs.spec import AUTO, RetrainSpec
@@ -25,7 +23,7 @@ from espnet_topdown.search.strategies import CONTROLS, STRATEGIES, Space
 
 CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
 # Written down only where they are not as usual.
-RARE = ("epochs", "width", "budget", "steps", "reinit", "abandon", "halving", "proxy")
+RARE = ("epochs", "width", "budget", "steps", "reinit")
 SEED_STEP = 1000  # ESPnet's random streams of seeds s and s+k overlap for small k
 
 
@@ -42,8 +40,6 @@ class SearchRequest:
         max_epoch: Of every retraining; None takes the base experiment's.
         epochs, width, budget, steps: See ``search.Space``.
         reinit: Where the layers that are not frozen begin, see ``reinit.Reinit``.
-        abandon: "MARGIN:GRACE", see ``abandon.Rule``; "" trains to the end.
-        halving, proxy: See ``halving.Halving``; "" trains all candidates to the end.
         max_jobs_total: More retrainings than this need ``yes``.
     """
 
@@ -61,9 +57,6 @@ class SearchRequest:
     budget: int = 0
     steps: tuple[int, ...] = ()
     reinit: str = "full"
-    abandon: str = ""
-    halving: str = ""
-    proxy: str = ""
     trainer: str = AUTO
     allow_unfinished: bool = False
     allow_pipes: bool = False
@@ -124,9 +117,7 @@ class Nodes:
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
                 classifier_file(base, epoch)
-        nodes = cls(_completed(request, task), base, spec.bind(base.weights()), task)
-        _ = nodes.halving  # refuses a rung that none would reach
-        return nodes
+        return cls(_completed(request, task), base, spec.bind(base.weights()), task)
 
     @property
     def max_frozen(self) -> int:
@@ -146,11 +137,6 @@ class Nodes:
     def max_epoch(self) -> int:
         """Of every retraining."""
         return int(self.request.max_epoch or self.base.config.get("max_epoch") or 0)
-
-    @property
-    def halving(self) -> Halving | None:
-        """When candidates are compared before they have ended; None: never."""
-        return Halving.parse(self.request.halving, self.request.proxy, self.max_epoch)
 
     def folder(self, node: str) -> Path:
         """Where a node's files are."""
@@ -216,9 +202,6 @@ def _completed(request: SearchRequest, task: Task) -> SearchRequest:
 def check_options(request: SearchRequest) -> None:
     """Refuse options that do not go together. Raises E_RANGE."""
     Reinit.parse(request.reinit)
-    if request.abandon:
-        Rule.parse(request.abandon)
-    compared = request.halving or request.proxy
     wants = request.strategy in ("epoch", "layers_x_epochs")
     wrong = ""
     if wants and not request.epochs:
@@ -231,12 +214,6 @@ def check_options(request: SearchRequest) -> None:
         wrong = "--width and --max_jobs are at least 1, --budget at least 0"
     elif request.budget and request.strategy in ("greedy", "full"):
         wrong = f"--budget has no meaning in --search {request.strategy}"
-    elif request.halving and request.proxy:
-        wrong = "--halving and --proxy are two answers to the same question"
-    elif compared and request.strategy == "greedy":
-        wrong = "--search greedy has one candidate at a time: nothing to compare"
-    elif (compared or request.abandon) and request.trainer.startswith("espnet2."):
-        wrong = "ESPnet's own trainer cannot end a training before its time"
     if wrong:
         raise TopDownError("E_RANGE", wrong, "see 'espnet-topdown search --help'")
 
@@ -245,7 +222,8 @@ def write_request(nodes: Nodes) -> None:
     """Write search.yaml once; later runs must ask for the same.
 
     Raises:
-        TopDownError: E_CONFIG_CHANGED (78) when the folder belongs to another search.
+        TopDownError: E_CONFIG_CHANGED (78) when the folder belongs to another search,
+            E_VERSION (78) when that was asked for what this version does not do.
     """
     path = nodes.request.output_dir / "search.yaml"
     want = _as_mapping(nodes)
@@ -253,6 +231,13 @@ def write_request(nodes: Nodes) -> None:
         write_yaml(path, want)
         return
     have: Mapping[str, Any] = read_yaml(path)
+    if old := [name for name in REMOVED_OPTIONS if have.get(name)]:
+        raise TopDownError(
+            "E_VERSION",
+            f"{path} asks for --{old[0]}, which was removed",
+            "finish it with espnet_topdown 0.1.0, or give another --output_dir",
+            CONFIG,
+        )
     for key in {**dict.fromkeys(RARE), **want}:
         if key != "versions" and have.get(key) != want.get(key):
             raise TopDownError(

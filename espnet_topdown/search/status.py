@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.abandon import abandoned, rung_of, why_stopped
 from espnet_topdown.errors import MISSING, TopDownError
 from espnet_topdown.files import holder, read_json, read_yaml
 from espnet_topdown.records import Journal
@@ -52,29 +51,21 @@ def read_rows(folder: Path) -> list[Row]:
         if "node" in event:
             last[event["node"]] = {**last.get(event["node"], {}), **event}
     alive = bool(holder(folder / "lock"))
-    stopped = why_stopped(events)
-    return [_row(folder / n, last[n], alive, stopped.get(n, "")) for n in names]
+    return [_row(folder / n, last[n], alive) for n in names]
 
 
-def _row(folder: Path, event: dict[str, Any], driver: bool, stopped: str) -> Row:
+def _row(folder: Path, event: dict[str, Any], driver: bool) -> Row:
     node, progress = folder.name, _progress(folder)
     epoch = f"{progress.get('epoch', 0)}/{progress['max_epoch']}" if progress else ""
     if (folder / ".done").is_file():
         state = event.get("verdict") or "done"
         why = f"{event['errors']:g} errors" if event.get("errors") is not None else ""
-        if stopped:
-            why, state = f"{why}, {stopped}", "stopped"
-        elif abandoned(folder):
-            why += f", given up after epoch {abandoned(folder)}"
         return Row(node, state, epoch, "", "", why)
     if event["event"] == "failed":
         why = f"status {event['status']}, see {folder / 'train.log'}"
         return Row(node, "failed", epoch, "", "", why)
     if event["event"] == "trained":
         return Row(node, "trained", epoch, "", "", "")
-    if event["event"] == "paused" and driver:
-        why = stopped or f"at rung {rung_of(folder)}, until the others are there"
-        return Row(node, "waiting", epoch, "", "", why)
     jobs = cluster_jobs(folder)
     where = ", ".join(f"job {j}" for j in jobs) or ("this machine" if driver else "")
     if not driver and not jobs:

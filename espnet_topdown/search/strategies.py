@@ -28,7 +28,6 @@ class Space:
         epochs: of joint training, whose classifiers are tried beside the best epoch's.
         width: of the beam.
         budget: retrainings at most, the joint model not counted; 0 is no limit.
-        ended: trainings that were stopped short; nothing is frozen from them.
     """
 
     n: int
@@ -37,7 +36,6 @@ class Space:
     epochs: tuple[int, ...] = ()
     width: int = 2
     budget: int = 0
-    ended: frozenset[Composition] = frozenset()
 
     @property
     def root(self) -> Composition:
@@ -46,8 +44,6 @@ class Space:
 
     def children(self, node: Composition) -> list[Composition]:
         """The retrainings that may follow, the smallest step first."""
-        if node in self.ended:
-            return []
         allowed = self.steps or range(self.n)
         return [
             c
@@ -125,7 +121,7 @@ def beam(space: Space, errors: Errors) -> list[Composition]:
     """
 
     def grown(level: list[Composition]) -> list[Composition]:
-        good = [c for c in level if _no_worse(c, errors) and c not in space.ended]
+        good = [c for c in level if _no_worse(c, errors)]
         good = sorted(good, key=lambda c: (errors[c], c))[: space.width]
         return [child for c in good for child in space.children(c)]
 
@@ -193,35 +189,6 @@ class Outcome:
     reason: str
 
 
-def level_of(strategy: str, space: Space, errors: Errors, parts: int) -> list:
-    """All compositions of so many parts that a search asks for, trained or not.
-
-    Args:
-        errors: of at least all that have fewer parts and are asked for.
-    """
-    above = {c: e for c, e in errors.items() if len(c.parts) < parts}
-    return [c for c in STRATEGIES[strategy](space, above) if len(c.parts) == parts]
-
-
-def levels(
-    strategy: str, space: Space, survivors: Callable[[int], int] = int
-) -> list[int]:
-    """How many retrainings each level of the longest search has.
-
-    Args:
-        survivors: How many of a level's candidates are trained to their end.
-    """
-    errors: dict[Composition, float] = {}
-    sizes = []
-    while batch := STRATEGIES[strategy](space, errors):
-        for node in batch:  # nothing is ever worse: the longest search there is
-            errors[node] = -node.n_frozen
-        lost = sorted(batch, key=lambda c: c.n_frozen)[survivors(len(batch)) :]
-        space = dataclasses.replace(space, ended=space.ended | set(lost))
-        sizes.append(len(batch))
-    return sizes[1:]
-
-
 def at_most(strategy: str, space: Space) -> int:
     """How many retrainings a search can need, the joint model not counted.
 
@@ -230,7 +197,11 @@ def at_most(strategy: str, space: Space) -> int:
     >>> at_most("epoch", Space(5, 4, epochs=(10, 20)))
     3
     """
-    return sum(levels(strategy, space))
+    errors: dict[Composition, float] = {}
+    while batch := STRATEGIES[strategy](space, errors):
+        for node in batch:  # nothing is ever worse: the longest search there is
+            errors[node] = -node.n_frozen
+    return len(errors) - 1
 
 
 def outcome(strategy: str, space: Space, errors: Errors) -> Outcome:
@@ -243,13 +214,9 @@ def outcome(strategy: str, space: Space, errors: Errors) -> Outcome:
         return _greedy_outcome(space, errors)
     best = min(errors, key=lambda c: (errors[c], len(c.parts), c.parts, c.epoch))
     what = {"full": "compositions are"}.get(strategy, "models that were asked for are")
-    if space.ended:
-        what = "models that were asked for are"
     reason = f"all {len(errors)} {what} trained"
     if space.budget and len(errors) > space.budget:
         reason = f"--budget {space.budget} is spent"
-    if space.ended:
-        reason += f", {len(space.ended)} of them stopped at a rung"
     return Outcome(best, best.ancestry, reason)
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from espnet2.train.reporter import Reporter
 
-from espnet_topdown.abandon import should_stop
 from espnet_topdown.trainer.repair import rank
 
 
@@ -27,8 +24,6 @@ class TopDownReporter(Reporter):
     ) -> None:
         super().__init__(epoch)
         self.on_epoch = on_epoch
-        self.folder: Path | None = None  # where a rule to give up may be
-        self.agree: Callable[[int], int] | None = None  # of several processes
 
     def has(self, key, key2, epoch=None):  # type: ignore[no-untyped-def]
         """Whether a value was computed; ESPnet reports NaN for what a model lacks."""
@@ -50,21 +45,6 @@ class TopDownReporter(Reporter):
         super().finish_epoch(sub_reporter)
         if sub_reporter.key == "valid" and self.on_epoch is not None:
             self.on_epoch(self)
-
-    def check_early_stopping(self, *args, **kwargs) -> bool:  # type: ignore[no-untyped-def]
-        """Also stop where a search asked to give up a training, or to pause it."""
-        why = should_stop(self.folder, self._values()) if self.folder else ""
-        if why:
-            logging.info("stopped: %s", why)
-        if self.agree(bool(why)) if self.agree else why:
-            return True
-        return bool(super().check_early_stopping(*args, **kwargs))
-
-    def _values(self) -> dict[int, dict[str, dict[str, float]]]:
-        return {
-            e: {phase: self.numbers(e, phase) for phase in phases}
-            for e, phases in self.stats.items()
-        }
 
     def numbers(self, epoch: int, phase: str) -> dict[str, float]:
         """The values of one phase that are finite numbers."""

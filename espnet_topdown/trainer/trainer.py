@@ -6,8 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from espnet2.train import trainer as stock
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
-from espnet_topdown.abandon import may_stop
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.models.weights import read_checkpoint
 from espnet_topdown.trainer import frozen_norm, ranks, valid_cer
@@ -118,7 +116,7 @@ class TopDownTrainer(Trainer):
             with (
                 on_signal() as stop,
                 durable(folder),
-                _reporter(progress, reporters, folder if first else None, agree),
+                _reporter(progress, reporters),
             ):
                 stop.agree = agree
                 cls.session = Session(stop, guard, progress, harvest, folder, first)
@@ -176,12 +174,7 @@ class TopDownTrainer(Trainer):
 
 
 @contextlib.contextmanager
-def _reporter(
-    progress: Progress | None,
-    made: list,
-    folder: Path | None,
-    agree: Callable[[int], int] | None,
-) -> Iterator[None]:
+def _reporter(progress: Progress | None, made: list) -> Iterator[None]:
     """Let ESPnet's loop make our reporter."""
     on_epoch = progress.epoch if progress else None
     original = stock.Reporter
@@ -189,7 +182,6 @@ def _reporter(
     @functools.wraps(original)
     def make(*args: Any, **kwargs: Any) -> TopDownReporter:
         made.append(TopDownReporter(*args, on_epoch=on_epoch, **kwargs))
-        made[-1].folder, made[-1].agree = folder, agree
         return made[-1]
 
     stock.Reporter = make
@@ -223,8 +215,6 @@ def stop_if_stopped(options: Any) -> Any:
     Release 202611 does this itself, 202511 would train one more epoch at each call.
     """
     path = Path(options.output_dir) / CHECKPOINT
-    if options.patience is None and may_stop(path.parent):
-        options = dataclasses.replace(options, patience=sys.maxsize)  # asks each epoch
     if not options.resume or options.patience is None or not path.exists():
         return options
     reporter = read_checkpoint(path)["reporter"]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
-import torch
 from launching import REPOSITORY, wait_for
 from toys import rnn_weights, write_data, write_experiment
 
@@ -106,42 +105,3 @@ def test_a_full_search_whose_driver_is_killed(base) -> None:
     work = Counter(Path("work").read_text().splitlines())
     assert set(work.values()) == {1}, "nothing is done twice"
     assert submitted() == len(ERRORS), "nothing is submitted twice"
-
-
-LOSSES = {  # of each epoch
-    "m1.3": [5, 4, 3],
-    "m2.2": [6, 3, 2],
-    "m3.1": [7, 1, 1],
-    "m2.1.1": [9, 7, 7],
-}
-RUNG_ERRORS = {"m4": 50, "m1.3": 48, "m2.2": 40, "m3.1": 49, "m2.1.1": 41}
-
-
-@pytest.fixture
-def curves() -> None:
-    """The checkpoints of ``LOSSES``."""
-    Path("states").mkdir()
-    for node, losses in LOSSES.items():
-        stats = {e: {"valid": {"loss": float(x)}} for e, x in enumerate(losses, 1)}
-        for last in stats:
-            seen = {e: stats[e] for e in range(1, last + 1)}
-            state = {"model": {}, "reporter": {"stats": seen, "epoch": last}}
-            torch.save(state, f"states/{node}.{last}.pth")
-    Path("curves.json").write_text(json.dumps(LOSSES))
-    Path("errors.json").write_text(json.dumps(RUNG_ERRORS))
-
-
-@slurm_cluster.long
-@pytest.mark.slow
-@pytest.mark.espnet
-def test_only_the_best_of_a_level_go_on(base, curves) -> None:
-    """The same call is submitted again after a rung: that job is not the old one."""
-    more = {"max_epoch": 3, "halving": "2:1"}
-    run_search(full_search(base, "fake_rung_job.py", **more))
-    result = json.loads(Path("exp/search/result.json").read_text())
-    assert result["best"] == "m2.2"
-    work = Counter(Path("work").read_text().splitlines())
-    assert set(work.values()) == {1}, "nothing is done twice"
-    epochs = Counter(line.split()[0] for line in work if " epoch " in line)
-    assert epochs == {"m1.3": 2, "m2.2": 3, "m3.1": 1, "m2.1.1": 3}
-    assert submitted() == 10, "again after each rung"

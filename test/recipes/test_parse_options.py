@@ -105,6 +105,10 @@ REFUSED = [
         ["--freeze", "x"],
         "E_USAGE: unknown option --freeze; did you mean --freeze_param?",
     ),
+    (
+        ["--halving", "2:8"],
+        "E_USAGE: --halving was removed, see docs/results/search.md",
+    ),
     (["--zzzzzzzz", "x"], "E_USAGE: unknown option --zzzzzzzz."),
     (["--", "x"], "E_USAGE: unknown option --"),
     (["--PATH", "x"], "E_USAGE: unknown option --PATH"),

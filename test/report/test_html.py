@@ -10,10 +10,8 @@ from xml.etree import ElementTree
 import pytest
 from made_up_search import LAYERS, write_search
 
-from espnet_topdown.records import Journal
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.html import page
-from espnet_topdown.report.markdown import results
 from espnet_topdown.report.rows import read_search
 
 NASTY = '<script>alert("1")</script>&\'x'
@@ -169,15 +167,3 @@ def test_the_page_says_where_the_other_layers_began(search: Path) -> None:
     said = html(search)
     assert "blstm2: begun with --reinit keep and retrained" in said
     assert "begun with --reinit keep, retrained</li>" in said, "the legend"
-
-
-def test_the_page_says_who_was_stopped_at_a_rung(search: Path) -> None:
-    values = {"m1.4": 0.25, "m1.1.3": 0.1234}
-    told = {"level": 2, "epoch": 10, "key": "valid cer_ctc", "values": values}
-    Journal(search / "journal.jsonl").append("rung", **told, stopped=["m1.4"])
-    said = html(search)
-    assert "was stopped at rung 10: valid cer_ctc 0.25, M<sub>1,1,3</sub> with" in said
-    found = read_search(search)
-    text = results(found, gains(found), [])
-    said = "- stopped: M_{1,4} was stopped at rung 10: valid cer_ctc 0.25, M_{1,1,3} "
-    assert said + "with 0.1234 went on" in text

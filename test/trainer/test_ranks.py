@@ -182,16 +182,6 @@ def test_an_error_of_one_ends_the_other(processes: Processes) -> None:
     assert (processes.root / "exp/1epoch.pth").is_file()
 
 
-def test_only_the_first_gives_up_and_both_stop(processes: Processes) -> None:
-    folder = processes.root / "exp"
-    folder.mkdir()
-    rule = {"margin": 0.0, "grace": 1, "criterion": ["valid", "loss", "min"]}
-    (folder / "abandon.json").write_text(json.dumps({**rule, "curve": {"1": 0.1}}))
-    assert processes.run("exp", 2) == [0, 0]
-    assert len(curve(folder)) == 1
-    assert json.loads((folder / "abandoned.json").read_text())["epoch"] == 1
-
-
 def test_one_holds_the_folder(processes: Processes) -> None:
     """A second pair finds it locked, and its second process does not write alone."""
 

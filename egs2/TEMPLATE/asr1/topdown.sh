@@ -69,8 +69,8 @@ fi
 if stage_on 12; then
     log "Stage 12: top-down search (${search}): ${asr_exp} -> ${topdown_dir}"
     OPTS=()
-    for NAME in max_frozen max_epoch controls epochs width budget steps reinit abandon \
-        halving proxy max_jobs_total yes; do
+    for NAME in max_frozen max_epoch controls epochs width budget steps reinit \
+        max_jobs_total yes; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
     "${PYTHON[@]}" -m espnet_topdown.bin.search \

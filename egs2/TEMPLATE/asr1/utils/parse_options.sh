@@ -170,6 +170,10 @@ _po_main() {
         _po_name=${_po_name#-}
         _po_name=${_po_name#-}
         _po_name=${_po_name//-/_}
+        case "${_po_name}" in
+            abandon | halving | proxy)
+                _po_die E_USAGE "--${_po_name} was removed, see docs/results/search.md" "leave it out" ;;
+        esac
         if [[ ${_po_arg} != --* ]] || ! _po_is_option "${_po_name}"; then
             _po_nearest "${_po_name}"
             _po_die E_USAGE "unknown option ${_po_arg%%=*}${_po_hint}" "${_po_see}"
