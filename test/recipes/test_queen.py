@@ -1,0 +1,425 @@
+"""The recipe on a game's voices: sources, the format of its file, sets, choices.
+
+The game is made up (``queen_game``), but for one slow test with Debian's package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+from packages import deb, fake_apt_get
+from queen_game import dialogue, game, mp3
+
+from espnet_topdown.data.kaldi_dir import read_pairs
+from espnet_topdown.errors import TopDownError
+
+ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "queen_topdown" / "asr1"
+DEB = "flight-of-the-amazon-queen_2.0-1_all.deb"  # a version that nobody has seen
+pytestmark = pytest.mark.recipe
+
+JOE = [
+    (1, "*03Hello there, my friend!*02"),
+    (2, "*XY10(1,2)*FLWhere is he?*00*01I saw him 'ere."),
+    (-1, "This is not spoken."),
+]
+ANN = [
+    (1, "It is half-past nine.*02"),
+    (2, "It is 9 o'clock.*02"),
+    (3, "<gulp> That was good."),
+    (4, "Oh.*02"),
+    (5, "One voice has gone.*02It is the second."),
+    (6, "One text for this voice."),
+    (6, "Another text for it."),
+    (7, "Nobody reads so quickly as to say these many words."),
+    (8, "A short one."),
+    (9, "It is half-past nine!"),
+    (10, "Has no voice at all."),
+    (11, "*?What is this?"),
+    (12, "Caf\xe9 Central, please."),
+]
+REMARKS = b"It is half past nine*02\r\nShe left in a hurry*24\r\n"
+VOICES = {
+    "070001J2": 1.5,
+    "070002J3": 0.8,
+    "070002J5": 1.2,
+    "JOE00411": 1.6,
+    "JOE00421": 1.7,
+    "CINTR001": 1.0,  # of a cut scene: no text
+    "070005P1": 1.4,
+    **{f"07{n:04X}P1": 1.5 for n in (1, 2, 3, 4, 6, 9, 11, 12)},
+    "070007P1": 0.9,
+    "070008P1": 0.5,
+}
+USED = {
+    "joe-070001J": "hello there my friend",
+    "joe-070002J": "where is he i saw him 'ere",
+    "joe-JOE0041": "it is half past nine",
+    "joe-JOE0042": "she left in a hurry",
+    "ann-070001P": "it is half past nine",
+    "ann-070009P": "it is half past nine",
+}
+LEFT_OUT = {
+    "a sound is described": 1,
+    "its voice files are not its texts": 1,
+    "not an English letter": 1,
+    "numeral of unknown reading": 1,
+    "speech is too fast or too slow for its text": 1,
+    "too few letters": 1,
+    "too short or too long": 1,
+    "two texts for one voice": 2,
+    "unknown command": 1,
+}
+
+
+def entries() -> dict[str, bytes]:
+    """What the made-up game holds."""
+    return {
+        "ANN1.DOG": dialogue(7, JOE, ANN, levels=-2),
+        "QUEEN2.JAS": REMARKS,
+        "ROOM.PCX": b"a picture",
+        **{f"{name}.SB": mp3(seconds) for name, seconds in VOICES.items()},
+    }
+
+
+GAME = game(entries())
+
+
+@pytest.fixture
+def queen(tmp_path, monkeypatch):
+    """The recipe's program, in an empty folder, for the made-up game."""
+    path = ASR1 / "local" / "prepare_queen.py"
+    spec = importlib.util.spec_from_file_location("prepare_queen", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "SHA256", hashlib.sha256(GAME).hexdigest())
+    monkeypatch.setattr(module, "DEV", 1)
+    monkeypatch.setattr(module, "TEST", 2)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nothing")  # no apt-get unless a test makes one
+    (tmp_path / "downloads").mkdir()
+    return module
+
+
+def prepare(queen, data: bytes | None = None, **options):
+    """Make the sets; ``data`` is a game whose digest is the right one."""
+    if data is not None:
+        queen.SHA256 = hashlib.sha256(data).hexdigest()
+        Path("downloads", "queen.1c").write_bytes(data)
+    usual = {"source": "local", "url": "http://127.0.0.1:9/q.deb", "train_minutes": 0}
+    return queen.prepare(Path("downloads"), Path("data"), **{**usual, **options})
+
+
+def texts(*names: str) -> dict[str, str]:
+    """The texts of these sets."""
+    found: dict[str, str] = {}
+    for name in names:
+        found.update(read_pairs(Path("data", name, "text")))
+    return found
+
+
+def test_lines_get_their_voices_and_the_rest_a_reason(queen):
+    summary = prepare(queen, GAME)
+    assert texts("train", "dev", "test") == USED
+    assert summary["left_out"] == LEFT_OUT
+    for name in ("train", "dev", "test"):
+        wavs = read_pairs(Path("data", name, "wav.scp"))
+        assert set(wavs) == set(texts(name))
+        for utt, path in wavs.items():
+            assert Path(path).parts[0] == "downloads"
+            speaker = read_pairs(Path("data", name, "utt2spk"))[utt]
+            assert utt.startswith(f"{speaker}-")
+    files = sorted(Path("downloads/flight-of-the-amazon-queen").iterdir())
+    assert len(files) == len(USED)
+    info = soundfile.info(str(next(f for f in files if f.stem == "070002J")))
+    assert (info.samplerate, info.channels, info.subtype) == (11025, 1, "PCM_16")
+    assert 2.0 <= info.duration < 2.4  # both voices; MP3 fills up its frames
+
+
+def test_equal_texts_are_in_one_set_and_figures_are_of_the_sets(queen):
+    summary = prepare(queen, GAME)
+    sets = [set(texts(name).values()) for name in ("train", "dev", "test")]
+    assert sum(map(len, sets)) == len(set.union(*sets)) == 4
+    seconds = 0.0
+    for name, has in summary["sets"].items():
+        assert has["utterances"] == len(texts(name))
+        assert has["characters"] == sum(map(len, texts(name).values()))
+        assert has["hours"] == pytest.approx(
+            sum(has["hours_of_speaker"].values()), abs=0.002
+        )
+        for path in read_pairs(Path("data", name, "wav.scp")).values():
+            seconds += soundfile.info(path).duration
+    assert 9 < seconds < 12
+
+
+@pytest.mark.parametrize("minutes, n", [(1, 12), (2, 24)])
+def test_a_longer_part_of_training_holds_the_shorter(queen, minutes, n):
+    made = [
+        queen.Utterance(f"a-{i}", "a", f"text {i % 39}", Path("x"), 5.0)
+        for i in range(40)
+    ]
+    part = {u.utt for u in queen.first_minutes(made, minutes)}
+    assert len(part) == n
+    assert part == {u.utt for u in queen.first_minutes(made[::-1], minutes)}
+    assert part < {u.utt for u in queen.first_minutes(made, 3)}
+
+
+@pytest.mark.parametrize("minutes", [-1, 4, 10**9])
+def test_more_minutes_than_there_are(queen, minutes):
+    made = [queen.Utterance("a-1", "a", "text", Path("x"), 200.0)]
+    with pytest.raises(TopDownError, match=r"E_RANGE: .* there are 3\.3") as e:
+        queen.first_minutes(made, minutes)
+    assert e.value.status == 64
+
+
+def test_the_part_is_a_set_of_its_own(queen, monkeypatch):
+    monkeypatch.setattr(queen, "first_minutes", lambda train, minutes: train[:1])
+    summary = prepare(queen, GAME, train_minutes=30)
+    assert len(texts("train_30min")) == 1 and texts("train_30min").items() <= (
+        texts("train").items()
+    )
+    assert summary["sets"]["train_30min"]["utterances"] == 1
+
+
+def put(offset: int, code: str, value: object) -> bytes:
+    """The made-up game with one field changed."""
+    data = bytearray(GAME)
+    struct.pack_into(f">{code}", data, offset, value)
+    return bytes(data)
+
+
+def of(name: str, part: bytes) -> bytes:
+    """The made-up game with another entry of this name."""
+    return game({**entries(), name: part})
+
+
+FIRST = 15 + 12  # where the first entry's number of a file is
+DOG = next(i for i in range(len(GAME)) if GAME.startswith(b"AmBk", i))
+LINE = DOG + 20 + 32 + 96 * 2  # Joe's first
+JAS = GAME.index(REMARKS)
+SB = 15 + 21 * len(entries())  # the first voice
+BAD = {
+    "empty": (b"", "byte 0: the file does not begin with QTBL"),
+    "a page": (b"<html>not found</html>", "byte 0: "),
+    "German": (game(entries(), b"CGM10\0"), "byte 4: release 'CGM10', need 'CEM10'"),
+    "on floppies": (game(entries(), b"PEM10\0"), "byte 4: release 'PEM10'"),
+    "voices not packed": (game(entries(), coding=0), "byte 10: voices coded as 000000"),
+    "cut in an entry's line": (GAME[:30], "byte 32: the file ends inside a field"),
+    "cut in the head": (GAME[:14], "byte 13: the file ends inside a field"),
+    "cut in the table": (GAME[:40], "byte 32: 070001J2.SB ends at"),
+    "cut in an entry": (GAME[:-1], f"the file at {len(GAME) - 1}"),
+    "longer": (GAME + b"x", f"byte {len(GAME)}: 1 bytes after the last entry"),
+    "a name twice": (put(36, "11s", b"070001J2.SB"), "byte 36: '070001J2.SB' is not"),
+    "a path": (put(15, "12s", b"../../x.SB"), "byte 15: '../../x.SB' is not a new"),
+    "file 2": (put(FIRST, "B", 2), f"byte {FIRST}: 070001J2.SB is in file 2"),
+    "offset": (put(FIRST + 1, "I", 7), f"byte {FIRST + 1}: 070001J2.SB begins at 7"),
+    "size": (put(FIRST + 5, "I", 2**32 - 1), f"byte {FIRST + 5}: 070001J2.SB ends"),
+    "no bank": (put(DOG, "4s", b"AmIc"), f"byte {DOG}: ANN1.DOG is not a bank"),
+    "bank's size": (put(DOG + 8, "I", 99), f"byte {DOG}: ANN1.DOG is not a bank"),
+    "tiny bank": (of("ANN1.DOG", b"AmBk"), f"byte {DOG + 8}: the file ends inside"),
+    "key": (put(DOG + 24, "h", 100), f"byte {DOG + 24}: ANN1.DOG has key 100"),
+    "number": (put(DOG + 26, "h", -1), f"byte {DOG + 24}: ANN1.DOG has key 7 and -1"),
+    "too few": (put(DOG + 26, "h", 2), "lines of ANN1.DOG end here, need"),
+    "too many": (put(DOG + 28, "h", 99), "byte "),
+    "levels": (put(DOG + 20, "h", 99), "byte "),
+    "begin": (put(DOG + 42, "h", -5), "lines of ANN1.DOG end here, need"),
+    "end": (put(DOG + 44, "h", 5), "lines of ANN1.DOG end here, need"),
+    "no zero": (put(LINE, "h", 1), f"byte {LINE}: ANN1.DOG has no line here"),
+    "length": (put(LINE + 4, "B", 9), f"byte {LINE}: ANN1.DOG has no line here"),
+    "remarks": (put(JAS + len(REMARKS) - 1, "B", 65), "does not end with a line end"),
+    "no voice": (of("070001J2.SB", b"noise " * 99), f"byte {SB}: 070001J2.SB cannot"),
+    "rate": (of("070001J2.SB", mp3(1.5, 22050)), "need 11025 Hz and 1 channel"),
+    "stereo": (of("070001J2.SB", mp3(1.5, channels=2)), "11025 Hz, 2 channels, need"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_not_the_game(queen, name):
+    data, says = BAD[name]
+    with pytest.raises(TopDownError) as e:
+        prepare(queen, data)
+    assert (e.value.code, e.value.status) == ("E_DATA", 65)
+    assert "queen.1c byte " in str(e.value) and says in str(e.value)
+    assert not Path("data").exists()
+
+
+def test_any_changed_byte_is_read_or_an_error_of_ours(queen):
+    """Not only the fields that somebody thought of."""
+    dialogue_of = DOG + len(entries()["ANN1.DOG"])
+    refused = 0
+    for at in [*range(SB), *range(DOG, dialogue_of)]:
+        changed = put(at, "B", GAME[at] ^ 0xFF)
+        try:
+            queen.read_script(changed, queen.read_table(changed))
+        except TopDownError as e:
+            assert e.code == "E_DATA"
+            refused += 1
+    assert refused > 400
+
+
+SOURCES = {
+    "local": ("queen.1c", GAME),
+    "auto": (DEB, deb({"./usr/share/scummvm/x/queen.1c": GAME})),
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_from_downloads(queen, source):
+    name, data = SOURCES[source]
+    Path("downloads", name).write_bytes(data)
+    prepare(queen, source=source)
+    assert texts("train", "dev", "test") == USED
+
+
+def test_from_an_apt_mirror(queen, tmp_path, monkeypatch):
+    Path(DEB).write_bytes(SOURCES["auto"][1])
+    fake_apt_get(tmp_path, f"[ $2 = {DEB.split('_')[0]} ] && cp '{tmp_path}/{DEB}' .")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    prepare(queen, source="apt")
+    assert texts("train", "dev", "test") == USED
+
+
+def test_by_http(queen, monkeypatch):
+    def fetch(url, target):
+        assert url == "http://127.0.0.1/pool/flight-of-the-amazon-queen_3_all.deb"
+        target.write_bytes(SOURCES["auto"][1])
+
+    monkeypatch.setattr(queen, "http_download", fetch)
+    prepare(
+        queen, source="http", url=f"http://127.0.0.1/pool/{DEB.split('_')[0]}_3_all.deb"
+    )
+    assert texts("train", "dev", "test") == USED
+
+
+def test_nothing_can_be_fetched(queen):
+    with pytest.raises(TopDownError) as e:
+        prepare(queen, source="auto")
+    assert (e.value.code, e.value.status) == ("E_DOWNLOAD", 66)
+    for part in ("has neither queen.1c nor", "no apt-get", "127.0.0.1:9", "put queen"):
+        assert part in str(e.value), part
+
+
+@pytest.mark.parametrize(
+    "name, data, code",
+    [
+        ("queen.1c", put(SB + 9, "B", GAME[SB + 9] ^ 1), "E_DIGEST"),
+        (DEB, deb({"x/queen.1c": put(JAS, "B", 66)}), "E_DIGEST"),
+        (DEB, deb({"x/queen.1c": GAME})[:-60], "E_ARCHIVE"),
+        (DEB, deb({"x/readme": b"x"}), "E_ARCHIVE"),
+    ],
+    ids=["a voice", "a text", "cut package", "no game in it"],
+)
+def test_changed_archives(queen, name, data, code):
+    Path("downloads", name).write_bytes(data)
+    with pytest.raises(TopDownError) as e:
+        prepare(queen)
+    assert (e.value.code, e.value.status) == (code, 65)
+    assert f"downloads/{name}" in str(e.value) and not Path("data").exists()
+
+
+def test_a_full_disk(queen, monkeypatch, capsys):
+    import resource
+
+    Path("downloads", "queen.1c").write_bytes(GAME)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(SystemExit) as e:
+            queen.main(["--source", "local"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert e.value.code == 74 and "E_DISK" in capsys.readouterr().err
+    assert not Path("data").exists()
+    prepare(queen)  # the same command continues
+    assert texts("train", "dev", "test") == USED
+
+
+@pytest.fixture
+def data_sh(tmp_path, run):
+    """Run local/data.sh in a copy of the recipe whose path has a space."""
+    recipe = tmp_path / "my recipe"
+    recipe.mkdir()
+    for name in ("utils", "path.sh", "db.sh", "local"):
+        (recipe / name).symlink_to((ASR1 / name).resolve())
+    (recipe / "downloads").mkdir()
+
+    def start(*options: str):
+        return run("local/data.sh", *options, cwd=recipe)
+
+    start.recipe = recipe
+    return start
+
+
+@pytest.mark.parametrize(
+    "options, status, part",
+    [
+        (["--source", "cd"], 64, "E_USAGE: argument --source: invalid choice: 'cd'"),
+        (["--minutes", "3"], 64, "unknown option --minutes"),
+        (["--train_minutes", "half"], 64, "--train_minutes must be an integer"),
+        (["--source", "local"], 66, "E_DOWNLOAD: downloads has neither queen.1c"),
+    ],
+)
+def test_mistakes(data_sh, options, status, part):
+    done = data_sh(*options)
+    assert done.returncode == status and part in done.stderr, done.stderr
+    assert not (data_sh.recipe / "data").exists()
+
+
+def test_another_build_of_the_game_is_refused(data_sh):
+    (data_sh.recipe / "downloads" / "queen.1c").write_bytes(GAME)
+    done = data_sh("--source", "local")
+    assert done.returncode == 65
+    assert done.stderr.splitlines()[-1].startswith("E_DIGEST: queen.1c of downloads/")
+
+
+@pytest.mark.slow
+def test_debians_package(data_sh):
+    done = subprocess.run(
+        ["apt-get", "download", DEB.split("_")[0]],
+        cwd=data_sh.recipe / "downloads",
+        capture_output=True,
+        timeout=100,
+    )
+    if done.returncode != 0:
+        pytest.skip("apt-get cannot download here")
+    done = data_sh("--source", "local", "--train_minutes", "30")
+    assert done.returncode == 0, done.stderr
+    os.chdir(data_sh.recipe)
+    counts = {p.parent.name: len(read_pairs(p)) for p in Path("data").glob("*/text")}
+    assert counts.pop("train_30min") > 350
+    assert counts == {"train": 1347, "dev": 400, "test": 600}
+    assert sum(map(len, texts("test").values())) == 30831
+
+
+CHOICES = [
+    ([], "", []),
+    (["--train_minutes", "30"], "_30min", []),
+    (["--stage", "5", "--train_minutes=60", "--ngpu", "1"], "_60min", None),
+    (["--train_minutes", "0", "--lang", "fr"], "", None),
+]
+
+
+@pytest.mark.parametrize("args, part, rest", CHOICES)
+def test_run_sh_names_the_part(run, tmp_path, args, part, rest):
+    fake = tmp_path / "topdown.sh"
+    fake.write_text("#!/usr/bin/env bash\nprintf '%s\\n' \"$@\"\n")
+    fake.chmod(0o755)
+    words = run(ASR1 / "run.sh", *args, cwd=tmp_path).stdout.splitlines()
+    chosen = {o: words[i + 1] for i, o in enumerate(words) if o.startswith("--")}
+    assert chosen["--train_set"] == f"train{part}"
+    assert (chosen["--valid_set"], chosen["--test_sets"]) == ("dev", "test")
+    minutes = part.strip("_min")
+    wanted = f"--train_minutes {minutes}" if minutes else ""
+    assert chosen["--local_data_opts"] == wanted
+    lang = words.index("--lang")
+    assert words[lang + 1] == f"en{part}"
+    left = [a for a in args if "train_minutes" not in a and a not in ("30", "0")]
+    assert words[len(words) - len(left) :] == left
