@@ -27,7 +27,8 @@ import wsj_tree  # noqa: E402
 STEPS = ("lists", "convert", "sets")
 CHILD = """
 import sys
-from espnet_topdown.bin.wsj import main
+sys.path.insert(0, 'egs2/wsj_topdown/asr1/local')
+from prepare_wsj import main
 main(sys.argv[1:])
 status = open("/proc/self/status").read().split()
 print(status[status.index("VmHWM:") + 1])

@@ -27,7 +27,6 @@ COMMANDS = {
     "seeds": "the same over searches of several seeds: means, spreads",
     "perplexity": "perplexity of a text under a language model",
     "lm_rows": "rows of the language model table",
-    "wikitext": "WikiText-2 as texts and a list of words",
     "fsck": "is a search folder what was written?",
     "doctor": "what is missing on this machine, with one command for each",
 }

@@ -9,9 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
+from corpora import load  # noqa: E402
 
-from espnet_topdown.data.eval2000 import clean, extend, read_reference  # noqa: E402
-from espnet_topdown.data.stm import Segment, mended, read_pem  # noqa: E402
+swbd = load("prepare_swbd")
+Segment = swbd.Segment
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ def test_times_are_cut_off_not_rounded():
     ],
 )
 def test_text(text, wanted):
-    assert clean(text) == wanted
+    assert swbd.clean_reference(text) == wanted
 
 
 def test_what_is_scored():
-    assert mended("((TH-) YEAH <B_ASIDE> NOT <E_ASIDE>") == "(TH-) YEAH  NOT "
-    assert mended("(A) ((B)") == "(A) (B)"
+    assert swbd.mended("((TH-) YEAH <B_ASIDE> NOT <E_ASIDE>") == "(TH-) YEAH  NOT "
+    assert swbd.mended("(A) ((B)") == "(A) (B)"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_what_is_scored():
 )
 def test_extended_segments(segments, wanted):
     sides = [Segment("f", side, a, b, "") for side in "AB" for a, b in segments]
-    found = extend(sides)
+    found = swbd.extend(sides)
     assert [x[1:] for x in found.values()] == wanted * 2
     assert [x[0] for x in found.values()] == ["f-A"] * len(wanted) + ["f-B"] * len(
         wanted
@@ -71,7 +72,7 @@ def test_extended_segments(segments, wanted):
 
 
 def test_reference(files):
-    found = read_reference(*files)
+    found = swbd.read_reference(*files)
     assert found.scored == 4 and list(found.text) == list(found.segments)
     assert "sw_4001-B_000400-000657" not in found.text
     assert found.stm[0].startswith(";;") and len(found.glm) > 8
@@ -81,5 +82,5 @@ def test_reference(files):
 
 def test_segments_that_overlap_are_a_warning(files, caplog):
     files[0].write_text("f A x 1.0 3.0\nf A x 2.0 4.0\nf A x 0.1 0.2\n")
-    assert [s.start for s in read_pem(files[0])] == [0.1, 1.0, 2.0]
+    assert [s.start for s in swbd.read_pem(files[0])] == [0.1, 1.0, 2.0]
     assert "W_SEGMENTS" in caplog.text and "line 2" in caplog.text

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from corpora import load
 
-from espnet_topdown.data.prompt_files import catalogue
-from espnet_topdown.data.prompt_text import Unusable, normalise
+prompts = load("prepare_prompts")
+normalise = prompts.normalise
 
-LANGUAGES = catalogue()["languages"]
+LANGUAGES = prompts.catalogue()["languages"]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_normalise(lang, text, expected):
 )
 def test_unusable(lang, text, reason):
     spec = LANGUAGES[lang]
-    with pytest.raises(Unusable, match=reason):
+    with pytest.raises(prompts.Unusable, match=reason):
         normalise(text, spec["letters"], spec["digits"])
 
 

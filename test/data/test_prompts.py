@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from corpora import load
 from packages import deb, fake_apt_get, tar
 
-from espnet_topdown.bin import prompts as command
-from espnet_topdown.data import prompt_files, prompts
 from espnet_topdown.data.kaldi_dir import read_dir, read_pairs
-from espnet_topdown.data.prompts import Prompt, split
 from espnet_topdown.errors import TopDownError
 
+prompts = load("prepare_prompts")
+split = prompts.split
 TEXTS = """; Core Asterisk Sounds in Spanish
 
 hello-world: Hola Mundo!
@@ -65,14 +65,13 @@ def contents() -> str:
 @pytest.fixture
 def small(monkeypatch):
     """A catalogue whose Spanish is the small archives above."""
-    known = prompt_files.catalogue()
+    known = prompts.catalogue()
     known["version"] = 1
     known["languages"]["es"]["contents"] = contents()
     known["languages"]["es"]["sha256"] = {
         name: hashlib.sha256(data).hexdigest() for name, data in DEBS.items()
     }
-    for module in (prompts, prompt_files):
-        monkeypatch.setattr(module, "catalogue", lambda: known)
+    monkeypatch.setattr(prompts, "catalogue", lambda: known)
     monkeypatch.setenv("PATH", "/nothing")  # no apt-get unless a test makes one
     return known
 
@@ -137,11 +136,11 @@ def test_from_upstream_by_http(small, here, site):  # noqa: F811
     address, folder = site
     put(folder, {TARBALL: UPSTREAM})
     cmd = ["--lang", "es", "--source", "http", "--url", address]
-    command.main(cmd)
+    prompts.main(cmd)
     check_prepared(here / "data")
     (folder / TARBALL).unlink()
     before = (here / "data/train/wav.scp").read_bytes()
-    command.main(cmd)  # nothing is fetched twice
+    prompts.main(cmd)  # nothing is fetched twice
     assert (here / "data/train/wav.scp").read_bytes() == before
 
 
@@ -198,13 +197,13 @@ def test_another_language_does_not_reuse_the_folder(small, here):
 
 def test_unknown_language(here, capsys):
     with pytest.raises(SystemExit) as e:
-        command.main(["--lang", "de"])
+        prompts.main(["--lang", "de"])
     assert e.value.code == 64 and "E_LANG" in capsys.readouterr().err
 
 
-def make_prompts(n: int) -> list[Prompt]:
+def make_prompts(n: int) -> list[prompts.Prompt]:
     return [
-        Prompt(f"es-{i:03d}", f"texto {i % (n - 20)}", Path("x"), 0.1 * i)
+        prompts.Prompt(f"es-{i:03d}", f"texto {i % (n - 20)}", Path("x"), 0.1 * i)
         for i in range(n)
     ]
 
@@ -238,5 +237,5 @@ def test_an_archive_with_a_name_that_is_none(tmp_path):
     archive.write_bytes(tar({"hello world.wav": wav(9)}))
     spec = {"sha256": {}, "contents": ""}
     with pytest.raises(TopDownError, match="E_UTT_ID: 'wav_hello world.wav'"):
-        prompt_files.unpack([archive], tmp_path / "out", "es", spec)
+        prompts.unpack([archive], tmp_path / "out", "es", spec)
     assert not (tmp_path / "out").exists()

@@ -11,14 +11,14 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
+from corpora import load  # noqa: E402
 from swbd_prepared import FILES, PEM, STM, maker, prepare  # noqa: E402
 
-from espnet_topdown.bin import swbd as command  # noqa: E402
-from espnet_topdown.data import eval2000, sphere, swbd, wav_io  # noqa: E402
+from espnet_topdown.data import sphere, wav_io  # noqa: E402
 from espnet_topdown.data.kaldi_dir import read_pairs  # noqa: E402
-from espnet_topdown.data.swbd_lines import read_transcript  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
 
+swbd = load("prepare_swbd")
 LISTS = ("wav.scp", "segments", "text", "utt2spk", "spk2utt")
 TRANS = "sw2001A-ms98-a-trans.text"
 GOLDEN = """sw2001A-ms98-a-0001 0.000000 0.977625 [silence]
@@ -89,7 +89,7 @@ def test_utterances_and_segments_of_the_transcripts(tree):
     problems = []
     path = Path("x.text")
     path.write_text("sw2001B-ms98-a-0002 0.005000 0.995000 uh-huh\n")
-    (line,) = read_transcript(path, "2001B", problems)
+    (line,) = swbd.read_transcript(path, "2001B", problems)
     assert (line.start, line.end, problems) == (1, 100, [])
 
 
@@ -182,8 +182,8 @@ WRONG = [
 def test_what_is_wrong_is_named(tree, changes, code, parts, monkeypatch):
     """Code, file, line and remedy, where the counts are those of a complete copy."""
     monkeypatch.setattr(swbd, "CONVERSATIONS", (2, 2))
-    monkeypatch.setattr(eval2000, "SIDES", 4 if code != "E_EVAL2000_COUNT" else 80)
-    monkeypatch.setattr(eval2000, "SEGMENTS", 4)
+    monkeypatch.setattr(swbd, "EVAL_SIDES", 4 if code != "E_EVAL2000_COUNT" else 80)
+    monkeypatch.setattr(swbd, "EVAL_SEGMENTS", 4)
     with pytest.raises(TopDownError) as e:
         prepare(tree("split", changes), step="lists", allow_partial=False)
     text = str(e.value)
@@ -208,8 +208,8 @@ def test_steps_out_of_order(tree):
 
 def test_too_few_utterances_for_a_validation_set(tree, monkeypatch):
     monkeypatch.setattr(swbd, "CONVERSATIONS", (2, 2))
-    monkeypatch.setattr(eval2000, "SIDES", 4)
-    monkeypatch.setattr(eval2000, "SEGMENTS", 4)
+    monkeypatch.setattr(swbd, "EVAL_SIDES", 4)
+    monkeypatch.setattr(swbd, "EVAL_SEGMENTS", 4)
     prepare(tree(), step="lists", allow_partial=False)
     with pytest.raises(TopDownError, match="E_SWBD_COUNT: [0-9]+ utterances in all"):
         prepare("", step="sets")
@@ -245,5 +245,5 @@ def test_segments_behind_the_audio(tree):
 
 
 def test_command(tree):
-    assert command.main(["--swbd", tree(), "--allow_partial", "true"]) in (None, 0)
+    assert swbd.main(["--swbd", tree(), "--allow_partial", "true"]) in (None, 0)
     assert len(read_pairs(Path("data/train_dev/text"))) == 1

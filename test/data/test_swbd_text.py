@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from corpora import load
 
-from espnet_topdown.data.swbd_text import (
-    Repetitions,
-    clean,
-    map_word,
-    read_acronyms,
-    undotted,
-    write_acronyms,
-)
+swbd = load("prepare_swbd")
+clean = swbd.clean_transcript
 
 WORDS = {
     "[LAUGHTER-STORY]": "STORY",
@@ -55,7 +50,7 @@ TWAs t w aa z
 
 @pytest.mark.parametrize("word, wanted", WORDS.items(), ids=str)
 def test_words(word, wanted):
-    assert map_word(word) == wanted
+    assert swbd.map_word(word) == wanted
 
 
 def test_lines():
@@ -85,27 +80,27 @@ def test_lines():
     ],
 )
 def test_acronyms(text, dots, plain):
-    written = write_acronyms(text, read_acronyms(DICTIONARY))
+    written = swbd.write_acronyms(text, swbd.read_acronyms(DICTIONARY))
     assert dots is None or written == dots
-    assert undotted(written) == plain
+    assert swbd.undotted(written) == plain
 
 
 def test_what_is_no_acronym():
-    found = read_acronyms(DICTIONARY)
+    found = swbd.read_acronyms(DICTIONARY)
     assert not {"them", "be", "so", "TWAs", "them_1", "file:"} & set(found)
     assert found["A"] == "a." and len([k for k in found if len(k) == 1]) == 26
 
 
 def test_the_dictionary_names_letters_its_own_way():
     lines = ["W d ah b y uw", "WWF d ah b y uw d ah b y uw eh f"]
-    assert read_acronyms(lines)["WWF"] == "w._w._f."
+    assert swbd.read_acronyms(lines)["WWF"] == "w._w._f."
 
 
 def test_repetitions():
     """All rare ones stay; of the others the share that the limit gives."""
     texts = {f"u{i:04d}": "yeah" if i % 2 else f"text {i}" for i in range(1000)}
     texts["last"] = "text  2"
-    kept = Repetitions(300).keep(texts)
+    kept = swbd.Repetitions(300).keep(texts)
     yeah = [u for u in kept if texts[u] == "yeah"]
     assert len(kept) - len(yeah) == 501 and kept == [u for u in texts if u in set(kept)]
     states, k = [], 0
@@ -115,4 +110,4 @@ def test_repetitions():
     utts = [u for u in texts if texts[u] == "yeah"]
     assert yeah == [u for u, s in zip(utts, states) if s]
     assert abs(len(yeah) - 300) < 5
-    assert Repetitions(501).keep(texts) == list(texts)
+    assert swbd.Repetitions(501).keep(texts) == list(texts)

@@ -7,11 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from corpora import load
 
-from espnet_topdown.bin import wikitext as command
-from espnet_topdown.data import wikitext
 from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import TopDownError
+
+wikitext = load("prepare_wikitext")
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_download_from_a_place(corpus: Path, tmp_path: Path) -> None:
 def test_no_corpus(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as e:
         words = ["--wikitext", str(tmp_path), "--output_dir", str(tmp_path / "d")]
-        command.main(words)
+        wikitext.main(words)
     assert e.value.code == 66 and "E_MISSING" in capsys.readouterr().err
 
 

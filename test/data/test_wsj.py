@@ -12,13 +12,13 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import wsj_tree  # noqa: E402
+from corpora import load  # noqa: E402
 
-from espnet_topdown.bin import wsj as command  # noqa: E402
-from espnet_topdown.data import sphere, wsj  # noqa: E402
+from espnet_topdown.data import sphere  # noqa: E402
 from espnet_topdown.data.kaldi_dir import read_pairs  # noqa: E402
-from espnet_topdown.data.wsj_audio import convert  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
 
+wsj = load("prepare_wsj")
 LISTS = ("wav.scp", "text", "utt2spk", "spk2utt")
 
 
@@ -103,10 +103,10 @@ def test_shards_and_steps_give_the_same(tree, tmp_path, monkeypatch, wanted):
     roots = tree()
     monkeypatch.chdir(tmp_path)
     options = ["--wsj0", roots[0], "--wsj1", roots[1], "--allow-partial", "true"]
-    command.main([*options, "--step", "lists"])
+    wsj.main([*options, "--step", "lists"])
     for job in range(1, 4):
-        command.main(["--step", "convert", "--nj", "3", "--job", str(job)])
-    command.main(["--step", "sets"])
+        wsj.main(["--step", "convert", "--nj", "3", "--job", str(job)])
+    wsj.main(["--step", "sets"])
     assert everything(Path("data")) == wanted
 
 
@@ -114,12 +114,12 @@ def test_conversion_goes_on_where_it_stopped(tree, tmp_path):
     prepare(tree(), tmp_path / "data")
     scp = tmp_path / "data/local/wsj/wav.scp"
     flacs = sorted((tmp_path / "data/flac").glob("*/*.flac"))
-    assert convert(scp, tmp_path / "data") == 0
+    assert wsj.convert(scp, tmp_path / "data") == 0
     flacs[0].unlink()
     flacs[1].write_bytes(b"")  # what a crash of the machine may leave
     soundfile.write(flacs[2], np.zeros(99, np.int16), 16000)
     before = flacs[3].stat().st_mtime_ns
-    assert convert(scp, tmp_path / "data") == 3
+    assert wsj.convert(scp, tmp_path / "data") == 3
     assert flacs[3].stat().st_mtime_ns == before
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from corpora import load
 
-from espnet_topdown.data import wsj
-from espnet_topdown.data.wsj_discs import disc_id, read_index, scan
 from espnet_topdown.errors import TopDownError
+
+wsj = load("prepare_wsj")
 
 
 def test_an_unknown_layout(tmp_path):
@@ -35,7 +36,7 @@ INDEX = [
 def test_index_lines(tmp_path, line, disc, key):
     path = tmp_path / "a.ndx"
     path.write_text(f";; a comment: with a colon\n;\n\n{line}\n")
-    (entry,) = read_index(path)
+    (entry,) = wsj.read_index(path)
     assert entry.disc == disc and entry.key.startswith(key)
     assert entry.where.endswith("a.ndx line 4") and len(entry.utt) == 8
 
@@ -47,7 +48,7 @@ def test_bad_index_lines(tmp_path, line):
     path = tmp_path / "a.ndx"
     path.write_text(f"11_1_1:wsj0/si_tr_s/01i/01ic0201.wv1\n{line}\n")
     with pytest.raises(TopDownError, match="E_WSJ_INDEX: .*a.ndx line 2"):
-        read_index(path)
+        wsj.read_index(path)
 
 
 def test_the_named_disc_comes_first_and_a_wrong_one_is_forgiven(tmp_path):
@@ -59,8 +60,8 @@ def test_the_named_disc_comes_first_and_a_wrong_one_is_forgiven(tmp_path):
     index.parent.mkdir(parents=True)
     key = "wsj1/si_et_h1/4oa/4oac0201.wv1"
     index.write_text(f"13_33_1:{key}\n13_99_1:{key}\n")
-    discs = scan([tmp_path])
-    right, wrong = read_index(index)
+    discs = wsj.scan([tmp_path])
+    right, wrong = wsj.read_index(index)
     assert "13-33.1" in discs.sound(right).parts
     assert discs.sound(wrong) is not None
     assert discs.names() == {"13_32_1", "13_33_1"}
@@ -72,4 +73,4 @@ def test_the_named_disc_comes_first_and_a_wrong_one_is_forgiven(tmp_path):
     + [("wsj0", ""), ("11-13", ""), ("x11-13.1", ""), ("11-13.1.tar", "")],
 )
 def test_names_of_discs(name, wanted):
-    assert disc_id(name) == wanted
+    assert wsj.disc_id(name) == wanted

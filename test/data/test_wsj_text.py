@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from corpora import load
 
-from espnet_topdown.data.wsj_text import non_linguistic, normalise, read_dot
 from espnet_topdown.errors import TopDownError
+
+wsj = load("prepare_wsj")
+non_linguistic, normalise = wsj.non_linguistic, wsj.normalise
 
 GOLDEN = [  # invented input, the output of the script that all recipes use
     (
@@ -63,7 +66,10 @@ def test_rules_one_by_one(written, wanted):
 
 
 def test_non_linguistic_symbols_are_words_with_a_bracket():
-    assert non_linguistic(["A <NOISE>", "<*IN*> B [X]", "C"]) == ["<*IN*>", "<NOISE>"]
+    assert non_linguistic(["A <NOISE>", "<*IN*> B [X]", "C"]) == [
+        "<*IN*>",
+        "<NOISE>",
+    ]
 
 
 def test_read_dot(tmp_path):
@@ -76,7 +82,7 @@ def test_read_dot(tmp_path):
         "(4k0c0303)\n"
         "text after (4k0c0304) more\n"
     )
-    assert read_dot(path) == {
+    assert wsj.read_dot(path) == {
         "4k0c0301": "Costs (rose) eight",
         "4k0c0302": "no blank",
         "4k0c0303": "",
@@ -87,4 +93,4 @@ def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "4k0c0300.dot"
     path.write_bytes(b"one (4k0c0301)\ntw\xff (4k0c0302)\n")
     with pytest.raises(TopDownError, match=r"E_UTF8: .*dot line 2"):
-        read_dot(path)
+        wsj.read_dot(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,17 +9,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
+from corpora import load  # noqa: E402
 
-from espnet_topdown.data.stm import mended_stm  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
 from espnet_topdown.files import read_json  # noqa: E402
 from espnet_topdown.scoring.counts import Counts, read_counts  # noqa: E402
 
-SCRIPT = Path(__file__).parents[2] / "egs2/swbd_topdown/asr1/local/score_hub5.py"
-_spec = importlib.util.spec_from_file_location("score_hub5", SCRIPT)
-hub5 = importlib.util.module_from_spec(_spec)
-sys.modules["score_hub5"] = hub5  # dataclasses look there for the module
-_spec.loader.exec_module(hub5)
+hub5 = load("score_hub5")
 ALIGNED, ctm_lines, scored = hub5.ALIGNED, hub5.ctm_lines, hub5.scored
 read_segments, read_table, score_hub5 = (
     hub5.read_segments, hub5.read_table, hub5.score_hub5
@@ -44,7 +39,7 @@ def data(tmp_path):
     folder.mkdir(parents=True)
     raw = tmp_path / "raw.stm"
     raw.write_text(swbd_tree.STM)
-    (folder / "stm").write_text("\n".join(mended_stm(raw)) + "\n")
+    (folder / "stm").write_text("\n".join(load("prepare_swbd").mended_stm(raw)) + "\n")
     (folder / "glm").write_text(swbd_tree.GLM)
     (folder / "text").write_text("".join(f"{u} some words\n" for u in HYP))
     hyp = "".join(f"{u} {t}".rstrip() + "\n" for u, t in HYP.items())

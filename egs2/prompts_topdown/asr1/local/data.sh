@@ -25,7 +25,7 @@ fi
 
 output_dir=data${set_suffix:+/local/prompts${set_suffix}}
 log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}${set_suffix}"
-python3 -m espnet_topdown.bin.prompts --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
+python3 local/prepare_prompts.py --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
     --output_dir "${output_dir}" --source "${source}" --fold_accents "${fold_accents}" \
     ${url:+--url "${url}"}
 if [ -n "${set_suffix}" ]; then

@@ -1,7 +1,11 @@
-"""WikiText-2: the three texts, checked, and a small part of them for a CPU."""
+"""WikiText-2 as texts and a list of words.
+
+python3 local/prepare_wikitext.py --output_dir data
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import urllib.error
 import urllib.request
@@ -10,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data.archives import check_digest
 from espnet_topdown.data.words import END, UNKNOWN, lines_of, vocabulary, word_counts
-from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.files import write_bytes
+from espnet_topdown.errors import DATA, MISSING, TopDownError, command
+from espnet_topdown.files import true_or_false, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -157,3 +162,33 @@ def _write(
         found[name] = sum(len(words_) + 1 for words_ in lines)
     write_bytes(output / "tokens.txt", "".join(f"{w}\n" for w in words).encode())
     return {**found, "words": len(words)}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = Parser(description=__doc__)
+    add = parser.add_argument
+    add("--wikitext", type=Path, help="Folder of the texts; default: download them")
+    add("--downloads", type=Path, default=Path("downloads"), help="For the archive")
+    add("--output_dir", type=Path, required=True, help="Gets the texts and the words")
+    add(
+        "--small",
+        type=true_or_false,
+        default=False,
+        help="Parts of valid and test only; figures are not comparable with others",
+    )
+    return parser
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Write the texts."""
+    args = get_parser().parse_args(cmd)
+    folder = args.wikitext or fetch(args.downloads)
+    write = prepare_small if args.small else prepare
+    for name, n in write(folder, args.output_dir).items():
+        print(f"{name}: {n:,}")
+
+
+if __name__ == "__main__":
+    main()
