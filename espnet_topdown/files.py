@@ -102,7 +102,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         TopDownError: E_YAML, E_YAML_DUP, E_YAML_UNSAFE or those of read_text.
     """
-    return copy.deepcopy(_parsed(str(path), read_text(path)))
+    return parse_yaml(read_text(path), path)
+
+
+def parse_yaml(text: str, path: Path) -> dict[str, Any]:
+    """The mapping that a text holds, as ``read_yaml``; ``path`` is for messages."""
+    return copy.deepcopy(_parsed(str(path), text))
 
 
 @functools.lru_cache(maxsize=32)  # by its text: parsing takes most of a search's time

@@ -22,7 +22,8 @@ from espnet_topdown.errors import DATA, RETRY, TopDownError, disk_error, warn
 from espnet_topdown.files import read_json, sha256, sync_folder, utc_now, write_json
 
 DONE = ".done"
-SEALED = ("retrain.yaml", "train.yaml", "config.yaml", "frozen.pth", "score.json")
+SEALED = ("retrain.yaml", "stack.yaml", "train.yaml", "config.yaml", "frozen.pth")
+SEALED += ("score.json",)
 CHECKPOINT = "checkpoint.pth"  # says how many epochs there were
 
 _CHAIN = re.compile(rb', "chain": "([0-9a-f]{16})"\}$')

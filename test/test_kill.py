@@ -155,6 +155,7 @@ def job(toy_experiment, monkeypatch) -> Path:
     """A prepared retraining whose trainer and scorer are fakes."""
     from espnet_topdown.jobs.prepare import prepare
     from espnet_topdown.jobs.spec import RetrainSpec
+    from espnet_topdown.models.experiment import Experiment
     from espnet_topdown.scoring import decode
 
     monkeypatch.syspath_prepend(str(FAKE_JOB.parent))
@@ -162,9 +163,9 @@ def job(toy_experiment, monkeypatch) -> Path:
     score = {"utts": 1, "cer": counts, "wer": counts, "ter": counts}
     monkeypatch.setattr(decode, "validation_score", lambda *args, **more: dict(score))
     folder = Path("exp/search/m1.2")
-    spec = RetrainSpec(
+    spec = RetrainSpec.make(
+        Experiment(toy_experiment),
         node="m1.2",
-        base_exp=toy_experiment,
         frozen_from=toy_experiment / "4epoch.pth",
         frozen=("softmax",),
         seed=1000,

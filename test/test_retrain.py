@@ -7,11 +7,12 @@ import torch
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import read_yaml
+from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.jobs.plan import layer_table, plan
 from espnet_topdown.jobs.prepare import extend, prepare
 from espnet_topdown.jobs.spec import RetrainSpec, spec_by_hand
 from espnet_topdown.jobs.verify import verify
+from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.weights import load_weights
 
 JOB = Path("exp/job")
@@ -20,7 +21,7 @@ JOB = Path("exp/job")
 def spec(base: Path, frozen=("softmax",), **options) -> RetrainSpec:
     options.setdefault("frozen_from", base / "4epoch.pth")
     options.setdefault("seed", 1000)
-    return RetrainSpec("job", base, frozen=tuple(frozen), **options)
+    return RetrainSpec.make(Experiment(base), "job", frozen, **options)
 
 
 def trained(folder: Path, base: Path, change: dict | None = None) -> None:
@@ -177,6 +178,76 @@ class TestJobFolder:
         trained(JOB, toy_experiment)
         torch.save({n: w + 1 for n, w in rnn_weights().items()}, JOB / "frozen.pth")
         with pytest.raises(TopDownError, match="E_DIGEST"):
+            verify(JOB)
+
+
+MINE = """\
+layers:
+- {name: out, params: ['ctc\\.']}
+- {name: rest, params: ['encoder\\.']}
+"""
+
+
+@pytest.mark.espnet
+class TestStackFile:
+    """A stack of the user's own belongs to the folder that was made with it."""
+
+    @pytest.fixture
+    def job(self, toy_experiment):
+        Path("mine.yaml").write_text(MINE)
+        made = self.by_hand(toy_experiment)
+        prepare(made, JOB)
+        trained(JOB, toy_experiment)
+        return toy_experiment
+
+    def by_hand(self, base, stack="mine.yaml"):
+        return spec_by_hand(base, "out", stack=stack, folder=JOB)
+
+    def test_it_may_move(self, job):
+        Path("mine.yaml").rename("elsewhere.yaml")
+        verify(JOB)
+        prepare(self.by_hand(job), JOB)
+        assert (JOB / "stack.yaml").read_text() == MINE
+
+    def test_another_text_is_another_job(self, job):
+        Path("mine.yaml").write_text(MINE.replace("rest", "body"))
+        with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*stack_sha256|reinit"):
+            prepare(self.by_hand(job), JOB)
+
+    def test_another_name_is_unknown(self, job):
+        with pytest.raises(TopDownError, match="E_STACK"):
+            self.by_hand(job, "other.yaml")
+
+    def test_the_folders_text_is_the_one_it_was_made_with(self, job):
+        (JOB / "stack.yaml").write_text(MINE + "# more\n")
+        with pytest.raises(TopDownError, match="E_DIGEST: .*stack.yaml"):
+            verify(JOB)
+
+
+@pytest.mark.espnet
+class TestOldFolder:
+    """Prepared before folders carried their stack: it stands there by name."""
+
+    @pytest.fixture
+    def old(self, toy_experiment):
+        prepare(spec(toy_experiment), JOB)
+        trained(JOB, toy_experiment)
+        (JOB / "stack.yaml").unlink()
+        job = read_yaml(JOB / "retrain.yaml")
+        del job["stack_sha256"]
+        return job
+
+    def test_it_is_read_and_continued(self, toy_experiment, old):
+        write_yaml(JOB / "retrain.yaml", old)
+        assert verify(JOB) == ["exp/job/4epoch.pth"]
+        prepare(spec(toy_experiment), JOB)
+
+    @pytest.mark.parametrize(
+        "change", [{"layers": {"softmax": 11, "blstm1": 25}}, {"stack": "mine"}]
+    )
+    def test_not_where_the_stack_is_another_one_now(self, old, change):
+        write_yaml(JOB / "retrain.yaml", {**old, **change})
+        with pytest.raises(TopDownError, match="E_VERSION: .*is not what it was"):
             verify(JOB)
 
 

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_topdown.bin.retrain import BASE_MODEL
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.errors import command
 
@@ -17,6 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = Parser(prog="espnet-topdown layers", description=__doc__)
     parser.add_argument("exp", type=Path, help="An ESPnet experiment folder")
+    parser.add_argument("--base_model", type=Path, help=BASE_MODEL)
     parser.add_argument(
         "--stack", default="auto", help="A shipped layer stack, or a .yaml file"
     )
@@ -29,7 +31,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_topdown.jobs.plan import layer_table
 
-    print(layer_table(args.exp, args.stack))
+    print(layer_table(args.exp, args.stack, args.base_model))
 
 
 if __name__ == "__main__":

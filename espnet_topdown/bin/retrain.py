@@ -6,7 +6,7 @@ One retraining by hand: any layers, also those of another model (--frozen_from).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,19 @@ from espnet_topdown.files import true_or_false
 if TYPE_CHECKING:
     from espnet_topdown.jobs.spec import RetrainSpec
 
+BASE_MODEL = "Its weights: a file in that folder, or a path; default: its best epoch"
+
+
+def add_base(add: Callable[..., object]) -> None:
+    """The experiment that is retrained, and its weights."""
+    add("--base_exp", type=Path, required=True, help="A trained ESPnet experiment")
+    add("--base_model", type=Path, help=BASE_MODEL)
+
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     """What one retraining is; `plan` and `retrain` take the same."""
     add = parser.add_argument
-    add("--base_exp", type=Path, required=True, help="The ESPnet experiment")
+    add_base(add)
     add("--freeze", required=True, help="Names of layers, with commas; see `layers`")
     add(
         "--frozen_from",
@@ -60,7 +68,8 @@ def spec_of(args: argparse.Namespace) -> RetrainSpec:
         stack=args.stack,
         max_epoch=args.max_epoch,
         any_order=args.allow_any_order,
-        node=args.output_dir.name if "output_dir" in args else "plan",
+        folder=args.output_dir if "output_dir" in args else None,
+        base_model=args.base_model,
     )
 
 

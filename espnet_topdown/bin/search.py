@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_topdown.bin.retrain import add_base
 from espnet_topdown.cli.parser import Parser, numbers
 from espnet_topdown.errors import command
 from espnet_topdown.files import true_or_false
@@ -19,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = Parser(prog="espnet-topdown search", description=__doc__)
     add = parser.add_argument_group("what is searched").add_argument
-    add("--base_exp", type=Path, required=True, help="A trained ESPnet experiment")
+    add_base(add)
     add("--output_dir", type=Path, required=True, help="The search's folder")
     add(
         "--search",

@@ -55,16 +55,16 @@ def plan(spec: RetrainSpec) -> Plan:
         TopDownError: from the stack (E_STACK, E_FREEZE_*), the weights (E_CKPT_*) or,
             for layers of another model, E_TOKENS_CHANGED and E_SHAPE_MISMATCH.
     """
-    base = Experiment(spec.base_exp)
+    base = spec.base
     weights = base.weights()
-    stack = stack_for(base.config, spec.stack).bind(weights)
+    stack = spec.stack.bind(weights)
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
     tied = tied_names(weights)
     names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
     _warn_of_seed(spec, base)
     source = load_weights(spec.frozen_from) if spec.frozen_from else {}
     _check_source(spec, base, weights, source, names)
-    sizes = {g.name: _size(g.params, weights) for g in stack.groups}
+    sizes = layer_sizes(stack, weights)
     return Plan(stack, names, sizes, {n: source[n] for n in names}, tied)
 
 
@@ -153,6 +153,11 @@ def check_tokens(a: Experiment, b: Experiment) -> None:
     )
 
 
+def layer_sizes(stack: LayerStack, weights: Weights) -> dict[str, int]:
+    """Layer -> its number of values, without statistics."""
+    return {g.name: _size(g.params, weights) for g in stack.groups}
+
+
 def _size(names: tuple[str, ...], weights: Weights) -> int:
     """Values of these tensors; one with several names counts once."""
     tied = tied_names({n: weights[n] for n in names})
@@ -161,9 +166,9 @@ def _size(names: tuple[str, ...], weights: Weights) -> int:
     )
 
 
-def layer_table(exp: Path, stack: str = "auto") -> str:
+def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> str:
     """The ordered layers of an experiment: name, values, first and last tensor."""
-    experiment = Experiment(exp)
+    experiment = Experiment(exp, model)
     weights = experiment.weights()
     spec = stack_for(experiment.config, stack)
     bound = spec.bind(weights)

@@ -19,10 +19,10 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, sha256, write_yaml
 from espnet_topdown.jobs.plan import Plan, plan
 from espnet_topdown.jobs.reinit import Reinit
-from espnet_topdown.jobs.spec import AUTO, RetrainSpec
+from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.experiment import Experiment, known_options
-from espnet_topdown.models.layers import is_statistic, stack_for
-from espnet_topdown.models.tasks import Task, find_task
+from espnet_topdown.models.layers import is_statistic, keep_stack
+from espnet_topdown.models.tasks import Task
 from espnet_topdown.models.weights import Weights, load_weights, save_weights
 
 
@@ -47,6 +47,7 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
         )
     if spec.reinit != "full":
         save_weights(_start(spec, planned), folder / "start.pth")
+    keep_stack(spec.stack, folder)
     write_yaml(folder / "train.yaml", train_config(spec, planned, folder))
     write_yaml(done, provenance)
     return planned
@@ -56,7 +57,7 @@ def _start(spec: RetrainSpec, planned: Plan) -> Weights:
     """Initial values of the layers that are not copied, for ``--reinit``."""
     names = [p for g in planned.stack.groups for p in g.params]
     names = [n for n in names if n not in planned.tensors]
-    source = load_weights(spec.start_from or Experiment(spec.base_exp).model_file())
+    source = load_weights(spec.start_from or spec.base_model)
     return Reinit.parse(spec.reinit).values(source, names, spec.seed)
 
 
@@ -66,8 +67,8 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     Exact names in ``freeze_param`` and one file in ``init_param``: a name that the
     model does not have then fails loudly, which neither option does alone.
     """
-    config = Experiment(spec.base_exp).train_config(trainer_of(spec))
-    stock = known_options(task_of(spec).options_of)
+    config = spec.base.train_config(spec.trainer)
+    stock = known_options(spec.task.options_of)
     config = {k: v for k, v in config.items() if k in stock}
     files = ["frozen.pth"] if planned.tensors else []
     files += ["start.pth"] if spec.reinit != "full" else []
@@ -85,36 +86,27 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     return config
 
 
-def task_of(spec: RetrainSpec) -> Task:
-    """The kind of model that the base experiment is."""
-    return find_task(stack_for(Experiment(spec.base_exp).config, spec.stack).task)
-
-
-def trainer_of(spec: RetrainSpec) -> str:
-    """The training module: the one asked for, or the task's."""
-    return task_of(spec).trainer if spec.trainer == AUTO else spec.trainer
-
-
 def trainer_options(base_exp: Path, task: Task) -> dict[str, Any]:
     """What the base experiment asked of our trainer beyond ESPnet's options.
 
     But for its harvest, which is of the joint training only.
     """
-    ours = known_options(task.trainer) - known_options(task.options_of) - {"harvest"}
+    ours = known_options(task.trainer) - known_options(task.options_of)
+    ours -= {"harvest", "harvest_stack"}
     config = Experiment(base_exp).config
     return {k: config[k] for k in sorted(ours) if k in config}
 
 
 def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
-    base = Experiment(spec.base_exp)
+    base = spec.base
     source = spec.frozen_from
     start = {"start": spec.reinit, "start_from": str(spec.start_from)}
     return {
         **({} if spec.reinit == "full" else start),
         "node": spec.node,
         "base_exp": str(spec.base_exp),
-        "base_model": str(base.model_file()),
-        "base_sha256": sha256(base.model_file()),
+        "base_model": str(spec.base_model),
+        "base_sha256": sha256(spec.base_model),
         "frozen_from": str(source) if source else None,
         "frozen_from_sha256": sha256(source) if source else None,
         "frozen": list(spec.frozen),
@@ -122,12 +114,13 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "reinit": [n for n in planned.stack.names if n not in spec.frozen],
         "seed": spec.seed,
         "control": spec.control,
-        "task": task_of(spec).name,
-        "trainer": trainer_of(spec),
-        "trainer_options": trainer_options(spec.base_exp, task_of(spec)),
+        "task": spec.task.name,
+        "trainer": spec.trainer,
+        "trainer_options": trainer_options(spec.base_exp, spec.task),
         "overrides": dict(spec.overrides),
         "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
-        "stack": stack_for(base.config, spec.stack).name,
+        "stack": spec.stack.name,
+        "stack_sha256": spec.stack.digest,
         "layers": dict(planned.sizes),
         "versions": versions(),
     }
@@ -140,9 +133,12 @@ _MAY_DIFFER = {"versions", "frozen_sha256", "overrides", "max_epoch", "task"}
 def check_same_job(
     have: Mapping[str, Any], want: Mapping[str, Any], folder: Path
 ) -> None:
-    """Refuse to continue a folder that was prepared for another job."""
+    """Refuse to continue a folder that was prepared for another job.
+
+    A key that an older program did not write is not compared.
+    """
     for key in want:
-        if key not in _MAY_DIFFER and have.get(key) != want[key]:
+        if key not in _MAY_DIFFER and key in have and have[key] != want[key]:
             raise TopDownError(
                 "E_CONFIG_CHANGED",
                 f"{folder}/retrain.yaml: {key} was {have.get(key)}, now {want[key]}",

@@ -80,9 +80,9 @@ def is_trained(folder: Path) -> bool:
         return False
     try:
         experiment = Experiment(folder)
+        # not config.yaml's: control joint is trained in parts, to a growing goal
         goal = read_yaml(folder / "train.yaml")
-        experiment.config.update(max_epoch=goal["max_epoch"], patience=goal["patience"])
-        experiment.check_finished()
+        experiment.check_finished(int(goal["max_epoch"]), goal["patience"])
         experiment.model_file()
     except TopDownError:
         return False  # the trainer repairs, or says what is wrong
@@ -91,7 +91,10 @@ def is_trained(folder: Path) -> bool:
 
 def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Integer error counts of the best epoch on the whole validation set."""
-    experiment = Experiment(folder if job["trainer"] else Path(job["base_exp"]))
+    if job["trainer"]:
+        experiment = Experiment(folder)
+    else:  # the joint model, where it was trained
+        experiment = Experiment(Path(job["base_exp"]), Path(job["base_model"]))
     model = experiment.model_file()
     validation_score = find_task(job.get("task", "asr")).call("score")
     result = validation_score(experiment.folder / "config.yaml", model)

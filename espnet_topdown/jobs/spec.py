@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import MISSING, TopDownError
+from espnet_topdown.files import read_yaml
 from espnet_topdown.models.experiment import Experiment, experiment_of
+from espnet_topdown.models.layers import StackSpec, stack_again, stack_for
+from espnet_topdown.models.tasks import Task, find_task
 
 TRAINER = "espnet_topdown.bin.asr_train"
 STOCK_TRAINER = "espnet2.bin.asr_train"
@@ -17,36 +20,86 @@ AUTO = "auto"  # the trainer of the stack's task
 
 @dataclass(frozen=True)
 class RetrainSpec:
-    """Everything that defines one retraining.
+    """Everything that defines one retraining; made by ``make``.
 
     Attributes:
         node: Its name and folder, e.g. "m1.4" or "control.joint".
         base_exp: The experiment whose config is reused.
+        base_model: Its file of weights.
         frozen_from: The file of weights that supplies the frozen layers: of the base
             experiment, of the parent's retraining, or of another model.
         frozen: Names of the frozen layers; of the copied ones if ``trainable``.
         seed: For the new initial values, the order of batches and dropout.
-        stack: Name or path of the layer stack; "auto" takes the one that fits.
+        stack: The layer stack.
+        trainer: Module of the training command.
         trainable: Copy the layers but train them (a control).
         overrides: Options of ESPnet's trainer that differ from the base experiment.
         any_order: Allow frozen layers that are not the top ones.
         reinit: Where the other layers begin, see ``reinit.Reinit``.
-        start_from: The file that supplies their values, unless reinit is "full".
+        start_from: The file that supplies their values, where reinit takes any.
     """
 
     node: str
     base_exp: Path
+    base_model: Path
     frozen_from: Path | None
     frozen: tuple[str, ...]
     seed: int
-    stack: str = "auto"
+    stack: StackSpec
+    trainer: str
     control: str | None = None
     trainable: bool = False
     any_order: bool = False
-    trainer: str = AUTO
     overrides: Mapping[str, Any] = field(default_factory=dict)
     reinit: str = "full"
     start_from: Path | None = None
+
+    @classmethod
+    def make(
+        cls,
+        base: Experiment,
+        node: str,
+        frozen: Sequence[str],
+        seed: int,
+        stack: StackSpec | None = None,
+        frozen_from: Path | None = None,
+        trainer: str = AUTO,
+        **more: Any,
+    ) -> RetrainSpec:
+        """The one constructor, for candidates, controls, rows and by hand.
+
+        Args:
+            base: The experiment that is retrained.
+            node, frozen, seed, frozen_from: See the attributes.
+            stack: None takes the shipped one that fits.
+            trainer: "auto" is that of the stack's task.
+            **more: The other attributes.
+
+        Raises:
+            TopDownError: E_STACK; E_MODEL (66) when the base has no weights.
+        """
+        stack = stack or stack_for(base.config)
+        return cls(
+            node=node,
+            base_exp=base.folder,
+            base_model=base.model_file(),
+            frozen_from=frozen_from,
+            frozen=tuple(frozen),
+            seed=seed,
+            stack=stack,
+            trainer=find_task(stack.task).trainer if trainer == AUTO else trainer,
+            **more,
+        )
+
+    @property
+    def base(self) -> Experiment:
+        """The experiment that is retrained."""
+        return Experiment(self.base_exp, self.base_model)
+
+    @property
+    def task(self) -> Task:
+        """The kind of model that it is."""
+        return find_task(self.stack.task)
 
 
 def spec_by_hand(
@@ -57,19 +110,32 @@ def spec_by_hand(
     stack: str = "auto",
     max_epoch: int | None = None,
     any_order: bool = False,
-    node: str = "plan",
+    folder: Path | None = None,
+    base_model: Path | None = None,
 ) -> RetrainSpec:
-    """A retraining from a command line; what is not said is as in a search."""
-    base = Experiment(base_exp)
+    """A retraining from a command line; what is not said is as in a search.
+
+    Args:
+        base_exp, frozen_from, any_order: See ``RetrainSpec``.
+        freeze: Names of layers, with commas.
+        seed: None is the base's + 1000.
+        stack: A shipped stack's name, a file, or "auto".
+        max_epoch: None is the base's.
+        folder: The job's, which may carry the stack already.
+        base_model: None is the base's best epoch.
+    """
+    base = Experiment(base_exp, base_model)
     if frozen_from is not None:
         frozen_from = source_of(frozen_from)
-    return RetrainSpec(
-        node=node,
-        base_exp=base_exp,
-        frozen_from=frozen_from or base.model_file(),
-        frozen=tuple(n for n in freeze.split(",") if n),
-        seed=int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
-        stack=stack,
+    made = folder / "retrain.yaml" if folder else None
+    record = read_yaml(made) if made and made.is_file() else {}
+    return RetrainSpec.make(
+        base,
+        folder.name if folder else "plan",
+        [n for n in freeze.split(",") if n],
+        int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
+        stack_again(base.config, stack, folder or Path(), record),
+        frozen_from or base.model_file(),
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},
     )

@@ -8,8 +8,9 @@ from typing import Any
 
 from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
 from espnet_topdown.files import read_yaml, sha256
+from espnet_topdown.jobs.plan import layer_sizes
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.layers import stack_for
+from espnet_topdown.models.layers import LayerStack, kept_stack, load_stack, shipped
 from espnet_topdown.models.weights import Weights, differing, load_weights
 
 
@@ -43,7 +44,7 @@ def verify(folder: Path) -> list[str]:
                 "report this as a bug, with the folder's train.log",
                 INTERNAL,
             )
-    _check_reinitialised(job, base, weights, files[-1])
+    _check_reinitialised(folder, job, base, weights)
     return [str(f) for f in files]
 
 
@@ -62,10 +63,11 @@ def _frozen_tensors(folder: Path, job: Mapping[str, Any]) -> Weights:
 
 
 def _check_reinitialised(
-    job: Mapping[str, Any], base: Weights, weights: Weights, path: Path
+    folder: Path, job: Mapping[str, Any], base: Weights, weights: Weights
 ) -> None:
     config = Experiment(Path(job["base_exp"])).config
-    stack = stack_for(config, job["stack"]).bind(base)
+    stack = stack_of(folder, job, base)
+    path = max(Experiment(folder).epoch_files.items())[1]
     for group in stack.named(job["reinit"]):
         if differing(weights, base, group.params):
             continue
@@ -75,3 +77,24 @@ def _check_reinitialised(
             continue
         do = "report this as a bug, with the folder's train.log"
         raise TopDownError("E_REINIT_SAME", what, do, INTERNAL)
+
+
+def stack_of(folder: Path, job: Mapping[str, Any], base: Weights) -> LayerStack:
+    """The layers of a finished job, by the stack that its folder carries.
+
+    A folder of an older program names a shipped stack: that one is taken where it
+    still gives the layers that retrain.yaml has.
+
+    Raises:
+        TopDownError: E_VERSION (78) where it does not; E_DIGEST (65).
+    """
+    spec = kept_stack(folder, job)
+    if spec is not None:
+        return spec.bind(base)
+    bound = load_stack(job["stack"]).bind(base) if job["stack"] in shipped() else None
+    if bound is None or layer_sizes(bound, base) != job["layers"]:
+        what = f"{folder} has no stack.yaml, and {job['stack']} is not what it was"
+        raise TopDownError(
+            "E_VERSION", what, "finish it with the release that began it"
+        )
+    return bound

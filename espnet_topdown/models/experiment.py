@@ -52,13 +52,16 @@ class Experiment:
     Args:
         folder: The experiment. Relative paths inside its config refer to the current
             folder, as in any recipe.
+        model: The file of weights to take for its best epoch's: a name in the folder,
+            or a path.
 
     Raises:
         TopDownError: E_EXP (66) when the folder or its config.yaml is missing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: Path | None = None) -> None:
         self.folder = Path(folder)
+        self.model = model
         if not (self.folder / "config.yaml").is_file():
             raise TopDownError(
                 "E_EXP",
@@ -138,12 +141,16 @@ class Experiment:
         """A file of weights: "best", an epoch number, or a file name in the folder.
 
         "best" is the single best epoch by the first validation criterion that the
-        experiment used, never an average.
+        experiment used, never an average, unless a file was given.
 
         Raises:
             TopDownError: E_MODEL (66).
         """
-        if which == "best":
+        if which == "best" and self.model:
+            if (path := Path(self.model)).is_file():
+                return path
+            names = [str(self.model)]
+        elif which == "best":
             names = [c.file for c in self.criteria]
         elif str(which).isdigit():
             names = [f"{which}epoch.pth"]
@@ -156,7 +163,7 @@ class Experiment:
         raise TopDownError(
             "E_MODEL",
             f"no {' or '.join(names)} in {self.folder} ({nearest(names[0], have)})",
-            "train it (stage 11), or name a file that is there",
+            "train it (stage 11), or give --base_model FILE",
             MISSING,
         )
 
@@ -174,8 +181,14 @@ class Experiment:
         """Some layers of an epoch, where the training kept them (``--harvest``)."""
         return self.folder / HARVEST / f"{epoch}.pth"
 
-    def check_finished(self) -> None:
+    def check_finished(
+        self, max_epoch: int | None = None, patience: int | None = None
+    ) -> None:
         """Refuse a model that was not trained to its own end.
+
+        Args:
+            max_epoch: The goal; None takes it and the patience of config.yaml.
+            patience: Epochs without a gain after which training stops.
 
         Raises:
             TopDownError: E_NOT_CONVERGED (78).
@@ -183,18 +196,20 @@ class Experiment:
         if not (self.folder / "checkpoint.pth").is_file():
             warn("W_NO_CHECKPOINT", f"{self.folder}: cannot tell if training ended")
             return
-        goal, last = int(self.config["max_epoch"]), self.last_epoch
-        if last >= goal or self._stopped_early(last):
+        if max_epoch is None:
+            max_epoch = int(self.config["max_epoch"])
+            patience = self.config.get("patience")
+        last = self.last_epoch
+        if last >= max_epoch or self._stopped_early(last, patience):
             return
         raise TopDownError(
             "E_NOT_CONVERGED",
-            f"{self.folder} stopped at epoch {last} of {goal}",
+            f"{self.folder} stopped at epoch {last} of {max_epoch}",
             "run stage 11 again (it continues), or give --allow_unfinished true",
             CONFIG,
         )
 
-    def _stopped_early(self, last: int) -> bool:
-        patience = self.config.get("patience")
+    def _stopped_early(self, last: int, patience: int | None) -> bool:
         stopping = self.config.get("early_stopping_criterion")
         if patience is None or not stopping:
             return False

@@ -7,16 +7,18 @@ model, it puts every name into exactly one layer, or says why it cannot.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import MISSING, TopDownError, nearest, warn
-from espnet_topdown.files import read_yaml
+from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
+from espnet_topdown.files import parse_yaml, read_text, write_bytes
 
 STACKS = Path(__file__).parent / "stacks"
+STACK_FILE = "stack.yaml"  # the text of a stack in the folder of a job or a search
 
 
 def is_statistic(name: str) -> bool:
@@ -26,6 +28,13 @@ def is_statistic(name: str) -> bool:
     True
     """
     return name.endswith((".running_mean", ".running_var", ".num_batches_tracked"))
+
+
+# Constants that a state dict holds and no training changes: they are in no layer.
+BUFFERS = (
+    r"(?:.*\.)?melmat$",  # the mel matrix of a front end
+    r"normalize\.(?:mean|std)$",  # of the training set
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,12 @@ class StackSpec:
     layers: tuple[Mapping[str, Any], ...]
     ignore: tuple[str, ...]
     task: str = "asr"
+    text: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Of the file's text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def fits_config(self, config: Mapping[str, Any]) -> bool:
         """Whether an ESPnet training config names the family this stack is for."""
@@ -117,7 +132,8 @@ class StackSpec:
                 name, or names that no layer takes.
         """
         names = list(names)
-        ignored = [n for n in names if any(re.match(p, n) for p in self.ignore)]
+        ignore = (*BUFFERS, *self.ignore)
+        ignored = [n for n in names if any(re.match(p, n) for p in ignore)]
         left = [n for n in names if n not in set(ignored)]
         groups: list[LayerGroup] = []
         owner: dict[str, str] = {}
@@ -191,7 +207,16 @@ def load_stack(name: str | Path) -> StackSpec:
             "give a shipped name or the path of a .yaml file",
             MISSING,
         )
-    data = read_yaml(path)
+    return parse_stack(read_text(path), path.stem, path)
+
+
+def parse_stack(text: str, name: str, path: Path) -> StackSpec:
+    """The stack that a text describes; ``path`` is for messages.
+
+    Raises:
+        TopDownError: E_STACK for a malformed text.
+    """
+    data = parse_yaml(text, path)
     known = ("about", "task", "fits", "layers", "ignore")
     for key in data:
         if key not in known:
@@ -200,12 +225,13 @@ def load_stack(name: str | Path) -> StackSpec:
     if not isinstance(layers, list) or not layers:
         raise _malformed(path, "'layers' must be a list")
     return StackSpec(
-        name=path.stem,
+        name=name,
         about=str(data.get("about", "")),
         fits={k: _list(path, k, v) for k, v in data.get("fits", {}).items()},
         layers=tuple(_layer(path, x) for x in layers),
         ignore=tuple(_patterns(path, "ignore", data.get("ignore", []))),
         task=str(data.get("task", "asr")),
+        text=text,
     )
 
 
@@ -262,3 +288,54 @@ def stack_for(config: Mapping[str, Any], name: str | None = None) -> StackSpec:
         f"no shipped stack fits encoder '{config.get('encoder')}'",
         "write one (CONTRIBUTING.md, 'add a layer stack') and give --stack FILE.yaml",
     )
+
+
+def keep_stack(spec: StackSpec, folder: Path) -> None:
+    """Write a stack's text into the folder of a job or a search."""
+    write_bytes(Path(folder) / STACK_FILE, spec.text.encode())
+
+
+def kept_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
+    """The stack that a folder of a job or a search carries; None in an old folder.
+
+    Args:
+        folder: With stack.yaml.
+        record: Its retrain.yaml or search.yaml, which has the text's name and digest.
+
+    Raises:
+        TopDownError: E_DIGEST (65) when it is not the text that was written.
+    """
+    path = Path(folder) / STACK_FILE
+    if "stack_sha256" not in record:
+        return None
+    spec = parse_stack(read_text(path), record["stack"], path)
+    if spec.digest != record["stack_sha256"]:
+        what = f"{path} is not the file that was written for {folder}"
+        do = "bring it back, or move the folder away and run the same command again"
+        raise TopDownError("E_DIGEST", what, do, DATA)
+    return spec
+
+
+def stack_again(
+    config: Mapping[str, Any], asked: str, folder: Path, record: Mapping[str, Any]
+) -> StackSpec:
+    """The stack of a folder that is continued, or the one asked for now.
+
+    A file may have moved since, and a shipped stack may have got another text: then it
+    is the one that the folder carries. Where it differs from the one asked for,
+    comparing their digests tells.
+
+    Raises:
+        TopDownError: E_STACK; those of ``kept_stack``.
+    """
+    kept = kept_stack(folder, record)
+    if kept is None:
+        return stack_for(config, asked)
+    try:
+        now = stack_for(config, asked)
+    except TopDownError:
+        if Path(asked).stem == kept.name and not Path(asked).is_file():
+            return kept
+        raise
+    by_file = Path(asked).suffix == ".yaml"
+    return now if by_file or now.name != kept.name else kept

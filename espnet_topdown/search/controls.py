@@ -25,15 +25,15 @@ Nodes = Any  # request.Nodes, which imports this module
 def control_spec(nodes: Nodes, name: str, epochs: int = 0) -> RetrainSpec:
     """The retraining of one control; those of bottom_up are ``bottom_up1`` and on."""
     request, names = nodes.request, nodes.stack.names
-    spec = RetrainSpec(
-        node=f"control.{name}",
-        base_exp=nodes.base.folder,
-        frozen_from=nodes.base.model_file(),
-        frozen=names[:1],
-        seed=nodes.seed(Composition((1, nodes.stack.n - 1))),
-        stack=request.stack,
+    spec = RetrainSpec.make(
+        nodes.base,
+        f"control.{name}",
+        names[:1],
+        nodes.seed(Composition((1, nodes.stack.n - 1))),
+        nodes.spec,
+        nodes.base.model_file(),
+        request.trainer,
         control=name,
-        trainer=request.trainer,
         overrides=nodes.overrides(),
     )
     if name == "joint":

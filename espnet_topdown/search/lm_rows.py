@@ -83,12 +83,12 @@ def _train(row: Row, paper: Paper, setting: Setting) -> None:
         source = _random(setting, seed)
     elif row.source:
         source = Experiment(setting.folder(row.source)).model_file()
-    spec = RetrainSpec(
-        node=row.name,
-        base_exp=setting.base_exp,
+    spec = RetrainSpec.make(
+        base,
+        row.name,
+        frozen,
+        seed,
         frozen_from=source,
-        frozen=frozen,
-        seed=seed,
         overrides=_longer(base, row),
     )
     folder = setting.folder(row.name)

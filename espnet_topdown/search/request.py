@@ -15,7 +15,12 @@ from espnet_topdown.jobs.prepare import versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.jobs.spec import AUTO, RetrainSpec
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.layers import LayerStack, stack_for
+from espnet_topdown.models.layers import (
+    LayerStack,
+    StackSpec,
+    keep_stack,
+    stack_again,
+)
 from espnet_topdown.models.tasks import Task, find_task, read_tasks
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.controls import control_spec
@@ -32,6 +37,7 @@ class SearchRequest:
     """A search. Only the first block decides what is trained.
 
     Attributes:
+        base_model: The base experiment's file of weights; None is its best epoch.
         max_frozen: At most this many layers are frozen; None allows all but one.
         criterion: Errors on the validation set: "cer", "wer" or "ter" (tokens), or
             "ppl" of a language model; "auto" is the first of its kind.
@@ -46,6 +52,7 @@ class SearchRequest:
     base_exp: Path
     output_dir: Path
     strategy: str = "greedy"
+    base_model: Path | None = None
     stack: str = "auto"
     max_frozen: int | None = None
     criterion: str = AUTO
@@ -101,6 +108,7 @@ class Nodes:
 
     request: SearchRequest
     base: Experiment
+    spec: StackSpec
     stack: LayerStack
     task: Task
 
@@ -111,13 +119,16 @@ class Nodes:
         Raises:
             TopDownError: E_RANGE for a criterion of another kind of model.
         """
-        base = Experiment(request.base_exp)
-        spec = stack_for(base.config, request.stack)
+        base = Experiment(request.base_exp, request.base_model)
+        made = request.output_dir / "search.yaml"
+        record = read_yaml(made) if made.is_file() else {}
+        spec = stack_again(base.config, request.stack, request.output_dir, record)
         task = find_task(spec.task)
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
                 classifier_file(base, epoch)
-        return cls(_completed(request, task), base, spec.bind(base.weights()), task)
+        bound = spec.bind(base.weights())
+        return cls(_completed(request, task), base, spec, bound, task)
 
     @property
     def max_frozen(self) -> int:
@@ -156,16 +167,16 @@ class Nodes:
         start, rewound = source, Reinit.parse(self.request.reinit).epoch
         if rewound:
             start = classifier_file(self.base, rewound)
-        return RetrainSpec(
-            node=str(node),
-            base_exp=self.base.folder,
-            frozen_from=source,
+        return RetrainSpec.make(
+            self.base,
+            str(node),
+            self.stack.names[: node.n_frozen],
+            self.seed(node),
+            self.spec,
+            source,
+            self.request.trainer,
             reinit=self.request.reinit,
             start_from=None if self.request.reinit == "full" else start,
-            frozen=self.stack.names[: node.n_frozen],
-            seed=self.seed(node),
-            stack=self.request.stack,
-            trainer=self.request.trainer,
             overrides=self.overrides(),
         )
 
@@ -228,6 +239,7 @@ def write_request(nodes: Nodes) -> None:
     path = nodes.request.output_dir / "search.yaml"
     want = _as_mapping(nodes)
     if not path.is_file():
+        keep_stack(nodes.spec, path.parent)
         write_yaml(path, want)
         return
     have: Mapping[str, Any] = read_yaml(path)
@@ -239,7 +251,8 @@ def write_request(nodes: Nodes) -> None:
             CONFIG,
         )
     for key in {**dict.fromkeys(RARE), **want}:
-        if key != "versions" and have.get(key) != want.get(key):
+        known = key in have or key in RARE  # not a key that an older program lacks
+        if key != "versions" and known and have.get(key) != want.get(key):
             raise TopDownError(
                 "E_CONFIG_CHANGED",
                 f"{path}: {key} was {have.get(key)}, now {want.get(key)}",
@@ -259,7 +272,8 @@ def _as_mapping(nodes: Nodes) -> dict[str, Any]:
         "base_model": str(model),
         "base_digest": sha256(model),
         "base_config_digest": sha256(nodes.base.folder / "config.yaml"),
-        "stack": stack_for(nodes.base.config, request.stack).name,
+        "stack": nodes.spec.name,
+        "stack_sha256": nodes.spec.digest,
         "layers": list(nodes.stack.names),
         "strategy": request.strategy,
         "max_frozen": nodes.max_frozen,

@@ -22,18 +22,23 @@ class Harvest:
     """Writes some layers of a model after each of its epochs.
 
     Args:
-        folder: The experiment; its ``config.yaml`` says which layer stack fits.
+        folder: The experiment; its ``config.yaml`` says which shipped stack fits.
         names: Layers, with commas.
         model: Only the names of its tensors are looked at.
+        stack: A layer stack by name or as a file, where no shipped one fits.
 
     Raises:
         TopDownError: E_FREEZE_NOMATCH for a name that is no layer; E_STACK.
     """
 
-    def __init__(self, folder: Path, names: str, model: torch.nn.Module) -> None:
+    def __init__(
+        self, folder: Path, names: str, model: torch.nn.Module, stack: str = ""
+    ) -> None:
         self.experiment = Experiment(folder)
-        stack = stack_for(self.experiment.config).bind(model.state_dict())
-        layers = stack.named([name for name in names.split(",") if name])
+        spec = stack_for(self.experiment.config, stack)
+        layers = spec.bind(model.state_dict()).named(
+            [name for name in names.split(",") if name]
+        )
         self.tensors = [p for layer in layers for p in layer.params]
         place = self.experiment.harvest_file(1).parent
         place.mkdir(exist_ok=True)

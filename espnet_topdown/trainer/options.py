@@ -132,6 +132,7 @@ def complete(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         metavar="LAYER,...",
         help="Keep these layers of every epoch: harvest/<epoch>.pth",
     )
+    add("--harvest_stack", default="", help="Their layer stack: a name or a .yaml file")
     add(
         "--allow_infeasible",
         default=False,

@@ -34,6 +34,7 @@ class TopDownOptions(TrainerOptions):
     frozen_norm: str = "eval"
     progress: bool = True
     harvest: str = ""
+    harvest_stack: str = ""
     allow_infeasible: bool = False
 
 
@@ -101,7 +102,7 @@ class TopDownTrainer(Trainer):
             progress = Progress(folder, options.max_epoch, options.best_model_criterion)
         harvest = None
         if options.harvest and first:
-            harvest = Harvest(folder, options.harvest, model)
+            harvest = Harvest(folder, options.harvest, model, options.harvest_stack)
         if options.frozen_norm == "eval":
             names = frozen_norm.keep_in_eval(model)
             if names:

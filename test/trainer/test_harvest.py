@@ -7,11 +7,13 @@ import pytest
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.jobs.plan import plan
 from espnet_topdown.jobs.spec import RetrainSpec
+from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.trainer import trainer
 
 pytestmark = pytest.mark.espnet
 SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+SOFT = ("softmax",)
 KEEP = {"keep_nbest_models": 9}
 
 
@@ -24,7 +26,7 @@ def test_a_file_for_each_epoch(train):
         assert list(kept) == SOFTMAX and differing(kept, whole, SOFTMAX) == []
         whole_size = (folder / "checkpoint.pth").stat().st_size
         assert 2 * path.stat().st_size < whole_size
-    spec = RetrainSpec("job", folder, files[1], ("softmax",), seed=2000)
+    spec = RetrainSpec.make(Experiment(folder), "job", SOFT, 2000, None, files[1])
     assert differing(plan(spec).tensors, load_weights(files[1]), SOFTMAX) == []
 
 
@@ -79,6 +81,14 @@ def test_switched_on_late(train, caplog):
     assert [p.name for p in sorted(folder.glob("harvest/*"))] == ["2.pth", "3.pth"]
 
 
+def test_layers_of_a_stack_of_the_users_own(train, tmp_path):
+    layers = "[{name: mine, params: ['ctc']}, {name: rest, params: ['encoder']}]"
+    (tmp_path / "own.yaml").write_text(f"layers: {layers}\n")
+    stack = str(tmp_path / "own.yaml")
+    folder = train("exp", harvest="mine", harvest_stack=stack, max_epoch=1)
+    assert list(load_weights(folder / "harvest/1.pth")) == SOFTMAX
+
+
 def test_no_such_layer(train, tmp_path):
     with pytest.raises(TopDownError, match="E_FREEZE_NOMATCH: 'sofmax'.*softmax"):
         train(harvest="sofmax")
@@ -91,6 +101,8 @@ def test_the_tokens_of_the_other_model_are_compared(train, tones, tmp_path):
     tokens[2:4] = tokens[3:1:-1]
     (tmp_path / "tokens.txt").write_text("\n".join(tokens) + "\n")
     base = train("base", max_epoch=1, token_list=str(tmp_path / "tokens.txt"))
-    spec = RetrainSpec("job", base, other / "harvest/1.pth", ("softmax",), seed=2000)
+    spec = RetrainSpec.make(
+        Experiment(base), "job", SOFT, 2000, None, other / "harvest/1.pth"
+    )
     with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*line 3"):
         plan(spec)

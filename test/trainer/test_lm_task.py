@@ -125,7 +125,7 @@ def test_saved_epochs_are_the_average(train) -> None:
 
 def test_frozen_softmax_stays_through_the_switch(train) -> None:
     base = train(max_epoch=2)
-    spec = spec_by_hand(base, "softmax", node="x", max_epoch=6)
+    spec = spec_by_hand(base, "softmax", max_epoch=6, folder=Path("x"))
     table = prepare(spec, Path("x")).table(spec)
     run_job(Path("x"))
     saved = state(Path("x"))
