@@ -48,6 +48,7 @@ REMOVED_OPTIONS = {
     "abandon": "docs/results/search.md",
     "halving": "docs/results/search.md",
     "proxy": "docs/results/search.md",
+    "num_nodes": "docs/structure.md",
 }
 
 

@@ -54,7 +54,6 @@ def test_more_trainings_than_expected_need_a_yes(search):
         ({"strategy": "full", "budget": 3}, "--budget has no meaning"),
         ({"strategy": "beam", "width": 0}, "--width"),
         ({"reinit": "shrink:0.4"}, "give full, keep"),
-        ({"num_nodes": 0}, "E_RANGE.*num_nodes"),
         ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'"),
     ],
 )

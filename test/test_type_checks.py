@@ -32,7 +32,6 @@ except Exception as e:
     [
         ("", "TypeCheckError"),
         ("import espnet_topdown.trainer", "text text"),
-        ("import espnet_topdown.lm", "text text"),
     ],
 )
 def test_type_checks_are_left_out_where_espnet_is_ours(first, said, tmp_path):

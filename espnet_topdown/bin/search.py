@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.bin.retrain import add_base
-from espnet_topdown.cli.parser import Parser, numbers
+from espnet_topdown.cli.parser import Parser, numbers, whole
 from espnet_topdown.errors import command
 from espnet_topdown.files import true_or_false
 from espnet_topdown.search.strategies import CONTROLS
@@ -49,10 +49,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--max_jobs_total", type=int, default=32, help="More trainings need --yes true")
     add("--yes", type=true_or_false, default=False, help="Go beyond --max_jobs_total")
     add("--max_jobs", type=int, default=1, help="Trainings at the same time")
-    add("--num_nodes", type=int, default=1, help="Nodes that train one model together")
-    add(
-        "--ngpu", type=int, help="GPUs of each of them; default: as the base experiment"
-    )
+    add("--ngpu", type=whole, help="GPUs of each; default: as the base experiment")
     add("--cmd", default="", help="Launcher and its options, e.g. 'slurm.pl --mem 4G'")
     add("--cmd_backend", default="local", help="local, slurm or sge, if no --cmd")
     add("--trainer", default="auto", help="Training module; auto: the stack's")

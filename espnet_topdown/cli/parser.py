@@ -50,6 +50,13 @@ def _underscored(arg: str) -> str:
     return "--" + name[2:].replace("-", "_") + eq + value
 
 
+def whole(text: str) -> int:
+    """A whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got '{text}'")
+    return int(text)
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """Whole numbers with commas.
 

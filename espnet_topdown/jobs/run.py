@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.distributed import Workers, train_together
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
 from espnet_topdown.jobs.prepare import prepare
@@ -19,12 +17,13 @@ from espnet_topdown.models.tasks import find_task, shown
 from espnet_topdown.records import DONE, write_seal
 
 
-def run_job(
-    folder: Path, train_only: bool = False, workers: Workers | None = None
-) -> None:
+def run_job(folder: Path, train_only: bool = False, ngpu: int | None = None) -> None:
     """Do what is left to do in a prepared job folder; nothing if it is done.
 
-    Only the training is done by several processes; the rest is done here, once.
+    Args:
+        folder: What ``prepare`` wrote.
+        train_only: Do not verify and score yet; the training may go on later.
+        ngpu: GPUs that train together, one process each; None: as the base experiment.
 
     Raises:
         TopDownError: E_LOCKED (75) when another process works here; those of the
@@ -36,7 +35,7 @@ def run_job(
         return
     with Lock(folder / ".lock"):
         if job["trainer"]:
-            train(folder, job, workers or Workers())
+            train(folder, job, ngpu)
         if train_only:
             return
         if job["trainer"]:
@@ -50,7 +49,7 @@ def is_done(folder: Path) -> bool:
     return (Path(folder) / DONE).is_file()
 
 
-def train(folder: Path, job: Mapping[str, Any], workers: Workers) -> None:
+def train(folder: Path, job: Mapping[str, Any], ngpu: int | None) -> None:
     """Train to the end of train.yaml, from the last checkpoint if there is one."""
     if not is_trained(folder):
         options = [
@@ -59,12 +58,11 @@ def train(folder: Path, job: Mapping[str, Any], workers: Workers) -> None:
             for word in (f"--{key}", str(value).lower())
         ]
         options = ["--config", str(folder / "train.yaml"), *options]
-        if workers.several:
-            command = [sys.executable, "-m", job["trainer"], *options]
-            train_together(command, folder, workers)
-        else:
-            trainer = importlib.import_module(job["trainer"])
-            trainer.main([*options, *workers.options])
+        if ngpu is not None:
+            options += ["--ngpu", str(ngpu)]
+        if (ngpu or 0) > 1:
+            options += ["--multiprocessing_distributed", "true"]
+        importlib.import_module(job["trainer"]).main(options)
     if not is_trained(folder):
         raise TopDownError(
             "E_TRAINING",

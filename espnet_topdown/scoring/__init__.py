@@ -1,1 +1,1 @@
-"""Error counts that equal sclite's, and significance tests."""
+"""Error counts that equal sclite's, and the interval of a difference."""

@@ -7,6 +7,7 @@ records how it came about.
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -90,11 +91,14 @@ class Driver:
         self.progress.expect(announce(self.nodes), self.request.controls)
         cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
         if "cmd.local" in str(cmd):
-            share_cores(self.request.max_jobs * self.request.num_nodes)
+            share_cores(self.request.max_jobs)
+        launcher = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
+        if self.request.ngpu is not None and "--gpu" not in launcher:
+            launcher += ["--gpu", str(self.request.ngpu)]
         jobs = [*self._candidates(), *self._controls()]
         run_jobs(
             jobs,
-            self.request.workers.launcher(cmd),
+            launcher,
             max_jobs=self.request.max_jobs,
             on_poll=self.progress.show,
             on_done=self._done,
@@ -202,7 +206,8 @@ class Driver:
         self.progress.started(node)
         command = [sys.executable, "-m", "espnet_topdown.bin.run_job"]
         command += ["--folder", str(folder), *options]
-        command += self.request.workers.job_options
+        if self.request.ngpu is not None:
+            command += ["--ngpu", str(self.request.ngpu)]
         return Job(node, folder / "train.log", command)
 
     def _done(self, job: Job, status: int) -> Sequence[Job]:

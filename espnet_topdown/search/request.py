@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.distributed import Workers
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
 from espnet_topdown.files import read_yaml, sha256, write_yaml
 from espnet_topdown.jobs.prepare import versions
@@ -70,17 +69,11 @@ class SearchRequest:
     allow_overlap: bool = False
 
     max_jobs: int = 1
-    num_nodes: int = 1
     ngpu: int | None = None
     cmd: str = ""
     cmd_backend: str = "local"
     max_jobs_total: int = 32
     yes: bool = False
-
-    @property
-    def workers(self) -> Workers:
-        """How many processes train one model."""
-        return Workers(self.num_nodes, self.ngpu)
 
     def check(self) -> None:
         """Refuse words that are not known. Raises E_USAGE-like TopDownErrors."""
@@ -98,7 +91,6 @@ class SearchRequest:
         if self.max_frozen is not None and self.max_frozen < 0:
             what = f"--max_frozen {self.max_frozen} is negative"
             raise TopDownError("E_RANGE", what, "give 0 or more")
-        self.workers.check()
         check_options(self)
 
 

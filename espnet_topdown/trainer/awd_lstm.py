@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from espnet2.lm.abs_model import AbsLM
 from torch import Tensor, nn
@@ -123,35 +122,9 @@ class AWDLSTM(AbsLM):
         rnn._flat_weights = [getattr(rnn, n) for n in rnn._flat_weights_names]
         return result
 
-    # What ESPnet's beam search calls. A state is one hypothesis's Hidden, of batch 1.
-
-    def score(self, y: Tensor, state: Any, x: Tensor) -> tuple[Tensor, Any]:
-        """Log-probabilities of the word after the prefix ``y``: (vocab_size,)."""
-        scores, new = self.forward(y[-1].view(1, 1), state)
-        return scores[0, -1].log_softmax(dim=-1), new
-
-    def batch_score(
-        self, ys: Tensor, states: list[Any], xs: Tensor
-    ) -> tuple[Tensor, list[Any]]:
-        """The same for several prefixes, (batch, length): (batch, vocab_size)."""
-        scores, new = self.forward(ys[:, -1:], _joined(states))
-        return scores[:, -1].log_softmax(dim=-1), _parted(new)
-
 
 def _check_rates(rates: Sequence[float]) -> None:
     for rate in rates:
         if not 0.0 <= rate < 1.0:
             what = f"a dropout of the language model is {rate}"
             raise TopDownError("E_RANGE", what, "give a number from 0 to below 1")
-
-
-def _joined(states: Sequence[Hidden | None]) -> Hidden | None:
-    if any(s is None for s in states):
-        return None  # the first step of every hypothesis
-    layers = zip(*states)  # type: ignore[arg-type]
-    return [tuple(torch.cat(p, dim=1) for p in zip(*one)) for one in layers]
-
-
-def _parted(hidden: Hidden) -> list[Hidden]:
-    n = hidden[0][0].shape[1]
-    return [[(h[:, i : i + 1], c[:, i : i + 1]) for h, c in hidden] for i in range(n)]

@@ -128,24 +128,6 @@ def test_fused_lstm_is_called(lm, batch, monkeypatch) -> None:
     assert len(calls) == 3  # a layer each, all steps at once
 
 
-def test_scores_for_beam_search(lm, batch) -> None:
-    lm.eval()
-    text = batch["text"][:, :4]
-    whole = lm(text)[0].log_softmax(-1)
-    states = [lm.init_state(None) for _ in text]
-    single = [None] * len(text)
-    for t in range(1, 5):
-        together, states = lm.batch_score(text[:, :t], states, None)
-        for i, y in enumerate(text):
-            alone, single[i] = lm.score(y[:t], single[i], None)
-            assert torch.allclose(alone, whole[i, t - 1], atol=1e-5)
-            assert torch.allclose(together[i], alone, atol=1e-5)
-    assert torch.allclose(together.exp().sum(-1), torch.ones(4), atol=1e-5)
-    kept = [states[i] for i in (2, 0)]
-    again, _ = lm.batch_score(text[[2, 0]], kept, None)
-    assert again.shape == (2, 21)
-
-
 def test_a_window_of_one_step_has_no_change(lm, batch) -> None:
     model = ContinuousLanguageModel(lm, 21).train()
     cut = {k: batch[k][:, :1] for k in ("text", "target")}

@@ -36,21 +36,6 @@ def sclite():
 
 
 @pytest.fixture(scope="session")
-def sc_stats():
-    """Run NIST's MAPSSWE test on two SGML files: -> what it prints."""
-    tool = _tool("sc_stats") or pytest.skip("sc_stats is not installed (Debian: sctk)")
-
-    def run(a: Path, b: Path) -> str:
-        command = [tool, "-p", "-t", "mapsswe", "-v", "-n", "-"]
-        text = a.read_text() + b.read_text()
-        done = subprocess.run(command, input=text, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture(scope="session")
 def mini_an4() -> Path:
     """A genuine ESPnet recipe folder."""
     folder = REPO.parent / "shared" / "data" / "espnet_mini_an4"

@@ -20,7 +20,6 @@ import torch._dynamo  # noqa: F401 for seconds the first optimizer would import 
 import yaml
 from tones import tiny_config
 
-from espnet_topdown.distributed import Workers, calls
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.trainer import ranks
 from espnet_topdown.trainer.task import TopDownASRTask
@@ -45,7 +44,13 @@ class Processes:
         )
         words = ["--config", str(config), "--output_dir", str(self.root / name)]
         init = self.root / f"{name}.{time.monotonic_ns()}"
-        lines = calls(words, Workers(nodes, 0), init, environ={})
+        lines = [[*words, "--ngpu", "0"]]
+        if nodes > 1:
+            both = ["--multiprocessing_distributed", "true", "--dist_backend", "gloo"]
+            both += ["--dist_init_method", f"file://{init}", "--local_rank", "0"]
+            both += ["--dist_world_size", str(nodes)]
+            ranks = range(nodes)
+            lines = [[*lines[0], *both, "--dist_rank", str(n)] for n in ranks]
         return [self._fork(line, name, n, at_batch) for n, line in enumerate(lines)]
 
     def _fork(self, line: list[str], name: str, number: int, at_batch: Any) -> int:

@@ -152,7 +152,7 @@ for MODULE in matplotlib tensorboard; do
 done
 
 train() { # dir command...: one training, unless this very one is finished
-    local dir=$1 digest cmd="${cuda_cmd} --gpu ${ngpu}" together=()
+    local dir=$1 digest
     shift
     digest=$(fingerprint "$@" -- "${token_list}" "${INPUTS[@]}")
     if [ -e "${dir}/.done" ] && [ "$(cat "${dir}/.done")" = "${digest}" ]; then
@@ -162,14 +162,9 @@ train() { # dir command...: one training, unless this very one is finished
     make_dir "${dir}"
     rotate_log "${dir}/train.log"
     log "log: ${dir}/train.log"
-    if [ "${num_nodes}" -gt 1 ]; then
-        cmd+=" --num_nodes ${num_nodes}"
-        together=("${PYTHON[@]}" -m espnet_topdown.bin.distributed --num_nodes "${num_nodes}"
-            --ngpu "${ngpu}" --folder "${dir}" --)
-    fi
     run_job "${dir}/train.log" "${PYTHON[@]}" -m espnet_topdown.bin.launch \
-        --cmd "${cmd} --name ${dir##*/}" --log "${dir}/train.log" --watch "${dir}" -- \
-        ${together[@]+"${together[@]}"} "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --output_dir "${dir}" --resume true \
+        --cmd "${cuda_cmd} --gpu ${ngpu} --name ${dir##*/}" --log "${dir}/train.log" --watch "${dir}" -- \
+        "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --output_dir "${dir}" --resume true \
         --ngpu "${ngpu}" --multiprocessing_distributed true
     printf '%s\n' "${digest}" >"${dir}/.done"
 }

@@ -50,17 +50,16 @@ PYTHON
 }
 
 decode_beam() { # exp model set dir
-    local data=${data_feats}/$3 logdir=$4/logdir n job file args=() package=espnet2
+    local data=${data_feats}/$3 logdir=$4/logdir n job file args=()
     n=$(smallest "${inference_nj}" "$(count_lines "${data}/wav.scp")")
     make_dir "${logdir}"
     split_lines "${data}/wav.scp" "${n}" "${logdir}/keys.JOB.scp"
     if [[ " ${inference_args} " != *" --ctc_window_margin"* ]]; then read -r -a args < <(exact_ctc) || true; fi
     if "${use_lm}"; then
-        package=espnet_topdown # the same command, which knows our language models too
         args+=(--lm_train_config "${lm_exp}/config.yaml" --lm_file "${lm_exp}/${inference_lm}")
     fi
     run_job "${logdir}/asr_inference.JOB.log" "${EVAL_CMD[@]}" --gpu "${EVAL_GPU}" "JOB=1:${n}" \
-        "${logdir}/asr_inference.JOB.log" "${PYTHON[@]}" -m "${package}.bin.asr_inference" \
+        "${logdir}/asr_inference.JOB.log" "${PYTHON[@]}" -m espnet2.bin.asr_inference \
         --batch_size 1 --ngpu "${EVAL_GPU}" --config "${inference_config}" \
         --data_path_and_name_and_type "${data}/wav.scp,speech,sound" \
         --key_file "${logdir}/keys.JOB.scp" --output_dir "${logdir}/output.JOB" \
