@@ -100,6 +100,26 @@ def test_refused(stubbed, run, args, says):
     assert not (stubbed / "calls").exists()
 
 
+@pytest.mark.parametrize(
+    "seeds, more, said",
+    [
+        ("1000 12000 23000", [], []),
+        ("1000 2000", [], ["seed 1000 may have seed 2000"]),
+        ("12000 1000 9000", [], ["seed 1000 may have seed 9000", "12000"]),
+        ("1000 2000", ["--retrain_seed", "same"], []),
+        ("7 8", [], []),
+    ],
+)
+def test_seeds_whose_trainings_repeat_are_said_once(stubbed, run, seeds, more, said):
+    """Retraining k of seed s has seed s + 1000 k."""
+    args = [*BASE, "--seeds", seeds, *more, "--stop_stage", "train"]
+    done = run("./topdown.sh", *args, cwd=stubbed, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = [x for x in done.stdout.splitlines() if "W_SEEDS" in x]
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines))
+
+
 def test_a_failed_seed_is_a_failure(stubbed, run):
     stub = stubbed / "asr_pip.sh"
     stub.write_text(f'{STUB}[[ "$*" != *"--seed 8"* ]] || exit 3\n')

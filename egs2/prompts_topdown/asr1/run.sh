@@ -19,5 +19,5 @@ if [ "${lang}" = es ]; then of=; fi
     --lang "${lang}" --fs 8k --audio_format wav --nj 2 --ngpu 0 \
     --token_type char --asr_config conf/train_ctc.yaml --use_lm false \
     --search greedy --max_frozen 1 --criterion cer --controls joint,warm --max_jobs 2 \
-    --seeds "1000 2000" --seed_controls first --decode_candidates all \
+    --seeds "1000 12000" --seed_controls first --decode_candidates all \
     "$@"

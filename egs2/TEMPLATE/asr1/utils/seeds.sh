@@ -7,7 +7,7 @@ check_seeds() { # before any stage
     local seed seen=" "
     for seed in ${seeds}; do
         if ! [[ ${seed} =~ ^[0-9]+$ ]] || [[ ${seen} == *" ${seed} "* ]]; then
-            die E_USAGE "--seeds '${seeds}'" "give different whole numbers, as --seeds '1000 2000'"
+            die E_USAGE "--seeds '${seeds}'" "give different whole numbers, as --seeds '1000 12000'"
         fi
         seen+="${seed} "
     done
@@ -18,6 +18,19 @@ check_seeds() { # before any stage
         first | all) ;;
         *) die E_USAGE "--seed_controls must be first or all, got '${seed_controls}'" "write all" ;;
     esac
+    if [ "${retrain_seed}" = own ] && [ "${nth_seed}" -eq 0 ]; then warn_of_repeats; fi
+}
+
+warn_of_repeats() { # a retraining's seed is that of its joint training + 1000 k, k from 1 on
+    local a b
+    for a in ${seeds}; do
+        for b in ${seeds}; do
+            if ((10#${b} > 10#${a} && 10#${b} - 10#${a} < 11000 && (10#${b} - 10#${a}) % 1000 == 0)); then
+                log "W_SEEDS: a retraining or control of seed ${a} may have seed ${b} and repeat" \
+                    "that training; seeds 11000 apart do not"
+            fi
+        done
+    done
 }
 
 choose_seed() { # the nth_seed-th of --seeds becomes that of this run

@@ -23,7 +23,7 @@ topdown_tag=""                  # suffix of the search folder
 topdown_dir=""                  # search folder [<asr_exp>_topdown]
 
 ## Several seeds (stages 11-16 for each, then a comparison; not with --asr_exp)
-seeds=""                        # seeds of joint training: "1000 2000 3000"
+seeds=""                        # seeds of joint training, 11000 apart: "1000 12000 23000"
 seed_controls=all               # all, or first: controls with the first seed only
 nth_seed=0                      # only this one of --seeds: 1, 2, ...
 
