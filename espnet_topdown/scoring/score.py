@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs
 from espnet_topdown.files import write_bytes, write_json
-from espnet_topdown.scoring.align import align, path
+from espnet_topdown.scoring.align import count, paths
 from espnet_topdown.scoring.bootstrap import paired_bootstrap
 from espnet_topdown.scoring.counts import Counts, summary, total, write_counts
 from espnet_topdown.scoring.sclite import render, tenth, write_trn
@@ -40,7 +40,15 @@ def count_set(
             part of a decoding must never look like a better error rate.
     """
     check_same_utterances(ref, hyp)
-    return {utt: align(cut(ref[utt]), cut(hyp[utt])) for utt in ref}
+    return dict(zip(ref, map(count, paths(_cut_pairs(ref, hyp, cut)))))
+
+
+def _cut_pairs(
+    ref: Mapping[str, str], hyp: Mapping[str, str], cut: Cut
+) -> Iterator[tuple[list[str], list[str]]]:
+    for utt, text in ref.items():
+        tokens = cut(text)
+        yield tokens, tokens if hyp[utt] == text else cut(hyp[utt])
 
 
 def write_scores(
@@ -68,11 +76,8 @@ def write_scores(
     utts = c_sorted(ref)
     speaker = {utt: utt2spk.get(utt, utt) for utt in utts}
     said, spoken = ({utt: cut(side[utt]) for utt in utts} for side in (ref, hyp))
-    ops = {utt: path(said[utt], spoken[utt]) for utt in utts}
-    counts = {
-        utt: Counts(len(said[utt]), *(steps.count(op) for op in "CSDI"))
-        for utt, steps in ops.items()
-    }
+    ops = dict(zip(utts, paths((said[utt], spoken[utt]) for utt in utts)))
+    counts = {utt: count(steps) for utt, steps in ops.items()}
     write_trn(folder / "ref.trn", said, speaker)
     write_trn(folder / "hyp.trn", spoken, speaker)
     text = render(str(folder / "hyp.trn"), said, spoken, speaker, ops)

@@ -25,8 +25,10 @@ def characters(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
     ['<space>', 'I', 'T', '<space>', 'I', 'S']
     """
     text = " ".join(text.split())
+    longest_first = sorted((s for s in nlsyms if s and s in text), key=len)[::-1]
+    if not longest_first:
+        return [SPACE if c == " " else c for c in text]
     tokens, at = [], 0
-    longest_first = sorted(filter(None, nlsyms), key=len, reverse=True)
     while at < len(text):
         symbol = next((s for s in longest_first if text.startswith(s, at)), None)
         if symbol is None:
@@ -41,8 +43,9 @@ def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
     >>> words("<NOISE> IT  IS", ["<NOISE>"])
     ['IT', 'IS']
     """
+    found = text.split()
     dropped = set(nlsyms)
-    return [word for word in text.split() if word not in dropped]
+    return [word for word in found if word not in dropped] if dropped else found
 
 
 UNITS: Mapping[str, Callable[..., list[str]]] = {"cer": characters, "wer": words}

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import random
+import tracemalloc
+
 import pytest
 
-from espnet_topdown.scoring.align import align, fold, path
+from espnet_topdown.scoring.align import align, fold, path, paths
 from espnet_topdown.scoring.counts import Counts, total
 from espnet_topdown.scoring.sclite import write_trn
 
@@ -98,3 +101,50 @@ def test_totals_are_integers_that_add_up() -> None:
     assert c.errors == 3
     assert c.percent == pytest.approx(60.0)
     assert Counts().percent != Counts().percent  # NaN: no rate without a reference
+
+
+def full_table(ref: list, hyp: list) -> str:
+    """The same choices from a whole table of costs, cell by cell."""
+    n, m = len(ref), len(hyp)
+    cost = [[3 * (i + j) for j in range(m + 1)] for i in range(n + 1)]
+    for i, a in enumerate(ref, 1):
+        for j, b in enumerate(hyp, 1):
+            diagonal = cost[i - 1][j - 1] + 4 * (a != b)
+            cost[i][j] = min(diagonal, cost[i - 1][j] + 3, cost[i][j - 1] + 3)
+    steps, i, j = [], n, m
+    while i or j:
+        wrong = i and j and ref[i - 1] != hyp[j - 1]
+        if i and j and cost[i][j] == cost[i - 1][j - 1] + 4 * wrong:
+            steps.append("S" if wrong else "C")
+            i, j = i - 1, j - 1
+        elif j and cost[i][j] == cost[i][j - 1] + 3:
+            steps.append("I")
+            j -= 1
+        else:
+            steps.append("D")
+            i -= 1
+    return "".join(reversed(steps))
+
+
+@pytest.mark.parametrize("cells", [1 << 21, 60, 1], ids=["one table", "few", "row"])
+def test_the_path_is_that_of_the_full_table(corpus, monkeypatch, cells: int) -> None:
+    """Also where several cost the same, and however few rows are kept."""
+    monkeypatch.setattr("espnet_topdown.scoring.align._CELLS", cells)
+    rng, like = random.Random(cells), corpus(500, seed=cells, longest=20)
+    pairs = [(like.ref[utt], like.hyp[utt]) for utt in like.ref]
+    for _ in range(1000):
+        letters = "abcdefgh"[: rng.choice([2, 3, 8])]
+        pairs.append(tuple(rng.choices(letters, k=rng.randrange(16)) for _ in "rh"))
+    assert list(paths(pairs, True)) == [full_table(*pair) for pair in pairs]
+
+
+def test_an_hour_as_one_utterance_fits_into_memory() -> None:
+    """Rows, not the product of the lengths; 6,000 letters took 1.2 GB once."""
+    rng = random.Random(1)
+    ref = rng.choices("abcdefgh", k=6_000)
+    hyp = ["x", *ref[3:], "a", "b"]
+    tracemalloc.start()
+    got = path(ref, hyp)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert got.count("C") == 5_997 and peak < 60e6
