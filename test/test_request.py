@@ -53,7 +53,7 @@ def test_more_trainings_than_expected_need_a_yes(search):
         ({"epochs": (3,)}, "--epochs has no meaning"),
         ({"strategy": "full", "budget": 3}, "--budget has no meaning"),
         ({"strategy": "beam", "width": 0}, "--width"),
-        ({"reinit": "shrink:0.4"}, "give full, keep"),
+        ({"reinit": "shrink:0.4"}, "give full, random, keep"),
         ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,88 @@ class TestJobFolder:
         torch.save({n: w + 1 for n, w in rnn_weights().items()}, JOB / "frozen.pth")
         with pytest.raises(TopDownError, match="E_DIGEST"):
             verify(JOB)
+
+
+PRETRAINED = Path("pretrained.pth")
+
+
+@pytest.mark.espnet
+class TestWhatTheBaseFrozeOrBeganWith:
+    """Its freeze_param and init_param go on in every retraining of it."""
+
+    def base(self, **config):
+        return write_experiment(Path("exp/own"), rnn_weights(), **config)
+
+    @pytest.fixture
+    def pretrained(self, toy_experiment):
+        other = rnn_weights(seed=5)
+        kept = {f"enc.{n[12:]}": other[n] for n in other if "0.birnn" in n}
+        torch.save(kept, PRETRAINED)
+        return {n: other[n] for n in other if "0.birnn" in n}
+
+    def test_a_frozen_layer_stays_frozen(self, toy_experiment):
+        base = self.base(freeze_param=["encoder.enc.0.birnn0", "encoder.enc.0.bt0"])
+        for options in ({}, {"trainable": True}):
+            made = spec(base, **options)
+            table = plan(made).table(made)
+            assert re.search(r"blstm0 +12 +frozen in the base +exp/own/valid", table)
+        prepare(spec(base), JOB)
+        train, held = read_yaml(JOB / "train.yaml"), load_weights(JOB / "frozen.pth")
+        assert [n for n in train["freeze_param"] if "0" in n] == [
+            "encoder.enc.0.birnn0.weight_ih_l0",
+            "encoder.enc.0.bt0.weight",
+        ]
+        assert torch.equal(
+            held["encoder.enc.0.bt0.weight"], rnn_weights()["encoder.enc.0.bt0.weight"]
+        )
+        trained(JOB, base)
+        verify(JOB)
+        weights = load_weights(JOB / "4epoch.pth")
+        weights["encoder.enc.0.bt0.weight"] += 1
+        torch.save(weights, JOB / "3epoch.pth")
+        with pytest.raises(TopDownError, match="E_FROZEN_CHANGED.*bt0"):
+            verify(JOB)
+
+    def test_a_frozen_part_of_a_layer(self, toy_experiment):
+        made = spec(self.base(freeze_param="encoder.enc.0.bt1"))
+        table = plan(made).table(made)
+        assert re.search(r"blstm1 +12 +new +seed 1000; 6 frozen in the base", table)
+        assert "18 frozen" in table and "18 trained" in table
+
+    def test_it_is_no_layer_to_freeze_and_leaves_something_to_train(self, search):
+        base = self.base(freeze_param=["encoder.enc.0.birnn0", "encoder.enc.0.bt0"])
+        with pytest.raises(TopDownError, match="E_FREEZE_NOMATCH.*in the base"):
+            plan(spec(base, ["softmax", "blstm1", "blstm0"]))
+        with pytest.raises(TopDownError, match="E_FREEZE_ALL"):
+            plan(spec(base, ["softmax", "blstm1"]))
+
+    def test_a_pretrained_layer_begins_at_that_again(self, pretrained):
+        entry = f"{PRETRAINED}:enc:encoder.enc"
+        base = self.base(init_param=[entry])
+        prepare(spec(base), JOB)
+        start = load_weights(JOB / "start.pth")
+        assert start.keys() == pretrained.keys()
+        assert all(torch.equal(start[n], pretrained[n]) for n in start)
+        train = read_yaml(JOB / "train.yaml")
+        assert train["init_param"] == ["exp/job/frozen.pth", "exp/job/start.pth"]
+        table = plan(spec(base)).table(spec(base))
+        assert f"seed 1000; 6 from {PRETRAINED} (init_param)" in table
+        whole = spec_by_hand(base, "softmax", reinit="random")
+        assert str(PRETRAINED) not in plan(whole).table(whole)
+        assert plan(whole).initial == {}
+
+    def test_another_file_is_another_job(self, pretrained):
+        base = self.base(init_param=[f"{PRETRAINED}:enc:encoder.enc"])
+        prepare(spec(base), JOB)
+        PRETRAINED.write_bytes(PRETRAINED.read_bytes() + b" ")
+        with pytest.raises(TopDownError, match="E_C"):
+            prepare(spec(base), JOB)
+
+    def test_a_file_that_is_gone(self, toy_experiment):
+        base = self.base(init_param=["gone.pth"])
+        with pytest.raises(TopDownError, match="E_MISSING.*init_param names gone.pth"):
+            plan(spec(base))
+        plan(spec(base, reinit="random"))
 
 
 MINE = """\

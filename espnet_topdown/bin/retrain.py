@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from espnet_topdown.jobs.spec import RetrainSpec
 
 BASE_MODEL = "Its weights: a file in that folder, or a path; default: its best epoch"
+REINIT = "Where other layers begin: full (as the base did: random values, or the file "
+REINIT += "of its init_param), random, keep, shrink:L,S or rewind:EPOCH"
 
 
 def add_base(add: Callable[..., object]) -> None:
@@ -39,6 +41,7 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, help="Default: the base's seed + 1000")
     add("--stack", default="auto", help="A shipped layer stack, or a .yaml file")
+    add("--reinit", default="full", help=REINIT)
     add("--max_epoch", type=int, help="Default: as the base experiment")
     add(
         "--allow_any_order",
@@ -67,6 +70,7 @@ def spec_of(args: argparse.Namespace) -> RetrainSpec:
         seed=args.seed,
         stack=args.stack,
         max_epoch=args.max_epoch,
+        reinit=args.reinit,
         any_order=args.allow_any_order,
         folder=args.output_dir if "output_dir" in args else None,
         base_model=args.base_model,

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.bin.retrain import add_base
+from espnet_topdown.bin.retrain import REINIT, add_base
 from espnet_topdown.cli.parser import Parser, numbers, whole
 from espnet_topdown.errors import command
 from espnet_topdown.files import true_or_false
@@ -44,7 +44,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--controls", default="", help=f"none, or with commas: {', '.join(CONTROLS)}")
     add("--max_epoch", type=int, help="Of each retraining; default: as the base")
     add = parser.add_argument_group("not in the paper").add_argument
-    add("--reinit", default="full", help="full, keep, shrink:L,S or rewind:EPOCH")
+    add("--reinit", default="full", help=REINIT)
     add = parser.add_argument_group("how it is run").add_argument
     add("--max_jobs_total", type=int, default=32, help="More trainings need --yes true")
     add("--yes", type=true_or_false, default=False, help="Go beyond --max_jobs_total")

@@ -8,64 +8,136 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import DATA, TopDownError, warn
+from espnet_topdown.jobs.reinit import Reinit, initial_values
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.experiment import Experiment, experiment_of
-from espnet_topdown.models.layers import LayerStack, is_statistic, stack_for
+from espnet_topdown.models.layers import (
+    LayerGroup,
+    LayerStack,
+    StackSpec,
+    is_statistic,
+    stack_for,
+)
 from espnet_topdown.models.weights import Weights, load_weights
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a retraining would load, freeze, re-initialise and train."""
+    """What a retraining would load, freeze, re-initialise and train.
+
+    Attributes:
+        stack: The layers.
+        frozen_params: All tensors that stay as they are.
+        values: Tensor -> its number of values; 0 for statistics and second names.
+        tensors: What is copied: the frozen layers, and what the base froze itself.
+        tied: Second name of a tensor -> its first name.
+        own: Tensors that the base experiment froze itself.
+        initial: Tensor -> its first value, where the base took that from a file.
+        files: Tensor -> that file.
+    """
 
     stack: LayerStack
     frozen_params: tuple[str, ...]
-    sizes: Mapping[str, int]  # layer -> number of values
-    tensors: Weights  # the layers that are copied
-    tied: Mapping[str, str] = field(default_factory=dict)  # other name -> first name
+    values: Mapping[str, int]
+    tensors: Weights
+    tied: Mapping[str, str]
+    own: tuple[str, ...] = ()
+    initial: Weights = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Layer -> its number of values."""
+        layers = (*self.stack.groups, *self.stack.held)
+        return {g.name: self._sum(g.params) for g in layers}
+
+    def _sum(self, names: Iterable[str]) -> int:
+        return sum(self.values[n] for n in names)
 
     def table(self, spec: RetrainSpec) -> str:
         """One row a layer: its size, what happens to it and where it comes from."""
         rows = [("layer", "params", "state", "from")]
-        for name in self.stack.names:
-            copied = name in spec.frozen
-            state = "copied" if spec.trainable else "frozen"
-            source = str(spec.frozen_from)
-            if not copied:
-                state = "new" if spec.reinit == "full" else spec.reinit
-                source = str(spec.start_from or f"seed {spec.seed}")
-            rows.append((name, f"{self.sizes[name]:,}", state, source))
-        copied = sum(self.sizes[n] for n in spec.frozen)
-        total = sum(self.sizes.values())
-        frozen = 0 if spec.trainable else copied
+        rows += [self._row(spec, group) for group in self.stack.groups]
+        for group in self.stack.held:
+            size = f"{self._sum(group.params):,}"
+            rows.append((group.name, size, "frozen in the base", str(spec.base_model)))
+        copied, total = self._sum(self.tensors), self._sum(self.values)
+        frozen = self._sum(self.frozen_params)
         rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
-        begun = "re-initialised" if spec.reinit == "full" else f"by {spec.reinit}"
-        rows.append(("", "", f"{total - copied:,} {begun}", ""))
+        begun = f"by {spec.reinit}" if Reinit.parse(spec.reinit).takes else ""
+        rows.append(("", "", f"{total - copied:,} {begun or 're-initialised'}", ""))
         rows.append(("", "", f"{total - frozen:,} trained", ""))
         for other, first in self.tied.items():
             state = "both frozen" if other in self.frozen_params else "one tensor"
             rows.append(("tied", "", state, f"{other} = {first}"))
         return "\n".join(f"{a:<14}{b:>14}  {c:<28}{d}".rstrip() for a, b, c, d in rows)
 
+    def _row(self, spec: RetrainSpec, group: LayerGroup) -> tuple[str, str, str, str]:
+        size, own = self._sum(group.params), self._sum({*group.params} & {*self.own})
+        began = self._sum({*group.params} & {*self.initial})
+        places = sorted({str(self.files[n]) for n in {*group.params} & {*self.files}})
+        file = f"{', '.join(places)} (init_param)"
+        if group.name in spec.frozen:
+            state = "copied" if spec.trainable else "frozen"
+            source, began = str(spec.frozen_from), 0
+        elif Reinit.parse(spec.reinit).takes:
+            state, source = spec.reinit, str(spec.start_from)
+        else:
+            state, source = "new", f"seed {spec.seed}"
+        if began and began == size - own:
+            state, source = "initial", file
+        elif began:
+            source += f"; {began:,} from {file}"
+        if own:
+            source += f"; {own:,} frozen in the base"
+        return group.name, f"{size:,}", state, source
+
 
 def plan(spec: RetrainSpec) -> Plan:
     """Work out a retraining; nothing is written.
 
+    What the base experiment froze itself stays frozen, with the base's values. What it
+    began with values of a file and then trained begins with them again, unless
+    ``--reinit`` says otherwise.
+
     Raises:
         TopDownError: from the stack (E_STACK, E_FREEZE_*), the weights (E_CKPT_*) or,
-            for layers of another model, E_TOKENS_CHANGED and E_SHAPE_MISMATCH.
+            for layers of another model, E_TOKENS_CHANGED and E_SHAPE_MISMATCH;
+            E_MISSING (66) when a file of the base's init_param is gone.
     """
     base = spec.base
     weights = base.weights()
-    stack = spec.stack.bind(weights)
-    stack.check_frozen(spec.frozen, any_order=spec.any_order)
     tied = tied_names(weights)
+    own = with_aliases(base.own_frozen(weights), tied)
+    stack = spec.stack.bind(weights).hold(own)
+    stack.check_frozen(spec.frozen, any_order=spec.any_order)
     names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
     _warn_of_seed(spec, base)
     source = load_weights(spec.frozen_from) if spec.frozen_from else {}
     _check_source(spec, base, weights, source, names)
-    sizes = layer_sizes(stack, weights)
-    return Plan(stack, names, sizes, {n: source[n] for n in names}, tied)
+    tensors = {n: source[n] for n in names}
+    tensors.update({n: weights[n] for n in own if n not in tensors})
+    initial, files = {}, {}
+    if spec.reinit == "full":
+        free = {n: w for n, w in weights.items() if n not in tensors}
+        initial, files = initial_values(base, free)
+    return Plan(
+        stack=stack,
+        frozen_params=tuple(own if spec.trainable else tensors),
+        values=value_counts(weights, tied, stack),
+        tensors=tensors,
+        tied=tied,
+        own=own,
+        initial=initial,
+        files=files,
+    )
+
+
+def bound_stack(base: Experiment, spec: StackSpec) -> LayerStack:
+    """The layers of an experiment, without those that it froze itself."""
+    weights = base.weights()
+    own = with_aliases(base.own_frozen(weights), tied_names(weights))
+    return spec.bind(weights).hold(own)
 
 
 def tied_names(weights: Weights) -> dict[str, str]:
@@ -153,17 +225,22 @@ def check_tokens(a: Experiment, b: Experiment) -> None:
     )
 
 
+def value_counts(
+    weights: Weights, tied: Mapping[str, str], stack: LayerStack
+) -> dict[str, int]:
+    """Tensor of a layer -> its number of values.
+
+    Statistics are not trained, and a tensor with several names counts once.
+    """
+    names = [n for g in (*stack.groups, *stack.held) for n in g.params]
+    return {n: 0 if is_statistic(n) or n in tied else weights[n].numel() for n in names}
+
+
 def layer_sizes(stack: LayerStack, weights: Weights) -> dict[str, int]:
-    """Layer -> its number of values, without statistics."""
-    return {g.name: _size(g.params, weights) for g in stack.groups}
-
-
-def _size(names: tuple[str, ...], weights: Weights) -> int:
-    """Values of these tensors; one with several names counts once."""
-    tied = tied_names({n: weights[n] for n in names})
-    return sum(
-        weights[n].numel() for n in names if not is_statistic(n) and n not in tied
-    )
+    """Layer -> its number of values."""
+    values = value_counts(weights, tied_names(weights), stack)
+    layers = (*stack.groups, *stack.held)
+    return {g.name: sum(values[n] for n in g.params) for g in layers}
 
 
 def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> str:
@@ -172,12 +249,16 @@ def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> st
     weights = experiment.weights()
     spec = stack_for(experiment.config, stack)
     bound = spec.bind(weights)
+    own = set(with_aliases(experiment.own_frozen(weights), tied_names(weights)))
+    sizes = layer_sizes(bound, weights)
     rows = [("#", "layer", "params", "first", "last")]
     for i, group in enumerate(bound.groups, 1):
-        size = f"{_size(group.params, weights):,}"
-        rows.append((str(i), group.name, size, group.params[0], group.params[-1]))
-    total = sum(_size(g.params, weights) for g in bound.groups)
+        first, last, size = group.params[0], group.params[-1], f"{sizes[group.name]:,}"
+        rows.append((str(i), group.name, size, first, last))
     wide = max(len(r[3]) for r in rows)
     lines = [f"{a:>2}  {b:<14}{c:>13}  {d:<{wide}}  {e}" for a, b, c, d, e in rows]
+    total = sum(sizes.values())
     lines.append(f"    all           {total:>13,}  stack {spec.name}: {spec.about}")
+    for group in bound.hold(own).held:
+        lines.append(f"    {group.name} is frozen in the experiment and stays so")
     return "\n".join(lines)

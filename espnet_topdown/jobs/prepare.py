@@ -45,8 +45,8 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
         provenance["frozen_sha256"] = save_weights(
             planned.tensors, folder / "frozen.pth"
         )
-    if spec.reinit != "full":
-        save_weights(_start(spec, planned), folder / "start.pth")
+    if start := _start(spec, planned):
+        provenance["start_sha256"] = save_weights(start, folder / "start.pth")
     keep_stack(spec.stack, folder)
     write_yaml(folder / "train.yaml", train_config(spec, planned, folder))
     write_yaml(done, provenance)
@@ -54,7 +54,9 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
 
 
 def _start(spec: RetrainSpec, planned: Plan) -> Weights:
-    """Initial values of the layers that are not copied, for ``--reinit``."""
+    """Initial values of the layers that are not copied, where a file has them."""
+    if not Reinit.parse(spec.reinit).takes:
+        return planned.initial
     names = [p for g in planned.stack.groups for p in g.params]
     names = [n for n in names if n not in planned.tensors]
     source = load_weights(spec.start_from or spec.base_model)
@@ -71,14 +73,14 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     stock = known_options(spec.task.options_of)
     config = {k: v for k, v in config.items() if k in stock}
     files = ["frozen.pth"] if planned.tensors else []
-    files += ["start.pth"] if spec.reinit != "full" else []
-    frozen = [] if spec.trainable else planned.frozen_params
+    starts = planned.initial or Reinit.parse(spec.reinit).takes
+    files += ["start.pth"] if starts else []
     config.update(
         output_dir=str(folder),
         seed=spec.seed,
         resume=True,
         init_param=[str(folder / name) for name in files],
-        freeze_param=[n for n in frozen if not is_statistic(n)],
+        freeze_param=[n for n in planned.frozen_params if not is_statistic(n)],
         ignore_init_mismatch=False,
         pretrain_path=None,
     )
@@ -101,8 +103,11 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
     base = spec.base
     source = spec.frozen_from
     start = {"start": spec.reinit, "start_from": str(spec.start_from)}
+    begun = {str(p): sha256(p) for p in sorted(set(planned.files.values()))}
     return {
         **({} if spec.reinit == "full" else start),
+        **({"frozen_in_base": list(planned.own)} if planned.own else {}),
+        **({"init_param_sha256": begun} if begun else {}),
         "node": spec.node,
         "base_exp": str(spec.base_exp),
         "base_model": str(spec.base_model),
@@ -110,7 +115,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "frozen_from": str(source) if source else None,
         "frozen_from_sha256": sha256(source) if source else None,
         "frozen": list(spec.frozen),
-        "frozen_params": [] if spec.trainable else list(planned.frozen_params),
+        "frozen_params": list(planned.frozen_params),
         "reinit": [n for n in planned.stack.names if n not in spec.frozen],
         "seed": spec.seed,
         "control": spec.control,
@@ -127,7 +132,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
 
 
 # Where a difference does not make another job: the length of a run may be raised.
-_MAY_DIFFER = {"versions", "frozen_sha256", "overrides", "max_epoch", "task"}
+_MAY_DIFFER = {"versions", "overrides", "max_epoch", "task"}
 
 
 def check_same_job(

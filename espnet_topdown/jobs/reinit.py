@@ -1,6 +1,8 @@
 """Where the layers that are not frozen begin. The paper's answer is: at new values.
 
-``full``         new initial values (Algorithm 1)
+``full``         as the joint training began (Algorithm 1): at new random values, or
+                 at those of a file where the base's init_param names one
+``random``       at new random values, whatever the base began with
 ``keep``         the values of the model that supplies the frozen layers
 ``shrink:L,S``   L times these values, plus noise of S times each tensor's deviation
 ``rewind:EPOCH`` the joint model's values after that epoch
@@ -38,7 +40,7 @@ class Reinit:
         (0.4, 7)
         """
         number = r"(\d+\.?\d*)"
-        if text in ("full", "keep"):
+        if text in ("full", "random", "keep"):
             return cls(text)
         if found := re.fullmatch(f"shrink:{number},{number}", text):
             return cls("shrink", float(found[1]), float(found[2]))
@@ -47,8 +49,13 @@ class Reinit:
         raise TopDownError(
             "E_RANGE",
             f"--reinit '{text}' is not understood",
-            "give full, keep, shrink:0.4,0.1 or rewind:EPOCH",
+            "give full, random, keep, shrink:0.4,0.1 or rewind:EPOCH",
         )
+
+    @property
+    def takes(self) -> bool:
+        """Whether it begins at values of a trained model."""
+        return self.kind not in ("full", "random")
 
     def values(self, source: Weights, names: Iterable[str], seed: int) -> Weights:
         """The starting values of these tensors; the same seed gives the same noise.
@@ -94,3 +101,34 @@ def classifier_file(base: Experiment, epoch: int) -> Path:
     what = f"{base.folder} has no weights of epoch {epoch}; it has {have}"
     do = "ask for one of these, or train the joint model with --harvest"
     raise TopDownError("E_HARVEST", what, do, MISSING)
+
+
+def initial_values(base: Experiment, model: Weights) -> tuple[Weights, dict[str, Path]]:
+    """What the base experiment's own ``init_param`` gave these tensors.
+
+    Args:
+        base: The experiment.
+        model: Tensors of its model; only names and shapes are looked at.
+
+    Returns:
+        Tensor -> its first value, and -> the file that has it.
+
+    Raises:
+        TopDownError: E_MISSING (66) when a file is gone; those of ``load_weights``.
+    """
+    from espnet_topdown.models.experiment import as_names
+    from espnet_topdown.models.weights import load_weights
+    from espnet_topdown.trainer.contract import InitParam
+
+    values, files = {}, {}
+    for text in as_names(base.config.get("init_param")):
+        init = InitParam.parse(text)
+        if not init.path.is_file():
+            what = f"{base.folder}/config.yaml: init_param names {init.path}"
+            do = "bring it back, or begin at random values with --reinit random"
+            raise TopDownError("E_MISSING", f"{what}, which is gone", do, MISSING)
+        for name, value in load_weights(init.path).items():
+            goal = init.target(name)
+            if goal in model and model[goal].shape == value.shape:
+                values[goal], files[goal] = value, init.path
+    return values, files

@@ -9,6 +9,7 @@ from typing import Any
 
 from espnet_topdown.errors import MISSING, TopDownError
 from espnet_topdown.files import read_yaml
+from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.models.experiment import Experiment, experiment_of
 from espnet_topdown.models.layers import StackSpec, stack_again, stack_for
 from espnet_topdown.models.tasks import Task, find_task
@@ -112,6 +113,7 @@ def spec_by_hand(
     any_order: bool = False,
     folder: Path | None = None,
     base_model: Path | None = None,
+    reinit: str = "full",
 ) -> RetrainSpec:
     """A retraining from a command line; what is not said is as in a search.
 
@@ -123,8 +125,11 @@ def spec_by_hand(
         max_epoch: None is the base's.
         folder: The job's, which may carry the stack already.
         base_model: None is the base's best epoch.
+        reinit: See ``reinit.Reinit``.
     """
     base = Experiment(base_exp, base_model)
+    rule = Reinit.parse(reinit)
+    start = classifier_file(base, rule.epoch) if rule.epoch else base.model_file()
     if frozen_from is not None:
         frozen_from = source_of(frozen_from)
     made = folder / "retrain.yaml" if folder else None
@@ -138,6 +143,8 @@ def spec_by_hand(
         frozen_from or base.model_file(),
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},
+        reinit=reinit,
+        start_from=start if rule.takes else None,
     )
 
 

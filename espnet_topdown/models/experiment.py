@@ -8,7 +8,7 @@ import importlib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import read_yaml
 from espnet_topdown.models import type_checks
+from espnet_topdown.models.layers import is_statistic
 from espnet_topdown.models.weights import Weights, load_weights, read_checkpoint
 
 # Written by a run about itself; ESPnet's --config does not take them back, or they
@@ -104,6 +105,18 @@ class Experiment:
             Criterion(*map(str, c)) for c in self.config.get("best_model_criterion", [])
         ]
         return sorted(found, key=lambda c: c.phase != "valid")
+
+    def own_frozen(self, names: Iterable[str]) -> list[str]:
+        """Those of the model's names that the experiment's own freeze_param froze.
+
+        ESPnet takes a name or whole first parts of it. Running statistics stay with
+        the weights beside them.
+        """
+        patterns = as_names(self.config.get("freeze_param"))
+        names = list(names)
+        found = [n for n in names if any(is_part(p, n) for p in patterns)]
+        free = {_owner(n) for n in names if n not in found and not is_statistic(n)}
+        return [n for n in found if not (is_statistic(n) and _owner(n) in free)]
 
     @cached_property
     def stats(self) -> dict[int, dict[str, dict[str, float]]]:
@@ -265,6 +278,25 @@ class Experiment:
                     "use the ESPnet release that trained this experiment",
                 )
         return kept
+
+
+def as_names(value: Any) -> list[str]:
+    """A list of names in a config; one name alone is a list of one."""
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def _owner(name: str) -> str:
+    """The module that a tensor belongs to."""
+    return name.rpartition(".")[0]
+
+
+def is_part(pattern: str, name: str) -> bool:
+    """Whether a pattern of freeze_param is a name, or whole first parts of it.
+
+    >>> is_part("encoder.enc.0", "encoder.enc.0.w"), is_part("enc", "encoder.w")
+    (True, False)
+    """
+    return name == pattern or name.startswith(pattern + ".")
 
 
 def experiment_of(weights: Path) -> Path:

@@ -47,10 +47,16 @@ class LayerGroup:
 
 @dataclass(frozen=True)
 class LayerStack:
-    """A model's layers from the top, and the names that belong to none of them."""
+    """A model's layers from the top, and the names that belong to none of them.
+
+    Attributes:
+        held: Layers of which the experiment itself froze every value. They stay as
+            they are, so that they are not among those that a search counts.
+    """
 
     groups: tuple[LayerGroup, ...]
     ignored: tuple[str, ...] = ()
+    held: tuple[LayerGroup, ...] = ()
 
     @property
     def n(self) -> int:
@@ -72,7 +78,11 @@ class LayerStack:
         Raises:
             TopDownError: E_FREEZE_NOMATCH for a name that is no layer.
         """
+        held = {g.name for g in self.held}
         for name in names:
+            if name in held:
+                what = f"layer '{name}' is frozen in the base experiment and stays so"
+                raise TopDownError("E_FREEZE_NOMATCH", what, "leave it out")
             if name not in self.names:
                 raise TopDownError(
                     "E_FREEZE_NOMATCH",
@@ -80,6 +90,18 @@ class LayerStack:
                     "see 'espnet-topdown layers EXP' for the names",
                 )
         return tuple(g for g in self.groups if g.name in names)
+
+    def hold(self, frozen: Iterable[str]) -> LayerStack:
+        """The stack of an experiment that froze these tensors itself."""
+        frozen = set(frozen)
+        held = [
+            g
+            for g in self.groups
+            if frozen.issuperset(n for n in g.params if not is_statistic(n))
+        ]
+        return LayerStack(
+            tuple(g for g in self.groups if g not in held), self.ignored, tuple(held)
+        )
 
     def check_frozen(self, names: Sequence[str], any_order: bool = False) -> None:
         """Refuse to freeze everything, or, unless asked, anything but the top.

@@ -10,6 +10,7 @@ from typing import Any
 
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
 from espnet_topdown.files import read_yaml, sha256, write_yaml
+from espnet_topdown.jobs.plan import bound_stack
 from espnet_topdown.jobs.prepare import versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.jobs.spec import AUTO, RetrainSpec
@@ -119,7 +120,7 @@ class Nodes:
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
                 classifier_file(base, epoch)
-        bound = spec.bind(base.weights())
+        bound = bound_stack(base, spec)
         return cls(_completed(request, task), base, spec, bound, task)
 
     @property
@@ -168,7 +169,7 @@ class Nodes:
             source,
             self.request.trainer,
             reinit=self.request.reinit,
-            start_from=None if self.request.reinit == "full" else start,
+            start_from=start if Reinit.parse(self.request.reinit).takes else None,
             overrides=self.overrides(),
         )
 

@@ -35,6 +35,20 @@ class InitParam:
         names = tuple(e for e in excluded.split(",") if e)
         return cls(Path(path), source, destination, names)
 
+    def target(self, name: str) -> str:
+        """The model's name for a tensor of the file; "" where it is left out.
+
+        >>> InitParam.parse("a.pth:encoder:body").target("encoder.w")
+        'body.w'
+        """
+        if self.excluded and name.startswith(self.excluded):
+            return ""
+        if self.source:
+            if not name.startswith(self.source + "."):
+                return ""
+            name = name[len(self.source) + 1 :]
+        return f"{self.destination}.{name}" if self.destination else name
+
 
 def check_freeze(patterns: Sequence[str], model: torch.nn.Module) -> None:
     """Each pattern freezes something and something is left to train.
