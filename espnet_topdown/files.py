@@ -36,7 +36,7 @@ MAX_BYTES = 8_000_000  # a BPE token list inlined in config.yaml is far below th
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML in which a key can be given only once and `1e-3` is a number."""
+    """Safe YAML as ESPnet reads it (`1e-3` is a text), a key given only once."""
 
     def construct_mapping(self, node, deep=False):  # type: ignore[no-untyped-def]
         if isinstance(node, yaml.MappingNode):
@@ -56,18 +56,10 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Everything written out, quoted where _StrictLoader would read a number."""
+    """Everything written out, without aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-
-for _class in (_StrictLoader, _Dumper):
-    _class.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-        list("-+0123456789"),
-    )
 
 
 def read_text(path: Path) -> str:

@@ -13,7 +13,10 @@ from espnet_topdown.files import read_json, read_yaml, write_bytes, write_yaml
 @pytest.mark.parametrize(
     "text, data",
     [
-        ("lr: 1e-3", {"lr": 0.001}),
+        (
+            "lr: 1e-3\nt: [1e5, 7e7, 1.0e5]",
+            {"lr": "1e-3", "t": ["1e5", "7e7", "1.0e5"]},
+        ),
         ("lr: 1.0e-3\nn: 5", {"lr": 0.001, "n": 5}),
         ("\ufeffa: b", {"a": "b"}),
         ("a: {b: [1, x]}", {"a": {"b": [1, "x"]}}),

@@ -31,7 +31,7 @@ def get_parser() -> Parser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.data.audio import filter_dir
+    from espnet_topdown.data.format import filter_dir
 
     filter_dir(**vars(args))
 

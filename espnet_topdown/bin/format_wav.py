@@ -41,7 +41,7 @@ def get_parser() -> Parser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.data.audio import run_format
+    from espnet_topdown.data.format import run_format
 
     run_format(**vars(args))
 

@@ -23,8 +23,14 @@ def get_parser() -> Parser:
     parser.add_argument("--fs", default="16k", help="sample rate, e.g. 8k or 8000")
     parser.add_argument("--stats_dir", type=Path, help="with the shapes of stage 10")
     parser.add_argument("--token_list", type=Path, help="tokens.txt")
-    parser.add_argument("--nlsyms", type=Path, help="symbols that are one token each")
-    parser.add_argument("--token_type", default="char", choices=["char", "word", "bpe"])
+    for name, meaning in (
+        ("token_type", "char, word, bpe, phn, or another of ESPnet's [char]"),
+        ("bpemodel", "of bpe tokens"),
+        ("cleaner", "ESPnet's text cleaner"),
+        ("g2p", "ESPnet's grapheme to phoneme, of phn tokens"),
+        ("non_linguistic_symbols", "file of symbols that are one token each"),
+    ):
+        parser.add_argument(f"--{name}", help=f"as in training: {meaning}")
     parser.add_argument(
         "--full", type=true_or_false, help="read every sample; default: below 2 hours"
     )
@@ -49,10 +55,16 @@ def get_parser() -> Parser:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run the command."""
-    args = get_parser().parse_args(cmd)
-    from espnet_topdown.data.validate_sets import validate_sets
+    options = vars(get_parser().parse_args(cmd))
+    from espnet_topdown.data.tokens import read_token_list
+    from espnet_topdown.data.validate import validate_sets
+    from espnet_topdown.models.text import OPTIONS, TextReader
 
-    validate_sets(**vars(args))
+    tokens = options.pop("token_list")
+    text = {name: options.pop(name) for name in OPTIONS}
+    text["token_list"] = read_token_list(tokens) if tokens else None
+    reader = TextReader.of(text, "validate_data")
+    validate_sets(cut=reader.tokens, token_list=reader.token_list, **options)
 
 
 if __name__ == "__main__":

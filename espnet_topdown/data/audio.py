@@ -1,229 +1,423 @@
-"""Stage 3: real audio files of one rate and format, as ESPnet's recipes lay them out.
+"""Sound files: read what ``wav.scp`` names, check it, resample, write 16-bit audio.
 
-``dump/raw/org/<set>`` gets ``wav.scp``, ``utt2num_samples``, ``feats_type`` and
-``audio_format`` beside the copied lists; the audio is in ``data/format.N`` below it.
+Legend: samples are float32 or int16 arrays of shape (T,), or (T, C) for all channels.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
-from collections.abc import Mapping
+import os
+import re
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from espnet_topdown.data import wav_io
-from espnet_topdown.data.kaldi_dir import (
-    c_sorted,
-    copy_dir,
-    intersect,
-    line_of,
-    read_dir,
-    read_pairs,
-    shard,
-    write_dir,
-    write_lines,
-    write_pairs,
+from espnet_topdown.errors import (
+    DATA,
+    MISSING,
+    USAGE,
+    TopDownError,
+    disk_error,
+    warn,
 )
-from espnet_topdown.data.wav_io import Source
-from espnet_topdown.errors import DATA, TopDownError
 
-REPLACED = ("wav.scp", "segments", "utt2num_samples", "feats_type", "audio_format")
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMATS = {"flac": "FLAC", "wav": "WAV"}
+CLIPPED = 0.2  # share of samples at or beyond full scale
+BLOCK = 1 << 20
+LATE = 0.5  # seconds that a segment may end after its recording, as in Kaldi
+OPEN_END = 0x7FFF0000  # a size that a writer into a pipe leaves in the header
+# What libsndfile says of a file that ends before its header says so.
+_SHORTER = re.compile(
+    r"(?m)^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
+    r"|(truncated file)"
+)
+
+
+def parse_rate(text: str) -> int:
+    """A sample rate in Hz, written as ESPnet writes it.
+
+    >>> parse_rate("8k"), parse_rate("22050"), parse_rate("44.1k")
+    (8000, 22050, 44100)
+    """
+    number, scale = (text[:-1], 1000) if text.lower().endswith("k") else (text, 1)
+    decimal = re.fullmatch(r"[0-9]+(\.[0-9]+)?", number)
+    rate = round(float(number) * scale) if decimal else 0
+    if rate <= 0:
+        what = f"'{text}' is not a sample rate"
+        raise TopDownError("E_USAGE", what, "write 8000 or 8k", USAGE)
+    return rate
 
 
 @dataclass(frozen=True)
-class FormatRequest:
-    """What stage 3 is asked for. ``rate`` in Hz; ``channel`` from 1 for stereo."""
+class Source:
+    """One line of ``wav.scp``, perhaps cut by a line of ``segments``.
 
-    data_dir: Path
-    output_dir: Path
-    rate: int
-    audio_format: str = "flac"
+    Attributes:
+        utt: The utterance.
+        value: A file, or a command that ends or begins with ``|``.
+        where: The utterance, the list and its line, for messages.
+        start: Seconds; None is the whole recording.
+        end: Seconds; -1 is the recording's end.
+        channel: From 1, where the segment names one.
+    """
+
+    utt: str
+    value: str
+    where: str
+    start: float | None = None
+    end: float | None = None
     channel: int | None = None
-    allow_pipes: bool = False
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether reading it would run a command."""
+        return self.value.endswith("|") or self.value.startswith("|")
+
+    def text(self) -> str:
+        """One line that changes when the source does."""
+        cut = "" if self.start is None else f" {self.start:.4f} {self.end:.4f}"
+        return f"{self.value}{cut}" + (f" {self.channel}" if self.channel else "")
 
 
-def sources(data_dir: Path) -> list[Source]:
-    """What to read for each utterance, sorted; with ``segments``, cuts in seconds."""
-    lists = read_dir(data_dir)
-    wavs, wav_scp = lists["wav.scp"], Path(data_dir) / "wav.scp"
-    if "segments" not in lists:
-        return [
-            Source(utt, wavs[utt], f"utt {utt} ({wav_scp} line {number})")
-            for number, utt in _numbered(wav_scp, wavs)
-        ]
-    path = Path(data_dir) / "segments"
-    return [
-        _cut(utt, lists["segments"][utt], wavs, f"utt {utt} ({path} line {number})")
-        for number, utt in _numbered(path, lists["segments"])
-    ]
-
-
-def _numbered(path: Path, pairs: Mapping[str, str]) -> list[tuple[int, str]]:
-    """(line, id) in sorted order; a list that was read has no empty lines."""
-    lines = {utt: number for number, utt in enumerate(pairs, 1)}
-    return [(lines[utt], utt) for utt in c_sorted(pairs)]
-
-
-def _cut(utt: str, value: str, wavs: Mapping[str, str], where: str) -> Source:
-    fields = value.split()
-    try:
-        recording, start, end = fields[0], float(fields[1]), float(fields[2])
-        if not (start >= 0 and (end > start or end == -1)):
-            raise ValueError
-    except (IndexError, ValueError):
-        do = "write '<utt> <recording> <start> <end>' in seconds"
-        what = f"{where}: '{value}'"
-        raise TopDownError("E_SEGMENT", what, do, DATA) from None
-    if recording not in wavs:
-        what = f"{where}: recording {recording} is not in wav.scp"
-        raise TopDownError("E_UTT_SETS", what, "add it, or drop the line", DATA)
-    return Source(utt, wavs[recording], where, start, end)
-
-
-def run_format(
-    data_dir: Path,
-    output_dir: Path,
-    fs: str = "16k",
-    audio_format: str = "flac",
-    channel: int | None = None,
-    nj: int = 1,
-    job: int | None = None,
-    merge: bool = False,
-    allow_pipes: bool = False,
-) -> None:
-    """One shard (``job``), the lists (``merge``), or all shards and then the lists."""
-    rate = wav_io.parse_rate(fs)
-    request = FormatRequest(
-        data_dir, output_dir, rate, audio_format, channel, allow_pipes
+def refuse_pipe(source: Source) -> None:
+    """E_PIPE: a data directory must not run commands unless the user says so."""
+    raise TopDownError(
+        "E_PIPE",
+        f"{source.where} would run '{source.value.strip('| ')[:200]}'",
+        "make it an audio file, or give --allow_pipes true if you trust it",
+        DATA,
     )
-    if job is not None:
-        format_shard(request, job, nj)
-        return
-    for number in range(1, 1 if merge else nj + 1):
-        format_shard(request, number, nj)
-    merge_shards(request, nj)
 
 
-def format_shard(request: FormatRequest, job: int, nj: int) -> int:
-    """Shard ``job`` of ``nj`` (from 1) into ``data/format.<job>``.
+def audio_path(source: Source, root: Path = Path(".")) -> Path:
+    """The audio file; E_WAV_MISSING if there is none, E_PIPE if it is a command."""
+    if source.is_pipe:
+        refuse_pipe(source)
+    path = root / source.value
+    if not path.is_file():
+        what = f"{source.where}: {source.value}"
+        raise TopDownError("E_WAV_MISSING", what, "correct the path", MISSING)
+    return path
 
-    A finished file is kept when its source is the same and not newer, so a run
-    that was cut off continues. Shards beyond the number of utterances do nothing.
+
+def _run(source: Source) -> io.BytesIO:
+    command = source.value.strip("| ")
+    logging.info("running: %s", command)
+    run = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE)
+    if run.returncode != 0:
+        what = f"{source.where}: '{command[:200]}' ended with {run.returncode}"
+        raise TopDownError("E_PIPE", what, "run that command by hand", DATA)
+    return io.BytesIO(run.stdout)
+
+
+@contextlib.contextmanager
+def open_sound(
+    source: Source, root: Path = Path("."), allow_pipes: bool = False
+) -> Iterator[Any]:
+    """Open a sound file (``soundfile.SoundFile``) that is as long as it says.
+
+    Raises:
+        TopDownError: E_WAV_FORMAT (65) for what is no sound file, E_WAV_LENGTH (65)
+            for a file that was cut off, and those of ``audio_path``.
     """
-    part = shard(sources(request.data_dir), job, nj)
-    folder = _folder(request, job)
-    if not part:
-        logging.info("shard %d of %d: nothing to do", job, nj)
+    import soundfile
+
+    piped = source.is_pipe and allow_pipes
+    with _run(source) if piped else audio_path(source, root).open("rb") as file:
+        try:
+            sound = soundfile.SoundFile(file)
+        except (soundfile.LibsndfileError, RuntimeError) as e:
+            shown = str(e).strip()[-80:].replace(str(file), source.value)
+            what = f"{source.where}: {source.value[:200]} is not a WAV/FLAC/SPH file"
+            do = "make it again (WAV or FLAC); it may be empty or cut off"
+            raise TopDownError("E_WAV_FORMAT", f"{what} ({shown})", do, DATA) from None
+        with sound:
+            lacking = _lacking(sound, file)
+            if lacking:
+                raise _cut_off(source, lacking)
+            yield sound
+
+
+def _cut_off(source: Source, lacking: str) -> TopDownError:
+    what = f"{source.where}: {source.value[:200]} was cut off: {lacking}"
+    return TopDownError("E_WAV_LENGTH", what, "copy or make the file again", DATA)
+
+
+def _lacking(sound: Any, file: BinaryIO) -> str:
+    """What a file has less than its header says; "" if nothing."""
+    for declared, actual, truncated in _SHORTER.findall(sound.extra_info):
+        if truncated:
+            return "it ends within a block"
+        missing = int(declared) - int(actual)
+        if missing > 0 and int(declared) < OPEN_END:
+            return f"{missing} bytes fewer than its header says"
+    lacking, place = "", file.tell()
+    if sound.format == "NIST":
+        file.seek(0)
+        count = re.search(rb"(?m)^sample_count -i (\d+)", file.read(1024))
+        if count and int(count[1]) > sound.frames:
+            lacking = f"{sound.frames} of {int(count[1])} samples"
+    elif sound.format in ("MPEG", "MP3"):
+        file.seek(0)
+        lacking = _mpeg_lacks(file.read())
+    elif sound.format == "OGG":
+        file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 17)))
+        tail = file.read()
+        last = tail.rfind(b"OggS")
+        if last >= 0 and not tail[last + 5 : last + 6] > b"\x03":  # end of stream: 4
+            lacking = "its last page is not there"
+    file.seek(place)
+    return lacking
+
+
+_MPEG_RATES = (44100, 48000, 32000)
+_MPEG_KBITS = {  # (MPEG 1, layer) -> kbit/s by index
+    (True, 1): (0, *range(32, 449, 32)),
+    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+def _mpeg_frame(head: bytes) -> int:
+    """Bytes of the MPEG audio frame that begins with these four (ISO 11172-3), or 0."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
-    before = _finished(folder / "sources")
-    wavs, samples = {}, {}
-    with open(folder / "sources", "a", encoding="utf-8") as record:
-        for source in part:
-            path, n = _format_one(request, source, folder, before)
-            wavs[source.utt], samples[source.utt] = path, str(n)
-            record.write(f"{source.utt} {source.text()}\n")
-            record.flush()
-    write_pairs(folder / "utt2num_samples", samples)
-    write_pairs(folder / "wav.scp", wavs)
-    logging.info("shard %d of %d: %d utterances", job, nj, len(part))
-    return len(part)
-
-
-def _folder(request: FormatRequest, job: int) -> Path:
-    return Path(request.output_dir) / "data" / f"format.{job}"
-
-
-def _finished(record: Path) -> dict[str, str]:
-    """utt -> source of the files already written; the last line may be torn."""
-    if not record.exists():
-        return {}
-    lines = record.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    return dict(line.partition(" ")[::2] for line in lines)
-
-
-def _format_one(
-    request: FormatRequest, source: Source, folder: Path, before: Mapping[str, str]
-) -> tuple[str, int]:
-    """(path for wav.scp, number of samples) of one utterance."""
-    n = wav_io.is_ready(source, request.rate, request.audio_format)
-    if n:
-        return source.value, n
-    target = folder / f"{source.utt}.{request.audio_format}"
-    if before.get(source.utt) == source.text():
-        n = _kept(request, source, target)
-        if n:
-            return target.as_posix(), n
-    samples, rate = wav_io.read(source, request.channel, request.allow_pipes)
-    samples = wav_io.resample(samples, rate, request.rate)
-    wav_io.write(target, samples, request.rate, request.audio_format)
-    return target.as_posix(), len(samples)
-
-
-def _kept(request: FormatRequest, source: Source, target: Path) -> int:
-    if source.is_pipe or not target.exists():
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    bits, rate = head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer == 4 or bits in (0, 15) or rate == 3:
         return 0
-    original = Path(source.value)
-    if not original.exists() or original.stat().st_mtime > target.stat().st_mtime:
-        return 0
-    written = Source(source.utt, str(target), source.where)
-    return wav_io.is_ready(written, request.rate, request.audio_format)
+    kbits = _MPEG_KBITS[version == 3, layer][bits]
+    hertz = _MPEG_RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    padding = head[2] >> 1 & 1
+    if layer == 1:
+        return (12_000 * kbits // hertz + padding) * 4
+    samples = 72 if layer == 3 and version != 3 else 144
+    return samples * 1000 * kbits // hertz + padding
 
 
-def merge_shards(request: FormatRequest, nj: int) -> int:
-    """Join the shards' lists into ``output_dir``; the number of utterances."""
-    out = Path(request.output_dir)
-    known = [s.utt for s in sources(request.data_dir)]
-    wavs: dict[str, str] = {}
-    samples: dict[str, str] = {}
-    for job in range(1, min(nj, len(known)) + 1):
-        wavs.update(read_pairs(_folder(request, job) / "wav.scp"))
-        samples.update(read_pairs(_folder(request, job) / "utt2num_samples"))
-    if set(wavs) != set(known):
-        what = f"{len(wavs)} of {len(known)} utterances in {out}/data/format.*"
-        do = "run the shards again with this --nj, then merge"
-        raise TopDownError("E_FORMAT_SHARDS", what, do, DATA)
-    copy_dir(request.data_dir, out, leave_out=(*REPLACED, "reco2file_and_channel"))
-    write_pairs(out / "utt2num_samples", samples)
-    write_lines(out / "feats_type", ["raw"])
-    write_lines(out / "audio_format", [request.audio_format])
-    write_pairs(out / "wav.scp", wavs)
-    return len(wavs)
+def _mpeg_lacks(data: bytes) -> str:
+    """What an MP3 file lacks: the rest of a frame, or frames that LAME's tag counts."""
+    at = total = frames = 0
+    if data[:3] == b"ID3" and len(data) > 10:
+        at = 10 + sum((b & 127) << 7 * (3 - i) for i, b in enumerate(data[6:10]))
+    while size := _mpeg_frame(data[at : at + 4]):
+        if at + size > len(data):
+            return "its last frame is not whole"
+        tag = data.find(b"Xing", at, at + 48), data.find(b"Info", at, at + 48)
+        if frames == 0 and max(tag) > 0 and data[max(tag) + 7] & 1:
+            total = int.from_bytes(data[max(tag) + 8 : max(tag) + 12], "big") + 1
+        at, frames = at + size, frames + 1
+    ended = at == len(data) and frames < total
+    return f"{frames} of {total} frames" if ended else ""
 
 
-def filter_dir(
-    data_dir: Path,
-    output_dir: Path,
-    fs: str,
-    min_wav_duration: float = 0.1,
-    max_wav_duration: float = 20.0,
-) -> tuple[int, int]:
-    """Stage 4: keep utterances that have text and a length strictly between.
+def last_is_there(sound: Any) -> bool:
+    """Whether the last sample can be read; a FLAC file may be cut off before it."""
+    import soundfile
 
-    The limits are in seconds, counted in whole samples as ESPnet does.
-    ``audio_format`` is copied too: later stages read it.
+    if sound.frames <= 0 or not sound.seekable():
+        return True
+    try:
+        sound.seek(sound.frames - 1)
+        return len(sound.read(1)) == 1
+    except (soundfile.LibsndfileError, RuntimeError):
+        return False
 
-    Returns:
-        (utterances before, utterances kept).
+
+def header(source: Source, root: Path = Path(".")) -> Any:
+    """A whole, mono file that has samples: its ``frames`` and ``samplerate``.
+
+    Raises:
+        TopDownError: E_WAV_EMPTY, E_WAV_CHANNELS, and those of ``open_sound``.
     """
-    source, out = Path(data_dir), Path(output_dir)
-    lists = read_dir(source)
-    samples = read_pairs(source / "utt2num_samples")
-    rate = wav_io.parse_rate(fs)
-    low, high = int(min_wav_duration * rate), int(max_wav_duration * rate)
-    for utt, n in samples.items():
-        if not n.isdigit():
-            path = source / "utt2num_samples"
-            what = f"{path} line {line_of(path, utt)}: '{n}' is not a number"
-            raise TopDownError("E_SHAPE", what, "run stage 3 again", DATA)
-    right = {u: n for u, n in samples.items() if low < int(n) < high}
-    lists["text"] = {u: t for u, t in lists.get("text", {}).items() if t.strip()}
-    kept = intersect({**lists, "utt2num_samples": right})
-    if not kept["text"]:
-        what = f"no utterance of {source} is longer than {min_wav_duration} s, shorter"
-        what += f" than {max_wav_duration} s and has text"
-        raise TopDownError("E_SET_EMPTY", what, "change the limits", DATA)
-    copy_dir(source, out, leave_out=(*kept, "spk2utt"))
-    write_dir(out, kept)
-    logging.info("%s: %d of %d utterances kept", out, len(kept["text"]), len(samples))
-    return len(samples), len(kept["text"])
+    with open_sound(source, root) as sound:
+        if sound.frames == 0:
+            what = f"{source.where} has no samples"
+            raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
+        if sound.channels != 1:
+            what = f"{source.where}: {sound.channels} channels"
+            do = "choose one in stage 3: espnet-topdown format_wav --channel 1"
+            raise TopDownError("E_WAV_CHANNELS", what, do, DATA)
+        if not last_is_there(sound):
+            raise _cut_off(source, f"not all of {sound.frames} samples can be read")
+        return sound
+
+
+def is_ready(source: Source, rate: int, audio_format: str) -> int:
+    """The number of samples if the file can be used as it is, else 0.
+
+    That is: a whole file, mono, 16 bit, with the wanted rate and format.
+    """
+    if source.is_pipe or source.start is not None:
+        return 0
+    with open_sound(source) as sound:
+        wanted = (rate, 1, FORMATS[audio_format], "PCM_16")
+        have = (sound.samplerate, sound.channels, sound.format, sound.subtype)
+        if have != wanted:
+            return 0
+        if not last_is_there(sound):
+            raise _cut_off(source, f"not all of {sound.frames} samples can be read")
+        return sound.frames
+
+
+def read(
+    source: Source,
+    channel: int | None = None,
+    allow_pipes: bool = False,
+    every: bool = False,
+) -> tuple[np.ndarray, int]:
+    """Samples and their rate.
+
+    16-bit files come back as int16, so that nothing is lost on the way through.
+
+    Args:
+        source: What to read; the channel of its segment is stronger than ``channel``.
+        channel: From 1; needed for stereo.
+        allow_pipes: Run the commands of ``wav.scp``.
+        every: All channels, shape (T, C).
+
+    Raises:
+        TopDownError: E_SEGMENT (65) for a segment that begins or ends after its
+            recording; E_WAV_NONFINITE, E_WAV_CLIPPED, E_WAV_CHANNELS, E_WAV_EMPTY,
+            and those of ``open_sound``.
+    """
+    import soundfile
+
+    with open_sound(source, allow_pipes=allow_pipes) as sound:
+        rate, channels = sound.samplerate, sound.channels
+        is_int = sound.subtype in ("PCM_16", "ULAW", "ALAW")
+        first, frames = _span(source, rate, sound.frames)
+        column = None if every else _column(source, channels, channel)
+        try:
+            sound.seek(first)
+            dtype = "int16" if is_int else "float32"
+            samples = sound.read(frames, dtype, always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError):
+            samples = ()
+        if len(samples) != frames:
+            raise _cut_off(source, f"not all of {sound.frames} samples can be read")
+    if len(samples) == 0:
+        what = f"{source.where} has no samples"
+        raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
+    if column is not None:
+        samples = samples[:, column]
+    if not is_int:
+        _check_values(source, samples, first)
+    return samples, rate
+
+
+def _span(source: Source, rate: int, frames: int) -> tuple[int, int]:
+    """(first sample, number of samples) of a segment, or of the whole recording."""
+    if source.start is None or source.end is None:
+        return 0, frames
+    first = round(source.start * rate)
+    end = frames if source.end < 0 else round(source.end * rate)
+    length = f"the recording has {frames / rate:.3f} s"
+    if first >= frames or end - frames > LATE * rate:
+        what = f"{source.where}: {source.start:g} to {source.end:g} s, but {length}"
+        do = "correct the line, or get the whole recording"
+        raise TopDownError("E_SEGMENT", what, do, DATA)
+    if end > frames:
+        what = f"{source.where} ends at {source.end:g} s, but {length}: shortened"
+        warn("W_SEGMENT", what)
+    return first, max(min(end, frames) - first, 0)
+
+
+def _column(source: Source, channels: int, channel: int | None) -> int:
+    channel = source.channel or channel
+    if channel is None and channels == 1:
+        return 0
+    if channel is None or not 1 <= channel <= channels:
+        what = f"{source.where}: {channels} channels"
+        if channel is not None:
+            what += f", not number {channel}"
+        raise TopDownError("E_WAV_CHANNELS", what, "give --channel 1", DATA)
+    return channel - 1
+
+
+def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
+    """E_WAV_NONFINITE, and E_WAV_CLIPPED for what 16 bits would cut off."""
+    import numpy as np
+
+    finite = np.isfinite(samples)
+    if not finite.all():
+        bad = np.unique(np.argwhere(~finite)[:, 0])
+        what = f"{source.where}: {len(bad)} samples are NaN or infinite, the first is"
+        what += f" sample {first + bad[0]}"
+        raise TopDownError("E_WAV_NONFINITE", what, "make the file again", DATA)
+    beyond = float(np.mean(np.abs(samples) > 1.0))
+    if beyond > CLIPPED:
+        what = f"{source.where}: {100 * beyond:.0f} % of samples are beyond full scale"
+        what += f" (the largest is {float(np.abs(samples).max()):g})"
+        do = "make the file again, with values from -1 to 1"
+        raise TopDownError("E_WAV_CLIPPED", what, do, DATA)
+
+
+def read_all(source: Source, root: Path, frames: int) -> str:
+    """Read every sample: "silent", "clipped" or "" (E_WAV_NONFINITE, E_WAV_LENGTH)."""
+    import numpy as np
+    import soundfile
+
+    seen = high = 0
+    sounding = False
+    with open_sound(source, root) as sound:
+        try:
+            for block in sound.blocks(BLOCK, dtype="float32"):
+                if not np.isfinite(block).all():
+                    _check_values(source, block, seen)
+                seen += len(block)
+                sounding = sounding or bool(block.any())
+                high += int(np.count_nonzero(np.abs(block) >= 1.0 - 2.0**-15))
+        except (soundfile.LibsndfileError, RuntimeError):
+            seen = min(seen, frames - 1)  # a damaged FLAC stops in the middle
+    if seen != frames:
+        raise _cut_off(source, f"{seen} of {frames} samples can be read")
+    if not sounding:
+        return "silent"
+    return "clipped" if high > CLIPPED * frames else ""
+
+
+def resample(samples: np.ndarray, rate: float, target: float) -> np.ndarray:
+    """Change the sample rate (soxr, very high quality); int16 stays int16 if equal."""
+    if rate == target:
+        return samples
+    import numpy as np
+    import soxr
+
+    if samples.dtype == np.int16:
+        samples = samples.astype(np.float32) / 32768
+    return soxr.resample(samples, rate, target, quality="VHQ")
+
+
+def write(path: Path, samples: np.ndarray, rate: int, audio_format: str) -> None:
+    """Write 16-bit audio under its final name only when it is complete.
+
+    Raises:
+        TopDownError: E_DISK (74) or E_CREATE (73); what was there before stays.
+    """
+    import numpy as np
+    import soundfile
+
+    if samples.dtype != np.int16:
+        samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    coded = io.BytesIO()  # libsndfile's own writing hides why a write failed
+    soundfile.write(coded, samples, rate, "PCM_16", format=FORMATS[audio_format])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        tmp.write_bytes(coded.getbuffer())
+        os.replace(tmp, path)
+    except OSError as e:
+        raise disk_error(path, coded.getbuffer().nbytes, e) from None
+    finally:
+        tmp.unlink(missing_ok=True)

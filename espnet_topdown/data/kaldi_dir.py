@@ -7,6 +7,7 @@ step, so that a reader never sees half of it.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,7 @@ from espnet_topdown.files import write_bytes
 
 LISTS = ("wav.scp", "text", "utt2spk", "segments")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
-_BLANK = " \t\r"
-_NBSP = "\u00a0"
+_BOM = b"\xef\xbb\xbf"
 T = TypeVar("T")
 
 
@@ -43,18 +43,42 @@ def check_id(name: str, where: str) -> str:
     )
 
 
-def read_lines(path: Path) -> list[str]:
+def list_files(path: Path) -> list[Path]:
+    """The files of a list: itself, or the parts that ESPnet's splits cut it into.
+
+    Training with ``--num_splits_asr`` reads ``splits2/text/split.0`` and so on, beside
+    a file ``num_splits``.
+    """
+    count = Path(path) / "num_splits"
+    if not count.is_file():
+        return [Path(path)]
+    number = count.read_text(encoding="utf-8", errors="replace").strip()
+    if not (number.isascii() and number.isdigit() and int(number) > 0):
+        what = f"{count} holds '{number[:80]}', not a number of parts"
+        raise TopDownError("E_SPLIT", what, "split the lists again", DATA)
+    return [Path(path) / f"split.{i}" for i in range(int(number))]
+
+
+def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
     """The lines of a UTF-8 list without their ends; E_UTF8 names line and byte.
 
-    A byte order mark and carriage returns are taken away with a warning.
+    Args:
+        path: The list.
+        as_espnet: ESPnet reads this very file afterwards. A byte order mark, which
+            it would take for a part of the first id, is then E_TEXT_CHAR; otherwise
+            it is left out with a warning.
     """
     try:
         data = Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         do = "run the stage that writes it, or check the path"
         raise TopDownError("E_MISSING", f"no file {path}", do, MISSING) from None
-    if data.startswith(b"\xef\xbb\xbf"):
-        data = data[3:]
+    if data.startswith(_BOM):
+        if as_espnet:
+            what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
+            do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"
+            raise TopDownError("E_TEXT_CHAR", what, do, DATA)
+        data = data[len(_BOM) :]
         warn("W_BOM", f"{path} starts with a byte order mark; ignored")
     if b"\r\n" in data:
         data = data.replace(b"\r\n", b"\n")
@@ -67,47 +91,65 @@ def read_lines(path: Path) -> list[str]:
 
 def _decode(line: bytes, path: Path, number: int) -> str:
     try:
-        return line.decode("utf-8")
+        text = line.decode("utf-8")
     except UnicodeDecodeError as e:
         what = f"{path} line {number} byte {e.start + 1} is not UTF-8"
-        do = "convert the file, e.g. with 'iconv -t utf-8'"
+        do = f"convert it, e.g. with: iconv -f latin1 -t utf-8 {shlex.quote(str(path))}"
         raise TopDownError("E_UTF8", what, do, DATA) from None
+    if "\r" in text:
+        what = f"{path} line {number} holds a carriage return, which ends a line too"
+        do = f"run: sed -i 's/\\r/ /g' {shlex.quote(str(path))}"
+        raise TopDownError("E_TEXT_LINE", what, do, DATA)
+    return text
 
 
-def read_pairs(path: Path) -> dict[str, str]:
-    """Read ``id value...`` lines; a line with an id only has the value ``""``.
+def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
+    """Read ``id value...`` lines as ESPnet reads them; an id only has the value ``""``.
 
-    Values keep their inner spaces. Empty lines, ids that occur twice or that could
-    not be part of a file name are errors that name the line.
+    Values keep their inner spaces, whatever these are. Empty lines, ids that occur
+    twice or that could not be part of a file name are errors that name the line.
+
+    Args:
+        path: The list, or a folder of its parts; see ``list_files``.
+        as_espnet: See ``read_lines``.
     """
     pairs: dict[str, str] = {}
-    first_line: dict[str, int] = {}
-    nbsp = 0
-    for number, line in enumerate(read_lines(path), 1):
-        if _NBSP in line:
-            line = line.replace(_NBSP, " ")
-            nbsp += 1
-        key, _, value = line.strip(_BLANK).replace("\t", " ").partition(" ")
-        if not key:
-            what = f"{path} line {number} is empty"
-            raise TopDownError("E_TEXT_LINE", what, "delete the line", DATA)
-        check_id(key, f"{path} line {number}")
-        if key in pairs:
-            what = f"{key} lines {first_line[key]}, {number} of {path}"
-            raise TopDownError("E_UTT_DUP", what, "keep one of the lines", DATA)
-        pairs[key] = value.strip(_BLANK)
-        first_line[key] = number
-    if nbsp:
-        warn("W_NBSP", f"{path}: no-break spaces in {nbsp} lines read as spaces")
+    first: dict[str, tuple[Path, int]] = {}
+    for part in list_files(path):
+        for number, line in enumerate(read_lines(part, as_espnet), 1):
+            key, value = [*line.split(maxsplit=1), "", ""][:2]
+            if not key:
+                what = f"{part} line {number} is empty"
+                raise TopDownError("E_TEXT_LINE", what, "delete the line", DATA)
+            check_id(key, f"{part} line {number}")
+            if key in pairs:
+                other, n = first[key]
+                also = "" if other == part else f"line {n} of {other}; "
+                lines = number if also else f"{n}, {number}"
+                what = f"{key} {also}lines {lines} of {part}"
+                raise TopDownError("E_UTT_DUP", what, "keep one of the lines", DATA)
+            pairs[key] = value.rstrip()
+            first[key] = part, number
     return pairs
 
 
-def line_of(path: Path, key: str) -> int:
-    """The line of ``path`` that holds ``key``, from 1; 0 if none does."""
-    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
-        if line.split(None, 1)[:1] == [key.encode("utf-8")]:
-            return number
-    return 0
+def places(path: Path) -> dict[str, str]:
+    """Id -> the file and line of a list that hold it, for messages.
+
+    A list in splits is named by its part, as in ``splits2/text/split.1 line 2``.
+    """
+    found: dict[str, str] = {}
+    for part in list_files(path):
+        for number, line in enumerate(part.read_bytes().split(b"\n"), 1):
+            key = line.decode("utf-8-sig", "replace").split(maxsplit=1)[:1]
+            if key:
+                found.setdefault(key[0], f"{part} line {number}")
+    return found
+
+
+def place(path: Path, key: str) -> str:
+    """The file and line of a list that hold ``key``; see ``places``."""
+    return places(path).get(key, str(path))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -121,7 +163,7 @@ def write_pairs(path: Path, mapping: Mapping[str, str]) -> None:
     """Write ``id value`` lines, sorted; the inverse of :func:`read_pairs`."""
     for key, value in mapping.items():
         check_id(key, str(path))
-        if "\n" in value:
+        if "\n" in value or "\r" in value:
             what = f"the value of {key} holds a line break"
             raise TopDownError("E_TEXT_LINE", what, "put it on one line", DATA)
     write_lines(path, (f"{k} {mapping[k]}".rstrip() for k in c_sorted(mapping)))

@@ -10,15 +10,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet_topdown.data import wav_io
+from espnet_topdown.data import audio
+from espnet_topdown.data.audio import Source
+from espnet_topdown.data.format import sources
 from espnet_topdown.data.kaldi_dir import (
+    places,
     read_dir,
     read_pairs,
     shard,
     write_dir,
     write_pairs,
 )
-from espnet_topdown.data.wav_io import Source
 from espnet_topdown.errors import DATA, USAGE, TopDownError
 
 
@@ -50,18 +52,22 @@ def perturb_audio(
     allow_pipes: bool = False,
 ) -> int:
     """Write the recordings of shard ``job`` of ``nj``; those already there are kept."""
-    wavs = read_dir(data_dir)["wav.scp"]
+    lists = read_dir(data_dir)
+    wavs, segments = lists["wav.scp"], lists.get("segments", {})
+    # segments that name their channel need all of them
+    every = {v.split()[0] for v in segments.values() if len(v.split()) > 3}
+    where = places(Path(data_dir) / "wav.scp")
     written = 0
     for recording, value in shard(list(wavs.items()), job, nj):
-        source = Source(recording, value, f"{recording} ({data_dir}/wav.scp)")
+        source = Source(recording, value, f"{recording} ({where[recording]})")
         target = _target(output_dir, factor, recording)
         if target.exists() and not source.is_pipe:
             made = target.stat().st_mtime
-            if made >= wav_io.audio_path(source).stat().st_mtime:
+            if made >= audio.audio_path(source).stat().st_mtime:
                 continue
-        samples, rate = wav_io.read(source, channel, allow_pipes)
-        wav_io.write(
-            target, wav_io.resample(samples, rate * float(factor), rate), rate, "flac"
+        samples, rate = audio.read(source, channel, allow_pipes, recording in every)
+        audio.write(
+            target, audio.resample(samples, rate * float(factor), rate), rate, "flac"
         )
         written += 1
     logging.info("speed %s, shard %d of %d: %d written", factor, job, nj, written)
@@ -85,19 +91,21 @@ def perturb_lists(data_dir: Path, factor: str, output_dir: Path) -> None:
         out["wav.scp"][prefix + recording] = target.as_posix()
     if "utt2spk" in lists:
         out["utt2spk"] = {k: prefix + v for k, v in out["utt2spk"].items()}
-    if "segments" in lists:
+    segments = lists.get("segments", {})
+    if segments:
         out["segments"] = {
-            k: _shrunk(v, prefix, float(factor)) for k, v in out["segments"].items()
+            prefix + cut.utt: _shrunk(cut, prefix, float(factor), segments[cut.utt])
+            for cut in sources(data_dir)
         }
     write_dir(output_dir, out)
     utts = lists.get("segments", lists["wav.scp"])
     write_pairs(Path(output_dir) / "utt2uniq", {prefix + utt: utt for utt in utts})
 
 
-def _shrunk(segment: str, prefix: str, factor: float) -> str:
-    recording, start, end = segment.split()
-    times = [t if t < 0 else t / factor for t in (float(start), float(end))]
-    return f"{prefix}{recording} {times[0]:.4f} {times[1]:.4f}"
+def _shrunk(cut: Source, prefix: str, factor: float, segment: str) -> str:
+    recording, _, _, *channel = segment.split()
+    times = [t if t < 0 else t / factor for t in (cut.start, cut.end)]
+    return " ".join([prefix + recording, *(f"{t:.4f}" for t in times), *channel])
 
 
 def combine(folders: Sequence[Path], output_dir: Path) -> int:

@@ -12,6 +12,20 @@ from espnet_topdown.errors import DATA, TopDownError
 BLANK, UNK, SOS_EOS = "<blank>", "<unk>", "<sos/eos>"
 
 
+def read_token_list(path: Path) -> list[str]:
+    """The tokens of a file, one a line, as ESPnet reads them.
+
+    Raises:
+        TopDownError: E_TOKENS (65) for an empty line, which ESPnet cannot read, and
+            those of ``read_lines``.
+    """
+    lines = read_lines(path, as_espnet=True)
+    if "" in lines:
+        what = f"{path} line {lines.index('') + 1} is empty"
+        raise TopDownError("E_TOKENS", what, "delete the line", DATA)
+    return [line[0] + line[1:].rstrip() for line in lines]
+
+
 def check_tokens(tokens: Sequence[str], where: str) -> None:
     """E_TOKENS unless ``<blank>`` is first and the list is one that ESPnet can use."""
     problem = ""

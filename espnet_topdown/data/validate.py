@@ -1,25 +1,36 @@
-"""Does this set hold what training needs? Every error names utterance, file, line.
+"""Do these sets hold what training needs? Every error names utterance, file, line.
 
 Text and audio that ESPnet would accept and then train on wrongly (another sample
-rate, wrong case, truncated files, overlapping sets) are errors here.
+rate, wrong case, truncated files, overlapping sets) are errors here. Lists are read as
+ESPnet reads them, and text is cut by ESPnet's own tokenizer, which is handed in.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from espnet_topdown.data import wav_checks
-from espnet_topdown.data.kaldi_dir import line_of, read_pairs
+from espnet_topdown.data import audio
+from espnet_topdown.data.audio import Source, refuse_pipe
+from espnet_topdown.data.characters import (
+    name_odd,
+    name_two_spellings,
+    named,
+    refuse_hidden,
+)
+from espnet_topdown.data.kaldi_dir import place, places, read_pairs
 from espnet_topdown.data.tokens import check_tokens
-from espnet_topdown.data.wav_io import Source, refuse_pipe
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
 
-MAX_UNKNOWN = 0.05  # share of characters that no token covers
+MAX_UNKNOWN = 0.05  # share of tokens that the model does not know
 MAX_BAD = 0.01  # share of silent or clipped utterances
 FULL_READ_SECONDS = 7200.0
+Cut = Callable[[str], Sequence[str]]  # text -> tokens, as models.text.TextReader.tokens
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class SetReport:
     longest: float = 0.0
     full: bool = False
     unknown: int = 0
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
     samples: dict[str, int] = field(default_factory=dict, repr=False)
     silent: list[str] = field(default_factory=list)
     clipped: list[str] = field(default_factory=list)
@@ -59,47 +71,60 @@ def validate_set(
     text: Path,
     *,
     fs: int,
-    shape_files: Sequence[Path] = (),
+    cut: Cut,
     token_list: Sequence[str] | None = None,
+    shape_files: Sequence[Path] = (),
     allow_pipes: bool = False,
     root: Path = Path("."),
     full: bool | None = None,
-    token_type: str = "char",
     front: Front | None = None,
-    nlsyms: Sequence[str] = (),
+    is_trained: bool = False,
 ) -> SetReport:
     """Check one set; the first thing wrong is raised.
 
-    ``fs`` in Hz; relative audio paths start at ``root``; ``full`` reads every sample
-    (by default only of sets below two hours). Each of ``nlsyms``, non-linguistic
-    symbols such as ``<NOISE>``, is one token.
+    Args:
+        wav_scp: The audio; this list, ``text`` and the shape files may be in splits.
+        text: The transcripts.
+        fs: The sample rate in Hz.
+        cut: What turns a transcript into tokens, as training does it.
+        token_list: The tokens that the model knows; None leaves that check out.
+        shape_files: Of stage 10.
+        allow_pipes: Let ``wav.scp`` hold commands; they are not run here.
+        root: Where relative audio paths start.
+        full: Read every sample; by default only of sets below two hours.
+        front: What the encoder needs.
+        is_trained: A model was trained on this text already: characters that cannot
+            be seen are named, not refused.
     """
     for path in (wav_scp, text, *shape_files):
         _no_comma(path)
-    wavs, texts = read_pairs(wav_scp), read_pairs(text)
+    wavs, texts = read_pairs(wav_scp, True), read_pairs(text, True)
     if not wavs:
         do = "check the stage that wrote it"
         raise TopDownError("E_SET_EMPTY", f"{wav_scp} has no lines", do, DATA)
     shapes = [read_shape(path) for path in shape_files]
     _same_ids(wavs, {str(text): texts, **dict(zip(map(str, shape_files), shapes))})
-    report = SetReport(utterances=len(wavs))
-    tokens = {utt: list(units(t, token_type, nlsyms)) for utt, t in texts.items()}
-    _check_texts(text, texts, tokens, token_list, token_type, report)
+    report = SetReport(utterances=len(wavs), texts=texts)
+    if not is_trained:
+        refuse_hidden(texts, text)
+    name_odd(texts, text)
+    tokens = _tokens(text, texts, cut)
+    if token_list is not None:
+        check_tokens(token_list, "the token list")
+        _check_known(text, tokens, set(token_list), report)
     sources = _files(wav_scp, wavs, allow_pipes)
     _check_audio(sources, root, fs, full, report)
     for path, shape in zip(shape_files, shapes):
         if Path(path).name.startswith("speech_shape"):
             _check_lengths(path, shape, report.samples)
-    _check_front(front or Front(), report.samples, tokens, token_type)
+    _check_front(front or Front(), report.samples, tokens)
     return report
 
 
 def _files(wav_scp: Path, wavs: Mapping[str, str], allow_pipes: bool) -> list[Source]:
     """What can be looked at without running a command."""
-    sources = [
-        Source(utt, value, f"utt {utt} ({wav_scp} line {n})")
-        for n, (utt, value) in enumerate(wavs.items(), 1)
-    ]
+    lines = places(wav_scp)
+    sources = [Source(u, value, f"utt {u} ({lines[u]})") for u, value in wavs.items()]
     for source in sources:
         if source.is_pipe and not allow_pipes:
             refuse_pipe(source)
@@ -115,10 +140,10 @@ def _no_comma(path: Path) -> None:
 def read_shape(path: Path) -> dict[str, list[int]]:
     """``utt 44800`` or ``utt 33,22``; E_SHAPE names the line that is not numeric."""
     shapes = {}
-    for utt, value in read_pairs(path).items():
+    for utt, value in read_pairs(path, True).items():
         parts = value.split(",")
         if not all(part.isascii() and part.isdigit() for part in parts):
-            what = f"{path} line {line_of(path, utt)} '{value}'"
+            what = f"{place(path, utt)} '{value}'"
             raise TopDownError("E_SHAPE", what, "redo stage 10", DATA)
         shapes[utt] = [int(part) for part in parts]
     return shapes
@@ -138,58 +163,52 @@ def _same_ids(wavs: Mapping[str, str], others: Mapping[str, Mapping]) -> None:
         raise TopDownError("E_UTT_SETS", "; ".join(differences), do, DATA)
 
 
-def _check_texts(
-    path: Path,
-    texts: Mapping[str, str],
-    tokens: Mapping[str, Sequence[str]],
-    token_list: Sequence[str] | None,
-    token_type: str,
-    report: SetReport,
-) -> None:
+def _tokens(path: Path, texts: Mapping[str, str], cut: Cut) -> dict[str, Sequence[str]]:
+    """The tokens of every text; E_TEXT_EMPTY where nothing is left to train on."""
+    tokens = {}
     for utt, words in texts.items():
-        if not words.strip():
-            what = f"utt {utt} ({path} line {line_of(path, utt)})"
+        try:
+            tokens[utt] = cut(words)
+        except ValueError as e:
+            what = f"utt {utt} ({place(path, utt)}): {e}"
+            raise TopDownError("E_TEXT_TOKENS", what, "correct the text", DATA) from e
+        if not words or not tokens[utt]:
+            left = " holds nothing that the cleaner leaves" if words else ""
+            what = f"utt {utt} ({place(path, utt)}){left}"
             raise TopDownError("E_TEXT_EMPTY", what, "leave the utterance out", DATA)
-    if token_list is None:
-        return
-    check_tokens(token_list, "the token list")
-    known = set(token_list)
-    if token_type == "bpe":
-        known = {char for token in token_list[2:-1] for char in token}
-    total, first = 0, ""
+    return tokens
+
+
+def _check_known(
+    path: Path, tokens: Mapping[str, Sequence[str]], known: set[str], report: SetReport
+) -> None:
+    """Count what training reads as ``<unk>``; a warning for a few, E_TEXT_UNK above."""
+    counts: Counter[str] = Counter()
+    first = {}
     for utt, cut in tokens.items():
         for unit in cut:
-            total += 1
             if unit not in known:
-                report.unknown += 1
-                first = first or f"'{unit}' in {utt}"
+                counts[unit] += 1
+                first.setdefault(unit, utt)
+    report.unknown = sum(counts.values())
+    if not counts:
+        return
+    total = sum(map(len, tokens.values()))
+    percent = 100 * report.unknown / total
+    shown = ", ".join(
+        f"{n} x '{unit}'{_code(unit)} in {first[unit]}"
+        for unit, n in counts.most_common(5)
+    )
+    what = f"{path}: {report.unknown} of {total} tokens ({percent:.1f} %) are unknown"
+    what += f" to the token list: {shown}"
     if report.unknown > MAX_UNKNOWN * total:
-        percent = 100 * report.unknown / total
-        kind = "words" if token_type == "word" else "characters"
-        what = f"{path}: {percent:.0f} % of {kind} unknown (first: {first})"
         do = "check upper and lower case, or make a token list from this text"
         raise TopDownError("E_TEXT_UNK", what, do, DATA)
+    warn("W_TEXT_UNK", what)
 
 
-def units(words: str, token_type: str, nlsyms: Sequence[str] = ()) -> Iterator[str]:
-    """What the token list must know: words, or characters with a name for space.
-
-    >>> list(units("<NOISE> A", "char", ["<NOISE>"]))
-    ['<NOISE>', '<space>', 'A']
-    """
-    if token_type == "word":
-        yield from words.split()
-        return
-    space = "<space>" if token_type == "char" else "▁"
-    whole = sorted(filter(None, nlsyms), key=len, reverse=True)
-    if token_type == "bpe":
-        whole = []
-    at = 0
-    while at < len(words):
-        char = words[at]
-        found = next((s for s in whole if words.startswith(s, at)), "")
-        yield found or (space if char == " " else char)
-        at += len(found) or 1
+def _code(unit: str) -> str:
+    return f" ({named(unit)})" if len(unit) == 1 and not unit.isascii() else ""
 
 
 def _check_audio(
@@ -199,10 +218,10 @@ def _check_audio(
     full: bool | None,
     report: SetReport,
 ) -> None:
-    headers = [(s, wav_checks.header(s, root)) for s in sources]
+    headers = [(s, audio.header(s, root)) for s in sources]
     if not headers:
         return
-    wav_checks.same_rate([(s, info.samplerate) for s, info in headers], fs)
+    _same_rate([(s, info.samplerate) for s, info in headers], fs)
     report.samples = {s.utt: info.frames for s, info in headers}
     lengths = [info.frames / fs for _, info in headers]
     report.seconds, report.shortest = sum(lengths), min(lengths)
@@ -211,7 +230,7 @@ def _check_audio(
     if not report.full:
         return
     for source, info in headers:
-        fault = wav_checks.read_all(source, root, info.frames)
+        fault = audio.read_all(source, root, info.frames)
         if fault:
             (report.silent if fault == "silent" else report.clipped).append(source.utt)
     for name, utts in (("SILENT", report.silent), ("CLIPPED", report.clipped)):
@@ -228,13 +247,27 @@ def _few(name: str, utts: Sequence[str], total: int) -> None:
     warn(f"W_WAV_{name}", what)
 
 
+def _same_rate(rates: Sequence[tuple[Source, int]], fs: int) -> None:
+    """E_WAV_RATE for some files, E_WAV_RATE_ALL when the set has one other rate."""
+    counts = Counter(rate for _, rate in rates)
+    if set(counts) == {fs}:
+        return
+    do = "run stage 3 again, or give that --fs"
+    if len(counts) == 1:
+        what = f"files {rates[0][1]} Hz, config fs {fs}"
+        raise TopDownError("E_WAV_RATE_ALL", what, do, DATA)
+    usual = fs if fs in counts else counts.most_common(1)[0][0]
+    source, rate = next((s, r) for s, r in rates if r != usual)
+    what = f"{source.where} {rate} Hz, others {usual}"
+    raise TopDownError("E_WAV_RATE", what, do, DATA)
+
+
 def _check_lengths(
     path: Path, shape: Mapping[str, Sequence[int]], samples: Mapping[str, int]
 ) -> None:
     for utt, n in samples.items():
         if len(shape[utt]) == 1 and shape[utt][0] != n:
-            what = f"utt {utt}: {n} samples, {path} line {line_of(path, utt)} says"
-            what += f" {shape[utt][0]}"
+            what = f"utt {utt}: {n} samples, {place(path, utt)} says {shape[utt][0]}"
             raise TopDownError("E_WAV_LENGTH", what, "redo stage 10", DATA)
 
 
@@ -242,13 +275,12 @@ def _check_front(
     front: Front,
     samples: Mapping[str, int],
     tokens: Mapping[str, Sequence[str]],
-    token_type: str,
 ) -> None:
     for utt, n in samples.items():
         if n < front.min_samples:
             what = f"utt {utt}: {n} samples, need at least {front.min_samples}"
             raise TopDownError("E_WAV_SHORT", what, "leave the utterance out", DATA)
-    if not front.subsampling or token_type == "bpe":
+    if not front.subsampling:
         return
     short = []
     for utt, n in samples.items():
@@ -260,3 +292,126 @@ def _check_front(
         what = f"{len(short)} of {len(samples)} utterances ({short[0]})"
         do = "leave them out, or use an encoder with less subsampling"
         raise TopDownError("E_CTC_INFEASIBLE", what, do, DATA)
+
+
+def validate_sets(
+    fs: str,
+    cut: Cut,
+    token_list: Sequence[str] | None = None,
+    train: Path | None = None,
+    dev: Path | None = None,
+    test: Sequence[Path] = (),
+    stats_dir: Path | None = None,
+    full: bool | None = None,
+    hop_length: int = 128,
+    subsampling: int = 0,
+    min_samples: int = 1,
+    allow_pipes: bool = False,
+    allow_overlap: bool = False,
+    check_speakers: bool = False,
+) -> dict[str, SetReport]:
+    """Validate every set named, print a line each, then look for overlap.
+
+    Shapes are compared where ``stats_dir`` has them: ``train`` and ``valid``. Only
+    training and validation need an encoder that is fast enough for CTC.
+    """
+    roles = {"train": train, "dev": dev, **{str(t): t for t in test}}
+    folders = {role: Path(f) for role, f in roles.items() if f is not None}
+    if not folders:
+        do = "give --train, --dev or --test"
+        raise TopDownError("E_USAGE", "no set to check", do, USAGE)
+    reports = {}
+    for role, folder in folders.items():
+        decoded_only = role not in ("train", "dev")
+        front = Front(hop_length, 0 if decoded_only else subsampling, min_samples)
+        reports[role] = _validate(
+            role,
+            folder,
+            fs=audio.parse_rate(fs),
+            cut=cut,
+            shape_files=_shapes(stats_dir, role),
+            token_list=token_list,
+            allow_pipes=allow_pipes,
+            full=full,
+            front=front,
+        )
+        _print(folder, reports[role])
+    texts = {folder / "text": reports[role].texts for role, folder in folders.items()}
+    name_two_spellings(texts)
+    if not allow_overlap:
+        full = all(report.full for report in reports.values())
+        lists = [folder / "wav.scp" for folder in folders.values()]
+        check_overlap(lists, full, check_speakers)
+    return reports
+
+
+def _validate(role: str, folder: Path, **options: Any) -> SetReport:
+    try:
+        return validate_set(folder / "wav.scp", folder / "text", **options)
+    except TopDownError as e:
+        if role != "dev" or e.code != "E_SET_EMPTY":
+            raise
+    what = f"{folder} has no utterances to choose models by"
+    raise TopDownError("E_DEV_EMPTY", what, "give another --dev", DATA)
+
+
+def _shapes(stats_dir: Path | None, role: str) -> list[Path]:
+    if stats_dir is None or role not in ("train", "dev"):
+        return []
+    folder = Path(stats_dir) / ("train" if role == "train" else "valid")
+    return [folder / "speech_shape", folder / "text_shape"]
+
+
+def _print(folder: Path, report: SetReport) -> None:
+    depth = "every sample read" if report.full else "headers read"
+    print(
+        f"{folder}: {report.utterances} utterances, {report.seconds:.1f} s"
+        f" ({report.shortest:.2f} to {report.longest:.2f}), {depth}: good",
+        flush=True,
+    )
+
+
+def audio_digests(wav_scp: Path, root: Path = Path(".")) -> dict[str, str]:
+    """Digest of each file -> an utterance that names it; commands are left out."""
+    digests = {}
+    for utt, value in read_pairs(wav_scp).items():
+        source = Source(utt, value, f"utt {utt} ({wav_scp})")
+        if not source.is_pipe:
+            data = audio.audio_path(source, root).read_bytes()
+            digests[hashlib.sha256(data).hexdigest()] = utt
+    return digests
+
+
+def check_overlap(
+    sets: Sequence[Path], recordings: bool = True, speakers: bool = False
+) -> None:
+    """E_OVERLAP when two ``wav.scp`` share utterances, recordings or speakers.
+
+    Speakers are only compared when asked: a corpus of one speaker is a fair corpus.
+    """
+    ids = {p: dict.fromkeys(read_pairs(p), "") for p in sets}
+    _compare(ids, "utterances")
+    if speakers:
+        _compare({p: _speakers(p.parent) for p in sets}, "speakers")
+    if recordings:
+        digests = {p: audio_digests(p) for p in sets}
+        _compare(digests, "recordings")
+
+
+def _speakers(folder: Path) -> dict[str, str]:
+    return dict.fromkeys(read_pairs(folder / "utt2spk").values(), "")
+
+
+def _compare(sets: Mapping[Path, Mapping[str, str]], what: str) -> None:
+    folders = list(sets)
+    for i, a in enumerate(folders):
+        for b in folders[i + 1 :]:
+            both = sets[a].keys() & sets[b].keys()
+            if both:
+                names = sorted(sets[a][key] or key for key in both)[:3]
+                raise TopDownError(
+                    "E_OVERLAP",
+                    f"{len(both)} {what} in both {a} and {b} ({', '.join(names)})",
+                    "split the data again, or give --allow_overlap true",
+                    DATA,
+                )

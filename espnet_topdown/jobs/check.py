@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from espnet_topdown.data.overlap import check_overlap
-from espnet_topdown.data.validate import SetReport, validate_set
+from espnet_topdown.data.characters import name_two_spellings
+from espnet_topdown.data.validate import SetReport, check_overlap, validate_set
 from espnet_topdown.data.words import check_vocabulary, read_ids
 from espnet_topdown.errors import warn
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.scoring.units import read_nlsyms
+from espnet_topdown.models.text import TextReader
 
 log = logging.getLogger(__name__)
 
@@ -29,25 +29,22 @@ def check_base(
     """
     if not allow_unfinished:
         base.check_finished()
-    folders, full = [], True
+    reader = TextReader.of(base.config, base.folder / "config.yaml")
+    lists, texts, full = [], {}, True
     for phase in ("train", "valid"):
-        report = _check_set(base, phase, allow_pipes)
+        report = _check_set(base, phase, reader, allow_pipes)
         if report is not None:
-            folders.append(base.data_path(phase, "speech")[0].parent)
+            lists.append(base.data_path(phase, "speech")[0])
+            texts[base.data_path(phase, "text")[0]] = report.texts
             full = full and report.full
-    if len(folders) == 2 and not allow_overlap:
-        check_overlap(folders, full, False)
+    name_two_spellings(texts)
+    if len(lists) == 2 and not allow_overlap:
+        check_overlap(lists, full, False)
 
 
-def _symbols(base: Experiment) -> list[str]:
-    """The model's non_linguistic_symbols: a list, or a file."""
-    symbols = base.config.get("non_linguistic_symbols")
-    if isinstance(symbols, (list, tuple)):
-        return [str(s) for s in symbols]
-    return read_nlsyms(Path(symbols) if symbols else None)
-
-
-def _check_set(base: Experiment, phase: str, allow_pipes: bool) -> SetReport | None:
+def _check_set(
+    base: Experiment, phase: str, reader: TextReader, allow_pipes: bool
+) -> SetReport | None:
     (wav_scp, sound), (text, kind) = (
         base.data_path(phase, name) for name in ("speech", "text")
     )
@@ -58,11 +55,11 @@ def _check_set(base: Experiment, phase: str, allow_pipes: bool) -> SetReport | N
         wav_scp,
         text,
         fs=base.sample_rate,
+        cut=reader.tokens,
+        token_list=base.token_list if reader.token_list else None,
         shape_files=[Path(p) for p in base.config.get(f"{phase}_shape_file") or []],
-        token_list=base.token_list,
-        token_type=str(base.config.get("token_type", "char")),
         allow_pipes=allow_pipes,
-        nlsyms=_symbols(base),
+        is_trained=True,
     )
     log.info(
         "%s set: %d utterances, %.1f minutes",

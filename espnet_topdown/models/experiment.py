@@ -16,10 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from espnet_topdown.data.audio import parse_rate
+from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
-from espnet_topdown.files import read_yaml
 from espnet_topdown.models import type_checks
+<<<<<<< Updated upstream
 from espnet_topdown.models.layers import is_statistic
+=======
+from espnet_topdown.models.config import read_config
+>>>>>>> Stashed changes
 from espnet_topdown.models.weights import Weights, load_weights, read_checkpoint
 
 # Written by a run about itself; ESPnet's --config does not take them back, or they
@@ -73,8 +78,8 @@ class Experiment:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The training config, complete."""
-        return read_yaml(self.folder / "config.yaml")
+        """The training config, complete, its keys checked; see ``read_config``."""
+        return read_config(self.folder / "config.yaml")
 
     @property
     def token_list(self) -> list[str]:
@@ -85,7 +90,7 @@ class Experiment:
         """
         tokens = self.config.get("token_list")
         if isinstance(tokens, str):
-            tokens = Path(tokens).read_text(encoding="utf-8").splitlines()
+            tokens = read_token_list(Path(tokens))
         # A language model has no blank; data/words.py checks its words.
         begins = bool(tokens) and ("lm" in self.config or tokens[0] == "<blank>")
         if not begins or len(set(tokens)) != len(tokens):
@@ -96,14 +101,12 @@ class Experiment:
                 "make the token list again (stage 5)",
                 DATA,
             )
-        return [str(t) for t in tokens]
+        return list(tokens)
 
     @property
     def criteria(self) -> list[Criterion]:
         """best_model_criterion, those on the validation set first."""
-        found = [
-            Criterion(*map(str, c)) for c in self.config.get("best_model_criterion", [])
-        ]
+        found = [Criterion(*c) for c in self.config["best_model_criterion"]]
         return sorted(found, key=lambda c: c.phase != "valid")
 
     def own_frozen(self, names: Iterable[str]) -> list[str]:
@@ -210,7 +213,7 @@ class Experiment:
             warn("W_NO_CHECKPOINT", f"{self.folder}: cannot tell if training ended")
             return
         if max_epoch is None:
-            max_epoch = int(self.config["max_epoch"])
+            max_epoch = self.config["max_epoch"]
             patience = self.config.get("patience")
         last = self.last_epoch
         if last >= max_epoch or self._stopped_early(last, patience):
@@ -249,9 +252,7 @@ class Experiment:
     def sample_rate(self) -> int:
         """The rate that the front end expects, in Hz."""
         fs = (self.config.get("frontend_conf") or {}).get("fs", 16000)
-        if isinstance(fs, str) and fs.lower().endswith("k"):
-            return int(float(fs[:-1]) * 1000)
-        return int(fs)
+        return parse_rate(str(fs))
 
     def train_config(self, module: str) -> dict[str, Any]:
         """The config as ``python -m module --config`` takes it back.

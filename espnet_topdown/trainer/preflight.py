@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.data.kaldi_dir import list_files, read_lines
 from espnet_topdown.errors import MISSING, TopDownError, nearest, warn
 
 WHOLE = ("max_epoch", "batch_size", "batch_bins", "accum_grad", "min_batch_size")
@@ -136,11 +137,12 @@ def _one_criterion(option: str, criterion: Any) -> str:
 
 
 def check_data(args: argparse.Namespace) -> None:
-    """E_MISSING and E_PATH for the files of the data; E_CACHE_AUG."""
+    """E_MISSING, E_PATH, E_TEXT_CHAR, E_UTF8 for the lists of the data; E_CACHE_AUG."""
     for option in ("train", "valid"):
         triples = getattr(args, f"{option}_data_path_and_name_and_type") or []
-        paths = [t[0] for t in triples] + list(getattr(args, f"{option}_shape_file"))
-        for path in paths:
+        shapes = list(getattr(args, f"{option}_shape_file"))
+        read_here = [*shapes, *(t[0] for t in triples if t[2] in ("sound", "text"))]
+        for path in [*(t[0] for t in triples), *shapes]:
             if "," in path:
                 raise TopDownError(
                     "E_PATH", f"ESPnet cannot use paths with ',': {path}", "rename it"
@@ -152,6 +154,9 @@ def check_data(args: argparse.Namespace) -> None:
                     "run the stage that writes it, or start in the recipe's folder",
                     MISSING,
                 )
+            if path in read_here:  # a byte order mark, bytes that are no UTF-8
+                for part in list_files(Path(path)):
+                    read_lines(part, as_espnet=True)
     conf = args.preprocessor_conf or {}
     random = [n for n in ("rir_scp", "noise_scp") if getattr(args, n, None)]
     random += [n for n in ("data_aug_effects",) if conf.get(n)]

@@ -10,9 +10,11 @@ from __future__ import annotations
 import argparse
 import heapq
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
+from espnet_topdown.data.validate import read_shape
 from espnet_topdown.trainer.feasible import CTCGuard
 
 WORST = 16  # utterances of each set that are tried
@@ -30,17 +32,8 @@ def prescan(args: argparse.Namespace, model: torch.nn.Module) -> None:
     guard = CTCGuard(args.allow_infeasible)
     for files in (args.train_shape_file, args.valid_shape_file):
         if len(files) == 2:
-            guard.report(too_long(model, read_shape(files[0]), read_shape(files[1])))
-
-
-def read_shape(path: str) -> dict[str, list[int]]:
-    """``utt 81234,1`` -> ``{"utt": [81234, 1]}``."""
-    found = {}
-    with open(path, encoding="utf-8") as f:
-        for line in f:
-            utt, _, shape = line.strip().partition(" ")
-            found[utt] = [int(n) for n in shape.split(",") if n.strip().isdigit()]
-    return found
+            shapes = [read_shape(Path(file)) for file in files]
+            guard.report(too_long(model, *shapes))
 
 
 def too_long(

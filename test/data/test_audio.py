@@ -1,216 +1,167 @@
-"""Stages 3 and 4: the files and names that ESPnet's recipes expect."""
+"""Sound goes through unchanged, or changed exactly as asked."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import resource
 
 import numpy as np
 import pytest
 import soundfile
+from sine import tone
 
-from espnet_topdown.bin import filter_data, format_wav
 from espnet_topdown.data import audio
-from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
+from espnet_topdown.data.audio import Source
 from espnet_topdown.errors import TopDownError
 
-MINI_AN4 = Path(__file__).parents[3] / "shared" / "data" / "espnet_mini_an4"
-TEXTS = {f"a-{i}": "uno" for i in range(7)}
+
+def source(path, **cut) -> Source:
+    return Source("a", str(path), "utt a (wav.scp line 1)", **cut)
 
 
-def run(source: Path, out: Path, *options: str) -> None:
-    dirs = ["--data_dir", str(source), "--output_dir", str(out)]
-    format_wav.main([*dirs, "--fs", "8k", *options])
+@pytest.mark.parametrize("text", ["", "k", "0", "-8k", "8 k", "fast"])
+def test_bad_rates(text):
+    with pytest.raises(TopDownError, match="E_USAGE"):
+        audio.parse_rate(text)
 
 
-def listing(folder: Path) -> list[str]:
-    return sorted(
-        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
-    )
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_sixteen_bits_survive_exactly(tmp_path, suffix):
+    every = np.arange(-32768, 32768, dtype=np.int16)
+    path = tmp_path / f"a.{suffix}"
+    audio.write(path, every, 8000, suffix)
+    samples, rate = audio.read(source(path))
+    assert rate == 8000 and samples.dtype == np.int16
+    assert np.array_equal(samples, every)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    as_float = every.astype(np.float32) / 32768
+    audio.write(path, as_float, 8000, suffix)
+    assert np.array_equal(audio.read(source(path))[0], every)
 
 
-def test_layout_as_upstream(make_set, tmp_path):
-    out = tmp_path / "dump" / "org" / "train"
-    run(make_set(texts=TEXTS, fs=16000), out, "--nj", "3")
-    assert {p.name for p in out.iterdir()} == {
-        *("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"),
-        *("feats_type", "audio_format", "data"),
-    }
-    assert (out / "feats_type").read_text() == "raw\n"
-    assert (out / "audio_format").read_text() == "flac\n"
-    assert read_pairs(out / "utt2num_samples") == dict.fromkeys(TEXTS, "8000")
-    wavs = read_pairs(out / "wav.scp")
-    assert list(wavs) == sorted(TEXTS)
-    shards = [Path(path).parent.name for path in wavs.values()]
-    assert shards == ["format.1"] * 3 + ["format.2"] * 2 + ["format.3"] * 2
-    for utt, path in wavs.items():
-        info = soundfile.info(path)
-        assert (info.samplerate, info.channels, info.subtype) == (8000, 1, "PCM_16")
-        assert Path(path).name == f"{utt}.flac"
+def test_loud_floats_are_clipped_not_wrapped(tmp_path):
+    audio.write(tmp_path / "a.wav", np.array([2.0, -2.0, 0.5]), 8000, "wav")
+    assert audio.read(source(tmp_path / "a.wav"))[0].tolist() == [32767, -32768, 16384]
 
 
-def test_shards_that_are_not_all_there(make_set, tmp_path, capsys):
-    source = make_set(texts=TEXTS, fs=16000)
-    for job in (1, 2, 3):
-        run(source, tmp_path / "out", "--nj", "3", "--job", str(job))
-    with pytest.raises(SystemExit, match="65"):
-        run(source, tmp_path / "out", "--nj", "2", "--merge", "true")
-    assert "E_FORMAT_SHARDS: 5 of 7 utterances" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "wav.scp").exists()
+@pytest.mark.parametrize("rate, target", [(16000, 8000), (8000, 16000), (44100, 8000)])
+def test_resample_keeps_length_pitch_and_level(rate, target):
+    out = audio.resample(tone(1.0, rate, 440), rate, target)
+    assert abs(len(out) - target) <= 1
+    middle = slice(target // 10, -target // 10)
+    assert np.abs(out[middle] - tone(1.0, target, 440)[: len(out)][middle]).max() < 1e-3
 
 
-def test_shards_by_job_give_the_same_as_all_at_once(make_set, tmp_path):
-    source = make_set(texts=TEXTS, fs=16000)
-    one, two = tmp_path / "one", tmp_path / "two"
-    run(source, one, "--nj", "3")
-    for job in (3, 1, 2):
-        run(source, two, "--nj", "3", "--job", str(job))
-    run(source, two, "--nj", "3", "--merge", "true")
-    assert listing(one) == listing(two)
-    for name in listing(one):
-        a, b = (one / name).read_bytes(), (two / name).read_bytes()
-        assert a == b.replace(str(two).encode(), str(one).encode()), name
-
-
-def test_merge_needs_every_shard(make_set, tmp_path, capsys):
-    source = make_set(texts=TEXTS, fs=16000)
-    run(source, tmp_path / "out", "--nj", "2", "--job", "1")
-    with pytest.raises(SystemExit):
-        run(source, tmp_path / "out", "--nj", "2", "--merge", "true")
-    assert "format.2" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "wav.scp").exists()
-
-
-def test_more_shards_than_utterances(make_set, tmp_path):
-    source = make_set(fs=16000)
-    run(source, tmp_path / "out", "--nj", "9", "--job", "9")
-    run(source, tmp_path / "out", "--nj", "9")
-    assert len(read_pairs(tmp_path / "out" / "wav.scp")) == 2
-
-
-def test_files_already_right_are_used_in_place(make_set, tmp_path):
-    source = make_set()
-    run(source, tmp_path / "out", "--audio_format", "wav")
-    wavs = read_pairs(tmp_path / "out" / "wav.scp")
-    assert wavs == read_pairs(source / "wav.scp")
-    assert not list((tmp_path / "out").rglob("*.wav"))
-
-
-def test_running_again_keeps_finished_files_and_redoes_changed_ones(make_set, tmp_path):
-    source, out = make_set(fs=16000), tmp_path / "out"
-    run(source, out)
-    wavs = {u: Path(p) for u, p in read_pairs(out / "wav.scp").items()}
-    before = {u: p.stat().st_mtime_ns for u, p in wavs.items()}
-    run(source, out)
-    assert {u: p.stat().st_mtime_ns for u, p in wavs.items()} == before
-
-    wavs["a-1"].write_bytes(b"cut off")  # a damaged result
-    original = Path(read_pairs(source / "wav.scp")["a-2"])  # a newer source
-    soundfile.write(original, np.zeros(3200), 16000)
-    later = wavs["a-2"].stat().st_mtime + 10
-    os.utime(original, (later, later))
-    run(source, out)
-    assert soundfile.info(str(wavs["a-1"])).frames == 8000
-    assert read_pairs(out / "utt2num_samples")["a-2"] == "1600"
-
-
-def test_another_source_under_the_same_id_is_read(make_set, tmp_path):
-    source, out = make_set(fs=16000), tmp_path / "out"
-    run(source, out)
-    wavs = read_pairs(source / "wav.scp")
-    write_pairs(source / "wav.scp", {"a-1": wavs["a-2"], "a-2": wavs["a-1"]})
-    first = (out / "data/format.1/a-1.flac").read_bytes()
-    run(source, out)
-    assert (out / "data/format.1/a-2.flac").read_bytes() == first
-
-
-def test_segments(make_set, tmp_path):
-    source = make_set(texts={"r-1": "x"}, fs=16000, seconds=2.0)
-    for name in ("text", "utt2spk", "spk2utt"):
-        (source / name).unlink()
-    write_pairs(source / "segments", {"r-1-b": "r-1 1.5 -1", "r-1-a": "r-1 0.0 0.25"})
-    write_pairs(source / "text", {"r-1-a": "uno", "r-1-b": "dos"})
-    run(source, tmp_path / "out")
-    samples = read_pairs(tmp_path / "out" / "utt2num_samples")
-    assert samples == {"r-1-a": "2000", "r-1-b": "4000"}
-    assert not (tmp_path / "out" / "segments").exists()
+def test_resample_to_the_same_rate_is_the_same_array():
+    samples = np.arange(5, dtype=np.int16)
+    assert audio.resample(samples, 8000, 8000) is samples
 
 
 @pytest.mark.parametrize(
-    "segment, code",
+    "start, end, expected",
+    [(0.25, 0.5, (2000, 4000)), (0.5, -1, (4000, 8000)), (0.9, 1.4, (7200, 8000))],
+)
+def test_segments_are_cut(tmp_path, start, end, expected):
+    ramp = np.arange(8000, dtype=np.int16)
+    audio.write(tmp_path / "a.wav", ramp, 8000, "wav")
+    samples, _ = audio.read(source(tmp_path / "a.wav", start=start, end=end))
+    assert np.array_equal(samples, ramp[slice(*expected)])
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    """Who has opened the old one reads it to its end."""
+    path = tmp_path / "a.wav"
+    audio.write(path, np.zeros(9, dtype=np.int16), 8000, "wav")
+    before = path.read_bytes()
+    with path.open("rb") as opened:
+        audio.write(path, np.arange(99, dtype=np.int16), 8000, "wav")
+        assert opened.read() == before != path.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_stereo_needs_a_channel(tmp_path):
+    both = np.stack([np.zeros(10), np.full(10, 0.5)], axis=1)
+    soundfile.write(tmp_path / "a.wav", both, 8000, "PCM_16")
+    for channel in (None, 0, 3):
+        with pytest.raises(TopDownError, match="E_WAV_CHANNELS.*2 channels"):
+            audio.read(source(tmp_path / "a.wav"), channel)
+    samples, _ = audio.read(source(tmp_path / "a.wav"), 2)
+    assert samples.tolist() == [16384] * 10
+
+
+@pytest.mark.parametrize(
+    "content, code, status",
     [
-        ("r-1 1.0 0.5", "E_SEGMENT"),
-        ("r-1 x 1", "E_SEGMENT"),
-        ("r-1 0", "E_SEGMENT"),
-        ("r-1 -1 1", "E_SEGMENT"),
-        ("r-2 0 1", "E_UTT_SETS"),
+        (None, "E_WAV_MISSING", 66),
+        (b"", "E_WAV_FORMAT", 65),
+        (b"not audio at all", "E_WAV_FORMAT", 65),
     ],
 )
-def test_bad_segments_name_the_line(make_set, segment, code):
-    source = make_set(texts={"r-1": "x"})
-    write_pairs(source / "segments", {"a": "r-1 0 1", "b": segment})
+def test_unreadable_files_name_the_line(tmp_path, content, code, status):
+    path = tmp_path / "a.wav"
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(TopDownError) as e:
-        audio.sources(source)
-    assert e.value.code == code and "segments line 2" in str(e.value)
+        audio.read(source(path))
+    assert (e.value.code, e.value.status) == (code, status)
+    assert "utt a (wav.scp line 1)" in str(e.value)
 
 
-def test_pipes_are_refused_unless_allowed(make_set, tmp_path, capsys):
-    source = make_set()
-    wavs = read_pairs(source / "wav.scp")
-    write_pairs(source / "wav.scp", {**wavs, "a-2": f"cat {wavs['a-2']} |"})
-    with pytest.raises(SystemExit) as e:
-        run(source, tmp_path / "out")
-    message = capsys.readouterr().err
-    assert e.value.code == 65
-    assert "E_PIPE: utt a-2" in message and "wav.scp line 2" in message
-    run(source, tmp_path / "out", "--allow_pipes", "true")
-    assert len(read_pairs(tmp_path / "out" / "wav.scp")) == 2
+def test_no_samples(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 8000)
+    with pytest.raises(TopDownError, match="E_WAV_EMPTY"):
+        audio.read(source(tmp_path / "a.wav"))
 
 
-LENGTHS = {"a": 800, "b": 801, "c": 8000, "d": 159999, "e": 160000}
+def test_mu_law_sphere_file(tmp_path):
+    soundfile.write(tmp_path / "a.sph", tone(0.1), 8000, "ULAW", format="NIST")
+    samples, rate = audio.read(source(tmp_path / "a.sph"))
+    assert rate == 8000 and samples.dtype == np.int16
+    assert np.abs(samples / 32768 - tone(0.1)).max() < 0.02
 
 
-@pytest.fixture
-def lengths_dir(tmp_path):
-    """An org directory whose utterances are around the limits 0.1 and 20 s."""
-    folder = tmp_path / "org"
-    write_pairs(folder / "utt2num_samples", {u: str(n) for u, n in LENGTHS.items()})
-    write_pairs(folder / "wav.scp", {u: f"{u}.flac" for u in LENGTHS})
-    write_pairs(folder / "text", {u: "" if u == "c" else "uno" for u in LENGTHS})
-    write_pairs(folder / "utt2spk", dict.fromkeys(LENGTHS, "s"))
-    (folder / "feats_type").write_text("raw\n")
-    (folder / "audio_format").write_text("flac\n")
-    return folder
+def test_a_pipe_runs_only_when_allowed(tmp_path):
+    audio.write(tmp_path / "a.wav", np.arange(9, dtype=np.int16), 8000, "wav")
+    ran = tmp_path / "ran"
+    piped = source(f"touch {ran}; cat {tmp_path}/a.wav |")
+    with pytest.raises(TopDownError, match="E_PIPE.*would run 'touch"):
+        audio.read(piped)
+    assert not ran.exists()
+    assert audio.read(piped, allow_pipes=True)[0].tolist() == list(range(9))
+    assert ran.exists()
+    with pytest.raises(TopDownError, match="E_PIPE.*ended with 3"):
+        audio.read(source("exit 3 |"), allow_pipes=True)
 
 
-def test_filter_is_strict_at_both_ends(lengths_dir, tmp_path):
-    dirs = ["--data_dir", str(lengths_dir), "--output_dir", str(tmp_path / "out")]
-    filter_data.main([*dirs, "--fs", "8k"])
-    out = tmp_path / "out"
-    for name in ("wav.scp", "text", "utt2spk", "utt2num_samples"):
-        assert list(read_pairs(out / name)) == ["b", "d"], name
-    assert read_pairs(out / "spk2utt") == {"s": "b d"}
-    assert (out / "feats_type").read_text() == "raw\n"
-    assert (out / "audio_format").read_text() == "flac\n"
+@pytest.mark.parametrize(
+    "rate, subtype, channels, suffix, ready",
+    [
+        (8000, "PCM_16", 1, "wav", True),
+        (8000, "PCM_16", 1, "flac", False),
+        (16000, "PCM_16", 1, "wav", False),
+        (8000, "PCM_24", 1, "wav", False),
+        (8000, "PCM_16", 2, "wav", False),
+    ],
+)
+def test_ready_means_nothing_needs_to_change(
+    tmp_path, rate, subtype, channels, suffix, ready
+):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.zeros((10, channels)), rate, subtype)
+    assert audio.is_ready(source(path), 8000, "wav") == (10 if ready else 0)
+    assert audio.is_ready(source(path, start=0.0, end=0.1), 8000, "wav") == 0
 
 
-def test_filter_leaves_nothing(lengths_dir, tmp_path):
-    with pytest.raises(TopDownError, match="E_SET_EMPTY"):
-        audio.filter_dir(lengths_dir, tmp_path / "out", "8k", 30.0, 40.0)
-    assert not (tmp_path / "out").exists()
-
-
-def test_filter_names_a_bad_number(lengths_dir, tmp_path):
-    write_pairs(lengths_dir / "utt2num_samples", {**{"a": "800"}, "b": "1e3"})
-    with pytest.raises(TopDownError, match="E_SHAPE.*line 2.*'1e3'"):
-        audio.filter_dir(lengths_dir, tmp_path / "out", "8k")
-
-
-@pytest.mark.skipif(not MINI_AN4.is_dir(), reason=f"no {MINI_AN4}")
-@pytest.mark.parametrize("name", ["train_nodev", "train_dev"])
-def test_filter_writes_the_same_bytes_as_a_genuine_recipe(tmp_path, name):
-    audio.filter_dir(MINI_AN4 / "dump/raw/org" / name, tmp_path / "out", "16k")
-    for path in sorted((tmp_path / "out").iterdir()):
-        if path.name != "audio_format":  # ESPnet forgets to copy it
-            genuine = MINI_AN4 / "dump/raw" / name / path.name
-            assert path.read_bytes() == genuine.read_bytes(), path.name
+def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.flac"
+    noise = np.random.default_rng(0).integers(-9000, 9000, 9000).astype(np.int16)
+    audio.write(path, noise[:100], 8000, "flac")
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (999, limits[1]))
+    try:
+        with pytest.raises(TopDownError, match=r"E_DISK: .*need \d{4,} B") as e:
+            audio.write(path, noise, 8000, "flac")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert e.value.status == 74
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]

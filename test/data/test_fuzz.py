@@ -30,7 +30,9 @@ def data(tmp_path, monkeypatch):
 def test_data_folders(data):
     """A damaged list is refused, or what it says is still the same set."""
     from espnet_topdown.data.validate import validate_set
+    from espnet_topdown.models.text import TextReader
 
+    cut = TextReader.of({"token_type": "char"}, "test").tokens
     rng = random.Random(2)
     lists = [Path("train/wav.scp"), Path("train/text"), Path("tokens.txt")]
     whole = {p: p.read_bytes() for p in lists}
@@ -40,8 +42,9 @@ def test_data_folders(data):
 
         def check():
             tokens = Path("tokens.txt").read_bytes().decode("utf-8", "replace")
+            known = tokens.split("\n")[:-1]
             return validate_set(
-                *lists[:2], fs=8000, token_list=tokens.split("\n")[:-1], full=False
+                *lists[:2], fs=8000, cut=cut, token_list=known, full=False
             )
 
         report = attempt("data folders", check, data)

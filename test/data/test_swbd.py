@@ -14,7 +14,7 @@ import swbd_tree  # noqa: E402
 from corpora import load  # noqa: E402
 from swbd_prepared import FILES, PEM, STM, maker, prepare  # noqa: E402
 
-from espnet_topdown.data import sphere, wav_io  # noqa: E402
+from espnet_topdown.data import audio, sphere  # noqa: E402
 from espnet_topdown.data.kaldi_dir import read_pairs  # noqa: E402
 from espnet_topdown.errors import TopDownError  # noqa: E402
 
@@ -99,7 +99,7 @@ def test_audio_is_what_the_disc_has(tree, wanted):
     for name in ("sw02001", "sw02002"):
         samples, rate = sphere.read(next(root.rglob(f"{name}.sph")))
         for channel, side in enumerate("AB"):
-            wide = wav_io.resample(samples[:, channel], rate, 16000)
+            wide = audio.resample(samples[:, channel], rate, 16000)
             exact = np.clip(np.rint(wide * 32768), -32768, 32767).astype(np.int16)
             Path("x.flac").write_bytes(wanted[f"flac/sw020/{name}-{side}.flac"])
             have, have_rate = soundfile.read("x.flac", dtype="int16")
@@ -119,7 +119,7 @@ def test_a_header_that_counts_too_few(tree):
     assert abs(len(have) - 2 * n) <= 1
     Path("good.sph").write_bytes(FILES["sw02001.sph"])
     good, _ = sphere.read(Path("good.sph"))
-    exact = wav_io.resample(good[:, 1], 8000, 16000)
+    exact = audio.resample(good[:, 1], 8000, 16000)
     exact = np.clip(np.rint(exact * 32768), -32768, 32767).astype(np.int16)
     assert np.array_equal(have, exact)
 

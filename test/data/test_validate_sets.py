@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.bin import validate_data
-from espnet_topdown.data.kaldi_dir import read_lines, read_pairs, write_pairs
-from espnet_topdown.data.overlap import check_overlap
-from espnet_topdown.data.validate_sets import validate_sets
+from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
+from espnet_topdown.data.tokens import read_token_list
+from espnet_topdown.data.validate import check_overlap, validate_sets
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.models.text import TextReader
 
 MINI_AN4 = Path(__file__).parents[3] / "shared" / "data" / "espnet_mini_an4"
 TEXTS = {
@@ -26,6 +27,10 @@ TEXTS = {
 def sets(make_set):
     """Folders of a train, a dev and a test set."""
     return {name: make_set(name, texts) for name, texts in TEXTS.items()}
+
+
+def lists(sets) -> list[Path]:
+    return [folder / "wav.scp" for folder in sets.values()]
 
 
 def run(sets, *options: str) -> None:
@@ -54,14 +59,14 @@ def test_empty_validation_set(sets):
     for name in ("wav.scp", "text"):
         (sets["dev"] / name).write_text("")
     with pytest.raises(TopDownError, match="E_DEV_EMPTY"):
-        validate_sets("8k", train=sets["train"], dev=sets["dev"])
+        validate_sets("8k", list, train=sets["train"], dev=sets["dev"])
     with pytest.raises(TopDownError, match="E_SET_EMPTY"):
-        validate_sets("8k", test=[sets["dev"]])
+        validate_sets("8k", list, test=[sets["dev"]])
 
 
 def test_no_sets():
     with pytest.raises(TopDownError, match="E_USAGE"):
-        validate_sets("8k")
+        validate_sets("8k", list)
 
 
 @pytest.mark.parametrize("other", ["train", "test"])
@@ -71,7 +76,7 @@ def test_58_the_same_utterance_in_two_sets(sets, other):
         pairs = read_pairs(sets["dev"] / name)
         write_pairs(sets["dev"] / name, {shared: pairs["b-1"]})
     with pytest.raises(TopDownError) as e:
-        check_overlap(list(sets.values()), audio=False)
+        check_overlap(lists(sets), recordings=False)
     assert e.value.code == "E_OVERLAP" and f"({shared})" in str(e.value)
 
 
@@ -87,9 +92,9 @@ def test_58_the_same_recording_under_another_id(sets, capsys):
 
 def test_58_speakers_only_when_asked(sets):
     write_pairs(sets["dev"] / "utt2spk", {"b-1": "a"})
-    check_overlap(list(sets.values()))
+    check_overlap(lists(sets))
     with pytest.raises(TopDownError, match=r"E_OVERLAP: 1 speakers .*\(a\)"):
-        check_overlap(list(sets.values()), speakers=True)
+        check_overlap(lists(sets), speakers=True)
 
 
 def test_shapes_and_tokens(sets, tmp_path, capsys):
@@ -122,17 +127,18 @@ def test_a_genuine_recipe(monkeypatch):
     sets = {"train": dump / "train_nodev", "dev": dump / "train_dev"}
     if missing:
         with pytest.raises(TopDownError, match="E_WAV_MISSING"):
-            validate_sets("16k", **sets, allow_overlap=True)
+            validate_sets("16k", list, **sets, allow_overlap=True)
         return
+    tokens = Path("data/en_token_list/char/tokens.txt")
     reports = validate_sets(
         "16k",
+        TextReader.of({"token_type": "char"}, "test").tokens,
+        read_token_list(tokens),
         **sets,
         test=[dump / "test"],
         stats_dir=Path("exp/asr_stats_raw_en_char"),
-        token_list=Path("data/en_token_list/char/tokens.txt"),
         allow_overlap=True,
     )
     for role, folder in sets.items():
         lengths = read_pairs(folder / "utt2num_samples")
         assert reports[role].samples == {u: int(n) for u, n in lengths.items()}
-    assert read_lines(Path("data/en_token_list/char/tokens.txt"))[0] == "<blank>"

@@ -37,12 +37,6 @@ def test_few_are_tried():
     assert model.runs == prescan.WORST
 
 
-def test_read_shape(tmp_path):
-    (tmp_path / "shape").write_text("a 12\nb 34,80\n")
-    found = prescan.read_shape(str(tmp_path / "shape"))
-    assert found == {"a": [12], "b": [34, 80]}
-
-
 @pytest.mark.espnet
 @pytest.mark.parametrize("option", ["train_shape_file", "valid_shape_file"])
 def test_before_the_first_batch(train, tones, tmp_path, option):

@@ -188,10 +188,9 @@ if stage_on 10; then
     if "${check_data}"; then
         OPTS=(--test)
         for NAME in ${TEST_SETS[@]+"${TEST_SETS[@]}"}; do OPTS+=("${data_feats}/${NAME}"); done
-        if [ "${nlsyms_txt}" != none ]; then OPTS+=(--nlsyms "${nlsyms_txt}"); fi
         "${PYTHON[@]}" -m espnet_topdown.bin.validate_data --fs "${fs}" \
             --train "${data_feats}/${train_set}" --dev "${data_feats}/${valid_set}" "${OPTS[@]}" \
-            --token_list "${token_list}" --token_type "${token_type}" --allow_overlap "${allow_overlap}"
+            "${TEXT_OPTS[@]:2}" --allow_overlap "${allow_overlap}"
     fi
     collect_stats "${asr_stats_dir}" "${data_feats}/${train_set}/wav.scp" \
         "${data_feats}/${valid_set}/wav.scp" speech \

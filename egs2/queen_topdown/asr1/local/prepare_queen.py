@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from espnet_topdown.data import wav_io
+from espnet_topdown.data import audio
 from espnet_topdown.data.archives import apt_download, http_download, members
 from espnet_topdown.data.kaldi_dir import write_dir, write_lines
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command
@@ -252,7 +252,7 @@ def collect(
             continue
         utt = f"{line.speaker}-{line.key}"
         wav = folder / f"{line.key}.flac"
-        wav_io.write(wav, samples, SPEECH_RATE, "flac")
+        audio.write(wav, samples, SPEECH_RATE, "flac")
         used[utt] = Utterance(utt, line.speaker, text, wav, seconds)
     return [used[utt] for utt in sorted(used)], dropped
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_topdown.cli.parser import Parser
-from espnet_topdown.data import sphere, wav_io
+from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     read_lines,
@@ -634,8 +634,8 @@ def _one(source: Path, name: str, output_dir: Path) -> bool:
     if len(samples) < frames:  # the header counts too few: the file's size is right
         samples, rate = soundfile.read(str(source), dtype="int16", always_2d=True)
     for channel, target in enumerate(targets):
-        wide = wav_io.resample(samples[:, channel], rate, RATE)
-        wav_io.write(target, wide, RATE, "flac")
+        wide = audio.resample(samples[:, channel], rate, RATE)
+        audio.write(target, wide, RATE, "flac")
     return True
 
 

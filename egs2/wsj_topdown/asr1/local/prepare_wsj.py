@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_topdown.cli.parser import Parser
-from espnet_topdown.data import sphere, wav_io
+from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     read_pairs,
@@ -290,7 +290,7 @@ def _one(source: Path, target: Path) -> bool:
         what = f"{source}: {samples.shape[1]} channels at {rate} Hz"
         do = f"check that it is a file of this corpus (1 channel, {RATE} Hz)"
         raise TopDownError("E_WAV_RATE", what, do, DATA)
-    wav_io.write(target, samples[:, 0], rate, "flac")
+    audio.write(target, samples[:, 0], rate, "flac")
     return True
 
 

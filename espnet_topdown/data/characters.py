@@ -1,0 +1,143 @@
+"""Characters of a transcript that a reader does not see, or sees as others.
+
+ESPnet makes a token of every character: of a no-break space, of a zero-width mark, and
+two of a letter that is written composed (U+00E9) here and with a mark of its own
+(U+0065 U+0301) there.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from espnet_topdown.data.kaldi_dir import place
+from espnet_topdown.errors import DATA, TopDownError, warn
+
+# Parts of words in Persian, Hindi and others, although they cannot be seen alone.
+JOINERS = "\u200c\u200d"
+# Seen as nothing, or as a space, although Unicode counts them as letters or marks.
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+DAMAGED = "\ufffd"
+MOST = 5  # characters that a message names
+
+
+def is_space(char: str) -> bool:
+    """Whether it is seen as a space but is another character, or is a tab."""
+    return char == "\t" or (char != " " and unicodedata.category(char) == "Zs")
+
+
+def is_hidden(char: str) -> bool:
+    """Whether no transcript can mean it: control, zero-width, ends of lines."""
+    kind = unicodedata.category(char)
+    return kind in ("Cc", "Cf", "Zl", "Zp") and char not in JOINERS and char != "\t"
+
+
+def is_odd(char: str) -> bool:
+    """Whether a message should name it: what is hidden, blank, damaged or a space."""
+    if char.isascii() and char.isprintable():
+        return False
+    odd = is_space(char) or is_hidden(char) or char in JOINERS + BLANK + DAMAGED
+    return odd or unicodedata.category(char) in ("Co", "Cn")
+
+
+def named(char: str) -> str:
+    """A character in words.
+
+    >>> named("\\u00a0")
+    'U+00A0 NO-BREAK SPACE'
+    """
+    return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
+
+
+def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
+    """Texts of a list with plain spaces only; says what it changed.
+
+    Args:
+        texts: Utterance -> text.
+        path: Where they are from, for messages.
+
+    Raises:
+        TopDownError: E_TEXT_CHAR (65) for a character that cannot be seen.
+    """
+    refuse_hidden(texts, path)
+    counts = _counted(texts, is_space)
+    if not counts:
+        return dict(texts)
+    warn("W_TEXT_SPACE", f"{path}: {_listed(counts)} written as plain spaces")
+    spaces = re.compile("[" + "".join(map(re.escape, counts)) + "]")
+    return {utt: spaces.sub(" ", text).strip() for utt, text in texts.items()}
+
+
+def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
+    """E_TEXT_CHAR (65), with the line, for a character that cannot be seen."""
+    counts = _counted(texts, is_hidden)
+    if counts:
+        char = next(iter(counts))
+        utt = next(u for u, text in texts.items() if char in text)
+        octets = "".join(f"\\x{byte:02x}" for byte in char.encode())
+        raise TopDownError(
+            "E_TEXT_CHAR",
+            f"utt {utt} ({place(path, utt)}) holds {named(char)}, which cannot be "
+            f"seen; in the file: {_listed(counts)}",
+            f"run: sed -i 's/{octets}//g' {shlex.quote(str(path))}",
+            DATA,
+        )
+
+
+def name_odd(texts: Mapping[str, str], path: Path) -> None:
+    """W_TEXT_CHAR with the count of every character that is not seen as it is."""
+    counts = _counted(texts, is_odd)
+    if counts:
+        warn("W_TEXT_CHAR", f"{path} holds {_listed(counts)}, read as characters")
+
+
+def spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
+    """How letters are written, to be compared over several sets.
+
+    Returns:
+        The characters of the texts as they are; and those that composing (NFC) would
+        make of several, with an utterance of each.
+    """
+    plain: set[str] = set().union(*texts.values()) if texts else set()
+    composed: dict[str, str] = {}
+    for utt, text in texts.items():
+        if not unicodedata.is_normalized("NFC", text):
+            for char in set(unicodedata.normalize("NFC", text)) - set(text):
+                composed.setdefault(char, utt)
+    return plain, composed
+
+
+def name_two_spellings(sets: Mapping[Path, Mapping[str, str]]) -> None:
+    """W_TEXT_SPELLING for letters that the texts write in more than one way."""
+    found = {path: spellings(texts) for path, texts in sets.items()}
+    plain = set().union(*(chars for chars, _ in found.values()))
+    for path, (_, composed) in found.items():
+        twice = sorted(plain & composed.keys())
+        if twice:
+            parts = [
+                f"'{c}' as {named(c)} and as {_codes(unicodedata.normalize('NFD', c))}"
+                f" (decomposed, {composed[c]})"
+                for c in twice[:MOST]
+            ]
+            more = f" and {len(twice) - MOST} more" if len(twice) > MOST else ""
+            what = f"{path}: two spellings of one letter are two tokens: "
+            warn("W_TEXT_SPELLING", what + ", ".join(parts) + more)
+
+
+def _codes(text: str) -> str:
+    return " ".join(f"U+{ord(char):04X}" for char in text)
+
+
+def _counted(texts, wanted) -> dict[str, int]:  # type: ignore[no-untyped-def]
+    counts = Counter("".join(texts.values()))
+    return {char: n for char, n in counts.most_common() if wanted(char)}
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    parts = [f"{n} x {named(char)}" for char, n in list(counts.items())[:MOST]]
+    more = f" and {len(counts) - MOST} other characters" if len(counts) > MOST else ""
+    return ", ".join(parts) + more

@@ -1,0 +1,164 @@
+"""Text as ESPnet reads it: a cleaner, then a tokenizer, both ESPnet's own.
+
+What a check finds here is what training sees: no rule of ours is in between.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from espnet_topdown.data.kaldi_dir import read_lines
+from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError
+from espnet_topdown.models import type_checks
+
+# ESPnet's own classes by token_type, imported one by one: all of them take 10 s.
+TOKENIZERS = {
+    "char": "espnet2.text.char_tokenizer:CharTokenizer",
+    "word": "espnet2.text.word_tokenizer:WordTokenizer",
+    "bpe": "espnet2.text.sentencepiece_tokenizer:SentencepiecesTokenizer",
+    "phn": "espnet2.text.phoneme_tokenizer:PhonemeTokenizer",
+}
+OPTIONS = ("token_type", "bpemodel", "cleaner", "g2p", "non_linguistic_symbols")
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """What turns the value of a line of ``text`` into tokens.
+
+    Attributes:
+        where: The config or the options that say so, for messages.
+        tokenizer: ESPnet's tokenizer: ``text2tokens``, ``tokens2text``.
+        cleaner: ESPnet's cleaner; None leaves the text as it is.
+        token_list: The tokens of the model; None where they are those of a
+            pretrained tokenizer, which knows every text.
+    """
+
+    where: str
+    tokenizer: Any
+    cleaner: Any = None
+    token_list: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], where: str | Path) -> TextReader:
+        """The reader that a config, or options of the same names, describe.
+
+        Args:
+            options: ``token_type``, ``token_list``, ``bpemodel``, ``cleaner``,
+                ``g2p``, ``non_linguistic_symbols``; with ``preprocessor`` or
+                ``preprocessor_conf`` ESPnet's preprocessor is built.
+            where: The file or the command they are from.
+
+        Raises:
+            TopDownError: E_CONFIG_KEY (78) for a value that ESPnet does not know,
+                E_MISSING (66) for a file that is not there, E_NLSYMS (65), E_INSTALL
+                (78) for a package that is not installed.
+        """
+        options = {key: _none(value) for key, value in options.items()}
+        kind = options.get("token_type") or "char"
+        _check_files(options, where)
+        what = f"{where}: token_type '{kind}'"
+        for key in ("cleaner", "g2p", "bpemodel"):
+            if options.get(key):
+                what += f", {key} '{options[key]}'"
+        try:
+            tokenizer, cleaner = _built(kind, options)
+            text = cleaner("a") if cleaner else "a"
+            tokenizer.text2tokens(text)
+        except (ImportError, LookupError) as e:
+            do = "install what it names"
+            raise TopDownError("E_INSTALL", f"{what}: {_first_line(e)}", do) from e
+        except Exception as e:  # each tokenizer and cleaner has errors of its own
+            do = "correct the key, or install what it names"
+            raise TopDownError(
+                "E_CONFIG_KEY", f"{what}: {_first_line(e)}", do, CONFIG
+            ) from e
+        tokens = options.get("token_list")
+        if kind not in TOKENIZERS:
+            tokens = None
+        return cls(str(where), tokenizer, cleaner, tokens and tuple(tokens))
+
+    def clean(self, text: str) -> str:
+        """The text as the cleaner leaves it."""
+        return self.cleaner(text) if self.cleaner else text
+
+    def tokens(self, text: str) -> list[str]:
+        """The tokens that training makes of a text, known to the model or not.
+
+        Raises:
+            ValueError: The cleaner or the grapheme-to-phoneme tool fails on it.
+        """
+        try:
+            return list(self.tokenizer.text2tokens(self.clean(text)))
+        except Exception as e:  # each tool has errors of its own
+            raise ValueError(f"{self.where}: {_first_line(e)}") from e
+
+
+def _none(value: Any) -> Any:
+    """``none`` is how ESPnet's options write that there is no value."""
+    return None if isinstance(value, str) and value.lower() in ("none", "") else value
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" *\t")]
+    return (lines or [type(error).__name__])[0][:200]
+
+
+def _check_files(options: Mapping[str, Any], where: str | Path) -> None:
+    """What ESPnet would leave out, wait for, or report as a traceback."""
+    for key in ("bpemodel", "non_linguistic_symbols"):
+        path = options.get(key)
+        if not isinstance(path, (str, Path)):
+            continue
+        pretrained = key == "bpemodel" and options.get("token_type") != "bpe"
+        if not pretrained and not Path(path).is_file():
+            do = "correct the path; relative paths refer to the recipe's folder"
+            raise TopDownError(
+                "E_MISSING", f"{where}: {key}: no file {path}", do, MISSING
+            )
+        if key == "non_linguistic_symbols":
+            lines = read_lines(Path(path), as_espnet=True)
+            if any(not line.strip() for line in lines):
+                number = 1 + [not line.strip() for line in lines].index(True)
+                what = f"{path} line {number} is empty; ESPnet would never end"
+                raise TopDownError("E_NLSYMS", what, "delete the line", DATA)
+
+
+def _built(kind: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    type_checks.leave_out()
+    if options.get("preprocessor") not in (None, "default") or options.get(
+        "preprocessor_conf"
+    ):
+        from espnet2.tasks.asr import ASRTask
+
+        args = argparse.Namespace(**{**options, "use_preprocessor": True})
+        made = ASRTask.build_preprocess_fn(args, False)
+        return made.tokenizer, made.text_cleaner
+    symbols = options.get("non_linguistic_symbols")
+    more = {
+        "char": {"non_linguistic_symbols": symbols},
+        "word": {},
+        "bpe": {"model": options.get("bpemodel")},
+        "phn": {"g2p_type": options.get("g2p"), "non_linguistic_symbols": symbols},
+    }
+    if kind in more:
+        module, _, name = TOKENIZERS[kind].partition(":")
+        tokenizer = getattr(importlib.import_module(module), name)(**more[kind])
+    else:
+        from espnet2.text.build_tokenizer import build_tokenizer
+
+        tokenizer = build_tokenizer(
+            token_type=kind,
+            bpemodel=options.get("bpemodel"),
+            non_linguistic_symbols=symbols,
+            g2p_type=options.get("g2p"),
+        )
+    if not options.get("cleaner"):
+        return tokenizer, None
+    from espnet2.text.cleaner import TextCleaner
+
+    return tokenizer, TextCleaner(options["cleaner"])

@@ -1,0 +1,216 @@
+"""Stages 3 and 4: the files and names that ESPnet's recipes expect."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_topdown.bin import filter_data, format_wav
+from espnet_topdown.data import format as formatting
+from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
+from espnet_topdown.errors import TopDownError
+
+MINI_AN4 = Path(__file__).parents[3] / "shared" / "data" / "espnet_mini_an4"
+TEXTS = {f"a-{i}": "uno" for i in range(7)}
+
+
+def run(source: Path, out: Path, *options: str) -> None:
+    dirs = ["--data_dir", str(source), "--output_dir", str(out)]
+    format_wav.main([*dirs, "--fs", "8k", *options])
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
+    )
+
+
+def test_layout_as_upstream(make_set, tmp_path):
+    out = tmp_path / "dump" / "org" / "train"
+    run(make_set(texts=TEXTS, fs=16000), out, "--nj", "3")
+    assert {p.name for p in out.iterdir()} == {
+        *("wav.scp", "text", "utt2spk", "spk2utt", "utt2num_samples"),
+        *("feats_type", "audio_format", "data"),
+    }
+    assert (out / "feats_type").read_text() == "raw\n"
+    assert (out / "audio_format").read_text() == "flac\n"
+    assert read_pairs(out / "utt2num_samples") == dict.fromkeys(TEXTS, "8000")
+    wavs = read_pairs(out / "wav.scp")
+    assert list(wavs) == sorted(TEXTS)
+    shards = [Path(path).parent.name for path in wavs.values()]
+    assert shards == ["format.1"] * 3 + ["format.2"] * 2 + ["format.3"] * 2
+    for utt, path in wavs.items():
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels, info.subtype) == (8000, 1, "PCM_16")
+        assert Path(path).name == f"{utt}.flac"
+
+
+def test_shards_that_are_not_all_there(make_set, tmp_path, capsys):
+    source = make_set(texts=TEXTS, fs=16000)
+    for job in (1, 2, 3):
+        run(source, tmp_path / "out", "--nj", "3", "--job", str(job))
+    with pytest.raises(SystemExit, match="65"):
+        run(source, tmp_path / "out", "--nj", "2", "--merge", "true")
+    assert "E_FORMAT_SHARDS: 5 of 7 utterances" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "wav.scp").exists()
+
+
+def test_shards_by_job_give_the_same_as_all_at_once(make_set, tmp_path):
+    source = make_set(texts=TEXTS, fs=16000)
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(source, one, "--nj", "3")
+    for job in (3, 1, 2):
+        run(source, two, "--nj", "3", "--job", str(job))
+    run(source, two, "--nj", "3", "--merge", "true")
+    assert listing(one) == listing(two)
+    for name in listing(one):
+        a, b = (one / name).read_bytes(), (two / name).read_bytes()
+        assert a == b.replace(str(two).encode(), str(one).encode()), name
+
+
+def test_merge_needs_every_shard(make_set, tmp_path, capsys):
+    source = make_set(texts=TEXTS, fs=16000)
+    run(source, tmp_path / "out", "--nj", "2", "--job", "1")
+    with pytest.raises(SystemExit):
+        run(source, tmp_path / "out", "--nj", "2", "--merge", "true")
+    assert "format.2" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "wav.scp").exists()
+
+
+def test_more_shards_than_utterances(make_set, tmp_path):
+    source = make_set(fs=16000)
+    run(source, tmp_path / "out", "--nj", "9", "--job", "9")
+    run(source, tmp_path / "out", "--nj", "9")
+    assert len(read_pairs(tmp_path / "out" / "wav.scp")) == 2
+
+
+def test_files_already_right_are_used_in_place(make_set, tmp_path):
+    source = make_set()
+    run(source, tmp_path / "out", "--audio_format", "wav")
+    wavs = read_pairs(tmp_path / "out" / "wav.scp")
+    assert wavs == read_pairs(source / "wav.scp")
+    assert not list((tmp_path / "out").rglob("*.wav"))
+
+
+def test_running_again_keeps_finished_files_and_redoes_changed_ones(make_set, tmp_path):
+    source, out = make_set(fs=16000), tmp_path / "out"
+    run(source, out)
+    wavs = {u: Path(p) for u, p in read_pairs(out / "wav.scp").items()}
+    before = {u: p.stat().st_mtime_ns for u, p in wavs.items()}
+    run(source, out)
+    assert {u: p.stat().st_mtime_ns for u, p in wavs.items()} == before
+
+    wavs["a-1"].write_bytes(b"cut off")  # a damaged result
+    original = Path(read_pairs(source / "wav.scp")["a-2"])  # a newer source
+    soundfile.write(original, np.zeros(3200), 16000)
+    later = wavs["a-2"].stat().st_mtime + 10
+    os.utime(original, (later, later))
+    run(source, out)
+    assert soundfile.info(str(wavs["a-1"])).frames == 8000
+    assert read_pairs(out / "utt2num_samples")["a-2"] == "1600"
+
+
+def test_another_source_under_the_same_id_is_read(make_set, tmp_path):
+    source, out = make_set(fs=16000), tmp_path / "out"
+    run(source, out)
+    wavs = read_pairs(source / "wav.scp")
+    write_pairs(source / "wav.scp", {"a-1": wavs["a-2"], "a-2": wavs["a-1"]})
+    first = (out / "data/format.1/a-1.flac").read_bytes()
+    run(source, out)
+    assert (out / "data/format.1/a-2.flac").read_bytes() == first
+
+
+def test_segments(make_set, tmp_path):
+    source = make_set(texts={"r-1": "x"}, fs=16000, seconds=2.0)
+    for name in ("text", "utt2spk", "spk2utt"):
+        (source / name).unlink()
+    write_pairs(source / "segments", {"r-1-b": "r-1 1.5 -1", "r-1-a": "r-1 0.0 0.25"})
+    write_pairs(source / "text", {"r-1-a": "uno", "r-1-b": "dos"})
+    run(source, tmp_path / "out")
+    samples = read_pairs(tmp_path / "out" / "utt2num_samples")
+    assert samples == {"r-1-a": "2000", "r-1-b": "4000"}
+    assert not (tmp_path / "out" / "segments").exists()
+
+
+@pytest.mark.parametrize(
+    "segment, code",
+    [
+        ("r-1 1.0 0.5", "E_SEGMENT"),
+        ("r-1 x 1", "E_SEGMENT"),
+        ("r-1 0", "E_SEGMENT"),
+        ("r-1 -1 1", "E_SEGMENT"),
+        ("r-2 0 1", "E_UTT_SETS"),
+    ],
+)
+def test_bad_segments_name_the_line(make_set, segment, code):
+    source = make_set(texts={"r-1": "x"})
+    write_pairs(source / "segments", {"a": "r-1 0 1", "b": segment})
+    with pytest.raises(TopDownError) as e:
+        formatting.sources(source)
+    assert e.value.code == code and "segments line 2" in str(e.value)
+
+
+def test_pipes_are_refused_unless_allowed(make_set, tmp_path, capsys):
+    source = make_set()
+    wavs = read_pairs(source / "wav.scp")
+    write_pairs(source / "wav.scp", {**wavs, "a-2": f"cat {wavs['a-2']} |"})
+    with pytest.raises(SystemExit) as e:
+        run(source, tmp_path / "out")
+    message = capsys.readouterr().err
+    assert e.value.code == 65
+    assert "E_PIPE: utt a-2" in message and "wav.scp line 2" in message
+    run(source, tmp_path / "out", "--allow_pipes", "true")
+    assert len(read_pairs(tmp_path / "out" / "wav.scp")) == 2
+
+
+LENGTHS = {"a": 800, "b": 801, "c": 8000, "d": 159999, "e": 160000}
+
+
+@pytest.fixture
+def lengths_dir(tmp_path):
+    """An org directory whose utterances are around the limits 0.1 and 20 s."""
+    folder = tmp_path / "org"
+    write_pairs(folder / "utt2num_samples", {u: str(n) for u, n in LENGTHS.items()})
+    write_pairs(folder / "wav.scp", {u: f"{u}.flac" for u in LENGTHS})
+    write_pairs(folder / "text", {u: "" if u == "c" else "uno" for u in LENGTHS})
+    write_pairs(folder / "utt2spk", dict.fromkeys(LENGTHS, "s"))
+    (folder / "feats_type").write_text("raw\n")
+    (folder / "audio_format").write_text("flac\n")
+    return folder
+
+
+def test_filter_is_strict_at_both_ends(lengths_dir, tmp_path):
+    dirs = ["--data_dir", str(lengths_dir), "--output_dir", str(tmp_path / "out")]
+    filter_data.main([*dirs, "--fs", "8k"])
+    out = tmp_path / "out"
+    for name in ("wav.scp", "text", "utt2spk", "utt2num_samples"):
+        assert list(read_pairs(out / name)) == ["b", "d"], name
+    assert read_pairs(out / "spk2utt") == {"s": "b d"}
+    assert (out / "feats_type").read_text() == "raw\n"
+    assert (out / "audio_format").read_text() == "flac\n"
+
+
+def test_filter_leaves_nothing(lengths_dir, tmp_path):
+    with pytest.raises(TopDownError, match="E_SET_EMPTY"):
+        formatting.filter_dir(lengths_dir, tmp_path / "out", "8k", 30.0, 40.0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_filter_names_a_bad_number(lengths_dir, tmp_path):
+    write_pairs(lengths_dir / "utt2num_samples", {**{"a": "800"}, "b": "1e3"})
+    with pytest.raises(TopDownError, match="E_SHAPE.*line 2.*'1e3'"):
+        formatting.filter_dir(lengths_dir, tmp_path / "out", "8k")
+
+
+@pytest.mark.skipif(not MINI_AN4.is_dir(), reason=f"no {MINI_AN4}")
+@pytest.mark.parametrize("name", ["train_nodev", "train_dev"])
+def test_filter_writes_the_same_bytes_as_a_genuine_recipe(tmp_path, name):
+    formatting.filter_dir(MINI_AN4 / "dump/raw/org" / name, tmp_path / "out", "16k")
+    for path in sorted((tmp_path / "out").iterdir()):
+        if path.name != "audio_format":  # ESPnet forgets to copy it
+            genuine = MINI_AN4 / "dump/raw" / name / path.name
+            assert path.read_bytes() == genuine.read_bytes(), path.name
