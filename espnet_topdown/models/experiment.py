@@ -20,11 +20,8 @@ from espnet_topdown.data.audio import parse_rate
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.models import type_checks
-<<<<<<< Updated upstream
-from espnet_topdown.models.layers import is_statistic
-=======
 from espnet_topdown.models.config import read_config
->>>>>>> Stashed changes
+from espnet_topdown.models.layers import is_statistic
 from espnet_topdown.models.weights import Weights, load_weights, read_checkpoint
 
 # Written by a run about itself; ESPnet's --config does not take them back, or they
