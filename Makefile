@@ -47,6 +47,7 @@ $(STAMP): setup.py $(SETS)
 	if [ -e $(STAMP) ]; then again=; fi
 	rm -f $(STAMP)
 	$(UV) pip install --quiet $$again --python $(VENV)/bin/python -c $$set -e '.[plot,test]'
+	$(VENV)/bin/python -m espnet_topdown.cli.installation
 	touch $(STAMP)
 	date '+setup: done at %T'
 

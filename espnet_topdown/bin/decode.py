@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_topdown.cli import installation
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.errors import command
 from espnet_topdown.files import true_or_false
@@ -47,6 +48,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Decode."""
     args = get_parser().parse_args(cmd)
+    installation.check()
     from espnet_topdown.scoring.decode import decode_experiment
 
     decode_experiment(**vars(args))

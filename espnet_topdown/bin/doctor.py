@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from espnet_topdown.cli import doctor
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.errors import MISSING, command
-from espnet_topdown.files import true_or_false
 
 
 def get_parser() -> Parser:
@@ -25,12 +24,6 @@ def get_parser() -> Parser:
         help="one recipe: then what only that recipe needs counts, too",
     )
     parser.add_argument("--json", action="store_true", help="output for programs")
-    parser.add_argument(
-        "--import_espnet",
-        type=true_or_false,
-        default=True,
-        help="false: trust the package list, faster",
-    )
     return parser
 
 
@@ -39,7 +32,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Print the report."""
     args = get_parser().parse_args(cmd)
     recipes = doctor.RECIPES if args.recipe == "all" else (args.recipe,)
-    checks = doctor.examine(recipes, args.import_espnet)
+    checks = doctor.examine(recipes)
     print((doctor.to_json if args.json else doctor.render)(checks, recipes))
     sys.exit(0 if doctor.is_ready(checks, recipes) else MISSING)
 

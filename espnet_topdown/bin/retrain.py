@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_topdown.cli import installation
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.errors import command
 from espnet_topdown.files import true_or_false
@@ -81,6 +82,7 @@ def spec_of(args: argparse.Namespace) -> RetrainSpec:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Prepare and run the job; the same command continues."""
     args = get_parser().parse_args(cmd)
+    installation.check()
     from espnet_topdown.jobs.run import run_by_hand
 
     run_by_hand(spec_of(args), args.output_dir)

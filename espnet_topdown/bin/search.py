@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.bin.retrain import REINIT, add_base
+from espnet_topdown.cli import installation
 from espnet_topdown.cli.parser import Parser, numbers, whole
 from espnet_topdown.errors import command
 from espnet_topdown.files import true_or_false
@@ -66,6 +67,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run or continue the search."""
     args = get_parser().parse_args(cmd)
+    installation.check()
     from espnet_topdown.search.driver import run_search
     from espnet_topdown.search.request import SearchRequest
 

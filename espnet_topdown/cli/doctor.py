@@ -1,31 +1,33 @@
 """Is this machine ready, and what is the one command that mends it?
 
-Three levels: what everything needs, what one recipe needs, what is nice to have.
-Versions are read from the installed packages' own metadata, nothing heavy is imported
-here; ESPnet is imported once in a process of its own, because only that proves it.
+Three levels: what everything needs, what one recipe needs, what is nice to have. Each
+line says what came of trying the thing: packages are imported in a process of their own
+(nothing heavy is imported here), programs are started.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import platform
 import shutil
-import sys
+import subprocess
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from espnet_topdown import __version__
-from espnet_topdown.cli.machine import (
-    SCTK,
+from espnet_topdown.cli.installation import (
+    Trial,
     broken_requirements,
-    find_tool,
-    import_espnet,
     installed,
+    problem,
+    remedy,
+    supported,
+    try_imports,
 )
+from espnet_topdown.cli.machine import SCTK, find_tool
 from espnet_topdown.cmd.gpu import visible
 from espnet_topdown.cmd.local import processors
 from espnet_topdown.files import has_locks
@@ -39,9 +41,26 @@ TITLES = {
     OPTIONAL: "Nice to have",
     NOTE: "Good to know",
 }
-PIP = "python -m pip install"
-TESTED_ESPNET = {"202511": "kaldiio", "202611": "omniio"}  # and who reads Kaldi files
-PYTHONS = ((3, 9), (3, 13))
+# Package -> module that is imported; the first four prove that an installation works.
+MODULES = {
+    "torch": "torch",
+    "torchaudio": "torchaudio",
+    "soundfile": "soundfile",
+    "espnet": "espnet2.tasks.asr",
+    "numpy": "numpy",
+    "PyYAML": "yaml",
+    "sentencepiece": "sentencepiece",
+    "soxr": "soxr",
+    "editdistance": "editdistance",
+}
+READERS = {"202511": "kaldiio", "202611": "omniio"}  # of Kaldi files, by ESPnet
+EXTRAS = {  # package -> module, what is missing without it
+    "matplotlib": ("matplotlib.pyplot", "the report has tables but no figures"),
+    "tensorboard": (
+        "torch.utils.tensorboard",
+        "no event files; curves are in the report",
+    ),
+}
 # About what audio, features and twenty epochs of each model take (estimates).
 DISK_GIB = {"prompts": 2, "wsj": 40, "swbd": 80, "wikitext2": 5}
 KNOWN_PROBLEMS = {
@@ -79,15 +98,14 @@ class Check:
     recipe: str = ""
 
 
-def examine(recipes: Sequence[str] = RECIPES, try_import: bool = True) -> list[Check]:
+def examine(recipes: Sequence[str] = RECIPES) -> list[Check]:
     """All checks for some recipes, in the order of the report."""
-    checks = [_python(), *_espnet(), *_packages()]
-    if try_import and installed("espnet"):
-        checks += _espnet_imports()
+    trial = try_imports([*_modules().values(), *(m for m, _ in EXTRAS.values())])
+    checks = [_python(), *_packages(trial), *_requirements(), *_gpus(trial)]
     checks += [_locks(), *_disk(recipes)]
     for recipe in recipes:
         checks += _RECIPE_CHECKS[recipe]()
-    return [*checks, *_optional(), *_machine(), *_known_problems()]
+    return [*checks, *_optional(trial), *_machine(), *_known_problems()]
 
 
 def is_ready(checks: Sequence[Check], recipes: Sequence[str]) -> bool:
@@ -105,55 +123,65 @@ def ready_recipes(checks: Sequence[Check], recipes: Sequence[str]) -> list[str]:
 
 
 def _python() -> Check:
-    low, high = PYTHONS
-    ok = low <= sys.version_info[:2] <= high
-    fix = "make a virtual environment with Python 3.11 (espnet 202511) or 3.12 (202611)"
-    return Check(MUST, "Python", ok, platform.python_version(), "" if ok else fix)
+    version = platform.python_version()
+    ok = ".".join(version.split(".")[:2]) in supported()
+    fix = f"make setup PYTHON=/path/to/python{supported()[0]}"
+    return Check(MUST, "Python", ok, version, "" if ok else fix)
 
 
-def _espnet() -> Iterator[Check]:
-    version = installed("espnet")
-    release = "202511" if sys.version_info < (3, 12) else "202611"
-    install = f"{PIP} espnet=={release}"
+def _modules() -> dict[str, str]:
+    """What training imports, by package."""
+    reader = READERS.get(installed("espnet") or "")
+    return {**MODULES, reader: reader} if reader else MODULES
+
+
+def _packages(trial: Trial) -> Iterator[Check]:
+    for name, module in _modules().items():
+        yield _package(MUST, name, module, trial)
+
+
+def _package(level: str, name: str, module: str, trial: Trial, lack: str = "") -> Check:
+    """One package, as its import went; ``lack`` says what is missing without it."""
+    version = installed(name)
     if version is None:
-        yield Check(MUST, "espnet", False, "not installed", install)
-        return
-    yield Check(MUST, "espnet", True, version)
-    broken = broken_requirements("espnet")
-    torch = [b for b in broken if b.split()[0] in ("torch", "torchaudio")]
-    found = "; ".join(torch) or "fits this espnet"
-    yield Check(MUST, "torch release", not torch, found, install if torch else "")
-    others = [b for b in broken if b not in torch]
-    if others:
-        what = f"it also asks for: {'; '.join(others)} (not needed for speech here)"
+        found = "not installed" + (f": {lack}" if lack else "")
+        return Check(level, name, False, found, remedy([name]))
+    error = problem(trial, module)
+    if error is not None:
+        return Check(level, name, False, error.what, error.remedy)
+    return Check(level, name, True, version)
+
+
+def _requirements() -> Iterator[Check]:
+    """What ESPnet asks for and does not get; that it works was tried."""
+    version = installed("espnet")
+    broken = broken_requirements("espnet") if version else []
+    if broken:
+        what = f"it also asks for: {'; '.join(broken)}"
         yield Check(NOTE, f"espnet {version}", False, what)
-    if version not in TESTED_ESPNET:
-        tested = " and ".join(TESTED_ESPNET)
-        what = f"espnet {version} was not tried with this package ({tested} were)"
-        yield Check(NOTE, "espnet", False, what)
 
 
-def _packages() -> Iterator[Check]:
-    """Packages that training fails without, although a release may not declare them."""
-    reader = TESTED_ESPNET.get(installed("espnet") or "", "")
-    names = ["torch", "torchaudio", "sentencepiece", "soundfile", "PyYAML", "numpy"]
-    for name in [*names, reader] if reader else names:
-        version = installed(name)
-        fix = "" if version else f"{PIP} {name}"
-        yield Check(MUST, name, version is not None, version or "not installed", fix)
-
-
-def _espnet_imports() -> Iterator[Check]:
-    found = import_espnet()
-    if found.error:
-        fix = f"{PIP} --force-reinstall torch torchaudio (one release of both)"
-        yield Check(MUST, "import espnet2", False, found.error, fix)
-        return
-    yield Check(MUST, "import espnet2", True, f"works (torch {found.torch})")
+def _gpus(trial: Trial) -> Iterator[Check]:
     shown = len(visible())
-    if shown and not found.gpus:
-        what = f"the driver shows {shown} GPUs, torch {found.torch} sees none"
+    if shown and not trial.gpus:
+        what = f"the driver shows {shown} GPUs, torch {installed('torch')} sees none"
         yield Check(NOTE, "GPU", False, f"{what}: is it a CPU build?")
+
+
+def _program(
+    name: str, argument: str, status: int = 0, folders: Sequence[str] = ()
+) -> tuple[bool, str]:
+    """Whether a program starts and ends as it should, and its path or what is wrong."""
+    path = find_tool(name, folders)
+    if path is None:
+        return False, "not found"
+    try:
+        ran = subprocess.run([path, argument], capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        return False, f"{path} does not run ({e})"
+    if ran.returncode != status:
+        return False, f"{path} does not run (exit status {ran.returncode})"
+    return True, path
 
 
 def _locks() -> Check:
@@ -174,48 +202,32 @@ def _disk(recipes: Sequence[str]) -> Iterator[Check]:
 
 
 def _prompts() -> Iterator[Check]:
-    apt = find_tool("apt-get")
-    found = apt or "not found: the recordings are fetched over http instead"
-    yield Check(OPTIONAL, "apt-get (prompts)", apt is not None, found)
-
-
-def _wsj() -> Iterator[Check]:
-    found = find_tool("sph2pipe", ["{KALDI_ROOT}/tools/sph2pipe_v2.5"])
-    if found is None and installed("av"):
-        found = f"PyAV {installed('av')}"
-    fix = "" if found else f"{PIP} av"
-    what = found or "neither sph2pipe nor PyAV: WSJ's .wv1 files cannot be read"
-    yield Check(RECIPE, "Shorten audio", found is not None, what, fix, "wsj")
+    ok, found = _program("apt-get", "--version")
+    found += "" if ok else ": the recordings are fetched over http instead"
+    yield Check(OPTIONAL, "apt-get (prompts)", ok, found)
 
 
 def _swbd() -> Iterator[Check]:
-    found = find_tool("hubscr.pl", SCTK)
-    what = found or "not found: eval2000 cannot be scored as the paper did"
-    fix = "" if found else "apt-get install sctk (or build it in $KALDI_ROOT/tools)"
-    yield Check(RECIPE, "hubscr.pl", found is not None, what, fix, "swbd")
+    ok, found = _program("hubscr.pl", "-h", 255, SCTK)
+    found += "" if ok else ": eval2000 cannot be scored as the paper did"
+    fix = "" if ok else "apt-get install sctk (or build it in $KALDI_ROOT/tools)"
+    yield Check(RECIPE, "hubscr.pl", ok, found, fix, "swbd")
 
 
 _RECIPE_CHECKS = {
     "prompts": _prompts,
-    "wsj": _wsj,
+    "wsj": lambda: iter(()),  # shorten is read by data/shorten.py
     "swbd": _swbd,
     "wikitext2": lambda: iter(()),
 }
 
 
-def _optional() -> Iterator[Check]:
-    for name, why in [
-        ("matplotlib", "the report has tables but no figures"),
-        ("tensorboard", "no event files; curves are in the report"),
-    ]:
-        version = installed(name)
-        fix = "" if version else f"{PIP} {name}"
-        what = version or f"not installed: {why}"
-        yield Check(OPTIONAL, name, version is not None, what, fix)
-    found = find_tool("sclite", SCTK)
-    what = found or "not found: our own scorer counts the same errors"
-    fix = "" if found else "apt-get install sctk"
-    yield Check(OPTIONAL, "sclite", found is not None, what, fix)
+def _optional(trial: Trial) -> Iterator[Check]:
+    for name, (module, lack) in EXTRAS.items():
+        yield _package(OPTIONAL, name, module, trial, lack)
+    ok, found = _program("sclite", "-h", 1, SCTK)
+    found += "" if ok else ": our own scorer counts the same errors"
+    yield Check(OPTIONAL, "sclite", ok, found, "" if ok else "apt-get install sctk")
 
 
 def _machine() -> Iterator[Check]:
@@ -225,19 +237,17 @@ def _machine() -> Iterator[Check]:
     )
     gpus = visible()
     yield Check(NOTE, "GPU", True, ", ".join(gpus) or "none: training uses the CPU")
-    for submit, launcher, backend in [
-        ("sbatch", "slurm.pl", "slurm"),
-        ("qsub", "queue.pl", "sge"),
-    ]:
+    for submit, backend, ask, argument in (
+        ("sbatch", "slurm", "sinfo", "--summarize"),
+        ("qsub", "sge", "qconf", "-sql"),
+    ):
         if find_tool(submit) is None:
             continue
-        ours = importlib.util.find_spec(f"espnet_topdown.cmd.{backend}")
-        if ours is not None or find_tool(launcher):
-            what = f"{submit} found: set cmd_backend={backend} in cmd.sh"
-            yield Check(NOTE, "cluster", True, what)
-        else:
-            what = f"{submit} found, but {launcher} of Kaldi or ESPnet is not in PATH"
-            yield Check(NOTE, "cluster", False, what)
+        ok, found = _program(ask, argument)
+        what = f"{submit} and a cluster: set cmd_backend={backend} in cmd.sh"
+        if not ok:
+            what = f"{submit} is here, but {ask} {argument}: {found}"
+        yield Check(NOTE, "cluster", ok, what)
     shared = Path("/dev/shm")
     if shared.is_dir() and shutil.disk_usage(shared).total < 2**29:
         what = "/dev/shm is small: use --num_workers 0, or docker run --shm-size 2g"
@@ -246,8 +256,8 @@ def _machine() -> Iterator[Check]:
 
 def _known_problems() -> Iterator[Check]:
     release = installed("espnet") or ""
-    for problem in KNOWN_PROBLEMS.get(release, []):
-        yield Check(NOTE, f"espnet {release}", False, problem)
+    for what in KNOWN_PROBLEMS.get(release, []):
+        yield Check(NOTE, f"espnet {release}", False, what)
 
 
 def render(checks: Sequence[Check], recipes: Sequence[str]) -> str:
@@ -275,7 +285,7 @@ def render(checks: Sequence[Check], recipes: Sequence[str]) -> str:
 def _mark(check: Check) -> str:
     if check.ok:
         return "ok" if check.level != NOTE else ""
-    return {OPTIONAL: "-", NOTE: "note"}.get(check.level, "MISSING")
+    return {OPTIONAL: "-", NOTE: "note"}.get(check.level, "FAILS")
 
 
 def to_json(checks: Sequence[Check], recipes: Sequence[str]) -> str:

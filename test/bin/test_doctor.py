@@ -11,19 +11,16 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("recipe", ["all", "prompts"])
-@pytest.mark.parametrize("as_json", [False, True])
-def test_command(tmp_path: Path, recipe: str, as_json: bool) -> None:
-    """As a user runs it, in a process; without an import of ESPnet."""
-    args = ["--recipe", recipe, "--import_espnet", "false", *["--json"] * as_json]
+@pytest.mark.espnet
+@pytest.mark.slow
+def test_what_the_tests_run_with_works(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "espnet_topdown.bin.doctor", *args],
+        [sys.executable, "-m", "espnet_topdown.bin.doctor", "--json"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert ran.returncode in (0, 66) and ran.stderr == ""
-    assert ("MISSING" in ran.stdout) or as_json or ran.returncode == 0
-    if as_json:
-        json.loads(ran.stdout)
+    assert ran.stderr == ""
+    checks = {c["name"]: c for c in json.loads(ran.stdout)["checks"]}
+    assert all(checks[name]["ok"] for name in ("Python", "torchaudio", "espnet"))

@@ -42,6 +42,7 @@ read -r -a TRAIN_CMD <<<"${train_cmd}"
 read -r -a CUDA_CMD <<<"${cuda_cmd}"
 read -r -a TEST_SETS <<<"${test_sets}"
 log "$0 ${RUN_ARGS[*]-}"
+check_installation
 log "Skipped stages:${skip_stages:+ }${skip_stages}"
 
 if stage_on 1; then

@@ -44,6 +44,7 @@ topdown_dir=${topdown_dir%/}
 
 read -r -a PYTHON <<<"${python}"
 log "$0 ${RUN_ARGS[*]-}"
+check_installation
 if [ -n "${row}" ]; then
     . utils/rows.sh
     log "Successfully finished. [elapsed=${SECONDS}s]"

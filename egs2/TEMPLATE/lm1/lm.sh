@@ -34,6 +34,7 @@ if [ -z "${topdown_dir}" ]; then topdown_dir=${lm_exp}_topdown; fi
 topdown_dir=${topdown_dir%/}
 read -r -a PYTHON <<<"${python}"
 log "$0 ${RUN_ARGS[*]-}"
+check_installation
 
 if stage_on 1; then
     log "Stage 1: data preparation: local/data.sh -> ${data_dir}/{train,dev,test,tokens}.txt"

@@ -42,6 +42,10 @@ make_dir() { # dir...
     done
 }
 
+check_installation() { # E_INSTALL here, rather than a traceback in the log of a job
+    "${PYTHON[@]}" -m espnet_topdown.cli.installation
+}
+
 stage_on() { # N: is stage N asked for?
     [ "${stage:?}" -le "$1" ] && [ "${stop_stage:?}" -ge "$1" ] &&
         [[ " ${skip_stages-} " != *" $1 "* ]]

@@ -1,0 +1,240 @@
+"""python -m espnet_topdown.cli.installation
+
+Do the installed packages work together? They are imported in a process of its own,
+because only that proves it; a pass is remembered under the installed versions, so that
+it costs seconds once and nothing afterwards. Versions that do work together are in
+``constraints``, compiled by ``make constraints``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import logging
+import os
+import platform
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown.errors import TopDownError, command
+
+NEEDED = ("torch", "torchaudio", "soundfile", "espnet2.tasks.asr")  # in this order
+CONSTRAINTS = Path(__file__).parents[1] / "constraints"
+
+# Imports the modules of its command line, one line of JSON before and after each.
+_TRY = """
+import json, sys, traceback
+def say(**fields):
+    print("\\n" + json.dumps(fields), flush=True)
+for name in sys.argv[1:]:
+    say(module=name, error="ended")
+    try:
+        __import__(name)
+        if name == "torch":  # a numpy that does not fit is only a warning until then
+            sys.modules[name].zeros(1).numpy()
+        say(module=name, error="")
+    except BaseException as e:
+        files = []
+        while True:
+            files += [frame.filename for frame in traceback.extract_tb(e.__traceback__)]
+            cause = e.__cause__ or e.__context__
+            if cause is None:
+                break
+            e = cause
+        say(module=name, error=f"{type(e).__name__}: {e}", files=files)
+if "torch" in sys.modules:
+    say(gpus=sys.modules["torch"].cuda.device_count())
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """How importing some modules went.
+
+    Attributes:
+        errors: By module, in the order in which they were tried; "" is a success.
+        files: By module, of the calls that led to its error, the innermost last.
+        gpus: How many GPUs torch sees.
+    """
+
+    errors: dict[str, str]
+    files: dict[str, Sequence[str]]
+    gpus: int = 0
+
+
+def installed(package: str) -> str | None:
+    """Version of an installed package, from its metadata."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def broken_requirements(package: str) -> list[str]:
+    """Declared needs of a package that are not met: ``torch 2.12.0 (!=2.12.0)``."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return ["packaging is not installed"]
+    broken = []
+    for line in importlib.metadata.requires(package) or []:
+        need = Requirement(line)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        version = installed(need.name)
+        if version is None:
+            broken.append(f"{need.name} is missing")
+        elif not need.specifier.contains(version, prereleases=True):
+            broken.append(f"{need.name} {version} ({need.specifier})")
+    return broken
+
+
+def supported() -> list[str]:
+    """The Pythons that have a tested set of versions, as ``3.11``, oldest first."""
+    names = [p.stem[len("python") :] for p in CONSTRAINTS.glob("python*.txt")]
+    return sorted(names, key=lambda name: [int(part) for part in name.split(".")])
+
+
+def constraints() -> Path:
+    """The file with the tested set of this Python, if there is one."""
+    return CONSTRAINTS / f"python{'.'.join(platform.python_version_tuple()[:2])}.txt"
+
+
+def tested() -> dict[str, str]:
+    """Versions known to work together on this Python, by package; or nothing."""
+    path = constraints()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    pinned = [line.split()[0].split("==") for line in lines if "==" in line]
+    return {name: version for name, version in pinned}
+
+
+def try_imports(modules: Sequence[str] = NEEDED, timeout_sec: float = 300) -> Trial:
+    """Import modules, one after the other, in a process of its own."""
+    ran = subprocess.Popen(
+        [sys.executable, "-c", _TRY, *modules],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        output, _ = ran.communicate(timeout=timeout_sec)
+        end = f"exit status {ran.returncode}"
+        if ran.returncode < 0:
+            end = f"killed by {signal.Signals(-ran.returncode).name}"
+    except subprocess.TimeoutExpired:
+        ran.kill()
+        output, _ = ran.communicate()
+        end = f"takes more than {timeout_sec:.0f} s"
+    errors, files, gpus = {}, {}, 0
+    for line in output.splitlines():
+        said = json.loads(line) if line.startswith('{"') else {}
+        gpus = said.get("gpus", gpus)
+        if "module" in said:
+            errors[said["module"]] = said["error"]
+            files[said["module"]] = said.get("files", [])
+    errors = {m: end if e == "ended" else e for m, e in errors.items()}
+    for module in modules:  # those that were not even begun
+        errors.setdefault(module, end)
+    return Trial(errors, files, gpus)
+
+
+def problem(trial: Trial, module: str) -> TopDownError | None:
+    """Why a module could not be imported: who does not fit whom, and what mends it."""
+    error = trial.errors[module]
+    if not error:
+        return None
+    names = _involved(module, error, trial.files.get(module, ()))
+    one, *others = [f"{name} {installed(name) or '(not installed)'}" for name in names]
+    what = f"{one} cannot be used" + (f" with {others[0]}" if others else "")
+    what += f": {re.sub(r'/[^ ]*/(site|dist)-packages/', '', error)[:300]}"
+    known = tested()
+    if not known:
+        do = f"make setup PYTHON=/path/to/python{supported()[0]}"
+        here = f"Python {platform.python_version()} has no tested set of versions"
+        return TopDownError("E_INSTALL", f"{what}; {here}", do)
+    fit = [f"{name} {known[name]}" for name in names if name in known]
+    if fit:
+        what += f"; known to work together: {', '.join(fit)}"
+    return TopDownError("E_INSTALL", what, f"run '{remedy(names)}'")
+
+
+def remedy(names: Sequence[str]) -> str:
+    """The command that installs packages in the versions that are known to work."""
+    python, known = sys.executable, tested()
+    words = [python, "-m", "pip", "install"]
+    if importlib.util.find_spec("pip") is None:
+        words = ["uv", "pip", "install", "--python", python]
+    if all(name in known and installed(name) == known[name] for name in names):
+        words += ["--force-reinstall"]  # the right version, but damaged
+    return shlex.join([*words, "-c", str(constraints()), *names])
+
+
+def _involved(module: str, error: str, files: Sequence[str]) -> list[str]:
+    """The one or two packages that an error is about, the failing one first.
+
+    These are packages that its text names, then those whose code was running.
+    """
+    inner = re.findall(r"(?:site|dist)-packages/(\w+)", " ".join(reversed(files)))
+    owners = importlib.metadata.packages_distributions()
+    known = tested()
+    words = re.findall(r"\w+", re.split(r"(?:site|dist)-packages/", error)[-1])
+    named = [w for w in words if w in inner or w.lower().replace("_", "-") in known]
+    missing = re.findall(r"No module named '(\w+)", error)
+    modules = [*missing, *named, *inner, module.split(".")[0]]
+    names = [owners.get(m, [m])[0].lower().replace("_", "-") for m in modules]
+    return list(dict.fromkeys(names))[:2]
+
+
+def check() -> None:
+    """Make sure that what a training needs can be imported.
+
+    Raises:
+        TopDownError: E_INSTALL; nothing else should be tried then.
+    """
+    passed = _memory()
+    if passed is not None and passed.exists():
+        return
+    log = logging.getLogger("espnet_topdown")
+    log.info("trying whether the installed packages work (once for these versions)")
+    trial = try_imports()
+    for error in filter(None, (problem(trial, module) for module in NEEDED)):
+        raise error
+    if passed is not None:
+        try:
+            passed.parent.mkdir(parents=True, exist_ok=True)
+            passed.touch()
+        except OSError as e:  # then every start tries again
+            log.info("not remembered: %s", e)
+
+
+def _memory() -> Path | None:
+    """The file that is there if this very installation has passed."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(cache):
+        return None
+    # The first is where the command was started; a checkout of ours changes nothing.
+    ours = str(Path(__file__).parents[2])
+    path = [folder for folder in sys.path[1:] if folder != ours]
+    about = [sys.version, sys.prefix, os.environ.get("LD_LIBRARY_PATH", ""), *path]
+    for folder in filter(os.path.isdir, path):
+        about += sorted(n for n in os.listdir(folder) if n.endswith("-info"))
+    digest = hashlib.sha256("\n".join(about).encode("utf-8", "replace")).hexdigest()
+    return Path(cache, "espnet_topdown", f"installation-{digest[:32]}")
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """For scripts: nothing, or the error."""
+    check()
+
+
+if __name__ == "__main__":
+    main()
