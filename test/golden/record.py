@@ -80,7 +80,7 @@ def inside(folder: Path) -> Iterator[None]:
 def called(*words: object) -> tuple[int, str]:
     """Status and output of a command, in this process.
 
-    ``espnet-topdown VERB ..`` by its entry point, else ``python -m MODULE ..``.
+    ``espnet-topdown VERB ..`` by its entry point, a file, else ``python -m MODULE ..``.
     """
     shown, before = io.StringIO(), sys.argv
     sys.argv = [str(w) for w in words]
@@ -90,6 +90,8 @@ def called(*words: object) -> tuple[int, str]:
                 scripts = importlib.metadata.distribution("espnet_topdown").entry_points
                 (entry,) = (e for e in scripts if e.name == words[0])
                 entry.load()()
+            elif str(words[0]).endswith(".py"):
+                runpy.run_path(str(words[0]), run_name="__main__")
             else:
                 runpy.run_module(str(words[0]), run_name="__main__", alter_sys=True)
     except SystemExit as e:
@@ -440,6 +442,9 @@ def options() -> dict[str, str]:
             known = help_of(f"espnet2.bin.{path.stem}") if theirs else set()
             module = f"espnet_topdown.bin.{path.stem}"
             shown[f"python -m {module}"] = help_of(module) - known
+    for path in REPO.glob("egs2/*_topdown/*/local/*.py"):
+        if "__main__" in path.read_text():
+            shown[path.name] = help_of(str(path))
     for script in ("asr1/topdown.sh", "asr1/asr_pip.sh", "lm1/lm.sh"):
         path = REPO / "egs2" / "TEMPLATE" / script
         words = [f"./{path.name}", "--help"]

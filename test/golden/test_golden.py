@@ -23,6 +23,12 @@ def differences(want: Any, have: Any, where: str = "") -> list[str]:
         return (
             [] if have == pytest.approx(want, rel=1e-4) else [f"{where}: {want} {have}"]
         )
+    elif isinstance(want, str) and isinstance(have, str):
+        gone, new = (
+            " ".join(w for w in a.split() if w not in b.split())
+            for a, b in ((want, have), (have, want))
+        )
+        return [] if want == have else [f"{where}: was {gone!r}, is {new!r}"]
     else:
         return [] if want == have else [f"{where}: was {want!r}, is {have!r}"]
     return [d for key, a, b in pairs for d in differences(a, b, f"{where}/{key}")]
