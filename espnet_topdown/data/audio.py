@@ -415,9 +415,9 @@ def write(path: Path, samples: np.ndarray, rate: int, audio_format: str) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        tmp.write_bytes(coded.getbuffer())
+        tmp.write_bytes(coded.getvalue())
         os.replace(tmp, path)
     except OSError as e:
-        raise disk_error(path, coded.getbuffer().nbytes, e) from None
+        raise disk_error(path, len(coded.getvalue()), e) from None
     finally:
         tmp.unlink(missing_ok=True)
