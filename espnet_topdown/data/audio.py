@@ -242,7 +242,7 @@ def header(source: Source, root: Path = Path(".")) -> Any:
     """
     with open_sound(source, root) as sound:
         if sound.frames == 0:
-            what = f"{source.where} has no samples"
+            what = f"{source.where}: no samples"
             raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
         if sound.channels != 1:
             what = f"{source.where}: {sound.channels} channels"
@@ -307,7 +307,7 @@ def read(
         if len(samples) != frames:
             raise _cut_off(source, f"not all of {sound.frames} samples can be read")
     if len(samples) == 0:
-        what = f"{source.where} has no samples"
+        what = f"{source.where}: no samples"
         raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
     if column is not None:
         samples = samples[:, column]

@@ -65,7 +65,7 @@ def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
     Args:
         path: The list.
         as_espnet: ESPnet reads this very file afterwards. A byte order mark, which
-            it would take for a part of the first id, is then E_TEXT_CHAR; otherwise
+            it would take for a part of the first id, is then E_BOM; otherwise
             it is left out with a warning.
     """
     try:
@@ -77,7 +77,7 @@ def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
         if as_espnet:
             what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
             do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"
-            raise TopDownError("E_TEXT_CHAR", what, do, DATA)
+            raise TopDownError("E_BOM", what, do, DATA)
         data = data[len(_BOM) :]
         warn("W_BOM", f"{path} starts with a byte order mark; ignored")
     if b"\r\n" in data:

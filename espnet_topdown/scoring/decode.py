@@ -15,8 +15,10 @@ import torch
 
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
-from espnet_topdown.files import read_yaml, write_json
+from espnet_topdown.files import write_json
+from espnet_topdown.models.config import read_config
 from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.text import TextReader
 from espnet_topdown.models.weights import check_keys, load_weights
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.scoring.ctc_greedy import Hypothesis, greedy_ctc
@@ -57,17 +59,19 @@ def _build(config: Path) -> torch.nn.Module:
     from espnet_topdown.trainer.fast import fast_cpu
     from espnet_topdown.trainer.task import TopDownASRTask
 
-    args = argparse.Namespace(**{**read_yaml(config), "init": None})
+    args = argparse.Namespace(**{**read_config(config), "init": None})
     try:
         model = TopDownASRTask.build_model(args)
-    except (AttributeError, KeyError, TypeError, ValueError) as e:
-        what = f"{config} does not describe an ASR model of this ESPnet ({e})"
-        do = "give the config.yaml that training wrote, of the ESPnet in use"
-        raise TopDownError("E_CONFIG_KEY", what, do) from e
     except FileNotFoundError as e:
         what = f"{config} names '{e.filename}', which is not there"
         do = "run in the recipe folder: its paths are relative to it"
         raise TopDownError("E_MISSING", what, do, MISSING) from e
+    except Exception as e:  # each part of ESPnet refuses its options in its own way
+        what = f"{config} does not describe an ASR model of this ESPnet"
+        do = "give the config.yaml that training wrote, of the ESPnet in use"
+        raise TopDownError(
+            "E_CONFIG_KEY", f"{what} ({type(e).__name__}: {e})", do
+        ) from e
     fast_cpu.install(model)
     return model
 
@@ -99,6 +103,7 @@ class Recognizer:
                 f"{config}: the model takes features (input_size is set), not sound",
                 "use a model trained with feats_type raw",
             )
+        self.reader = TextReader.of(self.conf, config)
         self.weights = Path(weights)
         self.model = load_model(config, weights, device)
         self.batch_seconds = batch_seconds
@@ -112,22 +117,13 @@ class Recognizer:
         args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
         return TopDownASRTask.build_preprocess_fn(args, False)
 
-    @cached_property
-    def tokenizer(self):  # type: ignore[no-untyped-def]
-        """What joins tokens into text, chosen as ``asr_inference`` chooses it."""
-        from espnet2.text.build_tokenizer import build_tokenizer
-
-        kind = self.conf["token_type"]
-        bpe = {"bpemodel": self.conf["bpemodel"]} if kind == "bpe" else {}
-        return build_tokenizer(token_type=kind, **bpe)
-
     def tokens(self, hyp: Hypothesis) -> list[str]:
         """The symbols of a hypothesis."""
         return [self.model.token_list[i] for i in hyp.token_ids]
 
     def text(self, hyp: Hypothesis) -> str:
         """Text as ``asr_inference`` writes it."""
-        return self.tokenizer.tokens2text(self.tokens(hyp))
+        return self.reader.tokenizer.tokens2text(self.tokens(hyp))
 
     def recognize(self, files: Mapping[str, str]) -> dict[str, Hypothesis]:
         """Decode the audio file of each utterance."""
@@ -157,15 +153,17 @@ class Recognizer:
 
     def units(self) -> dict[str, Callable[[str], list[str]]]:
         """What cuts text into the tokens of ``cer``, ``wer`` and ``ter``."""
-        nlsyms = read_nlsyms(self.conf.get("non_linguistic_symbols"))
+        nlsyms = self.conf.get("non_linguistic_symbols")
+        if not isinstance(nlsyms, list):
+            nlsyms = read_nlsyms(nlsyms)
         cuts = {
             unit: functools.partial(cut, nlsyms=nlsyms) for unit, cut in UNITS.items()
         }
-        return {**cuts, "ter": self.preprocess.tokenizer.text2tokens}
+        return {**cuts, "ter": self.reader.tokenizer.text2tokens}
 
     def clean(self, ref: Mapping[str, str]) -> dict[str, str]:
         """References as training saw them."""
-        return {utt: self.preprocess.text_cleaner(text) for utt, text in ref.items()}
+        return {utt: self.reader.clean(text) for utt, text in ref.items()}
 
     def score(
         self,

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.files import read_yaml, write_json
+from espnet_topdown.files import write_json
+from espnet_topdown.models.config import read_config
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task, shown
 from espnet_topdown.models.weights import check_keys, load_weights
@@ -31,8 +32,15 @@ def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Mod
             of this model.
     """
     state = load_weights(weights)
-    args = argparse.Namespace(**{**read_yaml(config), "init": None})
-    model = find_task("lm").call("task").build_model(args)
+    args = argparse.Namespace(**{**read_config(config), "init": None})
+    try:
+        model = find_task("lm").call("task").build_model(args)
+    except Exception as e:  # each part of ESPnet refuses its options in its own way
+        what = f"{config} does not describe a language model of this ESPnet"
+        do = "give the config.yaml that training wrote, of the ESPnet in use"
+        raise TopDownError(
+            "E_CONFIG_KEY", f"{what} ({type(e).__name__}: {e})", do
+        ) from e
     want = model.state_dict()
     check_keys(state, want, weights)
     for name, value in want.items():

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_topdown.data.audio import Source, header, read
 from espnet_topdown.data.kaldi_dir import read_pairs
-from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.errors import DATA, TopDownError
 
 
 def read_wav_scp(path: Path) -> dict[str, str]:
@@ -47,49 +48,22 @@ def longest_first(
 
 
 def n_samples(utt: str, file: str) -> int:
-    """Number of samples by the file's header."""
-    import soundfile
-
-    if not Path(file).is_file():
-        do = "check wav.scp; relative paths refer to the recipe folder"
-        raise TopDownError("E_WAV_MISSING", f"utt {utt}: no file {file}", do, MISSING)
-    try:
-        return int(soundfile.info(file).frames)
-    except (soundfile.LibsndfileError, RuntimeError):
-        raise _format_error(utt, file) from None
+    """Number of samples of a whole, mono file; see ``data.audio.header``."""
+    return int(header(Source(utt, file, f"utt {utt}")).frames)
 
 
 def read_sound(utt: str, file: str, fs: int) -> np.ndarray:
     """The samples of a mono file, shape (n_samples,).
 
     Raises:
-        TopDownError: E_WAV_MISSING, E_WAV_FORMAT, E_WAV_RATE, E_WAV_CHANNELS,
-            E_WAV_EMPTY or E_WAV_NONFINITE, naming the utterance.
+        TopDownError: E_WAV_RATE, and those of ``data.audio.read``, naming the
+            utterance.
     """
-    import soundfile
-
-    n_samples(utt, file)
-    try:
-        sound, rate = soundfile.read(file, dtype="float32")
-    except (soundfile.LibsndfileError, RuntimeError):
-        raise _format_error(utt, file) from None
+    sound, rate = read(Source(utt, file, f"utt {utt}"))
     if rate != fs:
         what = f"utt {utt}: {rate} Hz, the model expects {fs} Hz ({file})"
         do = "resample it (stage 3), or check frontend_conf.fs"
         raise TopDownError("E_WAV_RATE", what, do, DATA)
-    if sound.ndim != 1:
-        what = f"utt {utt}: {sound.shape[1]} channels ({file})"
-        raise TopDownError("E_WAV_CHANNELS", what, "choose one channel (stage 3)", DATA)
-    if not len(sound):
-        what = f"utt {utt}: no samples ({file})"
-        raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
-    if not np.isfinite(sound).all():
-        first = int(np.flatnonzero(~np.isfinite(sound))[0])
-        what = f"utt {utt}: sample {first} is NaN or infinite ({file})"
-        raise TopDownError("E_WAV_NONFINITE", what, "make the file again", DATA)
+    if sound.dtype == np.int16:  # as libsndfile makes floats of them
+        sound = sound.astype(np.float32) / 32768
     return sound
-
-
-def _format_error(utt: str, file: str) -> TopDownError:
-    what = f"utt {utt}: {file} is no WAV, FLAC or other audio file that can be read"
-    return TopDownError("E_WAV_FORMAT", what, "make the file again (stage 3)", DATA)

@@ -137,7 +137,7 @@ def _one_criterion(option: str, criterion: Any) -> str:
 
 
 def check_data(args: argparse.Namespace) -> None:
-    """E_MISSING, E_PATH, E_TEXT_CHAR, E_UTF8 for the lists of the data; E_CACHE_AUG."""
+    """E_MISSING, E_PATH, E_BOM, E_UTF8 for the lists of the data; E_CACHE_AUG."""
     for option in ("train", "valid"):
         triples = getattr(args, f"{option}_data_path_and_name_and_type") or []
         shapes = list(getattr(args, f"{option}_shape_file"))
