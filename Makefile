@@ -5,6 +5,7 @@
 # make canary       the newest of everything in .venv-canary: what has moved, does it work?
 PYTHON ?= python3
 VENV ?= .venv
+VERSIONS ?= -c $$set
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
@@ -46,7 +47,7 @@ $(STAMP): setup.py $(SETS)
 	again=--reinstall
 	if [ -e $(STAMP) ]; then again=; fi
 	rm -f $(STAMP)
-	$(UV) pip install --quiet $$again --python $(VENV)/bin/python -c $$set -e '.[plot,test]'
+	$(UV) pip install --quiet $$again --python $(VENV)/bin/python $(VERSIONS) -e '.[plot,test]'
 	$(VENV)/bin/python -m espnet_topdown.cli.installation
 	touch $(STAMP)
 	date '+setup: done at %T'
@@ -58,6 +59,17 @@ constraints: setup
 	        --output-file espnet_topdown/constraints/python$$version.txt setup.py
 	done
 	git diff --stat -- espnet_topdown/constraints
+
+# For a weekly look: nothing that decides whether a change lands.
+canary:
+	@rm -f .venv-canary/.installed
+	works=true
+	$(MAKE) --no-print-directory setup VENV=.venv-canary VERSIONS=--upgrade || works=false
+	set=espnet_topdown/constraints/$$(ls .venv-canary/lib | tail -n 1).txt
+	echo "canary: $$set (<) and the newest of everything (>)"
+	diff <(sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' $$set | sort) \
+	    <(.venv-canary/bin/python -m uv pip freeze --exclude-editable | sort) | grep '^[<>]' || echo none
+	$$works && .venv-canary/bin/python -m pytest -q -m espnet
 
 demo: setup
 	cd egs2/prompts_topdown/asr1 && ./run.sh
