@@ -116,7 +116,7 @@ def tested() -> dict[str, str]:
     return {name: version for name, version in pinned}
 
 
-def try_imports(modules: Sequence[str] = NEEDED, timeout_sec: float = 300) -> Trial:
+def try_imports(modules: Sequence[str] = NEEDED, timeout_sec: float = 600) -> Trial:
     """Import modules, one after the other, in a process of its own."""
     ran = subprocess.Popen(
         [sys.executable, "-c", _TRY, *modules],
