@@ -356,6 +356,18 @@ def name_of(owner: Mapping[str, Any]) -> str:
     return name + doing
 
 
+def is_held(path: str | os.PathLike[str]) -> bool:
+    """Whether a process holds the lock of a file, be it signed or not."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return _is_held(fd)
+    finally:
+        os.close(fd)
+
+
 def _is_held(fd: int) -> bool:
     for lock in (fcntl.flock, fcntl.lockf):  # the two lifetimes
         try:

@@ -10,10 +10,11 @@ import time
 import types
 from pathlib import Path
 
+import fake_slurm
 import pytest
 
 from espnet_topdown.cmd import launch
-from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
+from espnet_topdown.cmd.launch import Job, backend_cmd, check_launcher, run_jobs
 from espnet_topdown.errors import TopDownError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -149,7 +150,7 @@ def test_kaldis_pbs_launcher_is_found_in_path(
 
 @pytest.mark.parametrize("name", ["local", "slurm", "sge"])
 def test_our_launchers(name: str) -> None:
-    assert backend_cmd(name) == [sys.executable, "-m", f"espnet_topdown.cmd.{name}"]
+    assert backend_cmd(name)[-2:] == ["-m", f"espnet_topdown.cmd.{name}"]
 
 
 def test_unknown_backend() -> None:
@@ -235,3 +236,38 @@ def test_jobs_end_although_their_driver_was_killed(tmp_path: Path) -> None:
     driver.kill()
     driver.wait()
     assert wait_until(lambda: running(tag) == 0)
+
+
+@pytest.mark.parametrize(
+    "cmd, ngpu, path, says",
+    [
+        (backend_cmd("local"), 1, True, "E_GPU: --ngpu 1, but this machine shows 0"),
+        ("no_such.pl --gpu 1", 0, True, "E_CLUSTER_CMD.*'no_such.pl'"),
+        ("", None, True, "E_CLUSTER_CMD"),
+        (backend_cmd("slurm"), None, False, "E_CLUSTER_CMD: there is no 'sbatch'"),
+        ([*backend_cmd("sge"), "--gpu", "1"], 1, False, "E_CLUSTER_CMD.*'qsub'"),
+        ([*backend_cmd("slurm"), "--mme", "4G"], 0, True, "E_CLUSTER_OPTION.*--mme"),
+        ([*backend_cmd("slurm"), "--config", "x"], 0, True, "E_MISSING: cannot read x"),
+        ([*backend_cmd("local"), "--gpu", "some"], 0, True, "E_USAGE.*--gpu"),
+    ],
+)
+def test_what_a_launcher_lacks_is_found_before(
+    tmp_path: Path, monkeypatch, cmd, ngpu, path, says
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    commands = fake_slurm.install(tmp_path / "bin") if path else tmp_path
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin" if path else str(commands))
+    with pytest.raises(TopDownError, match=says):
+        check_launcher(cmd, ngpu)
+
+
+@pytest.mark.parametrize("ngpu", [None, 0, 1])
+def test_launchers_that_lack_nothing(tmp_path: Path, monkeypatch, ngpu) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = fake_slurm.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    check_launcher(backend_cmd("local"), ngpu)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    check_launcher([*backend_cmd("slurm"), "--gpu", "2"], ngpu)

@@ -68,7 +68,7 @@ def test_an_exit_status_of_a_node(calls, tmp_path):
     from espnet_topdown.cmd.node import write_status
 
     write_status(tmp_path / "rc.1", 0)
-    assert calls == ["fsync 2", "rename 2"]
+    check(calls, tmp_path / "rc.1")
 
 
 def test_what_a_node_reads(calls, tmp_path):
@@ -76,8 +76,13 @@ def test_what_a_node_reads(calls, tmp_path):
     from espnet_topdown.cmd.submission import Submission
 
     made = Submission(parse([str(tmp_path / "a.log"), "true"]))
-    made._write("job", "1234")
-    assert calls == ["fsync 4", "rename 4"]
+    made.folder.mkdir(parents=True)
+    made.prepare("SLURM_ARRAY_TASK_ID")
+    for name in ("request.json", "job.sh"):
+        size = (made.folder / name).stat().st_size
+        assert calls[:3] == [f"fsync {size}", f"rename {size}", "fsync folder"]
+        del calls[:3]
+    assert calls == []
 
 
 def test_a_journal(calls, tmp_path):

@@ -176,7 +176,7 @@ def test_cancel_ends_jobs_that_were_left_behind(
     place = search / "m1.1.1" / "q" / "train.log-1"
     place.mkdir(parents=True)
     (place / "submit.json").write_text('{"token": "t", "job": "17", "log": "x"}')
-    assert clean.cancel(search) == ["m1.1.1 (job 17): cancelled"]
+    assert clean.cancel(search) == ["m1.1.1: job 17: cancelled"]
     assert "scancel 17" in (tmp_path / "calls").read_text()
 
 

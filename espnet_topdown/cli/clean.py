@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import time
 from pathlib import Path
 
-from espnet_topdown.cmd.process import capture
+from espnet_topdown.cmd.launch import cancel_jobs
 from espnet_topdown.errors import CONFIG, RETRY, TopDownError
 from espnet_topdown.files import holder, read_json
-from espnet_topdown.search.status import check_search, cluster_jobs
+from espnet_topdown.search.status import check_search
 
 # Of a model that was not the best only these are of any size.
 _LARGE = ("checkpoint.pth", "*epoch.pth", "*.ave*.pth", "latest.pth", "start.pth")
@@ -79,12 +78,8 @@ def cancel(folder: Path) -> list[str]:
         os.kill(int(owner["pid"]), signal.SIGTERM)
         done.append(f"search (pid {owner['pid']}): told to stop")
         _wait(folder)
-    for node in sorted(p for p in folder.iterdir() if p.is_dir()):
-        for job in cluster_jobs(node):
-            tool = "scancel" if _exists("scancel") else "qdel"
-            status, _, err = capture([tool, job])
-            said = "cancelled" if status == 0 else f"{tool}: {err.strip()}"
-            done.append(f"{node.name} (job {job}): {said}")
+    for job_folder in sorted(p for p in folder.iterdir() if p.is_dir()):
+        done += [f"{job_folder.name}: {line}" for line in cancel_jobs(job_folder)]
     return done or ["nothing runs here"]
 
 
@@ -92,7 +87,3 @@ def _wait(folder: Path, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while holder(folder / "lock") and time.monotonic() < deadline:
         time.sleep(0.2)
-
-
-def _exists(program: str) -> bool:
-    return shutil.which(program) is not None

@@ -28,8 +28,8 @@ from espnet_topdown.cli.installation import (
     try_imports,
 )
 from espnet_topdown.cli.machine import SCTK, find_tool
-from espnet_topdown.cmd.gpu import visible
 from espnet_topdown.cmd.local import processors
+from espnet_topdown.cmd.places import visible
 from espnet_topdown.files import has_locks
 
 MUST, RECIPE, OPTIONAL, NOTE = "must", "recipe", "optional", "note"

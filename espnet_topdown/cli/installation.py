@@ -31,7 +31,9 @@ CONSTRAINTS = Path(__file__).parents[1] / "constraints"
 
 # Imports the modules of its command line, one line of JSON before and after each.
 _TRY = """
-import json, sys, traceback
+import sys
+sys.path = [part for part in sys.path if part]  # not the user's folder
+import json, traceback
 def say(**fields):
     print("\\n" + json.dumps(fields), flush=True)
 for name in sys.argv[1:]:

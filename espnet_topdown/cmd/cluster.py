@@ -9,29 +9,40 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import secrets
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Mapping
 
 from espnet_topdown.cmd import process
-from espnet_topdown.cmd.conf import Conf, read_conf
+from espnet_topdown.cmd.conf import read_conf
 from espnet_topdown.cmd.local import Request
-from espnet_topdown.cmd.scheduler import Scheduler, State, Unreachable
+from espnet_topdown.cmd.scheduler import (
+    AWAY,
+    FULL,
+    TOKEN,
+    WRONG,
+    Scheduler,
+    Signs,
+    State,
+    Unreachable,
+    kind_of,
+    option_of,
+    without_job,
+)
 from espnet_topdown.cmd.submission import Submission
-from espnet_topdown.errors import CLUSTER, TopDownError, warn
+from espnet_topdown.cmd.task import SAY_SECONDS
+from espnet_topdown.errors import CLUSTER, RETRY, TopDownError, warn
+from espnet_topdown.files import is_held
 
 GRACE_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_GRACE") or 10)
 ASK_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_ASK") or 30)  # at most, between two
 AWAY_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_AWAY") or 600)  # to submit
-# What sbatch and qsub say when nobody answers; anything else is a refusal.
-_AWAY = re.compile(
-    "unable to (contact|send)|can't connect|connection refused|connect failure|"
-    "timed out|did not answer|got (send|select|read) error|commlib error",
-    re.IGNORECASE,
-)
+_UNKNOWN_SECONDS = min(20.0, AWAY_SECONDS)  # for what is neither wrong nor known
+_LONGEST_PAUSE = 300.0
+_SAY_AT_LEAST = 3600.0  # of a job in the queue
 _FIRST_ASK = 5.0
 _TAIL_LINES = 10
 _TAILS = 3
@@ -42,7 +53,28 @@ _REMEDY = {
 }
 
 
-def run(request: Request, scheduler: Scheduler) -> int:
+def scheduler_for(given: Mapping[str, str], kind: type[Scheduler]) -> Scheduler:
+    """A scheduler for jobs with these options, as the conf file translates them.
+
+    Raises:
+        TopDownError: E_CLUSTER_CONF, E_CLUSTER_OPTION (78), E_MISSING (66);
+            E_CLUSTER_CMD (76) where its programs are not.
+    """
+    path = given.get("config", "")
+    if not path and os.path.isfile(kind.default_conf):
+        path = kind.default_conf
+    conf = read_conf(path, kind.builtin)
+    ours = ("config", "max_jobs_run")
+    line = conf.line({k: v for k, v in given.items() if k not in ours})
+    for program in (line[0], *kind.programs):
+        if shutil.which(program) is None:
+            what = f"there is no '{program}' here, so no {kind.name} to submit to"
+            do = "go to a machine that submits jobs, or use cmd_backend=local"
+            raise TopDownError("E_CLUSTER_CMD", what, do, CLUSTER)
+    return kind([str(shutil.which(line[0])), *line[1:]])
+
+
+def run(request: Request, kind: type[Scheduler]) -> int:
     """Run one launcher call on a cluster; returns the launcher's exit status.
 
     Raises:
@@ -50,70 +82,78 @@ def run(request: Request, scheduler: Scheduler) -> int:
             (both cancel the job) and HUP (leaves it; the same call attaches again).
     """
     _hang_up_with_parent()
-    path = request.given.get("config", "")
-    if not path and os.path.isfile(scheduler.default_conf):
-        path = scheduler.default_conf
-    conf = read_conf(path, scheduler.builtin)
+    scheduler = scheduler_for(request.given, kind)
     submission = Submission(request)
-    with process.StopRequests() as stop, submission.locked(GRACE_SECONDS):
+    with process.StopRequests() as stop, submission.lock(GRACE_SECONDS):
         wait = Wait(submission, scheduler, stop)
         job = attach(submission, scheduler)
         if not job:
             stop.check()
-            job = submit(conf, submission, scheduler, stop)
+            job = submit(submission, scheduler, stop)
         wait.follow(*job)
     return report(wait)
 
 
 def submit(
-    conf: Conf,
-    submission: Submission,
-    scheduler: Scheduler,
-    stop: process.StopRequests,
+    submission: Submission, scheduler: Scheduler, stop: process.StopRequests
 ) -> tuple[str, str]:
     """Hand the job over; returns its id and token.
 
-    A scheduler that is away is waited for; the token shows whether it had taken the
-    job before its answer was lost.
+    A scheduler that is away or has no room now is waited for, with growing pauses; the
+    token shows whether it had taken the job before its answer was lost.
     """
-    token = f"topdown-{secrets.token_hex(8)}"
-    line = scheduler.submit_line(conf, submission, token)
-    submission.prepare()
-    submission.note(token)
-    deadline = time.monotonic() + AWAY_SECONDS
-    warned, job = False, ""
-    while not job:
-        status, out, err = process.capture(line)
+    token = TOKEN + secrets.token_hex(8)
+    submission.prepare(scheduler.task)
+    submission.note(scheduler.name, token)
+    line = scheduler.submit_line(submission, token)
+    begun, pause = time.monotonic(), 1.0
+    while True:
+        status, out, err = process.capture(line, environ=without_job(os.environ))
         if status == 0:
             job = scheduler.job_of(out)
             break
         said = " ".join((err or out).split()) or f"status {status}"
-        if not _AWAY.search(said) or time.monotonic() > deadline:
-            submission.forget()
-            what = f"{line[0]} refused {submission.request.log}: {said}"
-            do = f"correct the options, or their lines in {conf.name}"
-            raise TopDownError("E_CLUSTER_SUBMIT", what, do, CLUSTER)
-        if not warned:
-            what = f"{scheduler.name}: not submitted yet, waiting: {said}"
-            warn("W_CLUSTER_UNREACHABLE", what)
-            warned = True
-        job = _taken(scheduler, token, stop, deadline)
-    submission.note(token, job)
+        _give_up(submission, line[0], said, time.monotonic() - begun)
+        waits = f"not submitted yet: {said}"
+        why = "W_CLUSTER_UNREACHABLE" if kind_of(said) == AWAY else "W_CLUSTER_REFUSED"
+        warn(why, f"{scheduler.name}: {waits}; again in {pause:.0f} s")
+        submission.note(scheduler.name, token, waits=waits)
+        job = _taken(scheduler, Signs(token, str(submission.script)), stop, pause)
+        if job:
+            break
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    submission.note(scheduler.name, token, job)
     return job, token
 
 
+def _give_up(submission: Submission, program: str, said: str, seconds: float) -> None:
+    """E_CLUSTER_SUBMIT (76), if the request is wrong or was tried for long enough."""
+    kind = kind_of(said)
+    patience = {WRONG: 0.0, AWAY: AWAY_SECONDS, FULL: float("inf")}
+    if seconds < patience.get(kind, _UNKNOWN_SECONDS):
+        return
+    submission.forget()
+    option = option_of(said) or "the launcher's options"
+    conf = submission.request.given.get("config") or "the conf file"
+    do = f"correct {option}, or the lines of {conf}"
+    if kind == AWAY:
+        do = "run the same command again when the scheduler answers"
+    what = f"{os.path.basename(program)} refused {submission.request.log}: {said}"
+    raise TopDownError("E_CLUSTER_SUBMIT", what, do, CLUSTER)
+
+
 def _taken(
-    scheduler: Scheduler, token: str, stop: process.StopRequests, deadline: float
+    scheduler: Scheduler, signs: Signs, stop: process.StopRequests, pause: float
 ) -> str:
-    """The job with this token, once the scheduler answers; "" if it has none."""
-    while time.monotonic() < deadline:
+    """The job with these signs, looked for after the pause; "" if there is none."""
+    again = time.monotonic() + pause
+    while time.monotonic() < again:
         stop.check()
-        time.sleep(1.0)
-        try:
-            return scheduler.find(token)
-        except Unreachable:
-            continue
-    return ""
+        time.sleep(min(0.2, pause))
+    try:
+        return scheduler.find(signs)
+    except Unreachable:
+        return ""
 
 
 def attach(submission: Submission, scheduler: Scheduler) -> tuple[str, str] | None:
@@ -127,21 +167,42 @@ def attach(submission: Submission, scheduler: Scheduler) -> tuple[str, str] | No
     if noted is None:
         return None
     token, job = noted
+    signs = Signs(token, str(submission.script))
     if submission.ended():
         return (job, token) if not any(submission.statuses().values()) else None
     try:
-        job = job or scheduler.find(token)
-        alive = job and any(s.active for s in scheduler.states(job, token).values())
+        job = job or scheduler.find(signs)
+        alive = job and any(s.active for s in scheduler.states(job, signs).values())
     except Unreachable as e:
         what = f"{submission.request.log} may be running; {scheduler.name} says: {e}"
         do = "run the same command again when the scheduler answers"
         raise TopDownError("E_CLUSTER_UNREACHABLE", what, do, CLUSTER) from e
-    if not alive:  # it may have ended well since we looked
+    running = any(is_held(task.log) for task in submission.tasks.values())
+    if running and not job:
+        what = f"a job of an earlier call is writing {submission.request.log}"
+        do = "wait until it has ended, or cancel it"
+        raise TopDownError("E_LOCKED", what, do, RETRY)
+    if not alive and not running:
+        # it may have ended well since we looked
         well = submission.ended() and not any(submission.statuses().values())
         return (job, token) if well else None
-    submission.note(token, job)
+    submission.note(scheduler.name, token, job)
     print(f"{scheduler.name}: attached to job {job} again", file=sys.stderr)
     return job, token
+
+
+def cancel(scheduler: Scheduler, job: str) -> str:
+    """Cancel a job; "" or, after a few attempts, what the scheduler says instead."""
+    said = ""
+    for pause in (0.0, 1.0, 2.0, 4.0):
+        time.sleep(pause)
+        status, out, err = process.capture(scheduler.cancel_line(job))
+        said = " ".join((err or out).split()) or f"status {status}"
+        if status == 0 or scheduler.has_ended(said):
+            return ""
+        if kind_of(said) == WRONG:
+            break
+    return said
 
 
 class Wait:
@@ -153,15 +214,16 @@ class Wait:
         self.submission = submission
         self.scheduler = scheduler
         self.stop = stop
-        self.job = ""
+        self.job = self.token = ""
         self.status: dict[str, int] = {}
         self.lost: dict[str, str] = {}  # task -> what the scheduler last said of it
-        self._warned: set[str] = set()
+        self._said: dict[str, tuple[str, float, float]] = {}  # text, time, pause
         self._gone_since = 0.0
+        self._waits = ""  # as noted
 
     def follow(self, job: str, token: str) -> None:
         """Return when every task has ended, one way or another."""
-        self.job = job
+        self.job, self.token = job, token
         every = min(_FIRST_ASK, ASK_SECONDS)
         begun = asked = time.monotonic()
         try:
@@ -172,17 +234,13 @@ class Wait:
                 due = GRACE_SECONDS if self._gone_since else every
                 if time.monotonic() - asked >= due:
                     every = min(every * 1.3, ASK_SECONDS)
-                    self._ask(token)
+                    self._ask()
                     asked = time.monotonic()
         except SystemExit as e:
             if e.code == 128 + signal.SIGHUP:
-                print(
-                    f"{self.scheduler.name}: job {job} runs on; the same command "
-                    "attaches to it again",
-                    file=sys.stderr,
-                )
-                raise
-            self._cancel()
+                self._tell(f"job {job} runs on; the same command attaches to it again")
+            else:
+                self._cancel()
             raise
         except KeyboardInterrupt:
             self._cancel()
@@ -194,23 +252,24 @@ class Wait:
         return len({*self.status, *self.lost}) == len(self.submission.tasks)
 
     def _cancel(self) -> None:
-        self.scheduler.cancel(self.job)
-        self.submission.forget()
+        said = cancel(self.scheduler, self.job)
+        if said:
+            what = f"{self.scheduler.name}: job {self.job} is not cancelled: {said}"
+            warn("W_CLUSTER_CANCEL", f"{what}; the same command attaches to it again")
+        else:
+            self.submission.forget()
 
-    def _ask(self, token: str) -> None:
+    def _ask(self) -> None:
         """Learn of tasks that can write no file any more."""
+        signs = Signs(self.token, str(self.submission.script))
         try:
-            states = self.scheduler.states(self.job, token)
+            states = self.scheduler.states(self.job, signs)
         except Unreachable as e:
             self._gone_since = 0.0
             self._warn("W_CLUSTER_UNREACHABLE", f"no answer, waiting: {e}")
             return
-        self._warned.discard("W_CLUSTER_UNREACHABLE")
-        for state in states.values():
-            if state.stuck:
-                about = f"job {self.job} ({self.submission.request.log})"
-                what = f"{about} may never start: {state.word}, {state.stuck}"
-                self._warn("W_CLUSTER_STUCK", what)
+        self._said.pop("W_CLUSTER_UNREACHABLE", None)
+        self._tell_queue(states)
         missing = self._missing(states)
         if not missing:
             self._gone_since = 0.0
@@ -219,20 +278,56 @@ class Wait:
         elif time.monotonic() - self._gone_since >= GRACE_SECONDS:
             self.lost.update(missing)
 
+    def _tell_queue(self, states: Mapping[str, State]) -> None:
+        """Say what the job waits for, if no task runs; warn of what may never start."""
+        active = [s for s in states.values() if s.active]
+        waits = next((s.waits for s in active if s.waits), "")
+        if any(not s.waits for s in active):
+            waits = ""
+        about = f"job {self.job} ({self.submission.request.log})"
+        stuck = next((s.waits for s in active if s.stuck), "")
+        if waits != self._waits:
+            self._waits = waits
+            self.submission.note(self.scheduler.name, self.token, self.job, waits)
+        if stuck:
+            self._warn("W_CLUSTER_STUCK", f"{about} may never start: {stuck}")
+        elif waits and self._due("queue", waits):
+            self._tell(f"{about} waits in the queue: {waits}")
+
     def _missing(self, states: Mapping[str, State]) -> dict[str, str]:
-        """Tasks without a file that the scheduler runs no more."""
+        """Tasks without a file that the scheduler runs no more.
+
+        One that it does not know, but whose log is still being written, runs on.
+        """
         done = self.submission.statuses()
         missing = {}
-        for number in self.submission.tasks:
+        for number, task in self.submission.tasks.items():
             state = states.get(number)
-            if number not in done and not (state and state.active):
-                missing[number] = state.word if state else ""
+            if number in done or (state and state.active):
+                continue
+            if state is None and is_held(task.log):
+                what = f"job {self.job} is unknown, but {task.log} is being written"
+                self._warn("W_CLUSTER_UNKNOWN_JOB", f"{what}; waiting for its end")
+                continue
+            missing[number] = state.word if state else ""
         return missing
 
+    def _due(self, topic: str, text: str) -> bool:
+        """Whether to say a text: when it is new, then with growing pauses."""
+        now = time.monotonic()
+        old, said_at, pause = self._said.get(topic, ("", 0.0, 0.0))
+        if text == old and now - said_at < pause:
+            return False
+        pause = min(2 * pause, _SAY_AT_LEAST) if text == old else SAY_SECONDS
+        self._said[topic] = (text, now, pause)
+        return True
+
     def _warn(self, code: str, what: str) -> None:
-        if code not in self._warned:
-            self._warned.add(code)
+        if self._due(code, what):
             warn(code, f"{self.scheduler.name}: {what}")
+
+    def _tell(self, what: str) -> None:
+        print(f"{self.scheduler.name}: {what}", file=sys.stderr, flush=True)
 
 
 def report(wait: Wait) -> int:
@@ -245,12 +340,12 @@ def report(wait: Wait) -> int:
     head = "job failed" if total == 1 else f"{len(failed)} of {total} tasks failed"
     print(f"{name}: {head} (job {wait.job}), log is in {log}", file=sys.stderr)
     for number in failed[:_TAILS]:
-        _tell(wait, number)
+        _tell_failure(wait, number)
     status = wait.status.get(failed[0], 1)
     return status if total == 1 and status < 126 and status != 100 else 1
 
 
-def _tell(wait: Wait, number: str) -> None:
+def _tell_failure(wait: Wait, number: str) -> None:
     task = wait.submission.tasks[number]
     if number not in wait.status:
         word = wait.lost.get(number) or wait.scheduler.post_mortem(wait.job)

@@ -14,15 +14,19 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from espnet_topdown.cmd import process
+from espnet_topdown.cmd import cluster, local, places, process
+from espnet_topdown.cmd.python import python_module
+from espnet_topdown.cmd.sge import GridEngine
+from espnet_topdown.cmd.slurm import Slurm
+from espnet_topdown.cmd.submission import open_jobs
 from espnet_topdown.errors import CLUSTER, CONFIG, USAGE, TopDownError, nearest
 
-_OURS = ("local", "slurm", "sge")
+_SCHEDULERS = {kind.name: kind for kind in (Slurm, GridEngine)}
+_OURS = ("local", *_SCHEDULERS)
 _KALDI = {"pbs": "pbs.pl"}
 _SAFE_FOR_A_SHELL = re.compile(r"[\w@%+=:,./ -]+")
 _POLL_SECONDS = 0.1
@@ -47,11 +51,61 @@ class Job:
 def backend_cmd(name: str) -> list[str]:
     """The launcher of a backend: ``local``, ``slurm``, ``sge`` or ``pbs``."""
     if name in _OURS:
-        return [sys.executable, "-m", f"espnet_topdown.cmd.{name}"]
+        return python_module(f"espnet_topdown.cmd.{name}")
     if name not in _KALDI:
         what = f"unknown backend '{name}' ({nearest(name, [*_OURS, *_KALDI])})"
         raise TopDownError("E_CLUSTER_BACKEND", what, "set cmd_backend", CONFIG)
     return [_find(_KALDI[name])]
+
+
+def check_launcher(cmd: str | Sequence[str], ngpu: int | None = None) -> None:
+    """Find out what a launcher lacks before anything is begun.
+
+    Args:
+        cmd: the launcher with its options, as in ``run_jobs``.
+        ngpu: how many GPUs a job will use; None if its configuration says so.
+
+    Raises:
+        TopDownError: E_CLUSTER_CMD (76), E_CLUSTER_CONF or E_CLUSTER_OPTION (78), what
+            a scheduler lacks; E_GPU (78), if the jobs would run here without GPUs.
+    """
+    words = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
+    _call(words, Job("", Path("x.log"), ["true"]))
+    ours = [n for n, word in enumerate(words) if _backend(word) in _OURS]
+    if not ours:
+        return
+    backend = _backend(words[ours[0]])
+    request = local.parse([*words[ours[0] + 1 :], "x.log", "true"])
+    if backend in _SCHEDULERS:
+        cluster.scheduler_for(request.given, _SCHEDULERS[backend])
+        return
+    places.Places(request.options.get("gpu", 0))
+    if ngpu and ngpu > len(places.visible()):
+        what = f"--ngpu {ngpu}, but this machine shows {len(places.visible())} GPUs"
+        do = "give a smaller --ngpu, 0 for the CPU, or --cmd_backend slurm or sge"
+        raise TopDownError("E_GPU", what, do, CONFIG)
+
+
+def _backend(word: str) -> str:
+    return word.partition("espnet_topdown.cmd.")[2]
+
+
+def cancel_jobs(folder: Path) -> list[str]:
+    """Cancel a cluster's jobs whose logs are in ``folder`` and that nobody watches.
+
+    Returns:
+        A line for each of them.
+    """
+    done = []
+    for job in (job for job in open_jobs(folder) if job.job):
+        name = job.scheduler
+        if name not in _SCHEDULERS:  # an older version did not say
+            name = Slurm.name if shutil.which("scancel") else GridEngine.name
+        said = cluster.cancel(_SCHEDULERS[name](), job.job)
+        if not said:
+            (job.folder / "submit.json").unlink(missing_ok=True)
+        done.append(f"job {job.job}: {said or 'cancelled'}")
+    return done
 
 
 def run_jobs(

@@ -14,8 +14,9 @@ if every task succeeded. Without JOB=1:N it is the command's own status (1 where
 The words of the command are passed on as they are. No shell reads them: pipes, globs
 and variables need an explicit ``bash -c '...'``. What a task has started ends with it.
 An existing LOG is kept as LOG.1, that as LOG.2, up to LOG.9.
-TOPDOWN_SLOTS=N in the environment: no more than N tasks at a time on this machine, also
-of other launchers that have it set.
+TOPDOWN_SLOTS=N in the environment: no more than N tasks at a time, also of the other
+launchers of this checkout that have it set. A task that waits for a place or a GPU says
+so every minute, here and in LOG, with the holder's process, folder and time.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from espnet_topdown.cmd import process
-from espnet_topdown.cmd.follow import Follow
-from espnet_topdown.cmd.gpu import Gpus
-from espnet_topdown.cmd.slot import Slots
+from espnet_topdown.cmd.places import Places
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import USAGE, TopDownError, command
 
@@ -147,24 +146,28 @@ def run(request: Request) -> int:
     waiting = tasks[::-1]
     running: list[Task] = []
     pause = 0.01
-    places = (Slots(), Gpus(request.options.get("gpu", 0)))
-    shown = Follow() if request.options.get("follow") else None
+    places = Places(request.options.get("gpu", 0))
     with process.StopRequests() as stop_requests:
         try:
             while waiting or running:
                 stop_requests.check()
-                while waiting and len(running) < at_once and _take(places, waiting[-1]):
+                while waiting and len(running) < at_once:
+                    missing = places.take(waiting[-1])
+                    if missing:
+                        if waiting[-1].waits(missing):
+                            _say(f"{waiting[-1].log} waits for {missing}")
+                        break
                     running.append(waiting.pop())
                     running[-1].start()
                     pause = 0.01
                 time.sleep(pause)
                 pause = min(pause * 1.2, 0.2)
                 ended = [t for t in running if t.ended()]
-                if shown:
-                    shown.show(running)
+                if request.options.get("follow"):
+                    _show(running)
                 for task in ended:
                     running.remove(task)
-                    _give_back(places, task)
+                    places.give_back(task)
         finally:
             process.stop([t.process for t in running if t.process is not None])
             for task in running:
@@ -172,17 +175,13 @@ def run(request: Request) -> int:
     return _report(request, tasks)
 
 
-def _take(places: Sequence[Slots | Gpus], task: Task) -> bool:
-    """Reserve all that a task needs, or nothing."""
-    if all(place.take(task) for place in places):
-        return True
-    _give_back(places, task)
-    return False
-
-
-def _give_back(places: Sequence[Slots | Gpus], task: Task) -> None:
-    for place in places:
-        place.give_back(task)
+def _show(tasks: Sequence[Task]) -> None:
+    """Show what the tasks have written, each line with the name of its log."""
+    for task in tasks:
+        name = os.path.splitext(os.path.basename(task.log))[0]
+        for line in task.new_lines():
+            print(f"[{name}] {line}")
+    sys.stdout.flush()
 
 
 def processors() -> int:
@@ -198,13 +197,17 @@ def _report(request: Request, tasks: Sequence[Task]) -> int:
         return 0
     total = len(tasks)
     head = "job failed" if total == 1 else f"{len(failed)} of {total} tasks failed"
-    print(f"local: {head}, log is in {request.log}", file=sys.stderr)
+    _say(f"{head}, log is in {request.log}")
     for task in failed[:_TAILS]:
-        print(f"local: end of {task.log}:", file=sys.stderr)
+        _say(f"end of {task.log}:")
         for line in task.tail(_TAIL_LINES):
             print(f"  {line}", file=sys.stderr)
     status = failed[0].status or 1
     return status if total == 1 and status < 126 and status != 100 else 1
+
+
+def _say(what: str) -> None:
+    print(f"local: {what}", file=sys.stderr, flush=True)
 
 
 def _usage(what: str, do: str = "see python -m espnet_topdown.cmd.local") -> NoReturn:

@@ -25,7 +25,8 @@ from types import FrameType
 
 from espnet_topdown.cmd import process
 from espnet_topdown.cmd.task import Task
-from espnet_topdown.errors import RETRY, USAGE, TopDownError
+from espnet_topdown.errors import RETRY, USAGE, TopDownError, command
+from espnet_topdown.files import write_bytes
 
 MAX_RESTARTS = 100  # a job that requeues itself more often makes no progress
 _REQUEUE_SECONDS = 60.0
@@ -124,12 +125,7 @@ def _slurm_job() -> str:
 
 def write_status(path: Path, status: int) -> None:
     """Write an exit status such that it is there whole or not at all."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with open(new, "w", encoding="utf-8") as f:
-        f.write(f"{status}\n")
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(new, path)
+    write_bytes(path, f"{status}\n".encode())
 
 
 def _catches(pid: int) -> bool:
@@ -142,12 +138,14 @@ def _catches(pid: int) -> bool:
     return bool(int(caught, 16) >> (signal.SIGUSR2 - 1) & 1)
 
 
-def main() -> None:
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
     """Run the task; exits with its status."""
-    if len(sys.argv) != 3:
+    args = list(sys.argv[1:] if cmd is None else cmd)
+    if len(args) != 2:
         print(__doc__, file=sys.stderr)
         sys.exit(USAGE)
-    sys.exit(run_task(Path(sys.argv[1]), sys.argv[2]))
+    sys.exit(run_task(Path(args[0]), args[1]))
 
 
 if __name__ == "__main__":

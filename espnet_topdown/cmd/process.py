@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TypeVar
+
+from espnet_topdown.cmd.python import python_path
 
 T = TypeVar("T")
 GRACE_SECONDS = 5.0  # between TERM and KILL
@@ -77,16 +79,23 @@ class StopRequests:
 
 
 def start(
-    args: Sequence[str | bytes], death_signal: int, **popen: object
+    args: Sequence[str | bytes],
+    death_signal: int,
+    environment: Mapping[str, str] | None = None,
+    **popen: object,
 ) -> subprocess.Popen:
     """Start ``args`` as the leader of its own session and process group.
 
     Args:
         args: the argument list; no shell reads it.
         death_signal: what Linux sends it when the calling thread ends, even by KILL.
+        environment: what is added to ours.
         popen: more options of ``subprocess.Popen``.
     """
     parent = os.getpid()
+    environ = {**os.environ, **(environment or {})}
+    if "PYTHONPATH" in environ:
+        environ["PYTHONPATH"] = python_path(environ["PYTHONPATH"])
 
     def in_child() -> None:
         if _libc is not None:
@@ -99,6 +108,7 @@ def start(
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=in_child,  # the parent has one thread here
+        env=environ,
         **popen,
     )
 
@@ -139,10 +149,19 @@ def _signal(process: subprocess.Popen, number: int) -> bool:
     return True
 
 
-def capture(line: Sequence[str], seconds: float = 120.0) -> tuple[int, str, str]:
+def capture(
+    line: Sequence[str],
+    seconds: float = 120.0,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[int, str, str]:
     """Status, output and errors of a short command; 127 if it cannot run.
 
     A signal to us does not reach it: it is in a session of its own.
+
+    Args:
+        line: the command.
+        seconds: after which it is ended; 124 then.
+        environ: its whole environment, if not ours.
     """
     try:
         done = subprocess.run(
@@ -153,6 +172,7 @@ def capture(line: Sequence[str], seconds: float = 120.0) -> tuple[int, str, str]
             errors="replace",
             timeout=seconds,
             start_new_session=True,
+            env=None if environ is None else dict(environ),
         )
     except subprocess.TimeoutExpired:
         return 124, "", f"{line[0]} did not answer in {seconds:.0f} s"

@@ -14,14 +14,12 @@ same call then waits for it instead of submitting it again. Jobs source ./path.s
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 
 from espnet_topdown.cmd import cluster, process
-from espnet_topdown.cmd.conf import Conf
 from espnet_topdown.cmd.local import parse
-from espnet_topdown.cmd.scheduler import State, Unreachable
+from espnet_topdown.cmd.scheduler import Signs, State, Unreachable
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import CLUSTER, USAGE, TopDownError, command
 
@@ -35,7 +33,7 @@ default gpu=0
 option gpu=0
 option gpu=* -l gpu=$0
 """
-_UNKNOWN = re.compile("do not exist", re.IGNORECASE)
+_UNKNOWN = re.compile("do(es)? not exist", re.IGNORECASE)
 
 
 class GridEngine:
@@ -44,13 +42,16 @@ class GridEngine:
     name = "sge"
     default_conf = "conf/queue.conf"
     builtin = _BUILTIN
+    programs = ("qstat", "qdel")
+    task = "SGE_TASK_ID"
 
-    def submit_line(self, conf: Conf, submission: Submission, token: str) -> list[str]:
+    def __init__(self, line: Sequence[str] = ()) -> None:
+        self._line = list(line)
+
+    def submit_line(self, submission: Submission, token: str) -> list[str]:
         """The qsub call; what we add stands behind the conf file's words."""
         given = submission.request.given
-        ours = ("config", "max_jobs_run")
-        options = {k: v for k, v in given.items() if k not in ours}
-        line = [*conf.line(options), "-terse", "-ac", f"topdown={token}", "-r", "y"]
+        line = [*self._line, "-terse", "-ac", f"topdown={token}", "-r", "y"]
         line += ["-notify", "-o", str(submission.folder / "out"), "-j", "y"]
         if "name" not in given:
             line += ["-N", f"td.{submission.folder.parents[1].name}"]
@@ -58,12 +59,7 @@ class GridEngine:
             line += ["-t", submission.array]
             if "max_jobs_run" in given:
                 line += ["-tc", given["max_jobs_run"]]
-        program = shutil.which(line[0])
-        if program is None:
-            what = f"there is no '{line[0]}' here, so no Grid Engine to submit to"
-            do = "go to a machine that submits jobs, or use cmd_backend=local"
-            raise TopDownError("E_CLUSTER_CMD", what, do, CLUSTER)
-        return [program, *line[1:], str(submission.folder / "job.sh")]
+        return [*line, str(submission.script)]
 
     def job_of(self, output: str) -> str:
         """The id in what ``qsub -terse`` printed: ``12`` or ``12.1-3:1``."""
@@ -74,14 +70,14 @@ class GridEngine:
             raise TopDownError("E_CLUSTER_SUBMIT", what, "see 'qstat'", CLUSTER)
         return found[-1][1]
 
-    def states(self, job: str, token: str) -> dict[str, State]:
+    def states(self, job: str, signs: Signs) -> dict[str, State]:
         """Of the tasks that wait or run; Grid Engine forgets a task that has ended."""
         status, out, err = process.capture(["qstat", "-j", job])
         if status != 0:
             if _UNKNOWN.search(out + err):
                 return {}
             raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
-        if token not in out:
+        if not signs.fit(_field(out, "context"), _field(out, "script_file")):
             return {}
         status, out, err = process.capture(["qstat", "-g", "d", "-u", "*"])
         if status != 0:
@@ -90,10 +86,13 @@ class GridEngine:
         for row in (s.split() for s in out.splitlines()):
             if row and row[0] == job:
                 word = row[4]
-                stuck = "see 'qstat -j'" if re.search("E|h", word) else ""
+                never = self._never(job, word)
+                if re.search("E|h", word):
+                    never = "see 'qstat -j'"
+                waits = f"{word}, {never}".rstrip(", ") if "q" in word else never
                 columns = 9 if "@" in row[7] else 8  # a task that waits has no queue
                 task = row[columns] if len(row) > columns else "1"
-                found[task] = State(word, True, stuck or self._never(job, word))
+                found[task] = State(word, True, waits, bool(never))
         return found
 
     def _never(self, job: str, word: str) -> str:
@@ -106,28 +105,40 @@ class GridEngine:
         known = [s for s in lines if "cannot run" in s and "unknown resource" not in s]
         return known[0] if known and "no suitable queues" in out else ""
 
-    def find(self, token: str) -> str:
-        """The id of the job with this token, "" if there is none."""
+    def find(self, signs: Signs) -> str:
+        """The id of the job with these signs, "" if there is none."""
         status, out, err = process.capture(["qstat", "-j", "*"])
         if status != 0 and not _UNKNOWN.search(out + err):
             raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
-        job = ""
-        for name, _, value in (line.partition(":") for line in out.splitlines()):
-            if name == "job_number":
-                job = value.strip()
-            elif name == "context" and token in value:
+        likely = ""
+        for text in re.split("^=+$", out, flags=re.MULTILINE):
+            job, token = _field(text, "job_number"), _field(text, "context")
+            script = _field(text, "script_file")
+            if signs.token in token:
                 return job
-        return ""
+            if script == signs.script and signs.fit(token, script):
+                likely = job
+        return likely
 
-    def cancel(self, job: str) -> None:
-        """qdel, whatever it says."""
-        process.capture(["qdel", job])
+    def cancel_line(self, job: str) -> list[str]:
+        """The qdel call."""
+        return ["qdel", job]
+
+    def has_ended(self, said: str) -> bool:
+        """Whether there is nothing to cancel any more."""
+        return bool(_UNKNOWN.search(said))
 
     def post_mortem(self, job: str) -> str:
         """What qacct says of a job that has gone without an exit status."""
         status, out, _ = process.capture(["qacct", "-j", job])
         failed = re.search(r"^failed\s+(.*?)\s*$", out, re.MULTILINE)
         return f"failed: {failed[1]}" if status == 0 and failed else ""
+
+
+def _field(text: str, name: str) -> str:
+    """A field in what ``qstat -j`` prints."""
+    found = re.search(rf"^{name}:\s*(.*?)\s*$", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 @command
@@ -137,7 +148,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(__doc__)
         sys.exit(0 if args else USAGE)
-    sys.exit(cluster.run(parse(args), GridEngine()))
+    sys.exit(cluster.run(parse(args), GridEngine))
 
 
 if __name__ == "__main__":

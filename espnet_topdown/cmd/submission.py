@@ -9,21 +9,19 @@ there, a repeated call waits for that job instead of submitting another.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shlex
-import sys
-import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.cmd.local import Request
-from espnet_topdown.cmd.task import Task
-from espnet_topdown.errors import CREATE, RETRY, TopDownError
+from espnet_topdown.cmd.python import python_module, python_path
+from espnet_topdown.cmd.task import Task, waits_for
+from espnet_topdown.errors import CREATE, TopDownError
+from espnet_topdown.files import Lock, json_bytes, write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a job needs to know of the place it was submitted from. PATH is up to the conf
@@ -48,24 +46,23 @@ class Submission:
         log = Path(request.log)
         name = re.sub(r"[^\w.-]", "_", log.name)
         self.folder = (log.parent / "q" / f"{name}-{digest}").absolute()
+        self.script = self.folder / "job.sh"
 
-    @contextlib.contextmanager
-    def locked(self, seconds: float) -> Iterator[None]:
+    def lock(self, wait_seconds: float) -> Lock:
         """One launcher a call; that of a search that was killed may be on its way out.
 
         Raises:
-            TopDownError: E_LOCKED (75) after so many seconds.
+            TopDownError: E_CREATE (73).
         """
-        self._make_folder()
-        deadline = time.monotonic() + seconds
-        with open(self.folder / ".lock", "w") as file:
-            while not _flock(file.fileno()):
-                if time.monotonic() >= deadline:
-                    what = f"another launcher waits for {self.request.log}"
-                    do = "stop it, or wait until it has finished"
-                    raise TopDownError("E_LOCKED", what, do, RETRY)
-                time.sleep(0.2)
-            yield
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            what = f"cannot write {self.folder}: {e.strerror}"
+            do = "choose a log in a folder that you and the nodes can write to"
+            raise TopDownError("E_CREATE", what, do, CREATE) from e
+        doing = f"waits for {self.request.log}"
+        path = self.folder / ".lock"
+        return Lock(path, wait_seconds=wait_seconds, doing=doing)
 
     @property
     def array(self) -> str:
@@ -73,44 +70,51 @@ class Submission:
         numbers = self.request.numbers
         return f"{numbers[0]}-{numbers[-1]}" if numbers else ""
 
-    def prepare(self) -> None:
-        """Write what the nodes read; exit statuses of an earlier call are dropped."""
+    def prepare(self, task: str) -> None:
+        """Write what the nodes read; exit statuses of an earlier call are dropped.
+
+        Args:
+            task: the scheduler's variable with the number of an array's task.
+        """
         for path in self.folder.glob("rc.*"):
             path.unlink()
         asked = {
             "tasks": {n: [t.log, t.command] for n, t in self.tasks.items()},
             "threads": self.request.options.get("num_threads", 1),
         }
-        self._write("request.json", json.dumps(asked, indent=1))
-        self._write("job.sh", self._script())
+        write_json(self.folder / "request.json", asked)
+        write_bytes(self.script, self._script(task).encode())
 
-    def _script(self) -> str:
+    def _script(self, task: str) -> str:
         """What the scheduler starts; everything else happens in Python."""
-        path = os.environ.get("PYTHONPATH", "")
+        path = python_path(os.environ.get("PYTHONPATH", ""))
         if str(ROOT) not in path.split(":"):
-            path = f"{ROOT}:{path}".rstrip(":")
+            path = python_path(f"{ROOT}:{path}")
         exported = {k: v for k, v in os.environ.items() if _EXPORTED.fullmatch(k)}
         exported["PYTHONPATH"] = path
         lines = [f"export {k}={shlex.quote(v)}" for k, v in sorted(exported.items())]
-        node = shlex.join([sys.executable, "-m", "espnet_topdown.cmd.node"])
-        request = shlex.quote(str(self.folder / "request.json"))
+        request = str(self.folder / "request.json")
+        node = shlex.join(python_module("espnet_topdown.cmd.node", request))
+        number = f'"${{{task}:?}}"' if self.array else next(iter(self.tasks))
         return "\n".join(
             [
                 "#!/bin/bash",
                 f"cd {shlex.quote(os.getcwd())} || exit 1",
                 *lines,
                 "if [ -f ./path.sh ]; then . ./path.sh; fi",
-                "task=${SLURM_ARRAY_TASK_ID:-${SGE_TASK_ID:-undefined}}",
-                f'if [ "$task" = undefined ]; then task={next(iter(self.tasks))}; fi',
-                f'exec {node} {request} "$task"',
+                f"exec {node} {number}",
                 "",
             ]
         )
 
-    def note(self, token: str, job: str = "") -> None:
-        """Remember what is about to be, or has been, submitted."""
-        text = json.dumps({"token": token, "job": job, "log": self.request.log})
-        self._write("submit.json", text)
+    def note(self, scheduler: str, token: str, job: str = "", waits: str = "") -> None:
+        """Remember what is about to be, or has been, submitted, and what it waits for.
+
+        The file is replaced as a whole; see ``OpenJob``.
+        """
+        text = {"scheduler": scheduler, "token": token, "job": job}
+        text.update(log=self.request.log, waits=waits)
+        write_bytes(self.folder / "submit.json", json_bytes(text))
 
     def noted(self) -> tuple[str, str] | None:
         """Token and job id ("" if unknown) that nobody has seen the end of."""
@@ -148,36 +152,38 @@ class Submission:
             words += path.read_text("utf-8", errors="replace").splitlines()[-lines:]
         return words[-lines:]
 
-    def _make_folder(self) -> None:
+
+@dataclass(frozen=True)
+class OpenJob:
+    """A job of a cluster that nobody has seen the end of.
+
+    Attributes:
+        folder: of its submission.
+        scheduler: ``slurm`` or ``sge``; "" if an older version has submitted it.
+        job: its id; "" while it is not known to be submitted.
+        waits: why it does not run yet, "" if it does.
+    """
+
+    folder: Path
+    scheduler: str
+    job: str
+    waits: str
+
+
+def open_jobs(folder: Path) -> list[OpenJob]:
+    """The jobs whose logs are in ``folder`` and whose end nobody has seen."""
+    found = []
+    for path in sorted((Path(folder) / "q").glob("*/submit.json")):
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise _cannot(self.folder, e) from e
-
-    def _write(self, name: str, text: str) -> None:
-        self._make_folder()
-        try:
-            new = self.folder / f"{name}.{os.getpid()}.tmp"
-            with open(new, "w", encoding="utf-8") as f:
-                f.write(text)
-                f.flush()
-                os.fsync(f.fileno())
-            os.replace(new, self.folder / name)
-        except OSError as e:
-            raise _cannot(self.folder / name, e) from e
+            said = json.loads(path.read_text("utf-8"))
+            words = (str(said.get(name, "")) for name in ("scheduler", "job", "waits"))
+        except (OSError, ValueError, AttributeError):
+            continue
+        found.append(OpenJob(path.parent, *words))
+    return found
 
 
-def _cannot(path: Path, error: OSError) -> TopDownError:
-    what = f"cannot write {path}: {error.strerror}"
-    do = "choose a log in a folder that you and the nodes can write to"
-    return TopDownError("E_CREATE", what, do, CREATE)
-
-
-def _flock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
+def why_waiting(log: Path) -> str:
+    """What the task of a log waits for, with those who hold it; "" if it runs."""
+    queued = [job.waits for job in open_jobs(Path(log).parent) if job.waits]
+    return waits_for(log) or "; ".join(queued)

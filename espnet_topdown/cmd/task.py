@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import signal
@@ -10,13 +9,19 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from espnet_topdown.cmd import process
 from espnet_topdown.errors import CREATE, IO, RETRY, TopDownError
+from espnet_topdown.files import lock_file
 
+SAY_SECONDS = 60.0  # how often a task that waits says so
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # a shell's words for it
+_SOON = 1.0  # a shorter wait is not worth a word
 _OLD_LOGS = 9  # how many are kept
 _LOCK_SECONDS = process.GRACE_SECONDS + 5  # an earlier run may be on its way out
+_STEP = 65536  # bytes of a log at a time
+_WAITS = "# Waiting for "
 
 
 class Task:
@@ -37,11 +42,25 @@ class Task:
         self.process: subprocess.Popen | None = None
         self.status: int | None = None
         self._started = 0.0
+        self._say_at = 0.0
+        self._shown = 0
         self._fd = -1
+
+    def waits(self, why: str) -> bool:
+        """Note in the log what the task waits for; whether it is time to say so."""
+        now = time.monotonic()
+        if not self._say_at:
+            self._say_at = now + _SOON
+        if now < self._say_at:
+            return False
+        self._say_at = now + SAY_SECONDS
+        self._open()
+        self._write(f"{_WAITS}{why} ({time.ctime()})")
+        return True
 
     def start(self) -> None:
         """Open the log and start the command; a command that cannot start has ended."""
-        self._fd = _open_log(self.log, self.append)
+        self._open()
         self._started = time.time()
         line = shlex.join(self.command).replace("\n", "\n# ")
         self._write(f"# Running on {socket.gethostname()}")
@@ -50,9 +69,9 @@ class Task:
             self.process = process.start(
                 self.command,
                 signal.SIGKILL,
+                self.environment,
                 stdout=self._fd,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment},
             )
         except (OSError, ValueError) as e:
             self._write(f"cannot run {self.command[0]}: {e}")
@@ -70,10 +89,22 @@ class Task:
 
     def tail(self, lines: int) -> list[str]:
         """The end of the log, our own lines left out."""
-        with open(self.log, "rb") as f:
-            f.seek(max(0, f.seek(0, os.SEEK_END) - 8192))
-            text = f.read().decode("utf-8", "replace")
+        text = _end_of(self.log)
         return [s for s in text.splitlines() if not s.startswith("#")][-lines:]
+
+    def new_lines(self) -> list[str]:
+        """Whole lines written since the last call, our own left out."""
+        lines: list[str] = []
+        with open(self.log, "rb") as f:
+            f.seek(self._shown)
+            while True:
+                block = f.read(_STEP)
+                whole = block.rfind(b"\n") + 1
+                if not whole:  # nothing, or a line that is still being written
+                    return [s for s in lines if not s.startswith("#")]
+                lines += block[:whole].decode("utf-8", "replace").splitlines()
+                self._shown += whole
+                f.seek(self._shown)
 
     def _finish(self, code: int) -> None:
         self.status = code if code >= 0 else 128 - code
@@ -85,6 +116,10 @@ class Task:
         )
         os.close(self._fd)
 
+    def _open(self) -> None:
+        if self._fd < 0:
+            self._fd = _open_log(self.log, self.append)
+
     def _write(self, *lines: str) -> None:
         text = "".join(f"{line}\n" for line in lines)
         try:
@@ -95,23 +130,47 @@ class Task:
                 raise TopDownError("E_DISK", what, "make room and run again", IO) from e
 
 
+def waits_for(log: str | os.PathLike[str]) -> str:
+    """What the task of a log waits for before it begins; empty if it does not."""
+    try:
+        line = (_end_of(log).splitlines() or [""])[-1]
+    except OSError:
+        return ""
+    return line[len(_WAITS) :] if line.startswith(_WAITS) else ""
+
+
+def _end_of(log: str | os.PathLike[str]) -> str:
+    with open(log, "rb") as f:
+        f.seek(max(0, f.seek(0, os.SEEK_END) - 8192))
+        return f.read().decode("utf-8", "replace")
+
+
 def _open_log(path: str, append: bool) -> int:
     """Open an empty log and lock it; what was there moves on, see ``_rotate``."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
-        fd = _open(path)
-        while not _locked(fd):
+        fd = _create(path)
+        while not lock_file(fd, path):
             if time.monotonic() > deadline:
                 os.close(fd)
-                what = f"another process is still writing {path}"
-                do = "stop it, or wait until it has finished"
-                raise TopDownError("E_LOCKED", what, do, RETRY)
+                raise _in_use(path)
             time.sleep(0.1)
         if _is_at(fd, path):
             if append or os.fstat(fd).st_size == 0:
                 return fd
             _rotate(path)
         os.close(fd)
+
+
+def _in_use(path: str) -> TopDownError:
+    about = ""
+    with open(path, encoding="utf-8", errors="replace") as f:
+        head = [line[2:].strip() for line, _ in zip(f, range(9)) if line[:2] == "# "]
+    known = [s for s in head if s.startswith(("Running on", "Started at"))]
+    if known:
+        about = f" ({', '.join(known)})"
+    what = f"another process is still writing {path}{about}"
+    return TopDownError("E_LOCKED", what, "stop it, or wait until it has ended", RETRY)
 
 
 def _rotate(path: str) -> None:
@@ -122,24 +181,14 @@ def _rotate(path: str) -> None:
     os.replace(path, f"{path}.1")
 
 
-def _open(path: str) -> int:
+def _create(path: str) -> int:
     try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError as e:
         what = f"cannot write the log {path}: {e.strerror}"
         do = "choose a folder you can write to"
         raise TopDownError("E_CREATE", what, do, CREATE) from e
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _is_at(fd: int, path: str) -> bool:

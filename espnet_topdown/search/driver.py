@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import logging
 import shlex
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs, share_cores
+from espnet_topdown.cmd.launch import (
+    Job,
+    backend_cmd,
+    check_launcher,
+    run_jobs,
+    share_cores,
+)
+from espnet_topdown.cmd.python import python_module
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError
 from espnet_topdown.files import Lock, read_json, sha256, utc_now
 from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
@@ -52,6 +58,8 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
             that the checks of the base experiment and its data find.
     """
     request.check()
+    if not is_finished(request.output_dir):
+        check_launcher(request.cmd or backend_cmd(request.cmd_backend), request.ngpu)
     nodes = Nodes.of(request)
     with Lock(request.output_dir / "lock"):
         if not (request.output_dir / "search.yaml").is_file():
@@ -204,7 +212,7 @@ class Driver:
         self.started.add(node)
         self.journal.append("started", node=node)
         self.progress.started(node)
-        command = [sys.executable, "-m", "espnet_topdown.bin.run_job"]
+        command = python_module("espnet_topdown.bin.run_job")
         command += ["--folder", str(folder), *options]
         if self.request.ngpu is not None:
             command += ["--ngpu", str(self.request.ngpu)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.cmd.submission import open_jobs, why_waiting
 from espnet_topdown.errors import MISSING, TopDownError
 from espnet_topdown.files import holder, read_json, read_yaml
 from espnet_topdown.records import Journal
@@ -66,26 +66,18 @@ def _row(folder: Path, event: dict[str, Any], driver: bool) -> Row:
         return Row(node, "failed", epoch, "", "", why)
     if event["event"] == "trained":
         return Row(node, "trained", epoch, "", "", "")
-    jobs = cluster_jobs(folder)
+    jobs = [job.job for job in open_jobs(folder) if job.job]
     where = ", ".join(f"job {j}" for j in jobs) or ("this machine" if driver else "")
     if not driver and not jobs:
         why = "the search is not running; the same command continues"
         return Row(node, "stopped", epoch, "", where, why)
+    waits = why_waiting(folder / "train.log")
+    if waits:
+        return Row(node, "waiting", epoch, "", where, f"for {waits}")
     left = _minutes(progress["eta_seconds"]) if "eta_seconds" in progress else ""
     silent = _silent(progress)
     why = f"silent for {_minutes(silent)}" if silent > STALE_SECONDS else ""
     return Row(node, "running" if progress else "started", epoch, left, where, why)
-
-
-def cluster_jobs(folder: Path) -> list[str]:
-    """Ids of the scheduler's jobs of a node that nobody has seen the end of."""
-    found = []
-    for path in sorted((folder / "q").glob("*/submit.json")):
-        try:
-            found.append(str(json.loads(path.read_text("utf-8"))["job"]))
-        except (OSError, ValueError, KeyError):
-            continue
-    return [job for job in found if job]
 
 
 def screen(folder: Path) -> str:

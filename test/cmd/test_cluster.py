@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
+import fake_slurm
 import pytest
 
 from espnet_topdown.cmd import cluster
 from espnet_topdown.cmd.local import parse
-from espnet_topdown.cmd.scheduler import Unreachable
+from espnet_topdown.cmd.scheduler import Signs, Unreachable
 from espnet_topdown.cmd.slurm import Slurm
 
 
@@ -25,16 +25,18 @@ def test_stopped_before_the_submission(tmp_path: Path, monkeypatch, number) -> N
     def submit(*args: object) -> None:
         pytest.fail("submitted all the same")
 
+    path = fake_slurm.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
     monkeypatch.setattr(cluster, "_hang_up_with_parent", lambda: None)
     monkeypatch.setattr(cluster, "attach", interrupted)
     monkeypatch.setattr(cluster, "submit", submit)
     with pytest.raises((SystemExit, KeyboardInterrupt)):
-        cluster.run(parse([str(tmp_path / "a.log"), "true"]), Slurm())
+        cluster.run(parse([str(tmp_path / "a.log"), "true"]), Slurm)
 
 
 def test_stopped_while_the_scheduler_is_away() -> None:
     class Away:
-        def find(self, token: str) -> str:
+        def find(self, signs: Signs) -> str:
             raise Unreachable("no answer")
 
     class Stop:
@@ -42,4 +44,4 @@ def test_stopped_while_the_scheduler_is_away() -> None:
             raise SystemExit(143)
 
     with pytest.raises(SystemExit):
-        cluster._taken(Away(), "token", Stop(), time.monotonic() + 0.1)
+        cluster._taken(Away(), Signs("token", ""), Stop(), 0.1)

@@ -13,6 +13,8 @@ from launching import read_until
 from submitting import REPOSITORY
 from submitting import SlurmPlace as Place
 
+from espnet_topdown.cmd.submission import why_waiting
+
 ESPNETS = REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf" / "slurm.conf"
 pytestmark = pytest.mark.timeout(60)
 
@@ -264,3 +266,129 @@ def test_two_calls_for_the_same_log(place: Place) -> None:
     assert (status, "E_LOCKED" in err) == (75, True), err
     launched.terminate()
     launched.wait(15)
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [
+        {"SLURM_JOB_ID": "106", "SLURM_ARRAY_JOB_ID": "99", "SLURM_ARRAY_TASK_ID": "7"},
+        {"JOB_ID": "106", "SGE_TASK_ID": "7"},
+        {"SLURM_JOB_ID": "106", "SLURM_RESTART_COUNT": "3", "PMI_RANK": "1"},
+        {"SBATCH_ARRAY_INX": "1-9", "OMPI_COMM_WORLD_RANK": "1"},
+    ],
+)
+@pytest.mark.parametrize("array", [(), ("JOB=1:2",)])
+def test_a_launcher_in_a_job_of_its_own(place: Place, outer, array) -> None:
+    place.env.update(outer)
+    script = "echo $PMI_RANK$OMPI_COMM_WORLD_RANK $SLURM_RESTART_COUNT $SGE_TASK_ID."
+    log = "a.JOB.log" if array else "a.log"
+    status, err = place.call(*array, log, "bash", "-c", script)
+    assert status == 0, err
+    assert "\n.\n" in (place.folder / log.replace("JOB", "1")).read_text()
+
+
+@pytest.mark.parametrize(
+    "refused, code",
+    [
+        ("Batch job submission failed: Job violates accounting/QOS policy", "REFUSED"),
+        ("Batch job submission failed: Unexpected message received", "UNREACHABLE"),
+        ("Please name your project, see the wiki", "REFUSED"),
+    ],
+)
+def test_what_may_be_over_soon_is_waited_for(place: Place, refused, code) -> None:
+    place.switch("refuse", refused)
+    status, err = place.call("a.log", "true")
+    assert status == 0 and f"W_CLUSTER_{code}" in err and refused in err, err
+
+
+def test_what_is_unknown_is_not_waited_for_long(place: Place) -> None:
+    place.env["TOPDOWN_CLUSTER_AWAY"] = "0.1"
+    place.switch("refuse", "Please name your project!")
+    status, err = place.call("a.log", "true")
+    assert status == 76 and "E_CLUSTER_SUBMIT: sbatch refused a.log: sbatch: " in err
+    assert "Please name your project" in err
+
+
+def test_a_wrong_request_is_refused_with_its_option(place: Place) -> None:
+    place.switch("refuse", "Requested time limit is invalid (missing or exceeds)")
+    status, err = place.call("--time", "9-0", "a.log", "true")
+    assert status == 76 and "Do: correct --time" in err, err
+    assert "W_CLUSTER" not in err
+
+
+@pytest.mark.parametrize("conf", ["command sbatch -M big\n", "command sbatch\n"])
+def test_a_job_on_another_cluster(place: Place, conf: str) -> None:
+    """Every question has its name; without it Slurm does not know the job."""
+    (place.folder / "x.conf").write_text(conf)
+    if "-M" not in conf:
+        place.env["SBATCH_CLUSTERS"] = "big"
+    place.switch("cluster", "big")
+    command = ("--config", "x.conf", "a.log", "bash", "-c", "touch started; sleep 2")
+    launched = place.start(*command)
+    place.wait_for("started")
+    launched.kill()
+    status, err = place.call(*command)
+    assert (status, "attached to job 1;big again" in err) == (0, True), err
+    launched = place.start("--config", "x.conf", *SLEEP)
+    place.wait_for("long.log")
+    launched.terminate()
+    assert launched.wait(15) == 143
+    assert place.task("2")["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("died", ["", "launcher", "sbatch"])
+def test_a_site_that_rewrites_comments(place: Place, died: str) -> None:
+    """The job's script tells it from others, also after its launcher's death."""
+    place.switch("comment", "project 42")
+    command = ("a.log", "bash", "-c", "touch started; sleep 2.5; echo once >>ended")
+    if died == "sbatch":
+        place.switch("die", "sbatch")
+    launched = place.start(*command)
+    place.wait_for("started")
+    if died:
+        launched.kill()
+        launched.wait()
+        launched = place.start(*command)
+    assert launched.wait(20) == 0, launched.stderr.read()
+    assert (place.folder / "ended").read_text() == "once\n"
+    assert len(place.submissions()) == 1
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_job_that_slurm_forgets_while_it_runs(place: Place, died: bool) -> None:
+    """Its log is being written: it is neither lost nor submitted again."""
+    command = ("a.log", "bash", "-c", "touch started; sleep 3; echo once >>ended")
+    launched = place.start(*command)
+    place.wait_for("started")
+    if died:
+        launched.kill()
+    (place.fake / "jobs.json").write_text('{"next": 1}')
+    if died:
+        launched = place.start(*command)
+    assert launched.wait(15) == 0, launched.stderr.read()
+    assert "W_CLUSTER_UNKNOWN_JOB" in launched.stderr.read()
+    assert (place.folder / "ended").read_text() == "once\n"
+
+
+def test_a_job_that_waits_in_the_queue_says_so(place: Place) -> None:
+    place.switch("pend", "Priority")
+    launched = place.start("exp/a.log", "true")
+    err = read_until(launched, "waits in the queue: PENDING, Priority")
+    assert why_waiting(place.folder / "exp" / "a.log") == "PENDING, Priority", err
+    launched.terminate()
+    assert launched.wait(15) == 143
+
+
+def test_what_cannot_be_cancelled_is_not_forgotten(place: Place) -> None:
+    launched = place.start(*SLEEP)
+    place.wait_for("started")
+    place.switch("down")
+    launched.terminate()
+    assert launched.wait(20) == 143
+    assert "W_CLUSTER_CANCEL: slurm: job 1 is not cancelled" in launched.stderr.read()
+    (place.fake / "down").unlink()
+    launched = place.start(*SLEEP)
+    assert "attached to job 1" in read_until(launched, "attached")
+    launched.terminate()
+    assert launched.wait(15) == 143
+    assert place.task()["state"] == "CANCELLED"

@@ -11,8 +11,6 @@ import pytest
 
 from espnet_topdown.cmd.local import parse
 from espnet_topdown.cmd.process import StopRequests
-from espnet_topdown.cmd.sge import GridEngine
-from espnet_topdown.cmd.slurm import Slurm
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import TopDownError
@@ -22,53 +20,18 @@ def submission(folder: Path) -> Submission:
     return Submission(parse([str(folder / "a.log"), "true"]))
 
 
-@pytest.mark.parametrize(
-    "backend, output, job",
-    [
-        (Slurm, "12\n", "12"),
-        (Slurm, "Welcome\n12;cluster\n", "12"),
-        (Slurm, "sbatch: error: x\n", None),
-        (GridEngine, "12\n", "12"),
-        (GridEngine, "12.1-3:1\n", "12"),
-        (GridEngine, "Your job was not submitted\n", None),
-        (GridEngine, "", None),
-    ],
-)
-def test_the_id_of_a_job(backend, output, job):
-    if job is not None:
-        assert backend().job_of(output) == job
-        return
-    with pytest.raises(TopDownError, match="E_CLUSTER_SUBMIT.* printed no job id"):
-        backend().job_of(output)
-
-
 def test_no_folder_can_be_made(tmp_path):
     (tmp_path / "q").write_text("a file")
     with pytest.raises(TopDownError, match="E_CREATE: cannot write .*/q/") as e:
-        with submission(tmp_path).locked(0):
-            pass
+        submission(tmp_path).lock(0)
     assert e.value.status == 73
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_file_that_cannot_be_written(tmp_path, monkeypatch, call):
-    made = submission(tmp_path)
-
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(TopDownError, match="E_CREATE: cannot write .*request.json"):
-        made._write("request.json", "{}")
-    assert not (made.folder / "request.json").exists()
-
-
 def test_one_launcher_a_call(tmp_path):
-    with submission(tmp_path).locked(0):
-        with pytest.raises(TopDownError, match="E_LOCKED: another launcher waits"):
-            with submission(tmp_path).locked(0):
-                pass
-    with submission(tmp_path).locked(0):
+    with submission(tmp_path).lock(0):
+        with pytest.raises(TopDownError, match=f"E_LOCKED.*pid {os.getpid()}.*a.log"):
+            submission(tmp_path).lock(0).__enter__()
+    with submission(tmp_path).lock(0):
         pass
 
 

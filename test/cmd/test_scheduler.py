@@ -1,0 +1,150 @@
+"""What schedulers say, and what a job that we run in has put into our environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from espnet_topdown.cmd.scheduler import Signs, kind_of, option_of, without_job
+from espnet_topdown.cmd.sge import GridEngine
+from espnet_topdown.cmd.slurm import Slurm
+from espnet_topdown.errors import TopDownError
+
+FAILED = "sbatch: error: Batch job submission failed: "
+NOT_RUN = "Unable to run job: "
+
+
+@pytest.mark.parametrize(
+    "kind, option, said",
+    [
+        # the request is wrong, and stays so
+        ("wrong", "", "sbatch: error: invalid partition specified: gpu"),
+        ("wrong", "", FAILED + "Invalid account or account/partition combination"),
+        ("wrong", "", FAILED + "Invalid qos specification"),
+        ("wrong", "--gpu", FAILED + "Invalid generic resource (gres) specification"),
+        ("wrong", "--time", FAILED + "Requested time limit is invalid (missing or e"),
+        ("wrong", "--mem", FAILED + "Memory specification can not be satisfied"),
+        ("wrong", "--num_threads", FAILED + "CPU count per node can not be satisfied"),
+        ("wrong", "", FAILED + "Requested node configuration is not available"),
+        ("wrong", "", FAILED + "Access/permission denied"),
+        ("wrong", "", "sbatch: unrecognized option '--mme'"),
+        ("wrong", "", NOT_RUN + 'Job was rejected because job requests unknown queue'),
+        ("wrong", "--gpu", NOT_RUN + 'unknown resource "gpu".'),
+        ("wrong", "", NOT_RUN + "denied: host vm is no submit host"),
+        # there is no room for it now
+        ("full", "", FAILED + "Job violates accounting/QOS policy (job submit limit)"),
+        ("full", "", FAILED + "Job violates accounting policy (AssocMaxSubmitJobs)"),
+        ("full", "", FAILED + "QOSMaxSubmitJobPerUserLimit"),
+        ("full", "", FAILED + "Resource temporarily unavailable"),
+        ("full", "", "sbatch: error: Slurm temporarily unable to accept job, sleeping"),
+        ("full", "", NOT_RUN + "job rejected: only 10 jobs are allowed per user (cur"),
+        # nobody answers
+        ("away", "", FAILED + "Unexpected message received"),
+        ("away", "", FAILED + "Socket timed out on send/recv operation"),
+        ("away", "", FAILED + "Unable to contact slurm controller (connect failure)"),
+        ("away", "", FAILED + "Zero Bytes were transmitted or received"),
+        ("away", "", FAILED + "Protocol authentication error"),
+        ("away", "", FAILED + "Slurm backup controller in standby mode"),
+        ("away", "", "scancel: error: Kill job error on job id 5: Connection refused"),
+        ("away", "", "error: commlib error: got select error (Connection refused)"),
+        ("away", "", "error: unable to send message to qmaster using port 6444"),
+        ("away", "", "squeue did not answer in 120 s"),
+        # a site's own words
+        ("unknown", "", FAILED + "Please name your project with -A, see the wiki"),
+    ],
+)  # fmt: skip
+def test_what_a_refusal_means(kind: str, option: str, said: str) -> None:
+    assert (kind_of(said), option_of(said) if kind == "wrong" else "") == (kind, option)
+
+
+SITE = {
+    "PATH": "/bin",
+    "SLURM_CONF": "/etc/slurm.conf",
+    "SLURM_CLUSTERS": "big",
+    "SBATCH_ACCOUNT": "speech",
+    "SGE_ROOT": "/opt/sge",
+    "SGE_CELL": "default",
+    "OMP_NUM_THREADS": "4",
+    "JOBS": "8",
+    "QUEUES": "mine",
+}
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"SLURM_JOB_ID": "106", "SLURM_ARRAY_JOB_ID": "99", "SLURM_ARRAY_TASK_ID": "7"},
+        {"SLURM_JOB_ID": "106", "SLURM_RESTART_COUNT": "2", "SLURM_MEM_PER_CPU": "500"},
+        {"SLURM_JOB_ID": "106", "SLURM_CPU_BIND": "x", "SLURMD_NODENAME": "n1"},
+        {"SLURM_JOB_ID": "106", "CUDA_VISIBLE_DEVICES": "3", "GPU_DEVICE_ORDINAL": "3"},
+        {"SBATCH_ARRAY_INX": "1-9", "SBATCH_WAIT": "1", "SBATCH_CPU_BIND": "x"},
+        {"JOB_ID": "5", "SGE_TASK_ID": "7", "SGE_O_HOME": "/h", "SGE_TASK_FIRST": "1"},
+        {"JOB_ID": "5", "NSLOTS": "4", "PE_HOSTFILE": "/p", "QUEUE": "q", "PE": "smp"},
+        {"JOB_ID": "5", "RESTARTED": "1", "ENVIRONMENT": "BATCH", "JOB_NAME": "x"},
+        {"PMI_RANK": "1", "PMIX_RANK": "1", "PMI_FD": "5", "SLURM_PROCID": "1"},
+        {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"},
+        {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "n1", "MASTER_PORT": "1"},
+    ],
+)  # fmt: skip
+def test_what_of_an_outer_job_does_not_reach_ours(job: dict[str, str]) -> None:
+    assert without_job({**SITE, **job}) == SITE
+
+
+def test_a_choice_of_gpus_outside_of_a_job_is_the_users() -> None:
+    chosen = {**SITE, "CUDA_VISIBLE_DEVICES": "1"}
+    assert without_job(chosen) == chosen
+
+
+@pytest.mark.parametrize(
+    "token, script, ours",
+    [
+        ("topdown-1", "/q/job.sh", True),
+        ("topdown-1", "/site/wrapper.sh", True),
+        ("project 42", "/q/job.sh", True),
+        ("project 42", "", True),  # nothing speaks against it
+        ("", "", True),
+        ("project 42", "/another.sh", False),
+        ("topdown-2", "", False),
+        ("topdown-2", "/another.sh", False),
+    ],
+)
+def test_signs_of_a_job(token: str, script: str, ours: bool) -> None:
+    assert Signs("topdown-1", "/q/job.sh").fit(token, script) == ours
+
+
+@pytest.mark.parametrize(
+    "backend, output, job",
+    [
+        (Slurm, "12\n", "12"),
+        (Slurm, "Welcome\n12;cluster\n", "12;cluster"),
+        (Slurm, "sbatch: error: x\n", None),
+        (GridEngine, "12\n", "12"),
+        (GridEngine, "12.1-3:1\n", "12"),
+        (GridEngine, "Your job was not submitted\n", None),
+        (GridEngine, "", None),
+    ],
+)
+def test_the_id_of_a_job(backend, output, job):
+    if job is not None:
+        assert backend().job_of(output) == job
+        return
+    with pytest.raises(TopDownError, match="E_CLUSTER_SUBMIT.* printed no job id"):
+        backend().job_of(output)
+
+
+@pytest.mark.parametrize(
+    "line, environ, clusters",
+    [
+        (["sbatch"], {}, [[]]),
+        (["sbatch", "-M", "big"], {}, [["-M", "big"]]),
+        (["sbatch", "-Mbig", "-p", "x"], {}, [["-M", "big"]]),
+        (["sbatch", "--clusters=a,b"], {}, [["-M", "a"], ["-M", "b"]]),
+        (["sbatch"], {"SBATCH_CLUSTERS": "big"}, [["-M", "big"]]),
+        (["sbatch"], {"SLURM_CLUSTERS": "big"}, [["-M", "big"]]),
+    ],
+)
+def test_where_a_job_may_have_gone(monkeypatch, line, environ, clusters) -> None:
+    for name in ("SBATCH_CLUSTERS", "SLURM_CLUSTERS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert Slurm(line)._clusters() == clusters
