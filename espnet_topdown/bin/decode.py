@@ -41,6 +41,12 @@ def get_parser() -> argparse.ArgumentParser:
         default=False,
         help="Decode a model that is random at test time, from a fixed seed",
     )
+    parser.add_argument(
+        "--fix_eval_dropout",
+        type=true_or_false,
+        default=False,
+        help="Dropout of rnn and vgg_rnn encoders off at test time (as in td_rnn)",
+    )
     return parser
 
 
@@ -49,9 +55,12 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Decode."""
     args = get_parser().parse_args(cmd)
     installation.check()
+    from espnet_topdown.models.tasks import shown
     from espnet_topdown.scoring.decode import decode_experiment
 
-    decode_experiment(**vars(args))
+    if score := decode_experiment(**vars(args)):
+        units = [shown(unit, score[unit]) for unit in ("cer", "wer")]
+        print(f"{args.text}: {', '.join(units)}")
 
 
 if __name__ == "__main__":

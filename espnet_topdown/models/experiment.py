@@ -57,14 +57,23 @@ class Experiment:
             folder, as in any recipe.
         model: The file of weights to take for its best epoch's: a name in the folder,
             or a path.
+        fix_eval_dropout: Read its encoder as ours, where dropout is off outside
+            training: td_rnn for rnn, td_vgg_rnn for vgg_rnn. They have the same
+            parameters, so they take over trained weights as they are.
 
     Raises:
         TopDownError: E_EXP (66) when the folder or its config.yaml is missing.
     """
 
-    def __init__(self, folder: Path, model: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: Path | None = None,
+        fix_eval_dropout: bool = False,
+    ) -> None:
         self.folder = Path(folder)
         self.model = model
+        self.fix_eval_dropout = fix_eval_dropout
         if not (self.folder / "config.yaml").is_file():
             raise TopDownError(
                 "E_EXP",
@@ -76,7 +85,10 @@ class Experiment:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The training config, complete, its keys checked; see ``read_config``."""
-        return read_config(self.folder / "config.yaml")
+        config = read_config(self.folder / "config.yaml")
+        if self.fix_eval_dropout and config.get("encoder") in ("rnn", "vgg_rnn"):
+            config["encoder"] = f"td_{config['encoder']}"
+        return config
 
     @property
     def token_list(self) -> list[str]:

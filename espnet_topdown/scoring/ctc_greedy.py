@@ -1,4 +1,4 @@
-"""Greedy CTC decoding in batches, with the result of one utterance at a time.
+"""Greedy decoding in batches, by CTC, with the result of one utterance at a time.
 
 ESPnet gives slightly different numbers to an utterance that is padded to the length
 of a longer one: its STFT mirrors the end of the signal, VGG blocks see padding. So
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ from torch.nn.utils.rnn import pad_sequence
 from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
 
 Sound = tuple[str, np.ndarray]
+Search = Callable[
+    [torch.nn.Module, "list[str]", torch.Tensor, "list[int]"], "list[list[int]]"
+]
 _WINDOW = 32  # batches' worth of sound that is held in memory to be sorted by length
 _RECURRENT = (torch.nn.RNNBase, torch.nn.Linear)
 
@@ -34,7 +37,7 @@ class Hypothesis:
     Attributes:
         utt: Utterance id.
         token_ids: Without blanks.
-        n_frames: How many frames the CTC layer saw.
+        n_frames: How many frames the encoder gave.
     """
 
     utt: str
@@ -53,16 +56,13 @@ def greedy_ctc(
 
     Args:
         model: An ``ESPnetASRModel`` with a CTC layer; it is put in eval mode.
-        utterances: Pairs of id and samples, shape (n_samples,), in any order. They
-            come back in another order.
-        batch_seconds: Length of a batch, padding included. It changes the speed and
-            the memory needed, not the result.
-        fs: Sample rate in Hz.
-        accept_random: Decode a model that gives another result every time, from a
-            fixed seed and with a warning.
+        utterances: See :func:`greedy`.
+        batch_seconds: See :func:`greedy`.
+        fs: See :func:`greedy`.
+        accept_random: See :func:`greedy`.
 
     Raises:
-        TopDownError: E_NO_CTC, E_EVAL_RANDOM, E_WAV_SHORT or E_OUTPUT_NONFINITE.
+        TopDownError: E_NO_CTC, and those of :func:`greedy`.
     """
     if getattr(model, "ctc", None) is None:
         raise TopDownError(
@@ -70,6 +70,34 @@ def greedy_ctc(
             "the model has no CTC layer (ctc_weight: 0.0)",
             "train with a ctc_weight above 0, or decode with espnet2.bin.asr_inference",
         )
+    return greedy(model, utterances, _best_path, batch_seconds, fs, accept_random)
+
+
+def greedy(
+    model: torch.nn.Module,
+    utterances: Iterable[Sound],
+    search: Search,
+    batch_seconds: float = 120.0,
+    fs: int = 16000,
+    accept_random: bool = False,
+) -> Iterator[Hypothesis]:
+    """Encode utterances in batches and find the tokens of each.
+
+    Args:
+        model: An ``ESPnetASRModel``; it is put in eval mode.
+        utterances: Pairs of id and samples, shape (n_samples,), in any order. They
+            come back in another order.
+        search: From the model, the utterances' ids, the encoder's output (B, T, D) and
+            the number of frames of each to the tokens of each.
+        batch_seconds: Length of a batch, padding included. It changes the speed and
+            the memory needed, not the result.
+        fs: Sample rate in Hz.
+        accept_random: Decode a model that gives another result every time, from a
+            fixed seed and with a warning.
+
+    Raises:
+        TopDownError: E_EVAL_RANDOM, E_WAV_SHORT or E_OUTPUT_NONFINITE.
+    """
     model.eval()
     most = batch_seconds * fs if pads_exactly(model) else 0.0
     checked = False
@@ -77,7 +105,11 @@ def greedy_ctc(
         if not checked:
             _check_repeatable(model, batch[-1], accept_random)  # the shortest
             checked = True
-        yield from _decode(model, batch)
+        utts = [utt for utt, _ in batch]
+        with torch.inference_mode():
+            encoded, frames = encode(model, batch)
+            tokens = search(model, utts, encoded, frames)
+        yield from map(Hypothesis, utts, tokens, frames)
 
 
 def batches(utterances: Iterable[Sound], most: float) -> Iterator[list[Sound]]:
@@ -134,15 +166,23 @@ def _vgg_blocks(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [m for m in model.modules() if type(m).__name__ == "VGG2L"]
 
 
-@torch.inference_mode()
-def _decode(model: torch.nn.Module, batch: list[Sound]) -> list[Hypothesis]:
-    logits, lengths = _logits(model, batch)
+def _best_path(
+    model: torch.nn.Module, utts: list[str], encoded: torch.Tensor, frames: list[int]
+) -> list[list[int]]:
+    logits = model.ctc.ctc_lo(encoded)  # (B, T, V)
+    for utt, row, n in zip(utts, logits, frames):
+        check_finite(utt, row[:n])
     best = logits.argmax(-1).cpu().numpy()  # (B, T)
     silent = [model.blank_id, model.sos, model.eos]
-    found = []
-    for (utt, _), ids, n in zip(batch, best, lengths):
-        found.append(Hypothesis(utt, collapse(ids[:n], silent), n))
-    return found
+    return [collapse(ids[:n], silent) for ids, n in zip(best, frames)]
+
+
+def check_finite(utt: str, values: torch.Tensor) -> None:
+    """Raise E_OUTPUT_NONFINITE, naming the utterance, for NaN or infinity."""
+    if not torch.isfinite(values).all():
+        what = f"utt {utt}: the model's output is NaN or infinite"
+        do = "check the weights and the audio; train with a smaller step"
+        raise TopDownError("E_OUTPUT_NONFINITE", what, do, INTERNAL)
 
 
 def collapse(ids: np.ndarray, silent: Iterable[int]) -> list[int]:
@@ -156,8 +196,10 @@ def collapse(ids: np.ndarray, silent: Iterable[int]) -> list[int]:
     return ids[first & ~np.isin(ids, list(silent))].tolist()
 
 
-def _logits(model: torch.nn.Module, batch: list[Sound]) -> tuple[torch.Tensor, list]:
-    """The CTC layer's outputs (B, T, V) and the number of frames of each utterance."""
+def encode(
+    model: torch.nn.Module, batch: list[Sound]
+) -> tuple[torch.Tensor, list[int]]:
+    """The encoder's output (B, T, D) and the number of frames of each utterance."""
     feats = [_features(model, utt, samples) for utt, samples in batch]
     lengths = torch.tensor([len(f) for f in feats], device=feats[0].device)
     with _given_features(model), _one_by_one(_vgg_blocks(model)):
@@ -167,14 +209,7 @@ def _logits(model: torch.nn.Module, batch: list[Sound]) -> tuple[torch.Tensor, l
             if type(e).__name__ != "TooShortUttError":
                 raise
             raise _too_short(*batch[-1]) from None
-    logits = model.ctc.ctc_lo(out[0] if isinstance(out, tuple) else out)
-    frames = [int(n) for n in n_frames]
-    for (utt, _), row, n in zip(batch, logits, frames):
-        if not torch.isfinite(row[:n]).all():
-            what = f"utt {utt}: the model's output is NaN or infinite"
-            do = "check the weights and the audio; train with a smaller step"
-            raise TopDownError("E_OUTPUT_NONFINITE", what, do, INTERNAL)
-    return logits, frames
+    return out[0] if isinstance(out, tuple) else out, [int(n) for n in n_frames]
 
 
 def _features(model: torch.nn.Module, utt: str, samples: np.ndarray) -> torch.Tensor:
@@ -231,7 +266,7 @@ def _run_one_by_one(block, xs, lengths, **kwargs):  # type: ignore[no-untyped-de
 @torch.inference_mode()
 def _check_repeatable(model: torch.nn.Module, sound: Sound, accept: bool) -> None:
     """Refuse a model that does not give the same numbers twice."""
-    first, second = (_logits(model, [sound])[0] for _ in range(2))
+    first, second = (encode(model, [sound])[0] for _ in range(2))
     # a GPU may add up in another order; dropout moves the numbers by percents
     tolerance = 0.0 if first.device.type == "cpu" else 1e-4 * float(first.abs().max())
     if torch.allclose(first, second, rtol=0.0, atol=tolerance):
@@ -241,7 +276,7 @@ def _check_repeatable(model: torch.nn.Module, sound: Sound, accept: bool) -> Non
         "RNN encoders apply dropout at test time too)"
     )
     if not accept:
-        do = "train with 'encoder: td_rnn' or dropout 0.0, or accept a random score"
+        do = "add --fix_eval_dropout true: td_rnn takes over the trained weights"
         raise TopDownError("E_EVAL_RANDOM", what, do)
     warn("W_EVAL_RANDOM", what + "; decoding from a fixed seed")
     torch.manual_seed(0)

@@ -1,4 +1,7 @@
-"""Recognise speech with an ESPnet model and its CTC layer, and score the result."""
+"""Recognise speech with an ESPnet model, greedily, and score the result.
+
+A model with a CTC layer is decoded by it, any other one by its attention decoder.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,30 @@ import torch
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 from espnet_topdown.files import write_json
-from espnet_topdown.models.config import read_config
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.text import TextReader
 from espnet_topdown.models.weights import check_keys, load_weights
+from espnet_topdown.scoring.attention_greedy import greedy_attention, has_attention
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.scoring.ctc_greedy import Hypothesis, greedy_ctc
-from espnet_topdown.scoring.score import count_set, record, speakers, write_scores
+from espnet_topdown.scoring.sclite import sclite_note
+from espnet_topdown.scoring.score import (
+    as_written,
+    count_set,
+    record,
+    speakers,
+    write_scores,
+)
 from espnet_topdown.scoring.sound import longest_first, read_wav_scp
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
-DECODER = "ctc_greedy"
 
-
-def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Module:
+def load_model(
+    config: Path,
+    weights: Path,
+    device: str = "cpu",
+    fix_eval_dropout: bool = False,
+) -> torch.nn.Module:
     """Build the model that ``config`` describes and give it exactly these weights.
 
     Args:
@@ -37,13 +50,14 @@ def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Mod
             to the current folder, as in a recipe.
         weights: A file of weights of the same experiment.
         device: ``cpu`` or ``cuda``.
+        fix_eval_dropout: See ``Experiment``.
 
     Raises:
         TopDownError: E_CKPT_KEYS or E_CKPT_SHAPE when the weights are not those of
             this model, E_CONFIG_KEY or E_MISSING when it cannot be built.
     """
     state = load_weights(weights)
-    model = _build(config)
+    model = _build(Experiment(Path(config).parent, None, fix_eval_dropout))
     check_keys(state, model.state_dict(), weights)
     try:
         model.load_state_dict(state, strict=True)
@@ -54,12 +68,13 @@ def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Mod
     return model.to(device).eval()
 
 
-def _build(config: Path) -> torch.nn.Module:
+def _build(experiment: Experiment) -> torch.nn.Module:
     # Imported here: our task makes its encoders known to ESPnet, and loads slowly.
     from espnet_topdown.trainer.fast import fast_cpu
     from espnet_topdown.trainer.task import TopDownASRTask
 
-    args = argparse.Namespace(**{**read_config(config), "init": None})
+    config = experiment.folder / "config.yaml"
+    args = argparse.Namespace(**{**experiment.config, "init": None})
     try:
         model = TopDownASRTask.build_model(args)
     except FileNotFoundError as e:
@@ -85,6 +100,7 @@ class Recognizer:
         device: See ``load_model``.
         batch_seconds: See ``greedy_ctc``.
         accept_random: See ``greedy_ctc``.
+        fix_eval_dropout: See ``Experiment``.
     """
 
     def __init__(
@@ -94,8 +110,9 @@ class Recognizer:
         device: str = "cpu",
         batch_seconds: float = 120.0,
         accept_random: bool = False,
+        fix_eval_dropout: bool = False,
     ) -> None:
-        self.experiment = Experiment(Path(config).parent)
+        self.experiment = Experiment(Path(config).parent, None, fix_eval_dropout)
         self.conf = self.experiment.config
         if self.conf.get("input_size") is not None:
             raise TopDownError(
@@ -105,7 +122,9 @@ class Recognizer:
             )
         self.reader = TextReader.of(self.conf, config)
         self.weights = Path(weights)
-        self.model = load_model(config, weights, device)
+        self.model = load_model(config, weights, device, fix_eval_dropout)
+        by_attention = self.model.ctc is None and has_attention(self.model)
+        self.decoder = "attention_greedy" if by_attention else "ctc_greedy"
         self.batch_seconds = batch_seconds
         self.accept_random = accept_random
 
@@ -117,13 +136,23 @@ class Recognizer:
         args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
         return TopDownASRTask.build_preprocess_fn(args, False)
 
+    @property
+    def of_phones(self) -> bool:
+        """Whether tokens are phones, which no text can be made of again."""
+        return self.conf["token_type"] == "phn"
+
     def tokens(self, hyp: Hypothesis) -> list[str]:
         """The symbols of a hypothesis."""
         return [self.model.token_list[i] for i in hyp.token_ids]
 
     def text(self, hyp: Hypothesis) -> str:
-        """Text as ``asr_inference`` writes it."""
-        return self.reader.tokenizer.tokens2text(self.tokens(hyp))
+        """Text as ``asr_inference`` writes it; of phones, with a blank between."""
+        join = " ".join if self.of_phones else self.reader.tokenizer.tokens2text
+        return join(self.tokens(hyp))
+
+    def texts(self, hyps: Mapping[str, Hypothesis]) -> dict[str, str]:
+        """The text of each hypothesis, as a file that it is written to holds it."""
+        return as_written({utt: self.text(hyp) for utt, hyp in hyps.items()})
 
     def recognize(self, files: Mapping[str, str]) -> dict[str, Hypothesis]:
         """Decode the audio file of each utterance."""
@@ -134,7 +163,8 @@ class Recognizer:
         )
         how = (self.batch_seconds, fs, self.accept_random)
         start = time.perf_counter()
-        hyps = {hyp.utt: hyp for hyp in greedy_ctc(self.model, sounds, *how)}
+        greedy = greedy_ctc if self.decoder == "ctc_greedy" else greedy_attention
+        hyps = {hyp.utt: hyp for hyp in greedy(self.model, sounds, *how)}
         seconds = time.perf_counter() - start
         logging.info("decoded %d utterances in %.1f s", len(hyps), seconds)
         return hyps
@@ -143,8 +173,8 @@ class Recognizer:
         self, hyps: Mapping[str, Hypothesis], ref: Mapping[str, str]
     ) -> list[str]:
         """Utterances whose reference needs more frames than the encoder yields."""
-        found = []
-        for utt, hyp in hyps.items():
+        found: list[str] = []
+        for utt, hyp in hyps.items() if self.decoder == "ctc_greedy" else ():
             ids = self.preprocess(utt, {"text": ref[utt]})["text"].tolist()
             repeated = sum(a == b for a, b in zip(ids, ids[1:]))
             if len(ids) + repeated > hyp.n_frames:
@@ -152,7 +182,12 @@ class Recognizer:
         return sorted(found)
 
     def units(self) -> dict[str, Callable[[str], list[str]]]:
-        """What cuts text into the tokens of ``cer``, ``wer`` and ``ter``."""
+        """What cuts text into the tokens of ``cer``, ``wer`` and ``ter``.
+
+        Of a model of phones all three are its phones: nothing else is recognised.
+        """
+        if self.of_phones:
+            return dict.fromkeys((*UNITS, "ter"), str.split)
         nlsyms = self.conf.get("non_linguistic_symbols")
         if not isinstance(nlsyms, list):
             nlsyms = read_nlsyms(nlsyms)
@@ -162,7 +197,9 @@ class Recognizer:
         return {**cuts, "ter": self.reader.tokenizer.text2tokens}
 
     def clean(self, ref: Mapping[str, str]) -> dict[str, str]:
-        """References as training saw them."""
+        """References as training saw them: cleaned, and as phones for phones."""
+        if self.of_phones:
+            return {utt: " ".join(self.reader.tokens(text)) for utt, text in ref.items()}
         return {utt: self.reader.clean(text) for utt, text in ref.items()}
 
     def score(
@@ -170,6 +207,7 @@ class Recognizer:
         name: str,
         hyps: Mapping[str, Hypothesis],
         ref: Mapping[str, str],
+        spoken: Mapping[str, str] | None = None,
         counts: Mapping[str, Mapping[str, Counts]] | None = None,
     ) -> dict[str, Any]:
         """``score.json`` of the set called ``name``, but for the seconds it took.
@@ -178,6 +216,7 @@ class Recognizer:
             name: Of the set.
             hyps: What was recognised, by utterance id.
             ref: What was said; the same ids.
+            spoken: ``texts(hyps)``, where it is known already.
             counts: By unit and utterance, where they are known already.
         """
         check_same_utterances(ref, hyps)
@@ -185,7 +224,7 @@ class Recognizer:
         if too_long:
             which = f"{len(too_long)} references ({', '.join(too_long[:3])}, ...)"
             warn("W_CTC_INFEASIBLE", f"{which} need more frames than there are")
-        spoken = {utt: self.text(hyps[utt]) for utt in ref}
+        spoken = spoken or self.texts(hyps)
         clean, known = self.clean(ref), counts or {}
         counts = {
             unit: known.get(unit) or count_set(clean, spoken, cut)
@@ -194,7 +233,7 @@ class Recognizer:
         return {
             "schema": 1,
             "set": name,
-            "decoder": DECODER,
+            "decoder": self.decoder,
             "model_file": self.weights.name,
             "epoch": self.experiment.epoch_of(self.weights),
             **record(counts, spoken),
@@ -208,6 +247,7 @@ def validation_score(
     batch_seconds: float = 120.0,
     device: str = "cpu",
     accept_random: bool = False,
+    fix_eval_dropout: bool = False,
 ) -> dict[str, Any]:
     """The error counts on the whole validation set that ``config`` names.
 
@@ -227,7 +267,8 @@ def validation_score(
         do = "only 'sound' is supported; train with feats_type raw"
         raise TopDownError("E_INPUT_TYPE", what, do)
     files, ref = _read_set(wav_scp, experiment.data_path("valid", "text")[0])
-    model = Recognizer(config, weights, device, batch_seconds, accept_random)
+    how = (device, batch_seconds, accept_random, fix_eval_dropout)
+    model = Recognizer(config, weights, *how)
     hyps = model.recognize(files)
     if not accept_random and model.recognize(files) != hyps:
         what = f"{weights}: two evaluations on the whole set differ"
@@ -264,7 +305,7 @@ def decode_set(
     files, ref = _read_set(wav_scp, text)
     out_dir, model = Path(out_dir), Recognizer(config, weights, **options)
     hyps = model.recognize(files)
-    spoken = {utt: model.text(hyp) for utt, hyp in hyps.items()}
+    spoken = model.texts(hyps)
     ids = {utt: " ".join(map(str, hyp.token_ids)) for utt, hyp in hyps.items()}
     tokens = {utt: " ".join(model.tokens(hyp)) for utt, hyp in hyps.items()}
     for name, pairs in {"token_int": ids, "token": tokens, "text": spoken}.items():
@@ -277,8 +318,11 @@ def decode_set(
         for unit, cut in model.units().items()
         if unit != "ter" or model.conf["token_type"] == "bpe"
     }
-    score = model.score(out_dir.name, hyps, ref, counts)
+    score = model.score(out_dir.name, hyps, ref, spoken, counts)
     score["seconds"] = round(time.perf_counter() - start, 3)
+    for unit in counts:
+        if note := sclite_note((text, out_dir / "text"), unit):
+            warn(*note)
     write_json(out_dir / "score.json", score)
     return score
 

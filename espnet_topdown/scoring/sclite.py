@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, write_lines
@@ -19,6 +20,16 @@ from espnet_topdown.scoring.align import fold
 from espnet_topdown.scoring.counts import Counts, total
 
 Cells = list[str]
+# What sclite 2.10 does not read as plain words (tried: all printable ASCII and Unicode
+# spaces, alone and at each place of a word). "@" is no word, "{ a / b }" are
+# alternatives, "\\" is taken out, what follows ";" inside a word is its tag, "*" ends
+# one; ";;" and "**" begin a comment; only ASCII's spaces part words.
+_SPACES = r"[^\S \t\n\r\f\v]"
+_AT_STAR = r"(?<!\S)@(?!\S)|(?<=\S)\*(?![^\s;])|(?<!\S)\*(?=\*)"
+_SYNTAX = {
+    "cer": re.compile(rf"[@{{]|{_SPACES}"),
+    "wer": re.compile(rf"{_AT_STAR}|\{{|(?<=\S)[\\;]|\\(?=\S)|;(?=;)|{_SPACES}"),
+}
 _LINE = re.compile(r"(.*?)[ \t]*\(([^()\s]+)\)[ \t]*")
 
 
@@ -55,6 +66,30 @@ def read_trn(path: Path) -> dict[str, list[str]]:
             raise TopDownError("E_TRN", what, "keep one of the lines", DATA)
         found[name] = text.split()
     return found
+
+
+def sclite_note(files: Iterable[Path], unit: str) -> tuple[str, str] | None:
+    """A warning's code and text if sclite would count these texts in another way.
+
+    Args:
+        files: References and hypotheses: lines ``utterance words...``.
+        unit: ``cer`` or ``wer``; others are never given to sclite.
+    """
+    syntax = _SYNTAX.get(unit)
+    if syntax is None:
+        return None
+    found = Counter[str]()
+    for file in files:
+        for line in Path(file).read_text(encoding="utf-8").split("\n"):
+            text = line.strip(" \t\r").replace("\t", " ").partition(" ")[2]
+            found.update(set(syntax.findall(text)))
+    names = ", ".join(
+        f"{f'U+{ord(c):04X}' if c.isspace() else repr(c)} in {n} lines"
+        for c, n in sorted(found.items())
+    )
+    what = f"{unit.upper()}: {names}: sclite's syntax, or no space to it; counted here "
+    what += "as any other character, Unicode's spaces as ' '"
+    return ("W_SCLITE_SYNTAX", what) if found else None
 
 
 def render(

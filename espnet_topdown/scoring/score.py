@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs
+from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs, write_pairs
+from espnet_topdown.errors import warn
 from espnet_topdown.files import write_bytes, write_json
 from espnet_topdown.scoring.align import count, paths
 from espnet_topdown.scoring.bootstrap import paired_bootstrap
 from espnet_topdown.scoring.counts import Counts, summary, total, write_counts
-from espnet_topdown.scoring.sclite import render, tenth, write_trn
+from espnet_topdown.scoring.sclite import render, sclite_note, tenth, write_trn
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
 DRAWS = 10_000
+NAMES = {"cer": "characters", "wer": "words"}
 HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n" + "|---" * 9 + "|"
 Cut = Callable[[str], list[str]]
 
@@ -105,6 +108,17 @@ def record(
     return {"utts": len(hyp), **sums, "hyp_sha256": hypothesis_digest(hyp)}
 
 
+def as_written(text: Mapping[str, str]) -> dict[str, str]:
+    """What is read back once these lines are written as a file.
+
+    Blanks at the ends, tabs and no-break spaces of a hypothesis do not come back; what
+    is counted and digested is what a reader of the file sees.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        write_pairs(Path(folder) / "text", text)
+        return read_pairs(Path(folder) / "text")
+
+
 def hypothesis_digest(text: Mapping[str, str]) -> str:
     """SHA-256 of the lines ``utterance text``, sorted by utterance."""
     lines = "".join(f"{utt} {text[utt]}\n" for utt in sorted(text))
@@ -148,6 +162,9 @@ def score_set(
         "seconds": None,
         "infeasible": 0,
     }
+    for unit in counts:
+        if note := sclite_note((ref, hyp), unit):
+            warn(*note)
     write_json(Path(decode_dir) / "score.json", score)
     return score
 
@@ -182,13 +199,16 @@ def score_files(
     else:
         speaker = speakers(utt2spk, beside=ref)
         counts = write_scores(output_dir, said, text, cut, speaker)
-    lines = [HEAD, _row(str(hyp), counts)]
+    lines = [f"### {unit.upper()}: Wrd are {NAMES[unit]}", ""]
+    lines += [HEAD, _row(str(hyp), counts)]
     if bootstrap_against is not None:
         other = read_pairs(bootstrap_against)
         check_same_utterances(said, other, (str(ref), str(bootstrap_against)))
         other_counts = count_set(said, other, cut)
         lines.append(_row(str(bootstrap_against), other_counts))
         lines += ["", _compared(counts, other_counts, seed)]
+    if note := sclite_note(filter(None, (ref, hyp, bootstrap_against)), unit):
+        lines.append(": ".join(note))
     return "\n".join(lines)
 
 

@@ -25,11 +25,11 @@ def sclite():
     """Run sclite as asr.sh does: (ref.trn, hyp.trn) -> what it prints."""
     tool = _tool("sclite") or pytest.skip("sclite is not installed (Debian: sctk)")
 
-    def run(ref: Path, hyp: Path, *options: str) -> str:
+    def run(ref: Path, hyp: Path, *options: str, may_fail: bool = False) -> str:
         files = ["-r", str(ref), "trn", "-h", str(hyp), "trn", "-i", "rm"]
         options = options or ("-o", "all", "stdout")
         done = subprocess.run([tool, *files, *options], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        assert may_fail or done.returncode == 0, done.stderr
         return done.stdout
 
     return run

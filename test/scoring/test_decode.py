@@ -3,6 +3,8 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import string
+import types
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,8 @@ pytest.importorskip("espnet2.tasks.asr")
 pytest.importorskip("soundfile")
 
 from espnet_topdown.bin.decode import main  # noqa: E402
-from espnet_topdown.scoring import ctc_greedy, decode  # noqa: E402
+from espnet_topdown.cli import fsck_node  # noqa: E402
+from espnet_topdown.scoring import attention_greedy, ctc_greedy, decode  # noqa: E402
 from espnet_topdown.scoring.sound import read_sound  # noqa: E402
 
 AN4 = Path(__file__).parents[3] / "shared" / "data" / "espnet_mini_an4"
@@ -61,16 +64,16 @@ def test_padding_would_change_a_vgg_block(data) -> None:
     model = load(data.experiment("vgg_rnn"))
     batch = sorted(data.sounds.items(), key=lambda s: -len(s[1]))
     with torch.inference_mode():
-        ours, frames = ctc_greedy._logits(model, batch)
-        alone = ctc_greedy._logits(model, batch[-1:])[0][0]
+        ours, frames = ctc_greedy.encode(model, batch)
+        alone = ctc_greedy.encode(model, batch[-1:])[0][0]
         padded = torch.nn.utils.rnn.pad_sequence(
             [torch.from_numpy(x) for _, x in batch], batch_first=True
         )
         lengths = torch.tensor([len(x) for _, x in batch])
-        theirs = model.ctc.ctc_lo(model.encode(padded, lengths)[0])
+        theirs = model.encode(padded, lengths)[0]
     n = frames[-1]
-    assert torch.allclose(ours[-1, :n], alone, atol=1e-3)
-    assert not torch.allclose(theirs[-1, :n], alone, atol=1e-1)
+    assert torch.allclose(ours[-1, :n], alone, atol=1e-5)
+    assert not torch.allclose(theirs[-1, :n], alone, atol=1e-3)
 
 
 def test_text_is_that_of_asr_inference(data) -> None:
@@ -161,6 +164,17 @@ def test_the_command(data, tmp_path, capsys) -> None:
     options = ["--wav_scp", str(data.wav_scp), "--output_dir", str(tmp_path / "out")]
     main(["--exp", str(data.experiment("rnn")), *options, "--model_file", "1"])
     assert len((tmp_path / "out" / "text").read_text().splitlines()) == 9
+    assert "CER" not in capsys.readouterr().out
+    words = [
+        "--model_file",
+        "1",
+        "--text",
+        str(data.text),
+        "--fix_eval_dropout",
+        "true",
+    ]
+    main(["--exp", str(data.experiment("rnn")), *options, *words])
+    assert " of 45), WER " in capsys.readouterr().out
     with pytest.raises(SystemExit) as e:
         main(["--exp", str(tmp_path), *options])
     assert e.value.code == 66
@@ -188,16 +202,145 @@ def test_dropout_at_test_time_is_refused(data) -> None:
     """ESPnet's RNNP drops out in eval mode between its layers."""
     exp = data.experiment("rnn", encoder_conf={**RNN, "dropout": 0.5})
     args = (exp / "config.yaml", exp / "1epoch.pth")
-    with pytest.raises(TopDownError, match="E_EVAL_RANDOM.*td_rnn"):
+    with pytest.raises(TopDownError, match="E_EVAL_RANDOM.*--fix_eval_dropout true"):
         decode.validation_score(*args)
     scores = [decode.validation_score(*args, accept_random=True) for _ in range(2)]
     assert scores[0]["hyp_sha256"] == scores[1]["hyp_sha256"]
 
 
-def test_no_ctc(data) -> None:
-    exp = data.experiment("rnn", model_conf={"ctc_weight": 0.0}, decoder="rnn")
-    with pytest.raises(TopDownError, match="E_NO_CTC"):
-        decode.validation_score(exp / "config.yaml", exp / "1epoch.pth")
+@pytest.mark.parametrize("kind", ["rnn", "vgg_rnn"])
+def test_trained_weights_are_taken_over_without_dropout_at_test_time(data, kind):
+    """The same score as that of a model whose dropout is 0."""
+    conf = {"encoder_conf": {**RNN, "dropout": 0.5}}
+    random = data.experiment(kind, **conf, patience=1, seed=1)
+    none = data.experiment(kind)
+    assert random != none
+    weights = random / "1epoch.pth"
+    want = decode.validation_score(none / "config.yaml", weights)
+    fixed = decode.validation_score(
+        random / "config.yaml", weights, fix_eval_dropout=True
+    )
+    assert {**fixed, "seconds": 0} == {**want, "seconds": 0}
+    # where nothing is dropped the fix changes nothing, to the last bit
+    models = [
+        decode.load_model(none / "config.yaml", weights, "cpu", fix)
+        for fix in (False, True)
+    ]
+    batch = list(data.sounds.items())[:3]
+    with torch.inference_mode():
+        one, two = (ctc_greedy.encode(model, batch)[0] for model in models)
+    assert torch.equal(one, two)
+
+
+DECODERS = {
+    "rnn": ("rnn", {"hidden_size": 6, "att_conf": {"atype": "location"}}),
+    "rnn_residual": ("rnn", {"hidden_size": 6, "context_residual": True}),
+    "gru_2": ("rnn", {"hidden_size": 6, "rnn_type": "gru", "num_layers": 2}),
+    "transformer": ("transformer", {"linear_units": 8, "num_blocks": 2}),
+    "lightweight_conv": (
+        "lightweight_conv",
+        {"linear_units": 8, "num_blocks": 2, "conv_kernel_length": [5, 5]},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_the_attention_decoder_as_espnet_scores_it(data, kind: str) -> None:
+    """Batches give what ESPnet's own functions give to one utterance at a time."""
+    decoder, conf = DECODERS[kind]
+    encoder = {**RNN, "output_size": 8}
+    exp = data.experiment(
+        "rnn",
+        decoder=decoder,
+        decoder_conf={**conf, "attention_heads": 2} if "linear_units" in conf else conf,
+        encoder_conf=encoder,
+        model_conf={"ctc_weight": 0.0},
+    )
+    model = load(exp)
+    with torch.no_grad():  # tokens differ, and the end comes before the frames are over
+        for name, value in model.decoder.named_parameters():
+            value *= 8.0 if "embed" in name else 3.0
+    found = list(attention_greedy.greedy_attention(model, data.sounds.items(), 100.0))
+    ours = {hyp.utt: hyp.token_ids for hyp in found}
+    alone = attention_greedy.greedy_attention(model, data.sounds.items(), 0.01)
+    assert {hyp.utt: hyp.token_ids for hyp in alone} == ours
+    assert ours == {
+        utt: stepwise(model, samples) for utt, samples in data.sounds.items()
+    }
+    assert len({tuple(ids) for ids in ours.values()}) > 3, "it says nothing"
+
+
+@torch.no_grad()
+def stepwise(model: torch.nn.Module, samples: np.ndarray) -> list[int]:
+    """One utterance, token by token, through the decoder as it is trained."""
+    speech = torch.from_numpy(samples)[None]
+    enc, lengths = model.encode(speech, torch.tensor([speech.size(1)]))
+    ids = [model.sos]
+    for _ in range(int(lengths)):
+        size = torch.tensor([len(ids)])
+        scores, _ = model.decoder(enc, lengths, torch.tensor([ids]), size)
+        best = int(scores[0, -1].argmax())
+        if best == model.eos:
+            break
+        ids.append(best)
+    return ids[1:]
+
+
+def test_without_ctc_the_attention_decoder_scores(data) -> None:
+    model_conf = {"ctc_weight": 0.0}
+    exp = data.experiment("rnn", model_conf=model_conf, decoder="rnn", patience=1)
+    score = decode.validation_score(exp / "config.yaml", exp / "1epoch.pth")
+    assert (score["decoder"], score["utts"]) == ("attention_greedy", 9)
+    assert score["cer"]["ref"] == 45 and score["infeasible"] == 0
+
+
+PHONES = ["<blank>", "<unk>", "AH", "T", "N", "S", "IH", "<sos/eos>"]
+WORDS = ["<blank>", "<unk>", "AN", "TEST", "A", "<sos/eos>"]
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"token_type": "char"}, "ABC  DE <NOISE>"),
+        ({"token_type": "phn", "g2p": None, "token_list": PHONES}, "S IH T AH N"),
+        ({"token_type": "word", "token_list": WORDS}, "A TEST AN"),
+        ({"token_type": "char", "cleaner": "tacotron"}, "abc, de"),
+    ],
+    ids=["char", "phn", "word", "cleaner"],
+)
+def test_a_perfect_hypothesis_has_no_error(data, change, text) -> None:
+    config = read_yaml(data.experiment("rnn") / "config.yaml")
+    made = object.__new__(decode.Recognizer)
+    letters = [*string.ascii_letters, *"<>,.\"'-:;?!()"]
+    tokens = change.get("token_list") or [
+        "<blank>",
+        "<unk>",
+        "<space>",
+        *letters,
+        "<e>",
+    ]
+    made.conf = {**config, "token_list": tokens, **change}
+    made.decoder, made.weights = "ctc_greedy", Path("1epoch.pth")
+    made.model = types.SimpleNamespace(token_list=tokens)
+    made.experiment = types.SimpleNamespace(epoch_of=lambda weights: 1)
+    ids = made.preprocess("u", {"text": text})["text"].tolist()
+    assert 1 not in ids, "an unknown token"
+    score = made.score("dev", {"u": ctc_greedy.Hypothesis("u", ids, 99)}, {"u": text})
+    for unit in ("cer", "wer", "ter"):
+        assert score[unit]["corr"] == score[unit]["ref"] > 0, unit
+        assert score[unit]["ins"] == 0, unit
+    if change["token_type"] == "phn":
+        assert score["cer"] == score["wer"] == score["ter"] and score["cer"]["ref"] == 5
+
+
+def test_odd_hypotheses_are_what_was_counted(data, tmp_path, monkeypatch) -> None:
+    odd = ["", " ", "  A ", "A\tB", "\u00a0", "\u3000A", "A\u2028B", "\u200bA", "( @"]
+    texts = iter(odd * 2)
+    monkeypatch.setattr(decode.Recognizer, "text", lambda self, hyp: next(texts))
+    exp, out = data.experiment("rnn"), tmp_path / "decode_x" / "dev"
+    options = {"wav_scp": data.wav_scp, "text": data.text}
+    decode.decode_experiment(exp, "1", output_dir=out, **options)
+    assert fsck_node.decoded(out)
 
 
 def spoil(state: dict, how: str) -> None:

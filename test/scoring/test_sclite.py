@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import re
+import string
 
 import pytest
 
+from espnet_topdown.data.kaldi_dir import write_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring import sclite as ours
 from espnet_topdown.scoring.align import path
-from espnet_topdown.scoring.sclite import read_trn, tenth, write_trn
+from espnet_topdown.scoring.sclite import read_trn, sclite_note, tenth, write_trn
+from espnet_topdown.scoring.units import characters
 
 
 def render(name: str, ref: dict, hyp: dict, speaker: dict) -> str:
@@ -104,3 +108,54 @@ def test_reads_what_espnet_wrote(mini_an4) -> None:
     assert len(files) == 8
     for file in files:
         assert all("-" in name for name in read_trn(file))
+
+
+SPACES = [chr(c) for c in range(0x80, 0x3001) if chr(c).isspace()]
+PLACES = {"alone": "{}", "begin": "{}x", "middle": "x{}y", "end": "x{}"}
+SHAPES = [("a {} b", "a {} b"), ("a {} b", "a x b"), ("a {} b", "a xy b")]
+SHAPES += [("{} b", "b"), ("b {}", "b"), ("{}", "q"), ("a b", "a {} b")]
+
+
+def notes_and_counts(folder, sclite, scores, unit: str, words: list[str]):
+    """sclite's note of ours on texts with each word, our counts, and sclite's."""
+    cut = characters if unit == "cer" else str.split
+    sides = [
+        {
+            f"u{i:02d}": shape[side].format(word)
+            for i, (word, shape) in enumerate(itertools.product(words, SHAPES))
+        }
+        for side in (0, 1)
+    ]
+    said, spoken = ({u: cut(t) for u, t in side.items()} for side in sides)
+    names = ("r.trn", "h.trn")
+    for name, text, tokens in zip(names, sides, (said, spoken)):
+        write_trn(folder / name, tokens, {})
+        write_pairs(folder / name[0], text)
+    theirs = scores(sclite(*(folder / name for name in names), may_fail=True))
+    mine = {f"{u}-{u}": path(said[u], spoken[u]) for u in said}
+    mine = {u: tuple(map(ops.count, "CSDI")) for u, ops in mine.items()}
+    return sclite_note((folder / "r", folder / "h"), unit), mine, theirs
+
+
+@pytest.mark.parametrize("unit", ["cer", "wer"])
+def test_what_sclite_reads_as_its_syntax_is_named(sclite, scores, tmp_path, unit):
+    """Equal counts, or one warning that names the character."""
+    named = set()
+    for c in string.printable.strip() + "".join(SPACES):
+        words = [place.format(c) for place in PLACES.values()]
+        note, mine, theirs = notes_and_counts(tmp_path, sclite, scores, unit, words)
+        if note is None:
+            assert mine == theirs, f"{c!r} is not named"
+        else:
+            code, text = note
+            assert code == "W_SCLITE_SYNTAX" and text.startswith(f"{unit.upper()}: ")
+            assert f"U+{ord(c):04X} " in text if c in SPACES else f"{c!r} " in text
+            named.add(c)
+    expected = {"cer": "@{", "wer": "@{\\;*"}[unit]
+    assert named == {*expected, *SPACES}
+
+
+@pytest.mark.parametrize("word", ["**", ";;", "x;y", "xy*", "x*;y", "{ a / b }", "**x"])
+def test_syntax_of_several_characters_is_named(sclite, scores, tmp_path, word):
+    found = notes_and_counts(tmp_path, sclite, scores, "wer", [word])
+    assert found[0] is not None and found[1] != found[2]

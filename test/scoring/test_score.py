@@ -5,10 +5,12 @@ import re
 import pytest
 
 from espnet_topdown.bin.score import main
+from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.scores import read_score
 from espnet_topdown.scoring.counts import Counts, read_counts
 from espnet_topdown.scoring.score import (
+    as_written,
     count_set,
     hypothesis_digest,
     record,
@@ -37,14 +39,15 @@ def texts(tmp_path):
 
 def test_a_table_as_in_results_md(texts) -> None:
     got = score_files(texts / "text", texts / "hyp", "wer", nlsyms=texts / "nlsyms")
-    head, line, row = got.splitlines()
+    title, _, head, line, row = got.splitlines()
+    assert title == "### WER: Wrd are words"
     assert head.count("|") == line.count("|") == row.count("|") == 10
     assert row.endswith("|3|6|83.3|0.0|16.7|0.0|16.7|33.3|")
 
 
 def test_two_systems_are_compared(texts) -> None:
     got = score_files(texts / "text", texts / "hyp", bootstrap_against=texts / "worse")
-    first, second, _, said = got.splitlines()[2:]
+    first, second, _, said = got.splitlines()[4:]
     assert "worse|3|7|" in second and "hyp|3|7|" in first
     assert "difference (first - second): -42.86 points" in said
     assert "10000 draws, seed 0" in said
@@ -183,3 +186,22 @@ def test_a_lost_part_never_improves_a_rate(ref, hyp, code, word) -> None:
         count_set(ref, hyp, words)
     assert word in str(e.value)
     assert e.value.status == 65
+
+
+def test_what_sclite_would_count_in_another_way_is_said(texts, caplog) -> None:
+    (texts / "hyp").write_text("u1 THE @ CAT\nu2 A\u00a0DOG ;\nu3 NO @\n")
+    got = score_files(texts / "text", texts / "hyp").splitlines()[-1]
+    assert got.startswith("W_SCLITE_SYNTAX: WER: '@' in 2 lines, U+00A0 in 1 lines:")
+    (texts / "d").mkdir()
+    (texts / "hyp").rename(texts / "d" / "text")
+    score_set(texts / "text", texts / "d", "beam", "x.pth")
+    assert caplog.text.count("W_SCLITE_SYNTAX") == 2  # CER and WER
+
+
+@pytest.mark.parametrize("text", ["", " ", "  a ", "a\tb", "\u00a0", "\u3000a", "a\r"])
+def test_the_digest_is_of_what_is_written(tmp_path, text) -> None:
+    written = as_written({"u": text})
+    write_pairs(tmp_path / "text", {"u": text})
+    assert read_pairs(tmp_path / "text") == written
+    write_pairs(tmp_path / "text", written)
+    assert read_pairs(tmp_path / "text") == written
