@@ -321,7 +321,7 @@ def decode_set(
     score = model.score(out_dir.name, hyps, ref, spoken, counts)
     score["seconds"] = round(time.perf_counter() - start, 3)
     for unit in counts:
-        if note := sclite_note((text, out_dir / "text"), unit):
+        if note := sclite_note((ref, spoken), unit):
             warn(*note)
     write_json(out_dir / "score.json", score)
     return score

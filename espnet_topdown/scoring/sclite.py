@@ -68,20 +68,21 @@ def read_trn(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def sclite_note(files: Iterable[Path], unit: str) -> tuple[str, str] | None:
+def sclite_note(
+    texts: Iterable[Mapping[str, str]], unit: str
+) -> tuple[str, str] | None:
     """A warning's code and text if sclite would count these texts in another way.
 
     Args:
-        files: References and hypotheses: lines ``utterance words...``.
+        texts: References and hypotheses by utterance id.
         unit: ``cer`` or ``wer``; others are never given to sclite.
     """
     syntax = _SYNTAX.get(unit)
     if syntax is None:
         return None
     found = Counter[str]()
-    for file in files:
-        for line in Path(file).read_text(encoding="utf-8").split("\n"):
-            text = line.strip(" \t\r").replace("\t", " ").partition(" ")[2]
+    for side in texts:
+        for text in side.values():
             found.update(set(syntax.findall(text)))
     names = ", ".join(
         f"{f'U+{ord(c):04X}' if c.isspace() else repr(c)} in {n} lines"

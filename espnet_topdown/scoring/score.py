@@ -111,8 +111,8 @@ def record(
 def as_written(text: Mapping[str, str]) -> dict[str, str]:
     """What is read back once these lines are written as a file.
 
-    Blanks at the ends, tabs and no-break spaces of a hypothesis do not come back; what
-    is counted and digested is what a reader of the file sees.
+    Blanks at the ends of a hypothesis do not come back; what is counted and digested is
+    what a reader of the file sees.
     """
     with tempfile.TemporaryDirectory() as folder:
         write_pairs(Path(folder) / "text", text)
@@ -163,7 +163,7 @@ def score_set(
         "infeasible": 0,
     }
     for unit in counts:
-        if note := sclite_note((ref, hyp), unit):
+        if note := sclite_note((said, text), unit):
             warn(*note)
     write_json(Path(decode_dir) / "score.json", score)
     return score
@@ -199,15 +199,17 @@ def score_files(
     else:
         speaker = speakers(utt2spk, beside=ref)
         counts = write_scores(output_dir, said, text, cut, speaker)
+    texts = [said, text]
     lines = [f"### {unit.upper()}: Wrd are {NAMES[unit]}", ""]
     lines += [HEAD, _row(str(hyp), counts)]
     if bootstrap_against is not None:
         other = read_pairs(bootstrap_against)
         check_same_utterances(said, other, (str(ref), str(bootstrap_against)))
+        texts.append(other)
         other_counts = count_set(said, other, cut)
         lines.append(_row(str(bootstrap_against), other_counts))
         lines += ["", _compared(counts, other_counts, seed)]
-    if note := sclite_note(filter(None, (ref, hyp, bootstrap_against)), unit):
+    if note := sclite_note(texts, unit):
         lines.append(": ".join(note))
     return "\n".join(lines)
 

@@ -6,7 +6,6 @@ import string
 
 import pytest
 
-from espnet_topdown.data.kaldi_dir import write_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring import sclite as ours
 from espnet_topdown.scoring.align import path
@@ -128,13 +127,12 @@ def notes_and_counts(folder, sclite, scores, unit: str, words: list[str]):
     ]
     said, spoken = ({u: cut(t) for u, t in side.items()} for side in sides)
     names = ("r.trn", "h.trn")
-    for name, text, tokens in zip(names, sides, (said, spoken)):
+    for name, tokens in zip(names, (said, spoken)):
         write_trn(folder / name, tokens, {})
-        write_pairs(folder / name[0], text)
     theirs = scores(sclite(*(folder / name for name in names), may_fail=True))
     mine = {f"{u}-{u}": path(said[u], spoken[u]) for u in said}
     mine = {u: tuple(map(ops.count, "CSDI")) for u, ops in mine.items()}
-    return sclite_note((folder / "r", folder / "h"), unit), mine, theirs
+    return sclite_note(sides, unit), mine, theirs
 
 
 @pytest.mark.parametrize("unit", ["cer", "wer"])
