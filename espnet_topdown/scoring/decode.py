@@ -199,7 +199,7 @@ class Recognizer:
     def clean(self, ref: Mapping[str, str]) -> dict[str, str]:
         """References as training saw them: cleaned, and as phones for phones."""
         if self.of_phones:
-            return {utt: " ".join(self.reader.tokens(text)) for utt, text in ref.items()}
+            return {utt: " ".join(self.reader.tokens(t)) for utt, t in ref.items()}
         return {utt: self.reader.clean(text) for utt, text in ref.items()}
 
     def score(

@@ -14,6 +14,7 @@ from random_models import ENCODERS, RNN, Set
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
+from espnet_topdown.models.text import TextReader
 from espnet_topdown.models.weights import load_weights, save_weights
 
 pytestmark = [pytest.mark.espnet, pytest.mark.timeout(120)]
@@ -320,6 +321,7 @@ def test_a_perfect_hypothesis_has_no_error(data, change, text) -> None:
         "<e>",
     ]
     made.conf = {**config, "token_list": tokens, **change}
+    made.reader = TextReader.of(made.conf, "config.yaml")
     made.decoder, made.weights = "ctc_greedy", Path("1epoch.pth")
     made.model = types.SimpleNamespace(token_list=tokens)
     made.experiment = types.SimpleNamespace(epoch_of=lambda weights: 1)
