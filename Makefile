@@ -1,6 +1,7 @@
 # make setup        creates .venv (PYTHON=python3.13 chooses the interpreter)
 # make demo         setup, then the default recipe from audio to report
-# make test         setup, then the whole test suite
+# make test         setup, then the tests for every change, as many at once as there are cores
+# make nightly      every test: also campaigns, real clusters, every row trained
 # make constraints  compiles the tested sets of versions anew, from what is newest today
 # make canary       the newest of everything in .venv-canary: what has moved, does it work?
 PYTHON ?= python3
@@ -14,7 +15,7 @@ SETS := $(wildcard espnet_topdown/constraints/python*.txt)
 PYTHONS := $(SETS:espnet_topdown/constraints/python%.txt=%)
 UV := $(VENV)/bin/python -m uv
 
-.PHONY: setup demo test bench lint help constraints canary
+.PHONY: setup demo test nightly bench lint help constraints canary
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -75,7 +76,11 @@ demo: setup
 	cd egs2/prompts_topdown/asr1 && ./run.sh
 
 test: setup
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+
+# Everything, one after the other: also the campaigns, real clusters, real trainings.
+nightly: setup
+	TOPDOWN_SLURM=all TOPDOWN_ROWS=all $(VENV)/bin/python -m pytest -m 'nightly or not nightly'
 
 bench: setup
 	$(VENV)/bin/python bench/lstm_cpu.py

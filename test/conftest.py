@@ -28,6 +28,13 @@ SHARED = REPO.parent / "shared" / "data"
 FAKE_LAUNCHER = REPO / "test" / "fixtures" / "fake_launcher.py"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts a real cluster is for the night."""
+    for item in items:
+        if {"cluster", "cell"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("nightly")
+
+
 @pytest.fixture
 def toy_experiment(tmp_path, monkeypatch) -> Path:
     """A finished joint training of three layers: softmax, blstm1, blstm0."""

@@ -250,7 +250,7 @@ def decodable(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return Path("exp/search")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_decoding_again_agrees(decodable, capsys):
     n = len({p.resolve() for p in decodable.glob("*/score.json")})
     command.main([str(decodable), "--decode", "true"])
@@ -258,7 +258,7 @@ def test_decoding_again_agrees(decodable, capsys):
     assert n >= 2 and f"{n} decoded" in shown and "nothing wrong" in shown
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_score_that_only_decoding_again_disproves(decodable, capsys):
     """One error fewer, and everything that refers to it written anew."""
     from espnet_topdown.files import sha256

@@ -175,7 +175,7 @@ def job(toy_experiment, monkeypatch) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(
     job: Path, tmp_path: Path
 ) -> None:

@@ -30,7 +30,7 @@ from espnet_topdown.search.result import RESULT, is_finished
 
 POINTS = os.environ.get("TOPDOWN_KILL_POINTS", "")
 SECONDS = 24 * 3600 if POINTS else 1800
-pytestmark = [pytest.mark.espnet, pytest.mark.slow, pytest.mark.timeout(SECONDS)]
+pytestmark = [pytest.mark.espnet, pytest.mark.nightly, pytest.mark.timeout(SECONDS)]
 CALLS = "openat,write,pwrite64,fsync,rename,mkdir,unlink,flock,ftruncate,symlink"
 WRITES = "write,pwrite64,fsync,rename,mkdir,ftruncate,symlink"
 ONCE = f"openat,{WRITES}"  # of these, the calls that make a file

@@ -42,7 +42,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_error_is_one_line_and_a_status(folder):
     status, lines = run(folder, "--max_epoch", "0")
     assert status == 78

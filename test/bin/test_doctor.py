@@ -12,7 +12,7 @@ import pytest
 
 
 @pytest.mark.espnet
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_the_tests_run_with_works(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "espnet_topdown.bin.doctor", "--json"],

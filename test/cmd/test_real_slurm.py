@@ -64,7 +64,7 @@ def test_what_no_node_can_give(place, cluster) -> None:
     assert "invalid partition specified: nowhere" in launched.stderr.read()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_job_that_can_never_start_is_warned_of(place, cluster) -> None:
     cluster.call("scontrol", "update", "NodeName=n[1-2]", "State=DRAIN", "Reason=test")
     try:
@@ -76,7 +76,7 @@ def test_a_job_that_can_never_start_is_warned_of(place, cluster) -> None:
     assert (err + launched.stderr.read()).count("W_CLUSTER_STUCK") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_node_that_goes_down_requeues_the_job(place, cluster) -> None:
     script = "echo run >>runs; touch started; sleep $((5 - 2 * $(wc -l <runs)))"
     launched = launch("a.log", "bash", "-c", script)
@@ -101,7 +101,7 @@ def test_a_requeue_is_waited_for(place, cluster) -> None:
     assert Path("a.log").read_text().count("# Started at") == 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
     Path("trainer.py").write_text(TRAINER)
     launched = launch("a.log", sys.executable, "trainer.py")
@@ -113,7 +113,7 @@ def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
     assert time.monotonic() - begun < 90, "Slurm alone would hold it for two minutes"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_task_of_an_array_requeues_itself_alone(place, cluster) -> None:
     """The last one, whose id in Slurm is that of the array."""
     Path("trainer.py").write_text(TRAINER)
@@ -126,7 +126,7 @@ def test_one_task_of_an_array_requeues_itself_alone(place, cluster) -> None:
     assert [log.count("# Started at") for log in logs] == [1, 2]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_preempted_step_saves_and_makes_room_at_once(place, cluster) -> None:
     """Slurm would grant it five minutes, and tells nobody but the step."""
     Path("trainer.py").write_text(TRAINER.replace("SIGUSR2", "SIGTERM"))
@@ -139,7 +139,7 @@ def test_a_preempted_step_saves_and_makes_room_at_once(place, cluster) -> None:
     assert "\nresumed\n" in Path("a.log").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_controller_outage_and_a_crash(place, cluster) -> None:
     launched = launch("a.log", "bash", "-c", "touch started; sleep 8; touch ended")
     wait_for("started")
@@ -152,7 +152,7 @@ def test_a_controller_outage_and_a_crash(place, cluster) -> None:
     assert Path("ended").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_controller_forgets_a_young_job(place, cluster) -> None:
     """It crashed before the job was in its saved state; the job's node runs on."""
     cluster.wait_idle()

@@ -14,7 +14,7 @@ from slurm_cluster import long
 
 launch = functools.partial(launching.launch, "slurm")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.nightly,
     pytest.mark.timeout(900),
     slurm_cluster.needed,
 ]

@@ -70,7 +70,7 @@ def test_shellcheck():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_real_spanish_prompts(run):
     (run.recipe / "downloads").mkdir()
     real_packages(run.recipe / "downloads")

@@ -50,7 +50,7 @@ def known(want: Any, have: Any) -> Any:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow if n in SLOW else ()) for n in SECTIONS],
+    [pytest.param(n, marks=pytest.mark.nightly if n in SLOW else ()) for n in SECTIONS],
 )
 def test_as_recorded(name: str, tmp_path: Path) -> None:
     if not file_of(name).is_file():

@@ -380,7 +380,7 @@ def test_another_build_of_the_game_is_refused(data_sh):
     assert done.stderr.splitlines()[-1].startswith("E_DIGEST: queen.1c of downloads/")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_debians_package(data_sh):
     done = subprocess.run(
         ["apt-get", "download", DEB.split("_")[0]],

@@ -130,7 +130,7 @@ def test_a_failed_seed_is_a_failure(stubbed, run):
 
 
 @pytest.mark.espnet
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1500)
 def test_two_seeds_to_their_comparison(recipe, template, run):
     conf = template.parents[1] / "prompts_topdown" / "asr1" / "conf" / "train_tiny.yaml"

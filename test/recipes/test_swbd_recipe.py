@@ -32,7 +32,7 @@ X = "asr_train_asr_conformer_raw_en_bpe45"
 E = "asr_train_asr_e_branchformer_raw_en_bpe45"
 MEAN = "valid.acc.average10.pth"
 EVERY = os.environ.get("TOPDOWN_ROWS") == "all"
-trains = [pytest.mark.espnet, pytest.mark.slow, pytest.mark.timeout(1500)]
+trains = [pytest.mark.espnet, pytest.mark.nightly, pytest.mark.timeout(1500)]
 pytestmark = pytest.mark.recipe
 
 

@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.slow]
+pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.nightly]
 
 OPTIONS = (
     "--lang es --fs 8k --nj 1 --ngpu 0 --max_frozen 1 "

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "test" / "fixtures"
 
 ASR1 = ROOT / "egs2" / "wsj_topdown" / "asr1"
-pytestmark = [pytest.mark.recipe, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.recipe, pytest.mark.nightly, pytest.mark.timeout(300)]
 NOT_THE_RECIPE = shutil.ignore_patterns("exp", "data", "dump")
 C, A = "exp/asr_train_ctc_raw_en_char", "exp/asr_train_att_a_raw_en_char"
 B = "exp/asr_train_att_vgg_b_raw_en_char"

@@ -25,7 +25,7 @@ SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
 OUTPUT = ["decoder.output.weight", "decoder.output.bias"]
 BLSTM3 = ["encoder.enc.0.bt3.weight", "encoder.enc.0.birnn3.weight_hh_l0_reverse"]
 EVERY = os.environ.get("TOPDOWN_ROWS") == "all"
-pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.slow]
+pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.nightly]
 pytestmark += [pytest.mark.timeout(7200 if EVERY else 1500)]
 WSJ = read_paper("wsj")
 

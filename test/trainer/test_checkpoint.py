@@ -161,7 +161,7 @@ KILLS = {"rnn": 99, "vgg_rnn": 5, "transformer": 5, "conformer": 5}  # at most, 
 
 
 @pytest.mark.espnet
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("encoder", KILLS)
 def test_killed_around_a_save_and_continued(train, monkeypatch, encoder):

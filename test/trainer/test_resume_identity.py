@@ -20,7 +20,7 @@ from trained_state import ENCODERS, differing, note, options, state
 
 from espnet_topdown.trainer import preflight, trainer
 
-pytestmark = [pytest.mark.espnet, pytest.mark.slow]
+pytestmark = [pytest.mark.espnet, pytest.mark.nightly]
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
 
