@@ -33,7 +33,7 @@ $(STAMP): setup.py $(SETS)
 	    echo "E_PYTHON: $$python: Python $$version, need one of $(PYTHONS). Do: $$do." >&2; exit 78
 	fi
 	free() { df -Ph . | awk 'NR == 2 {print $$4}'; }
-	trap '[ $$? = 0 ] || echo "E_SETUP: $(VENV) is not complete; it needs 6 GB, $$(free) are free." \
+	trap '[ $$? = 0 ] || echo "E_SETUP: $(VENV) is not complete; it needs 7 GB, $$(free) are free." \
 	    "Do: see the message above, then make setup again." >&2' EXIT
 	date '+setup: installing into $(VENV) (1-5 minutes), started %T'
 	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then

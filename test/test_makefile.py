@@ -65,7 +65,7 @@ def test_an_interrupted_setup_is_completed(tmp_path: Path) -> None:
         done = setup.run()
         assert done.returncode
         assert "No space left on device\nE_SETUP: " in done.stderr
-        assert "needs 6 GB" in done.stderr and "then make setup again" in done.stderr
+        assert "needs 7 GB" in done.stderr and "then make setup again" in done.stderr
     (tmp_path / "full").unlink()
     assert setup.run().returncode == 0
     assert "--reinstall" in setup.installs()[-1]  # whatever was left half-written
