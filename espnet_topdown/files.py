@@ -148,10 +148,15 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def yaml_bytes(data: Mapping[str, Any]) -> bytes:
+    """YAML of a mapping in its own order."""
+    text = yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
 def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
     """Write a mapping in its own order, atomically."""
-    text = yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    write_bytes(path, text.encode())
+    write_bytes(path, yaml_bytes(data))
 
 
 def json_bytes(data: Any) -> bytes:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from espnet_topdown.bin import main
+from espnet_topdown.cli.fsck import fsck
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_yaml, sha256
+from espnet_topdown.records import Journal
+from espnet_topdown.search import request
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
@@ -14,13 +19,23 @@ OUT = Path("exp/search")
 
 @pytest.mark.parametrize(
     "change",
-    [{"strategy": "full"}, {"criterion": "wer"}, {"max_frozen": 1}, {"max_epoch": 9}],
+    [
+        {"strategy": "full"},
+        {"criterion": "wer"},
+        {"max_frozen": 1},
+        {"max_epoch": 9},
+        {"controls": ()},
+        {"max_frozen": 1, "controls": ("joint", "warm")},  # narrower, and wider
+    ],
 )
 def test_another_request_may_not_use_the_folder(search, change):
-    search({"m3": 50, "m1.2": 60})
+    errors = {"m3": 50, "m1.2": 60}
+    search(errors, controls=("warm",))
+    before = (OUT / "search.yaml").read_bytes()
     with pytest.raises(TopDownError, match="E_CONFIG_CHANGED") as e:
-        search({"m3": 50, "m1.2": 60}, **change)
+        search(errors, **{"controls": ("warm",), **change})
     assert e.value.status == 78
+    assert (OUT / "search.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -30,6 +45,7 @@ def test_another_request_may_not_use_the_folder(search, change):
         ({"criterion": "loss"}, "give one of auto, cer, wer, ter"),
         ({"controls": ("jont",)}, "nearest: joint"),
         ({"max_frozen": -1}, "--max_frozen -1 is negative"),
+        ({"max_frozen": 3}, "--max_frozen 3: there are 3 layers.*give 2 or less"),
     ],
 )
 def test_unknown_words(search, options, message):
@@ -71,3 +87,115 @@ def test_a_folder_of_an_option_that_was_removed_is_not_continued(search, name, v
     with pytest.raises(TopDownError, match="E_VERSION.*0.1.0") as e:
         search(errors)
     assert e.value.status == 78
+
+
+ERRORS = {"m3": 50, "m1.2": 40, "m2.1": 35, "m1.1.1": 30}
+JOINT = ("joint",)
+
+
+def trained_files() -> dict[Path, bytes]:
+    """What a retraining leaves, without what its display and its log say."""
+    names = ("retrain.yaml", "train.yaml", "score.json", ".done")
+    return {p: p.read_bytes() for n in names for p in OUT.glob(f"m*/{n}")}
+
+
+@pytest.mark.parametrize(
+    "first, then, new",
+    [
+        ({"max_frozen": 1}, {"max_frozen": 2}, ["m1.1.1"]),
+        ({"max_frozen": 1}, {}, ["m1.1.1"]),
+        ({}, {"controls": ("warm",)}, ["control.warm"]),
+        ({"max_frozen": 1}, {"controls": ("warm",)}, ["control.warm", "m1.1.1"]),
+        (
+            {"strategy": "full", "max_frozen": 1},
+            {"strategy": "full"},
+            ["m1.1.1", "m2.1"],
+        ),
+        (
+            {"strategy": "beam", "width": 1, "max_frozen": 1, "budget": 1},
+            {"strategy": "beam", "width": 2},
+            ["m1.1.1", "m2.1"],
+        ),
+    ],
+)
+def test_a_wider_request_continues_the_narrower_ones_folder(search, first, then, new):
+    search(ERRORS, **first)
+    before, asked = trained_files(), (OUT / "search.yaml").read_bytes()
+    result, calls = search(ERRORS, **then)
+    assert sorted(calls) == new, "nothing is trained twice"
+    assert {p: trained_files()[p] for p in before} == before
+    assert result["best"] == "m1.1.1" and set(new) <= set(result["nodes"])
+    assert (OUT / "search.yaml").read_bytes() != asked
+    events = Journal(OUT / "journal.jsonl").events()
+    (wider,) = [e for e in events if e["event"] == "search_widened"]
+    assert wider["request"] == sha256(OUT / "search.yaml")
+    _, calls = search(ERRORS, **then)
+    assert calls == [], "and the same request again does nothing"
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED"):
+        search(ERRORS, **first)
+    fake = "E_REINIT_SAME"  # its weights are the base's
+    assert [f for f in fsck(OUT).found if fake not in f] == []
+
+
+def test_a_wider_request_lets_control_joint_train_on(search):
+    search(ERRORS, max_frozen=1, controls=JOINT)
+    joint = OUT / "control.joint" / "train.yaml"
+    assert read_yaml(joint)["max_epoch"] == 4 + 4
+    _, calls = search(ERRORS, controls=JOINT)
+    assert calls == ["m1.1.1", "control.joint"]
+    assert read_yaml(joint)["max_epoch"] == 4 + 4 + 4
+
+
+@pytest.mark.parametrize("when", ["before search.yaml", "after search.yaml"])
+def test_killed_while_it_was_widened(search, monkeypatch, when):
+    """The journal speaks first: either request then continues, and none is finished."""
+    search(ERRORS, max_frozen=1)
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "write_yaml" if when == "before search.yaml" else "put_aside"
+    with monkeypatch.context() as m:
+        m.setattr(request, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(ERRORS)
+    result, calls = search(ERRORS)
+    assert (calls, result["best"]) == (["m1.1.1"], "m1.1.1")
+
+
+def test_a_wider_request_needs_a_yes_too(search):
+    search(ERRORS, max_frozen=1)
+    with pytest.raises(TopDownError, match="E_BUDGET"):
+        search(ERRORS, max_jobs_total=1)
+    search(ERRORS, max_jobs_total=1, max_frozen=1)
+
+
+@pytest.mark.parametrize(
+    "place, said",
+    [
+        ("exp/joint", "is the base experiment"),
+        ("exp/joint/topdown", "lies in the base experiment"),
+        ("exp", "contains the base experiment"),
+        (".", "contains the base experiment"),
+        ("link", "is the base experiment"),
+        ("theirs", "has a RESULTS.md that is not ours"),
+        ("other", "has a config.yaml that is not ours"),
+    ],
+)
+@pytest.mark.parametrize("command", ["search", "retrain"])
+def test_a_folder_that_is_somebody_elses(toy_experiment, capsys, place, said, command):
+    Path("link").symlink_to("exp/joint")
+    for path in ("theirs/RESULTS.md", "exp/joint/RESULTS.md", "other/config.yaml"):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text("mine: 1\n")
+    words = ["--base_exp", "exp/joint", "--output_dir", place]
+    if command == "retrain":
+        if place == "theirs":
+            pytest.skip("a retraining writes no such file")
+        words += ["--freeze", "softmax"]
+    before = {p: p.is_file() and p.read_bytes() for p in Path().rglob("*")}
+    with pytest.raises(SystemExit) as e:
+        main.main([command, *words])
+    error = capsys.readouterr().err
+    assert e.value.code == 73 and "E_CREATE" in error and said in error
+    assert {p: p.is_file() and p.read_bytes() for p in Path().rglob("*")} == before

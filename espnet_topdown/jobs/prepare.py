@@ -9,13 +9,13 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown import __version__
-from espnet_topdown.errors import TopDownError
+from espnet_topdown.errors import CREATE, TopDownError
 from espnet_topdown.files import read_yaml, sha256, write_yaml
 from espnet_topdown.jobs.plan import Plan, plan
 from espnet_topdown.jobs.reinit import Reinit
@@ -34,6 +34,7 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
             another job.
     """
     folder = Path(folder)
+    check_place(spec.base_exp, folder, folder / "retrain.yaml", ("search.yaml",))
     planned = plan(spec)
     folder.mkdir(parents=True, exist_ok=True)
     provenance = _provenance(spec, planned)
@@ -51,6 +52,37 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
     write_yaml(folder / "train.yaml", train_config(spec, planned, folder))
     write_yaml(done, provenance)
     return planned
+
+
+def check_place(
+    base_exp: Path, folder: Path, made: Path, names: Iterable[str] = ()
+) -> None:
+    """Refuse an output folder that a user, or ESPnet, also writes to.
+
+    Args:
+        base_exp: The experiment that is only read.
+        folder: ``--output_dir``.
+        made: The file that shows that the folder is already ours.
+        names: More files that would be written, or show that it is another's.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    base, place = Path(base_exp).resolve(), Path(folder).resolve()
+    wrong = ""
+    if base == place:
+        wrong = "is the base experiment, which is only read"
+    elif base in place.parents:
+        wrong = f"lies in the base experiment {base_exp}, which is only read"
+    elif place in base.parents:
+        wrong = f"contains the base experiment {base_exp}"
+    elif not made.exists():
+        there = ("config.yaml", "checkpoint.pth", *names)
+        found = [name for name in there if (Path(folder) / name).exists()]
+        wrong = f"has a {found[0]} that is not ours" if found else ""
+    if wrong:
+        do = f"give another --output_dir, such as {base_exp}_topdown"
+        raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
 
 
 def _start(spec: RetrainSpec, planned: Plan) -> Weights:

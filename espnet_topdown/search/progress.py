@@ -1,19 +1,79 @@
-"""How far a search is: one line now and then, with the time that is left."""
+"""How much a search may take, and how far it is: a line now and then."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json
+from espnet_topdown.search.strategies import at_most
+
+if TYPE_CHECKING:
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.search.request import Search
 
 log = logging.getLogger(__name__)
-EVERY = 15.0  # seconds between two lines
+INTERVAL_S = 15.0  # between two lines
+
+
+def announce(search: Search) -> None:
+    """Log the layers, the count of trainings and the hours."""
+    request, most = search.request, at_most(search.request.strategy, search.space)
+    names = search.stack.names
+    log.info("%d layers from the top: %s", len(names), ", ".join(names))
+    log.info(
+        "search %s: at most %d retrainings and %d controls, %d at a time%s",
+        request.strategy,
+        most,
+        search.most_trainings - most,
+        request.max_jobs,
+        _hours(search),
+    )
+
+
+def check_budget(search: Search) -> None:
+    """Refuse a search that is larger than expected.
+
+    Raises:
+        TopDownError: E_BUDGET (78).
+    """
+    request, most = search.request, search.most_trainings
+    if most <= request.max_jobs_total or request.yes:
+        return
+    raise TopDownError(
+        "E_BUDGET",
+        f"--search {request.strategy} can take {most} trainings{_hours(search)}, "
+        f"--max_jobs_total is {request.max_jobs_total}",
+        "give --yes true to go on, or --max_frozen, --steps, --budget to do less",
+    )
+
+
+def _hours(search: Search) -> str:
+    """For example ``, at most about 12.5 hours``, or ``, hours unknown``."""
+    epoch_s, epochs = seconds_per_epoch(search.base), search.max_epoch
+    if not epoch_s or not epochs:
+        return ", hours unknown"
+    rounds = max(1.0, search.most_trainings / max(1, search.request.max_jobs))
+    seconds = rounds * epochs * epoch_s
+    if seconds < 3600:
+        return f", at most about {seconds / 60:.0f} minutes"
+    return f", at most about {seconds / 3600:.1f} hours"
+
+
+def seconds_per_epoch(base: Experiment) -> float:
+    """Mean time of an epoch of the joint training, from its reporter; 0 if unknown."""
+    if not (base.folder / "checkpoint.pth").is_file():
+        return 0.0
+    spans = [
+        sum(values.get("time", 0.0) for values in phases.values())
+        for phases in base.stats.values()
+    ]
+    return sum(spans) / len(spans) if spans else 0.0
 
 
 class Progress:
@@ -21,65 +81,54 @@ class Progress:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.running: list[str] = []
-        self._expected = 0
-        self._shown = (0.0, "")
+        self._shown = (0.0, "")  # when, what
 
-    def expect(self, retrainings: int, controls: Sequence[str]) -> None:
-        """How many trainings there can be at most."""
-        self._expected = retrainings
+    def show(self, running: Iterable[str], left: int = 0) -> None:
+        """Log a line if something has changed since the last one.
 
-    def started(self, node: str) -> None:
-        """A job was handed to the launcher."""
-        self.running.append(node)
-
-    def ended(self, node: str) -> None:
-        """A job came back from the launcher."""
-        if node in self.running:
-            self.running.remove(node)
-        if node.startswith("m") and "." in node:
-            self._expected -= 1
-
-    def show(self) -> None:
-        """Log a line if something has changed since the last one."""
+        Args:
+            running: Names of the jobs.
+            left: Retrainings that are not done yet, at most.
+        """
         now = time.monotonic()
-        if now - self._shown[0] < EVERY:
+        if now - self._shown[0] < INTERVAL_S:
             return
-        line = self.line()
+        line = self.line(running, left)
         if line and line != self._shown[1]:
             log.info("%s", line)
         self._shown = (now, line)
 
-    def line(self) -> str:
+    def line(self, running: Iterable[str], left: int = 0) -> str:
         """For example ``m1.4 epoch 12/40, 3 min left | search: at most 9 min left``."""
-        states = {n: self._state(n) for n in self.running}
-        parts = [_one(n, s) for n, s in states.items() if s]
+        states = {name: self._state(name) for name in running}
+        parts = [_one(name, s) for name, s in states.items() if s]
         if not parts:
             return ""
-        return " | ".join(parts) + self._left(states)
+        return " | ".join(parts) + _time_left(states, left)
 
-    def _left(self, states: dict[str, dict[str, Any]]) -> str:
-        etas = [s.get("eta_seconds") or 0 for s in states.values()]
-        known = [s for n, s in states.items() if s and n.startswith("m")]
-        if not known:
-            return f" | at most about {_minutes(max(etas))} left"
-        whole = known[0].get("seconds_per_epoch", 0) * known[0].get("max_epoch", 0)
-        left = (known[0].get("eta_seconds") or 0) + max(0, self._expected - 1) * whole
-        return f" | search: at most about {_minutes(max([left, *etas]))} left"
-
-    def _state(self, node: str) -> dict[str, Any]:
-        path = self.folder / node / "progress.json"
+    def _state(self, name: str) -> dict[str, Any]:
+        path = self.folder / name / "progress.json"
         try:
             return read_json(path) if path.is_file() else {}
         except TopDownError:  # it is only a display
             return {}
 
 
-def _one(node: str, state: dict[str, Any]) -> str:
+def _time_left(states: dict[str, dict[str, Any]], left: int) -> str:
+    etas = [s.get("eta_seconds") or 0 for s in states.values()]
+    known = [s for name, s in states.items() if s and name.startswith("m")]
+    if not known:
+        return f" | at most about {_minutes(max(etas))} left"
+    whole = known[0].get("seconds_per_epoch", 0) * known[0].get("max_epoch", 0)
+    seconds = (known[0].get("eta_seconds") or 0) + max(0, left - 1) * whole
+    return f" | search: at most about {_minutes(max([seconds, *etas]))} left"
+
+
+def _one(name: str, state: dict[str, Any]) -> str:
     valid = state.get("valid") or {}
     error = f", valid CER {100 * valid['cer_ctc']:.1f} %" if "cer_ctc" in valid else ""
     left = f", {_minutes(state['eta_seconds'])} left" if "eta_seconds" in state else ""
-    return f"{node} epoch {state.get('epoch', 0)}/{state.get('max_epoch')}{error}{left}"
+    return f"{name} epoch {state.get('epoch', 0)}/{state.get('max_epoch')}{error}{left}"
 
 
 def _minutes(seconds: float) -> str:
@@ -95,8 +144,7 @@ def run_and_show(
         The launcher's exit status.
     """
     folder = Path(folder)
-    progress = Progress(folder.parent)
-    progress.started(folder.name)
-    job = Job(folder.name, log_file, list(command))
+    progress, name = Progress(folder.parent), folder.name
+    job = Job(name, log_file, list(command))
     launcher = cmd or backend_cmd(backend)
-    return run_jobs([job], launcher, on_poll=progress.show)[folder.name]
+    return run_jobs([job], launcher, on_poll=lambda: progress.show([name]))[name]

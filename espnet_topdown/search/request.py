@@ -1,17 +1,18 @@
-"""What a search was asked to do, and how its nodes follow from that."""
+"""What a search was asked to do, and how its candidates follow from that."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
-from espnet_topdown.files import read_yaml, sha256, write_yaml
+from espnet_topdown.files import read_yaml, sha256, write_yaml, yaml_bytes
 from espnet_topdown.jobs.plan import bound_stack
-from espnet_topdown.jobs.prepare import versions
+from espnet_topdown.jobs.prepare import check_place, versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.jobs.spec import AUTO, RetrainSpec
 from espnet_topdown.models.experiment import Experiment
@@ -22,13 +23,17 @@ from espnet_topdown.models.layers import (
     stack_again,
 )
 from espnet_topdown.models.tasks import Task, find_task, read_tasks
+from espnet_topdown.records import Journal
 from espnet_topdown.search.composition import Composition
-from espnet_topdown.search.controls import control_spec
-from espnet_topdown.search.strategies import CONTROLS, STRATEGIES, Space
+from espnet_topdown.search.progress import check_budget
+from espnet_topdown.search.result import put_aside
+from espnet_topdown.search.strategies import CONTROLS, STRATEGIES, Space, at_most
 
 CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
-# Written down only where they are not as usual.
-RARE = ("epochs", "width", "budget", "steps", "reinit")
+# Written down only where they are not as usual: option -> what is usual.
+RARE = {"epochs": [], "width": 2, "budget": 0, "steps": [], "reinit": "full"}
+WIDENS = ("max_frozen", "controls", "epochs", "width", "budget")  # in the same folder
+OURS = ("RESULTS.md", "report.html", "figures", "result.json", "best")
 SEED_STEP = 1000  # ESPnet's random streams of seeds s and s+k overlap for small k
 
 
@@ -42,9 +47,9 @@ class SearchRequest:
         criterion: Errors on the validation set: "cer", "wer" or "ter" (tokens), or
             "ppl" of a language model; "auto" is the first of its kind.
         retrain_seed: "own" gives every retraining its own seed, "same" the base's.
-        controls: See ``controls.CONTROLS``.
+        controls: See ``strategies.CONTROLS``.
         max_epoch: Of every retraining; None takes the base experiment's.
-        epochs, width, budget, steps: See ``search.Space``.
+        epochs, width, budget, steps: See ``strategies.Space``.
         reinit: Where the layers that are not frozen begin, see ``reinit.Reinit``.
         max_jobs_total: More retrainings than this need ``yes``.
     """
@@ -77,7 +82,11 @@ class SearchRequest:
     yes: bool = False
 
     def check(self) -> None:
-        """Refuse words that are not known. Raises E_USAGE-like TopDownErrors."""
+        """Refuse what is not known, or does not go together.
+
+        Raises:
+            TopDownError: E_RANGE (78).
+        """
         pairs = [("search", self.strategy, tuple(STRATEGIES))]
         pairs += [("criterion", self.criterion, (AUTO, *CRITERIA))]
         pairs += [("retrain_seed", self.retrain_seed, ("own", "same"))]
@@ -89,15 +98,38 @@ class SearchRequest:
                     f"--{option} {word} is unknown ({nearest(word, known)})",
                     f"give one of {', '.join(known)}",
                 )
+        Reinit.parse(self.reinit)
+        if wrong := self._wrong():
+            raise TopDownError("E_RANGE", wrong, "see 'espnet-topdown search --help'")
+
+    def _wrong(self) -> str:
+        strategy = f"in --search {self.strategy}"
+        wants = self.strategy in ("epoch", "layers_x_epochs")
+        if wants and not self.epochs:
+            return f"--search {self.strategy} needs --epochs, such as 20,40,60"
+        if self.epochs and not wants:
+            return f"--epochs has no meaning {strategy}"
+        if any(e < 1 for e in self.epochs) or any(s < 1 for s in self.steps):
+            return "--epochs and --steps are whole numbers from 1 on"
+        if self.width < 1 or self.budget < 0 or self.max_jobs < 1:
+            return "--width and --max_jobs are at least 1, --budget at least 0"
+        if self.budget and self.strategy in ("greedy", "full"):
+            return f"--budget has no meaning {strategy}"
         if self.max_frozen is not None and self.max_frozen < 0:
-            what = f"--max_frozen {self.max_frozen} is negative"
-            raise TopDownError("E_RANGE", what, "give 0 or more")
-        check_options(self)
+            return f"--max_frozen {self.max_frozen} is negative"
+        return ""
 
 
 @dataclass(frozen=True)
-class Nodes:
-    """The jobs of one search, by name."""
+class Search:
+    """A request that is bound to its base experiment's layers.
+
+    Attributes:
+        base: The joint training.
+        spec: The layer stack, before it is bound.
+        stack: The layers, from the top.
+        task: The kind of model.
+    """
 
     request: SearchRequest
     base: Experiment
@@ -106,87 +138,98 @@ class Nodes:
     task: Task
 
     @classmethod
-    def of(cls, request: SearchRequest) -> Nodes:
-        """Bind the request to its base experiment's layers.
+    def of(cls, request: SearchRequest) -> Search:
+        """Bind a request; nothing is written.
 
         Raises:
-            TopDownError: E_RANGE for a criterion of another kind of model.
+            TopDownError: E_CREATE (73) for a folder where no search may be; E_RANGE
+                (78) for a criterion of another kind of model, or more frozen layers
+                than there are; those of the stack and of the weights.
         """
+        folder = request.output_dir
         base = Experiment(request.base_exp, request.base_model)
-        made = request.output_dir / "search.yaml"
+        check_place(base.folder, folder, folder / "search.yaml", OURS)
+        made = folder / "search.yaml"
         record = read_yaml(made) if made.is_file() else {}
-        spec = stack_again(base.config, request.stack, request.output_dir, record)
+        spec = stack_again(base.config, request.stack, folder, record)
         task = find_task(spec.task)
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
                 classifier_file(base, epoch)
-        bound = bound_stack(base, spec)
-        return cls(_completed(request, task), base, spec, bound, task)
-
-    @property
-    def max_frozen(self) -> int:
-        """How many layers may be frozen; one is always trained."""
-        limit = self.stack.n - 1
-        asked = self.request.max_frozen
-        return limit if asked is None else min(asked, limit)
+        stack = bound_stack(base, spec)
+        if (request.max_frozen or 0) >= stack.n:
+            what = f"--max_frozen {request.max_frozen}: there are {stack.n} layers, and"
+            what += " one is always trained"
+            raise TopDownError("E_RANGE", what, f"give {stack.n - 1} or less")
+        return cls(_completed(request, task), base, spec, stack, task)
 
     @property
     def space(self) -> Space:
         """What the search may train."""
-        r = self.request
-        most = self.max_frozen
-        return Space(self.stack.n, most, r.steps, r.epochs, r.width, r.budget)
+        r, n = self.request, self.stack.n
+        most = n - 1 if r.max_frozen is None else r.max_frozen
+        return Space(n, most, r.steps, r.epochs, r.width, r.budget)
 
     @property
     def max_epoch(self) -> int:
         """Of every retraining."""
         return int(self.request.max_epoch or self.base.config.get("max_epoch") or 0)
 
-    def folder(self, node: str) -> Path:
-        """Where a node's files are."""
-        return self.request.output_dir / node
+    @property
+    def most_trainings(self) -> int:
+        """How many retrainings and controls there can be."""
+        r = self.request
+        chain = self.space.max_frozen - 1 if "bottom_up" in r.controls else 0
+        return at_most(r.strategy, self.space) + len(r.controls) + max(0, chain)
 
-    def candidate(self, node: Composition) -> RetrainSpec:
+    def folder(self, name: str) -> Path:
+        """The job folder of a candidate or a control."""
+        return self.request.output_dir / name
+
+    def candidate(self, composition: Composition) -> RetrainSpec:
         """The retraining that makes a composition from its parent."""
-        parent = node.parent
+        parent = composition.parent
         if parent is None:
-            raise ValueError(f"{node} is the base experiment")
+            raise ValueError(f"{composition} is the base experiment")
         if parent.parent is not None:
             source = Experiment(self.folder(str(parent))).model_file()
-        elif node.epoch:
-            source = classifier_file(self.base, node.epoch)
+        elif composition.epoch:
+            source = classifier_file(self.base, composition.epoch)
         else:
             source = self.base.model_file()
         start, rewound = source, Reinit.parse(self.request.reinit).epoch
         if rewound:
             start = classifier_file(self.base, rewound)
-        return RetrainSpec.make(
-            self.base,
-            str(node),
-            self.stack.names[: node.n_frozen],
-            self.seed(node),
-            self.spec,
+        return self.retraining(
+            str(composition),
+            self.stack.names[: composition.n_frozen],
+            self.seed(composition),
             source,
-            self.request.trainer,
             reinit=self.request.reinit,
             start_from=start if Reinit.parse(self.request.reinit).takes else None,
-            overrides=self.overrides(),
         )
 
-    def control(self, name: str, epochs: int = 0) -> RetrainSpec:
-        """A control's training; ``epochs`` are those of control joint."""
-        return control_spec(self, name, epochs)
-
-    def overrides(self) -> dict[str, Any]:
-        """What every retraining does differently from the base."""
+    def retraining(
+        self,
+        name: str,
+        frozen: tuple[str, ...],
+        seed: int,
+        source: Path | None,
+        **more: Any,
+    ) -> RetrainSpec:
+        """A retraining of the base with this search's stack, trainer and epochs."""
         epochs = self.request.max_epoch
-        return {} if epochs is None else {"max_epoch": epochs}
+        more.setdefault("overrides", {} if epochs is None else {"max_epoch": epochs})
+        trainer = self.request.trainer
+        return RetrainSpec.make(
+            self.base, name, frozen, seed, self.spec, source, trainer, **more
+        )
 
-    def seed(self, node: Composition) -> int:
+    def seed(self, composition: Composition) -> int:
         """Of a composition's retraining; the same for every epoch's classifier."""
         seed = int(self.base.config.get("seed") or 0)
         if self.request.retrain_seed == "own":
-            seed += SEED_STEP * node.rank
+            seed += SEED_STEP * composition.rank
         return seed % 2**31
 
 
@@ -203,39 +246,44 @@ def _completed(request: SearchRequest, task: Task) -> SearchRequest:
     return dataclasses.replace(request, trainer=trainer, criterion=criterion)
 
 
-def check_options(request: SearchRequest) -> None:
-    """Refuse options that do not go together. Raises E_RANGE."""
-    Reinit.parse(request.reinit)
-    wants = request.strategy in ("epoch", "layers_x_epochs")
-    wrong = ""
-    if wants and not request.epochs:
-        wrong = f"--search {request.strategy} needs --epochs, such as 20,40,60"
-    elif request.epochs and not wants:
-        wrong = f"--epochs has no meaning in --search {request.strategy}"
-    elif any(e < 1 for e in request.epochs) or any(s < 1 for s in request.steps):
-        wrong = "--epochs and --steps are whole numbers from 1 on"
-    elif request.width < 1 or request.budget < 0 or request.max_jobs < 1:
-        wrong = "--width and --max_jobs are at least 1, --budget at least 0"
-    elif request.budget and request.strategy in ("greedy", "full"):
-        wrong = f"--budget has no meaning in --search {request.strategy}"
-    if wrong:
-        raise TopDownError("E_RANGE", wrong, "see 'espnet-topdown search --help'")
+def write_request(search: Search) -> list[str]:
+    """Write search.yaml; a later request must be the same, or wider.
 
+    A wider one (more layers, controls, epochs, a wider beam, a larger budget) keeps all
+    that was trained. The journal has its digest before search.yaml is replaced.
 
-def write_request(nodes: Nodes) -> None:
-    """Write search.yaml once; later runs must ask for the same.
+    Returns:
+        Names of the options that were widened.
 
     Raises:
         TopDownError: E_CONFIG_CHANGED (78) when the folder belongs to another search,
-            E_VERSION (78) when that was asked for what this version does not do.
+            E_VERSION (78) when that was asked for what this version does not do,
+            E_BUDGET (78) when it is larger than expected.
     """
-    path = nodes.request.output_dir / "search.yaml"
-    want = _as_mapping(nodes)
+    folder = search.request.output_dir
+    path, want = folder / "search.yaml", _record(search)
     if not path.is_file():
-        keep_stack(nodes.spec, path.parent)
+        check_budget(search)
+        keep_stack(search.spec, folder)
         write_yaml(path, want)
-        return
-    have: Mapping[str, Any] = read_yaml(path)
+        return []
+    wider = widened(read_yaml(path), want, path)
+    if wider:
+        check_budget(search)
+        digest = hashlib.sha256(yaml_bytes(want)).hexdigest()
+        journal = Journal(folder / "journal.jsonl")
+        journal.append("search_widened", options=wider, request=digest)
+        write_yaml(path, want)
+        put_aside(folder)
+    return wider
+
+
+def widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> list[str]:
+    """The options in which a request goes beyond the one that a folder has.
+
+    Raises:
+        TopDownError: E_CONFIG_CHANGED where it differs otherwise; E_VERSION.
+    """
     if old := [name for name in REMOVED_OPTIONS if have.get(name)]:
         raise TopDownError(
             "E_VERSION",
@@ -243,39 +291,64 @@ def write_request(nodes: Nodes) -> None:
             "finish it with espnet_topdown 0.1.0, or give another --output_dir",
             CONFIG,
         )
-    for key in {**dict.fromkeys(RARE), **want}:
-        known = key in have or key in RARE  # not a key that an older program lacks
-        if key != "versions" and known and have.get(key) != want.get(key):
+    wider = []
+    for key in {**RARE, **want}:
+        if key == "versions" or not (key in have or key in RARE):
+            continue  # an older program did not write every key
+        old, new = (m.get(key, RARE.get(key)) for m in (have, want))
+        if key in WIDENS and _is_wider(key, old, new):
+            wider.append(key)
+        elif old != new:
             raise TopDownError(
                 "E_CONFIG_CHANGED",
-                f"{path}: {key} was {have.get(key)}, now {want.get(key)}",
-                "give another --output_dir, or ask for the same as before",
+                f"{path}: {key} was {old}, now {new}",
+                "give another --output_dir, or ask for the same as before or more",
                 CONFIG,
             )
+    return wider
 
 
-def _as_mapping(nodes: Nodes) -> dict[str, Any]:
-    request = nodes.request
-    model = nodes.base.model_file()
-    usual = {f.name: f.default for f in dataclasses.fields(request)}
-    more = {k: getattr(request, k) for k in RARE if getattr(request, k) != usual[k]}
+def _is_wider(key: str, old: Any, new: Any) -> bool:
+    """Whether a new value asks for more.
+
+    >>> _is_wider("controls", ["joint"], ["warm", "joint"]), _is_wider("budget", 3, 0)
+    (True, True)
+    >>> _is_wider("max_frozen", 2, 1), _is_wider("budget", 0, 3)
+    (False, False)
+    """
+    if isinstance(old, list):
+        return set(old) < set(new)
+    if key == "budget" and 0 in (old, new):  # no limit
+        return old > 0
+    return old < new
+
+
+def _record(search: Search) -> dict[str, Any]:
+    """What search.yaml holds."""
+    request = search.request
+    model = search.base.model_file()
+    asked = {k: _plain(getattr(request, k)) for k in RARE}
     return {
-        **{k: list(v) if isinstance(v, tuple) else v for k, v in more.items()},
+        **{k: v for k, v in asked.items() if v != RARE[k]},
         "base_exp": str(request.base_exp),
         "base_model": str(model),
         "base_digest": sha256(model),
-        "base_config_digest": sha256(nodes.base.folder / "config.yaml"),
-        "stack": nodes.spec.name,
-        "stack_sha256": nodes.spec.digest,
-        "layers": list(nodes.stack.names),
+        "base_config_digest": sha256(search.base.folder / "config.yaml"),
+        "stack": search.spec.name,
+        "stack_sha256": search.spec.digest,
+        "layers": list(search.stack.names),
         "strategy": request.strategy,
-        "max_frozen": nodes.max_frozen,
+        "max_frozen": search.space.max_frozen,
         "criterion": request.criterion,
-        "decoder": nodes.task.decoder,
-        "seed": nodes.base.config.get("seed"),
+        "decoder": search.task.decoder,
+        "seed": search.base.config.get("seed"),
         "retrain_seed": request.retrain_seed,
         "controls": list(request.controls),
         "max_epoch": request.max_epoch,
         "trainer": request.trainer,
         "versions": versions(),
     }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

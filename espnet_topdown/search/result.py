@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import DATA, INTERNAL, TopDownError
-from espnet_topdown.files import json_bytes, link, read_json, sha256, write_json
+from espnet_topdown.files import (
+    json_bytes,
+    link,
+    read_json,
+    sha256,
+    sync_folder,
+    write_json,
+)
 from espnet_topdown.records import DONE, Journal, check_seal
 
 RESULT = "result.json"
@@ -32,16 +40,25 @@ def is_finished(folder: Path) -> bool:
     path = Path(folder) / RESULT
     if not path.is_file():
         return False
-    ends = Journal(path.with_name("journal.jsonl")).events()
-    ends = [e for e in ends if e["event"] == "search_done"]
-    if ends and sha256(path) != ends[-1].get("result", sha256(path)):
+    events = Journal(path.with_name("journal.jsonl")).events()
+    if not events or events[-1]["event"] != "search_done":
+        return False
+    if sha256(path) != events[-1].get("result", sha256(path)):
         raise TopDownError(
             "E_DIGEST",
             f"{path} is not what the search wrote",
             "move it away and run the same command again; nothing is trained anew",
             DATA,
         )
-    return bool(ends)
+    return True
+
+
+def put_aside(folder: Path) -> None:
+    """Rename the result of a narrower request, so that nobody takes it for the end."""
+    path = Path(folder) / RESULT
+    if path.is_file():
+        os.replace(path, path.with_name("result.narrower.json"))
+        sync_folder(path.parent)
 
 
 def read_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

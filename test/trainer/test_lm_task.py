@@ -29,7 +29,7 @@ from espnet_topdown.jobs.verify import verify  # noqa: E402
 from espnet_topdown.models.experiment import Experiment  # noqa: E402
 from espnet_topdown.models.weights import load_weights, save_weights  # noqa: E402
 from espnet_topdown.scoring import perplexity
-from espnet_topdown.search.request import Nodes, SearchRequest  # noqa: E402
+from espnet_topdown.search.request import Search, SearchRequest  # noqa: E402
 from espnet_topdown.trainer import contract  # noqa: E402
 
 pytestmark = pytest.mark.espnet
@@ -195,12 +195,12 @@ def test_perplexity_equals_a_naive_loop(train) -> None:
 
 def test_a_search_knows_what_a_language_model_needs(train) -> None:
     base = train(max_epoch=1)
-    nodes = Nodes.of(SearchRequest(base, Path("search")))
+    nodes = Search.of(SearchRequest(base, Path("search")))
     assert nodes.stack.names == ("softmax", "lstm2", "lstm1", "lstm0")
     assert nodes.request.criterion == "ppl"
     assert nodes.request.trainer == "espnet_topdown.bin.lm_train"
     with pytest.raises(TopDownError, match="E_RANGE.*kind 'lm'"):
-        Nodes.of(SearchRequest(base, Path("search"), criterion="cer"))
+        Search.of(SearchRequest(base, Path("search"), criterion="cer"))
     nodes.task.call("check")(nodes.base)
     Path("data/dev.txt").write_text("w1 never w2\n")
     with pytest.raises(TopDownError, match=r"E_OOV.*dev.txt:1: 'never'"):
