@@ -109,7 +109,8 @@ def plan(spec: RetrainSpec) -> Plan:
     weights = base.weights()
     tied = tied_names(weights)
     own = with_aliases(base.own_frozen(weights), tied)
-    stack = spec.stack.bind(weights).hold(own)
+    stack = spec.stack.bind(weights).join(tied).hold(own)
+    check_outputs(base, stack, weights)
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
     names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
     _warn_of_seed(spec, base)
@@ -136,8 +137,34 @@ def plan(spec: RetrainSpec) -> Plan:
 def bound_stack(base: Experiment, spec: StackSpec) -> LayerStack:
     """The layers of an experiment, without those that it froze itself."""
     weights = base.weights()
-    own = with_aliases(base.own_frozen(weights), tied_names(weights))
-    return spec.bind(weights).hold(own)
+    tied = tied_names(weights)
+    own = with_aliases(base.own_frozen(weights), tied)
+    stack = spec.bind(weights).join(tied).hold(own)
+    check_outputs(base, stack, weights)
+    return stack
+
+
+def check_outputs(base: Experiment, stack: LayerStack, weights: Weights) -> None:
+    """Refuse a stack with an output layer below its top layer.
+
+    A matrix of a decoder with one row for each token, in no numbered block, is taken
+    for one; an embedding has the same size.
+
+    Raises:
+        TopDownError: E_STACK (78): it is not for us to say where it belongs.
+    """
+    size = len(base.config.get("token_list") or ())
+    for group in stack.groups[1:]:
+        for name in group.params:
+            parts = name.split(".")
+            inner = any(p.isdigit() for p in parts) or "embed" in name
+            shape = tuple(weights[name].shape)
+            if parts[0] != "decoder" or inner or len(shape) != 2 or shape[0] != size:
+                continue
+            what = f"{name} has a row for each of the {size} tokens, as an output layer"
+            what += f" has, and lies in layer {group.name}"
+            do = "give --stack FILE.yaml that puts it into the softmax, or names it"
+            raise TopDownError("E_STACK", what, do)
 
 
 def tied_names(weights: Weights) -> dict[str, str]:
@@ -247,9 +274,11 @@ def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> st
     """The ordered layers of an experiment: name, values, first and last tensor."""
     experiment = Experiment(exp, model)
     weights = experiment.weights()
-    spec = stack_for(experiment.config, stack)
-    bound = spec.bind(weights)
-    own = set(with_aliases(experiment.own_frozen(weights), tied_names(weights)))
+    spec = stack_for(experiment.config, stack, lambda: weights)
+    tied = tied_names(weights)
+    bound = spec.bind(weights).join(tied)
+    check_outputs(experiment, bound, weights)
+    own = with_aliases(experiment.own_frozen(weights), tied)
     sizes = layer_sizes(bound, weights)
     rows = [("#", "layer", "params", "first", "last")]
     for i, group in enumerate(bound.groups, 1):

@@ -8,7 +8,7 @@ from typing import Any
 
 from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
 from espnet_topdown.files import read_yaml, sha256
-from espnet_topdown.jobs.plan import layer_sizes
+from espnet_topdown.jobs.plan import layer_sizes, tied_names
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack, kept_stack, load_stack, shipped
 from espnet_topdown.models.weights import Weights, differing, load_weights
@@ -90,7 +90,7 @@ def stack_of(folder: Path, job: Mapping[str, Any], base: Weights) -> LayerStack:
     """
     spec = kept_stack(folder, job)
     if spec is not None:
-        return spec.bind(base)
+        return spec.bind(base).join(tied_names(base))
     bound = load_stack(job["stack"]).bind(base) if job["stack"] in shipped() else None
     if bound is None or layer_sizes(bound, base) != job["layers"]:
         what = f"{folder} has no stack.yaml, and {job['stack']} is not what it was"

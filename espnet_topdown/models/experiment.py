@@ -193,8 +193,31 @@ class Experiment:
         )
 
     def weights(self, which: str | int = "best") -> Weights:
-        """The tensors of a model file, checked; see load_weights."""
+        """The tensors of a model file, checked; see load_weights.
+
+        Raises:
+            TopDownError: E_PARTIAL (78) when the experiment saved a part of its model.
+        """
+        self.check_whole()
         return load_weights(self.model_file(which))
+
+    def check_whole(self) -> None:
+        """Refuse an experiment whose files hold a part of the model.
+
+        Raises:
+            TopDownError: E_PARTIAL (78).
+        """
+        config = self.config
+        part = ""
+        if config.get("use_adapter"):
+            part = f"use_adapter: {config.get('adapter')}"
+        elif config.get("save_strategy", "all") != "all":
+            part = f"save_strategy: {config['save_strategy']}"
+        if part:
+            what = f"{self.folder} was trained with {part}: what it trained is no layer"
+            what += " of its own, or its files lack the rest of the model"
+            do = "merge the adapter into the model and give a training of all of it"
+            raise TopDownError("E_PARTIAL", what, do, CONFIG)
 
     def epoch_of(self, model_file: Path) -> int | None:
         """The epoch that a link such as valid.loss.best.pth points at."""

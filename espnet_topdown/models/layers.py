@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
-from espnet_topdown.files import parse_yaml, read_text, write_bytes
+from espnet_topdown.files import parse_yaml, read_text, write_bytes, yaml_bytes
+from espnet_topdown.models.tasks import kind_of
 
 STACKS = Path(__file__).parent / "stacks"
 STACK_FILE = "stack.yaml"  # the text of a stack in the folder of a job or a search
@@ -102,6 +103,27 @@ class LayerStack:
         return LayerStack(
             tuple(g for g in self.groups if g not in held), self.ignored, tuple(held)
         )
+
+    def join(self, tied: Mapping[str, str]) -> LayerStack:
+        """Put a layer that has no tensor of its own into the one that it is tied to.
+
+        Args:
+            tied: Second name of a tensor -> its first name.
+
+        Returns:
+            The stack in which, for example, an embedding that is the output layer
+            under another name belongs to the softmax.
+        """
+        groups: list[LayerGroup] = []
+        for group in self.groups:
+            firsts = {tied.get(n, n) for n in group.params}
+            for i, above in enumerate(groups):
+                if firsts <= {tied.get(n, n) for n in above.params}:
+                    groups[i] = LayerGroup(above.name, above.params + group.params)
+                    break
+            else:
+                groups.append(group)
+        return LayerStack(tuple(groups), self.ignored, self.held)
 
     def check_frozen(self, names: Sequence[str], any_order: bool = False) -> None:
         """Refuse to freeze everything, or, unless asked, anything but the top.
@@ -294,22 +316,99 @@ def _malformed(path: Path, what: str) -> TopDownError:
     return TopDownError("E_STACK", f"{path}: {what}", "correct the stack file")
 
 
-def stack_for(config: Mapping[str, Any], name: str | None = None) -> StackSpec:
+GENERIC = "generic"
+OUTPUTS = (r"ctc\.ctc_lo\.", r"decoder\.(?:output(?:_layer)?|lm_head)\.")
+OUTPUTS += (r"joint_network\.lin_out\.", r"lm\.decoder\.")
+# Parts of ESPnet's models, from the top; others follow the decoder.
+PARTS = ("joint_network", "decoder", "postencoder", "encoder", "preencoder", "frontend")
+
+
+def stack_for(
+    config: Mapping[str, Any],
+    name: str | None = None,
+    names: Callable[[], Iterable[str]] | None = None,
+) -> StackSpec:
     """The stack asked for, or the shipped one that fits an experiment's config.
 
+    Args:
+        config: Of the experiment.
+        name: A shipped stack, the path of a .yaml file, "generic" or "auto".
+        names: Gives the names of the model's tensors; "generic" is made from them.
+
     Raises:
-        TopDownError: E_STACK when none fits.
+        TopDownError: E_STACK when none fits; E_KIND for a model of another kind.
     """
+    kind_of(config)
+    if name == GENERIC and names:
+        return generic_stack(names())
     if name and name != "auto":
         return load_stack(name)
     for spec in map(load_stack, shipped()):
         if spec.fits and spec.fits_config(config):
             return spec
-    raise TopDownError(
-        "E_STACK",
-        f"no shipped stack fits encoder '{config.get('encoder')}'",
-        "write one (CONTRIBUTING.md, 'add a layer stack') and give --stack FILE.yaml",
-    )
+    part = "lm" if "lm" in config else "encoder"
+    what = f"no shipped stack fits {part} '{config.get(part)}'"
+    do = "see CONTRIBUTING.md, 'add a layer stack', and give --stack FILE.yaml"
+    if names:
+        found = generic_stack(names()).bind(names()).names
+        do = "--stack generic, if you agree with its layers (from the top: "
+        do = f"give {do}{', '.join(found)}), or --stack FILE.yaml"
+    raise TopDownError("E_STACK", what, do)
+
+
+def generic_stack(names: Iterable[str]) -> StackSpec:
+    """A stack for a model that no shipped one fits: its numbered blocks are layers.
+
+    What a part of the model registers before its blocks goes below them, what it
+    registers after them with the topmost one.
+
+    Args:
+        names: Of the model's tensors, in its own order.
+
+    Returns:
+        A stack whose text is a file that can be written and changed.
+    """
+    names = [n for n in names if not any(re.match(p, n) for p in BUFFERS)]
+    left = [n for n in names if not any(re.match(p, n) for p in OUTPUTS)]
+    outputs = [p for p in OUTPUTS if any(re.match(p, n) for n in names)]
+    layers: list[dict[str, Any]] = []
+    if outputs:
+        layers.append({"name": "softmax", "params": outputs})
+    parts = list(dict.fromkeys(n.split(".")[0] for n in left))
+    others = [p for p in parts if p not in PARTS]
+    known = [p for p in PARTS if p in parts]
+    cut = sum(p in ("joint_network", "decoder") for p in known)
+    for part in (*known[:cut], *others, *known[cut:]):
+        layers += _generic_part(part, [n for n in left if n.split(".")[0] == part])
+    about = "numbered blocks, found by their names; look at them before you use them"
+    data: dict[str, Any] = {"about": about, "layers": layers}
+    if "lm" in parts:
+        data["task"] = "lm"
+    return parse_stack(yaml_bytes(data).decode(), GENERIC, Path(GENERIC))
+
+
+def _generic_part(part: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Layers of one part: its largest list of blocks and what is around it."""
+    lists: dict[str, list[str]] = {}
+    for name in names:
+        if match := re.match(r"((?:[^.\d][^.]*\.)+)(\d+)\.", name):
+            lists.setdefault(match[1], []).append(match[2])
+    lists = {prefix: i for prefix, i in lists.items() if len(set(i)) > 1}
+    if not lists:
+        return [{"name": part, "params": [re.escape(part) + r"\."]}]
+    blocks = max(lists, key=lambda prefix: len(lists[prefix]))
+    first = next(i for i, n in enumerate(names) if n.startswith(blocks))
+    before, after = [], []
+    for i, name in enumerate(names):
+        if not name.startswith(blocks):
+            last = i > first or re.search(r"after_norm|final|ln_post", name)
+            (after if last else before).append(re.escape(name) + "$")
+    short = {"encoder": "enc", "decoder": "dec"}.get(part, part)
+    layer = {"name": short + "{i}", "params": [re.escape(blocks) + r"{i}\."]}
+    found = [{**layer, "top": after} if after else layer]
+    if before:
+        found.append({"name": f"{short}_input", "params": before})
+    return found
 
 
 def keep_stack(spec: StackSpec, folder: Path) -> None:
@@ -339,7 +438,11 @@ def kept_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
 
 
 def stack_again(
-    config: Mapping[str, Any], asked: str, folder: Path, record: Mapping[str, Any]
+    config: Mapping[str, Any],
+    asked: str,
+    folder: Path,
+    record: Mapping[str, Any],
+    names: Callable[[], Iterable[str]] | None = None,
 ) -> StackSpec:
     """The stack of a folder that is continued, or the one asked for now.
 
@@ -352,9 +455,9 @@ def stack_again(
     """
     kept = kept_stack(folder, record)
     if kept is None:
-        return stack_for(config, asked)
+        return stack_for(config, asked, names)
     try:
-        now = stack_for(config, asked)
+        now = stack_for(config, asked, names)
     except TopDownError:
         if Path(asked).stem == kept.name and not Path(asked).is_file():
             return kept

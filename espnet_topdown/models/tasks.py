@@ -50,6 +50,8 @@ def read_tasks() -> dict[str, Task]:
     """All kinds of models."""
     found = {}
     for name, entry in read_yaml(FILE).items():
+        if "trainer" not in entry:
+            continue
         criteria = tuple(entry.pop("criteria"))
         found[name] = Task(name=name, criteria=criteria, **entry)
     return found
@@ -66,6 +68,30 @@ def find_task(name: str) -> Task:
         what = f"task '{name}' is unknown ({nearest(name, tasks)})"
         raise TopDownError("E_STACK", what, f"take one of {', '.join(tasks)}")
     return tasks[name]
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """What kind of model a training config describes: "asr" or "lm".
+
+    Spoken language understanding without transcripts is trained and scored as "asr".
+
+    Raises:
+        TopDownError: E_KIND (78), with its name, for every other one.
+    """
+    if "lm" in config:
+        return "lm"
+    facts = read_yaml(FILE)
+    found = [n for n, keys in facts["others"].items() if any(k in config for k in keys)]
+    for name, (has, lacks) in facts["lacks"].items():
+        if has in config and lacks not in config:
+            found.append(name)
+    if config.get("transcript_token_list"):
+        found.append("language understanding with transcripts (SLU)")
+    if found or "encoder" not in config:
+        what = f"this is {found[0]}" if found else "no encoder and no lm is configured"
+        do = "give a model of speech recognition (ASR) or a language model (LM)"
+        raise TopDownError("E_KIND", what, do)
+    return "asr"
 
 
 def amount(counts: Mapping[str, Any]) -> int | float:

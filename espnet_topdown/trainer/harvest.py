@@ -35,7 +35,7 @@ class Harvest:
         self, folder: Path, names: str, model: torch.nn.Module, stack: str = ""
     ) -> None:
         self.experiment = Experiment(folder)
-        spec = stack_for(self.experiment.config, stack)
+        spec = stack_for(self.experiment.config, stack, model.state_dict)
         layers = spec.bind(model.state_dict()).named(
             [name for name in names.split(",") if name]
         )

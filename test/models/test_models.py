@@ -1,0 +1,147 @@
+"""Many kinds of ESPnet models: layers, their order, and every trained value in one."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_yaml, write_yaml
+
+FACTS = read_yaml(Path(__file__).with_name("models.yaml"))
+CASES = [(kind, name) for kind in ("asr", "lm") for name in FACTS[kind]]
+TOKENS = ["<blank>", "<unk>", "a", "b", "<sos/eos>"]
+OURS = ("layers", "stack", "search", "trainer")
+
+pytestmark = pytest.mark.espnet
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    """Make an experiment of a case; returns it, and the values that are trained."""
+    import torch
+
+    from espnet_topdown.models.tasks import find_task
+
+    monkeypatch.chdir(tmp_path)
+    sizes = {"sum": np.zeros(8), "sum_square": 4 * np.ones(8), "count": np.array(3.0)}
+    np.savez("stats.npz", **sizes)
+    rnnt = types.ModuleType("warprnnt_pytorch")
+    rnnt.RNNTLoss = torch.nn.Identity
+    monkeypatch.setitem(sys.modules, "warprnnt_pytorch", rnnt)
+
+    def make(kind: str, **changes: object) -> tuple[Path, int]:
+        from espnet2.tasks.lm import LMTask
+
+        stock = kind == "lm" and changes["lm"] != "awd_lstm"
+        task = LMTask if stock else find_task(kind).call("task")
+        args = task.get_parser().parse_args(["--output_dir", "exp/base"])
+        args.token_list, args.normalize = list(TOKENS), None
+        if kind == "lm" and not stock:
+            args.token_list = ["<unk>", "a", "b", "<eos>"]
+        args.frontend_conf = {"n_mels": 8, "n_fft": 64, "hop_length": 32}
+        for key, value in changes.items():
+            setattr(args, key, value)
+        folder = Path("exp/base")
+        folder.mkdir(parents=True)
+        config = json.loads(json.dumps(vars(args)))
+        try:
+            model = task.build_model(args)
+        except ModuleNotFoundError as e:
+            pytest.skip(f"{e.name} is not installed")
+        write_yaml(folder / "config.yaml", config)
+        torch.save(model.state_dict(), folder / "1epoch.pth")
+        trained = [p for p in model.parameters() if p.requires_grad]
+        return folder, sum(p.numel() for p in trained)
+
+    return make
+
+
+@pytest.mark.parametrize("kind, name", CASES, ids=[n for _, n in CASES])
+def test_layers_of(build, kind, name):
+    from espnet_topdown.jobs.plan import layer_table, plan
+    from espnet_topdown.jobs.spec import spec_by_hand
+
+    case = FACTS[kind][name]
+    folder, trained = build(kind, **{k: v for k, v in case.items() if k not in OURS})
+    stack = case.get("stack", "auto")
+    table = layer_table(folder, stack, Path("1epoch.pth")).splitlines()
+    assert [line.split()[1] for line in table[1:-1]] == case["layers"].split()
+    assert table[-1].split()[1] == f"{trained:,}"
+
+    spec = spec_by_hand(folder, "softmax", stack=stack, base_model=Path("1epoch.pth"))
+    planned = plan(spec)
+    assert list(planned.sizes) == case["layers"].split()
+    assert all(planned.sizes.values()), "no layer is empty"
+    assert sum(planned.sizes.values()) == trained
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"extra_asr_decoder": None}, r"E_KIND.*\(ST\)"),
+        ({"promptencoder": None}, r"E_KIND.*OWSM"),
+        ({"src_token_list": None}, r"E_KIND.*\(MT\)"),
+        ({"tts": "x"}, r"E_KIND.*\(TTS\)"),
+        ({"separator": "x", "encoder": "conv"}, r"E_KIND.*\(ENH\)"),
+        ({"transcript_token_list": ["a"]}, r"E_KIND.*\(SLU\)"),
+        ({"specaug": None, "ctc_conf": {}, "transcript_token_list": None}, ""),
+        ({"specaug": None}, r"E_KIND.*\(CLS\)"),
+        ({"use_adapter": True, "adapter": "lora"}, "E_PARTIAL.*use_adapter: lora"),
+        ({"save_strategy": "required_grad_only"}, "E_PARTIAL.*required_grad_only"),
+        ({"save_strategy": "all", "use_adapter": False}, ""),
+    ],
+)
+def test_what_kind_of_model(toy_experiment, changes, message):
+    """Refused by name, by the first command that looks at it."""
+    from espnet_topdown.jobs.plan import layer_table
+
+    config = read_yaml(toy_experiment / "config.yaml")
+    write_yaml(toy_experiment / "config.yaml", {**config, **changes})
+    if not message:
+        layer_table(toy_experiment)
+        return
+    with pytest.raises(TopDownError, match=message) as e:
+        layer_table(toy_experiment)
+    assert e.value.status == 78
+
+
+def test_no_kind_of_model(toy_experiment):
+    from espnet_topdown.models.tasks import kind_of
+
+    with pytest.raises(TopDownError, match="E_KIND.*no encoder"):
+        kind_of({"optim": "adam"})
+
+
+def test_an_output_layer_of_another_name_is_asked_about(toy_experiment):
+    import torch
+    from toys import rnn_weights, write_experiment
+
+    from espnet_topdown.jobs.plan import layer_table
+
+    more = {
+        "decoder.embed.weight": torch.zeros(5, 2),
+        "decoder.head.weight": torch.zeros(5, 2),
+    }
+    folder = write_experiment(Path("exp/head"), {**rnn_weights(), **more})
+    with pytest.raises(TopDownError, match="E_STACK.*decoder.head.weight.*5 tokens"):
+        layer_table(folder)
+
+
+def test_the_generic_stack_is_offered_and_never_taken(toy_experiment):
+    from toys import rnn_weights, write_experiment
+
+    from espnet_topdown.jobs.plan import layer_table
+
+    names = {n.replace("enc.0.birnn", "body."): t for n, t in rnn_weights().items()}
+    names = {n: t for n, t in names.items() if ".bt" not in n}
+    folder = write_experiment(Path("exp/new"), names, encoder="mamba")
+    with pytest.raises(TopDownError, match="E_STACK.*--stack generic.*softmax, enc1"):
+        layer_table(folder)
+    table = layer_table(folder, "generic")
+    assert "enc1" in table and "stack generic" in table
