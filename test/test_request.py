@@ -20,6 +20,7 @@ OUT = Path("exp/search")
 @pytest.mark.parametrize(
     "change",
     [
+        {"fix_eval_dropout": True},
         {"strategy": "full"},
         {"criterion": "wer"},
         {"max_frozen": 1},
@@ -199,3 +200,13 @@ def test_a_folder_that_is_somebody_elses(toy_experiment, capsys, place, said, co
     error = capsys.readouterr().err
     assert e.value.code == 73 and "E_CREATE" in error and said in error
     assert {p: p.is_file() and p.read_bytes() for p in Path().rglob("*")} == before
+
+
+def test_dropout_at_test_time_can_be_fixed(search):
+    """Every retraining, and every score of the base, has the encoder without it."""
+    search({"m3": 50, "m1.2": 60}, fix_eval_dropout=True)
+    assert read_yaml(OUT / "search.yaml")["fix_eval_dropout"] is True
+    for node in ("m3", "m1.2"):
+        assert read_yaml(OUT / node / "retrain.yaml")["fix_eval_dropout"] is True
+    assert read_yaml(OUT / "m1.2" / "train.yaml")["encoder"] == "td_rnn"
+    search({"m3": 50, "m1.2": 60}, fix_eval_dropout=True)  # continued

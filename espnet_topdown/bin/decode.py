@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_topdown.bin.retrain import add_fix
 from espnet_topdown.cli import installation
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.errors import command
@@ -41,12 +42,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=False,
         help="Decode a model that is random at test time, from a fixed seed",
     )
-    parser.add_argument(
-        "--fix_eval_dropout",
-        type=true_or_false,
-        default=False,
-        help="Dropout of rnn and vgg_rnn encoders off at test time (as in td_rnn)",
-    )
+    add_fix(parser.add_argument)
     return parser
 
 

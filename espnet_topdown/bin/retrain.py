@@ -29,6 +29,17 @@ def add_base(add: Callable[..., object]) -> None:
     add("--base_model", type=Path, help=BASE_MODEL)
 
 
+def add_fix(add: Callable[..., object]) -> None:
+    """Dropout at test time; `search`, `plan`, `retrain` and `decode` take it."""
+    add(
+        "--fix_eval_dropout",
+        type=true_or_false,
+        default=False,
+        help="Dropout of rnn and vgg_rnn encoders off outside training: td_rnn and "
+        "td_vgg_rnn take over the trained weights",
+    )
+
+
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     """What one retraining is; `plan` and `retrain` take the same."""
     add = parser.add_argument
@@ -44,6 +55,7 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     add("--stack", default="auto", help="A shipped layer stack, or a .yaml file")
     add("--reinit", default="full", help=REINIT)
     add("--max_epoch", type=int, help="Default: as the base experiment")
+    add_fix(add)
     add(
         "--allow_any_order",
         type=true_or_false,
@@ -75,6 +87,7 @@ def spec_of(args: argparse.Namespace) -> RetrainSpec:
         any_order=args.allow_any_order,
         folder=args.output_dir if "output_dir" in args else None,
         base_model=args.base_model,
+        fix_eval_dropout=args.fix_eval_dropout,
     )
 
 

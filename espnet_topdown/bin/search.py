@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.bin.retrain import REINIT, add_base
+from espnet_topdown.bin.retrain import REINIT, add_base, add_fix
 from espnet_topdown.cli import installation
 from espnet_topdown.cli.parser import Parser, numbers, whole
 from espnet_topdown.errors import command
@@ -45,6 +45,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--controls", default="", help=f"none, or with commas: {', '.join(CONTROLS)}")
     add("--max_epoch", type=int, help="Of each retraining; default: as the base")
     add = parser.add_argument_group("not in the paper").add_argument
+    add_fix(add)
     add("--reinit", default="full", help=REINIT)
     add = parser.add_argument_group("how it is run").add_argument
     add("--max_jobs_total", type=int, default=32, help="More trainings need --yes true")

@@ -138,6 +138,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
     begun = {str(p): sha256(p) for p in sorted(set(planned.files.values()))}
     return {
         **({} if spec.reinit == "full" else start),
+        **({"fix_eval_dropout": True} if spec.fix_eval_dropout else {}),
         **({"frozen_in_base": list(planned.own)} if planned.own else {}),
         **({"init_param_sha256": begun} if begun else {}),
         "node": spec.node,
@@ -215,6 +216,7 @@ def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
         return
     model = base.model_file()
     provenance = {
+        **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
         "node": folder.name,
         "base_exp": str(base.folder),
         "base_model": str(model),

@@ -95,7 +95,8 @@ def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
         experiment = Experiment(Path(job["base_exp"]), Path(job["base_model"]))
     model = experiment.model_file()
     validation_score = find_task(job.get("task", "asr")).call("score")
-    result = validation_score(experiment.folder / "config.yaml", model)
+    fix = {"fix_eval_dropout": True} if job.get("fix_eval_dropout") else {}
+    result = validation_score(experiment.folder / "config.yaml", model, **fix)
     result["epoch"] = experiment.epoch_of(model)
     return result
 

@@ -38,6 +38,7 @@ class RetrainSpec:
         any_order: Allow frozen layers that are not the top ones.
         reinit: Where the other layers begin, see ``reinit.Reinit``.
         start_from: The file that supplies their values, where reinit takes any.
+        fix_eval_dropout: See ``Experiment``.
     """
 
     node: str
@@ -54,6 +55,7 @@ class RetrainSpec:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     reinit: str = "full"
     start_from: Path | None = None
+    fix_eval_dropout: bool = False
 
     @classmethod
     def make(
@@ -89,13 +91,14 @@ class RetrainSpec:
             seed=seed,
             stack=stack,
             trainer=find_task(stack.task).trainer if trainer == AUTO else trainer,
+            fix_eval_dropout=base.fix_eval_dropout,
             **more,
         )
 
     @property
     def base(self) -> Experiment:
         """The experiment that is retrained."""
-        return Experiment(self.base_exp, self.base_model)
+        return Experiment(self.base_exp, self.base_model, self.fix_eval_dropout)
 
     @property
     def task(self) -> Task:
@@ -114,6 +117,7 @@ def spec_by_hand(
     folder: Path | None = None,
     base_model: Path | None = None,
     reinit: str = "full",
+    fix_eval_dropout: bool = False,
 ) -> RetrainSpec:
     """A retraining from a command line; what is not said is as in a search.
 
@@ -126,8 +130,9 @@ def spec_by_hand(
         folder: The job's, which may carry the stack already.
         base_model: None is the base's best epoch.
         reinit: See ``reinit.Reinit``.
+        fix_eval_dropout: See ``Experiment``.
     """
-    base = Experiment(base_exp, base_model)
+    base = Experiment(base_exp, base_model, fix_eval_dropout)
     rule = Reinit.parse(reinit)
     start = classifier_file(base, rule.epoch) if rule.epoch else base.model_file()
     if frozen_from is not None:

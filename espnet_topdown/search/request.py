@@ -31,7 +31,14 @@ from espnet_topdown.search.strategies import CONTROLS, STRATEGIES, Space, at_mos
 
 CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
 # Written down only where they are not as usual: option -> what is usual.
-RARE = {"epochs": [], "width": 2, "budget": 0, "steps": [], "reinit": "full"}
+RARE = {
+    "epochs": [],
+    "width": 2,
+    "budget": 0,
+    "steps": [],
+    "reinit": "full",
+    "fix_eval_dropout": False,
+}
 WIDENS = ("max_frozen", "controls", "epochs", "width", "budget")  # in the same folder
 OURS = ("RESULTS.md", "report.html", "figures", "result.json", "best")
 SEED_STEP = 1000  # ESPnet's random streams of seeds s and s+k overlap for small k
@@ -51,6 +58,7 @@ class SearchRequest:
         max_epoch: Of every retraining; None takes the base experiment's.
         epochs, width, budget, steps: See ``strategies.Space``.
         reinit: Where the layers that are not frozen begin, see ``reinit.Reinit``.
+        fix_eval_dropout: See ``Experiment``.
         max_jobs_total: More retrainings than this need ``yes``.
     """
 
@@ -69,6 +77,7 @@ class SearchRequest:
     budget: int = 0
     steps: tuple[int, ...] = ()
     reinit: str = "full"
+    fix_eval_dropout: bool = False
     trainer: str = AUTO
     allow_unfinished: bool = False
     allow_pipes: bool = False
@@ -146,8 +155,8 @@ class Search:
                 (78) for a criterion of another kind of model, or more frozen layers
                 than there are; those of the stack and of the weights.
         """
-        folder = request.output_dir
-        base = Experiment(request.base_exp, request.base_model)
+        folder, fix = request.output_dir, request.fix_eval_dropout
+        base = Experiment(request.base_exp, request.base_model, fix)
         check_place(base.folder, folder, folder / "search.yaml", OURS)
         made = folder / "search.yaml"
         record = read_yaml(made) if made.is_file() else {}

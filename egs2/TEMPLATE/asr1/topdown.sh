@@ -78,7 +78,7 @@ if stage_on 12; then
         --base_exp "${asr_exp}" --output_dir "${topdown_dir}" \
         --search "${search}" --stack "${stack}" --criterion "${criterion}" \
         --retrain_seed "${retrain_seed}" --allow_unfinished "${allow_unfinished}" \
-        --max_jobs "${max_jobs}" --ngpu "${ngpu}" \
+        --fix_eval_dropout "${fix_eval_dropout}" --max_jobs "${max_jobs}" --ngpu "${ngpu}" \
         --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
 

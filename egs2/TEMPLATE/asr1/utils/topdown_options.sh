@@ -18,6 +18,7 @@ criterion=cer                   # validation error: cer, wer or ter
 controls=""                     # also train: joint,warm,random,lowest,bottom_up
 retrain_seed=own                # own: every retraining has its own seed; same: the baseline's
 allow_unfinished=false          # start from a joint model that was not trained to its end
+fix_eval_dropout=false          # rnn encoders: dropout off at test time, as in td_rnn
 max_jobs=1                      # trainings at the same time
 topdown_tag=""                  # suffix of the search folder
 topdown_dir=""                  # search folder [<asr_exp>_topdown]
