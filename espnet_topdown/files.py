@@ -16,7 +16,7 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from espnet_topdown.errors import (
+    CREATE,
     DATA,
     MISSING,
     RETRY,
@@ -192,6 +193,27 @@ def write_bytes(path: Path, data: bytes) -> None:
         except OSError:
             pass
         raise disk_error(path, len(data), e) from e
+
+
+def check_output(folder: Path, names: Iterable[str], reports: bool = False) -> None:
+    """Refuse an output folder in which somebody else also writes.
+
+    Args:
+        folder: ``--output_dir``; it need not be there.
+        names: Files that show that it is somebody else's.
+        reports: They may be ours, if our name stands in them.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    for name in names:
+        path = Path(folder) / name
+        if not path.exists():
+            continue
+        if reports and re.search(rb"espnet.topdown", path.read_bytes()):
+            continue
+        do = "give another --output_dir, or move that file away"
+        raise TopDownError("E_CREATE", f"{path} is there and not ours", do, CREATE)
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.bin import main
 from espnet_topdown.cli.fsck import fsck
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, sha256
@@ -169,37 +168,6 @@ def test_a_wider_request_needs_a_yes_too(search):
     with pytest.raises(TopDownError, match="E_BUDGET"):
         search(ERRORS, max_jobs_total=1)
     search(ERRORS, max_jobs_total=1, max_frozen=1)
-
-
-@pytest.mark.parametrize(
-    "place, said",
-    [
-        ("exp/joint", "is the base experiment"),
-        ("exp/joint/topdown", "lies in the base experiment"),
-        ("exp", "contains the base experiment"),
-        (".", "contains the base experiment"),
-        ("link", "is the base experiment"),
-        ("theirs", "has a RESULTS.md that is not ours"),
-        ("other", "has a config.yaml that is not ours"),
-    ],
-)
-@pytest.mark.parametrize("command", ["search", "retrain"])
-def test_a_folder_that_is_somebody_elses(toy_experiment, capsys, place, said, command):
-    Path("link").symlink_to("exp/joint")
-    for path in ("theirs/RESULTS.md", "exp/joint/RESULTS.md", "other/config.yaml"):
-        Path(path).parent.mkdir(exist_ok=True)
-        Path(path).write_text("mine: 1\n")
-    words = ["--base_exp", "exp/joint", "--output_dir", place]
-    if command == "retrain":
-        if place == "theirs":
-            pytest.skip("a retraining writes no such file")
-        words += ["--freeze", "softmax"]
-    before = {p: p.is_file() and p.read_bytes() for p in Path().rglob("*")}
-    with pytest.raises(SystemExit) as e:
-        main.main([command, *words])
-    error = capsys.readouterr().err
-    assert e.value.code == 73 and "E_CREATE" in error and said in error
-    assert {p: p.is_file() and p.read_bytes() for p in Path().rglob("*")} == before
 
 
 def test_dropout_at_test_time_can_be_fixed(search):

@@ -16,7 +16,7 @@ from typing import Any
 
 from espnet_topdown import __version__
 from espnet_topdown.errors import CREATE, TopDownError
-from espnet_topdown.files import read_yaml, sha256, write_yaml
+from espnet_topdown.files import check_output, read_yaml, sha256, write_yaml
 from espnet_topdown.jobs.plan import Plan, plan
 from espnet_topdown.jobs.reinit import Reinit
 from espnet_topdown.jobs.spec import RetrainSpec
@@ -76,13 +76,11 @@ def check_place(
         wrong = f"lies in the base experiment {base_exp}, which is only read"
     elif place in base.parents:
         wrong = f"contains the base experiment {base_exp}"
-    elif not made.exists():
-        there = ("config.yaml", "checkpoint.pth", *names)
-        found = [name for name in there if (Path(folder) / name).exists()]
-        wrong = f"has a {found[0]} that is not ours" if found else ""
     if wrong:
         do = f"give another --output_dir, such as {base_exp}_topdown"
         raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
+    if not made.exists():
+        check_output(folder, ("config.yaml", "checkpoint.pth", *names))
 
 
 def _start(spec: RetrainSpec, planned: Plan) -> Weights:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from espnet_topdown.errors import CREATE, TopDownError
-from espnet_topdown.files import write_bytes
+from espnet_topdown.files import check_output, write_bytes
 from espnet_topdown.report import markdown, seeds_tables, words
 from espnet_topdown.report.html import document, section, wide
 from espnet_topdown.report.markup import prose
@@ -28,6 +28,7 @@ def write_seeds(folders: Sequence[Path], output_dir: Path) -> Written:
     Raises:
         TopDownError: E_SEEDS, see `read_seeds`; E_CREATE.
     """
+    check_output(output_dir, ("RESULTS.md", "report.html"), reports=True)
     seeds = read_seeds(folders)
     try:
         Path(output_dir).mkdir(parents=True, exist_ok=True)

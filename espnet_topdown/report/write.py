@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.errors import CREATE, TopDownError
-from espnet_topdown.files import write_bytes
+from espnet_topdown.files import check_output, write_bytes
 from espnet_topdown.report import perplexities
 from espnet_topdown.report.figures import write_figures
 from espnet_topdown.report.gains import gains
@@ -35,6 +35,7 @@ def write_report(folder: Path, output_dir: Path | None = None) -> Written:
     """
     search = read_search(folder)
     output = Path(output_dir or folder)
+    check_output(output, ("RESULTS.md", "report.html"), reports=True)
     try:
         (output / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as e:

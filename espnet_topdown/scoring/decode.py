@@ -18,7 +18,7 @@ import torch
 
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
-from espnet_topdown.files import write_json
+from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.text import TextReader
 from espnet_topdown.models.weights import check_keys, load_weights
@@ -302,6 +302,7 @@ def decode_set(
         What ``score.json`` holds; None without references.
     """
     start = time.perf_counter()
+    check_output(out_dir, ("wav.scp", "config.yaml"))
     files, ref = _read_set(wav_scp, text)
     out_dir, model = Path(out_dir), Recognizer(config, weights, **options)
     hyps = model.recognize(files)

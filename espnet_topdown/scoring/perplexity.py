@@ -13,7 +13,7 @@ from torch import Tensor
 
 from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.files import write_json
+from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.config import read_config
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task, shown
@@ -125,6 +125,7 @@ def score_experiment(
     exp: Path, model_file: str, text: Path, width: int, ngpu: int, output_dir: Path
 ) -> str:
     """``score_text`` as ``bin/perplexity`` does it; returns the score in words."""
+    check_output(output_dir, ("wav.scp", "config.yaml"))
     model = Experiment(exp).model_file(model_file)
     device = "cuda" if ngpu else "cpu"
     score = score_text(Path(exp) / "config.yaml", model, text, width, device)

@@ -15,7 +15,7 @@ from typing import Any
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs, write_pairs
 from espnet_topdown.errors import warn
-from espnet_topdown.files import write_bytes, write_json
+from espnet_topdown.files import check_output, write_bytes, write_json
 from espnet_topdown.scoring.align import count, paths
 from espnet_topdown.scoring.bootstrap import paired_bootstrap
 from espnet_topdown.scoring.counts import Counts, summary, total, write_counts
@@ -191,6 +191,8 @@ def score_files(
         bootstrap_against: ``text`` of another system.
         seed: Of the bootstrap.
     """
+    if output_dir is not None:
+        check_output(output_dir, ("wav.scp", "config.yaml"))
     cut = functools.partial(UNITS[unit], nlsyms=read_nlsyms(nlsyms))
     said, text = read_pairs(ref), read_pairs(hyp)
     check_same_utterances(said, text, (str(ref), str(hyp)))

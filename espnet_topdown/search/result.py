@@ -62,10 +62,10 @@ def put_aside(folder: Path) -> None:
 
 
 def read_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """A finished node's score and the digest of its seal, both checked.
+    """The score of a finished job and the digest of its seal, both checked.
 
     Args:
-        folder: The node.
+        folder: The job's.
         event: The journal's ``scored`` about it; empty if there is none yet.
 
     Raises:
@@ -83,14 +83,14 @@ def read_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return read_json(folder / "score.json"), done
 
 
-def check_same_set(node: str, score: Mapping[str, Any], root: Path, unit: str) -> None:
+def check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) -> None:
     """Two models are compared on the same validation set: E_EVAL_SET (70)."""
     first = read_json(Path(root) / "score.json")
     mine, its = ((s[unit]["ref"], s["utts"]) for s in (score, first))
     if mine != its:
         raise TopDownError(
             "E_EVAL_SET",
-            f"{node} was scored on {mine[1]} utterances and {mine[0]} symbols, "
+            f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
             f"{Path(root).name} on {its[1]} and {its[0]}",
             "give another --output_dir: the validation set has changed",
             INTERNAL,

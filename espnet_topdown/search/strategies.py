@@ -42,12 +42,12 @@ class Space:
         """Joint training."""
         return Composition((self.n,))
 
-    def children(self, node: Composition) -> list[Composition]:
+    def children(self, candidate: Composition) -> list[Composition]:
         """The retrainings that may follow, the smallest step first."""
         allowed = self.steps or range(self.n)
         return [
             c
-            for c in node.children
+            for c in candidate.children
             if c.n_frozen <= self.max_frozen and c.n_frozen in allowed
         ]
 
@@ -82,8 +82,8 @@ def full(space: Space, errors: Errors) -> list[Composition]:
         return [space.root]
     return [
         child
-        for node in sorted(errors, key=lambda c: (len(c.parts), c.parts))
-        for child in space.children(node)
+        for candidate in sorted(errors, key=lambda c: (len(c.parts), c.parts))
+        for child in space.children(candidate)
         if child not in errors
     ]
 
@@ -148,8 +148,8 @@ def _within(space: Space, wanted: Sequence[Composition], used: int = 0) -> list:
     return list(wanted[: space.budget - used] if space.budget else wanted)
 
 
-def _no_worse(node: Composition, errors: Errors) -> bool:
-    return node.parent is None or errors[node] <= errors[node.parent]
+def _no_worse(candidate: Composition, errors: Errors) -> bool:
+    return candidate.parent is None or errors[candidate] <= errors[candidate.parent]
 
 
 def _chain(space: Space, errors: Errors, start: Composition) -> list[Composition]:
@@ -199,8 +199,8 @@ def at_most(strategy: str, space: Space) -> int:
     """
     errors: dict[Composition, float] = {}
     while batch := STRATEGIES[strategy](space, errors):
-        for node in batch:  # nothing is ever worse: the longest search there is
-            errors[node] = -node.n_frozen
+        for candidate in batch:  # nothing is ever worse: the longest search there is
+            errors[candidate] = -candidate.n_frozen
     return len(errors) - 1
 
 
