@@ -169,12 +169,18 @@ def _lacking(sound: Any, file: BinaryIO) -> str:
         lacking = _mpeg_lacks(file.read())
     elif sound.format == "OGG":
         file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 17)))
-        tail = file.read()
-        last = tail.rfind(b"OggS")
-        if last >= 0 and not tail[last + 5 : last + 6] > b"\x03":  # end of stream: 4
-            lacking = "its last page is not there"
+        lacking = _ogg_lacks(file.read())
     file.seek(place)
     return lacking
+
+
+def _ogg_lacks(data: bytes) -> str:
+    """What the last page of an Ogg stream lacks (RFC 3533): its rest, or its mark."""
+    page = data[max(data.rfind(b"OggS"), 0) :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return "its last page is not whole"
+    size = 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return "its last page is not there" if size > len(page) or not page[5] & 4 else ""
 
 
 _MPEG_RATES = (44100, 48000, 32000)

@@ -1,0 +1,224 @@
+"""Sound that is less, or other, than the lists say: each is refused where it is read.
+
+Stages 2, 3 and 10, decoding and scoring call the same reader; one row a fault.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_topdown.bin import format_wav, perturb_speed, validate_data
+from espnet_topdown.data.audio import Source, header, open_sound
+from espnet_topdown.errors import TopDownError
+
+FS = 16000
+NOISE = np.random.default_rng(0).uniform(-0.3, 0.3, 2 * FS)
+# file name -> how soundfile writes it; what is compressed is not exact
+KINDS = {
+    "u.wav": {},
+    "u.flac": {},
+    "u.mp3": {},
+    "u.ogg": {},
+    "u.aiff": {},
+    "u.au": {},
+    "u.w64": {},
+    "u.caf": {},
+    "u.sph": {"format": "NIST"},
+    "ulaw.wav": {"subtype": "ULAW"},
+    "float.wav": {"subtype": "FLOAT"},
+    "rf64.wav": {"format": "RF64"},
+    "opus.ogg": {"format": "OGG", "subtype": "OPUS"},
+}
+STAGE_3 = ["--data_dir", "d", "--output_dir", "o", "--fs", "16k", "--channel", "1"]
+STAGE_2 = ["--data_dir", "d", "--factors", "0.9", "--channel", "1"]
+STAGE_10 = ["--train", "d", "--fs", "16k", "--full", "false"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A data directory of one utterance in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("d").mkdir()
+    Path("d/text").write_text("u1 HELLO WORLD\n")
+    Path("d/utt2spk").write_text("u1 u1\n")
+
+
+def write(file: str, samples=NOISE, **options) -> None:
+    soundfile.write(file, samples, FS, **options)
+    Path("d/wav.scp").write_text(f"u1 {file}\n")
+
+
+def said(main, options, capsys) -> str:
+    """The message of a command that refuses, or "" of one that runs."""
+    try:
+        main(options)
+    except SystemExit as e:
+        assert e.code == 65
+        return capsys.readouterr().err.splitlines()[-1]
+    return ""
+
+
+@pytest.mark.parametrize("share", [0.99, 0.5, 0.1])
+@pytest.mark.parametrize("file", KINDS)
+def test_a_file_that_was_cut_off(file, share, capsys):
+    write(file, **KINDS[file])
+    whole = Path(file).read_bytes()
+    assert said(format_wav.main, STAGE_3, capsys) == ""
+    assert said(validate_data.main, STAGE_10, capsys) == ""
+    Path(file).write_bytes(whole[: int(share * len(whole))])
+    for main, options in (
+        (format_wav.main, STAGE_3),
+        (perturb_speed.main, STAGE_2),
+        (validate_data.main, STAGE_10),
+    ):
+        message = said(main, options, capsys)
+        assert message.startswith(("E_WAV_LENGTH", "E_WAV_FORMAT")), main
+        assert "u1 (d/wav.scp line 1)" in message and file in message
+
+
+def test_a_file_used_in_place_is_looked_at_too(capsys):
+    """Stage 3 reads no samples of a file that is right already."""
+    write("u.flac")
+    whole = Path("u.flac").read_bytes()
+    Path("u.flac").write_bytes(whole[: len(whole) // 2])
+    assert "E_WAV_LENGTH: utt u1" in said(format_wav.main, STAGE_3[:6], capsys)
+
+
+def test_what_a_pipe_writes_is_looked_at(capsys):
+    write("u.wav")
+    Path("d/wav.scp").write_text("u1 head -c 30000 u.wav |\n")
+    message = said(format_wav.main, [*STAGE_3, "--allow_pipes", "true"], capsys)
+    assert message.startswith("E_WAV_LENGTH: utt u1 (d/wav.scp line 1)")
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_stream_may_leave_its_size_open(size, capsys):
+    """As sox and ffmpeg write WAV into a pipe."""
+    write("u.wav")
+    data = bytearray(Path("u.wav").read_bytes())
+    data[4:8] = size.to_bytes(4, "little")
+    if size:
+        data[40:44] = size.to_bytes(4, "little")
+    Path("u.wav").write_bytes(data)
+    assert said(format_wav.main, STAGE_3, capsys) == ""
+
+
+def test_tags_after_the_last_mp3_frame_are_no_sound(capsys):
+    write("u.mp3")
+    with open("u.mp3", "ab") as f:
+        f.write(b"TAG" + bytes(125))
+    assert said(format_wav.main, STAGE_3, capsys) == ""
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("file", ["u.wav", "u.aiff", "u.au", "u.w64", "double.wav"])
+def test_samples_that_are_not_finite(file, bad, capsys):
+    samples = NOISE.copy()
+    samples[1000:9000] = bad
+    write(file, samples, subtype="DOUBLE" if file == "double.wav" else "FLOAT")
+    for main, options in ((format_wav.main, STAGE_3), (perturb_speed.main, STAGE_2)):
+        message = said(main, options, capsys)
+        assert message.startswith("E_WAV_NONFINITE") and "sample 1000" in message
+        assert "u1 (d/wav.scp line 1): 8000 samples" in message
+    message = said(validate_data.main, STAGE_10[:4], capsys)
+    assert message.startswith("E_WAV_NONFINITE: utt u1")
+
+
+def test_samples_beyond_full_scale(capsys):
+    """Floats of the size of 16-bit numbers would all be cut off."""
+    write("u.wav", NOISE * 32768, subtype="FLOAT")
+    assert "E_WAV_CLIPPED: utt u1" in said(format_wav.main, STAGE_3, capsys)
+
+
+@pytest.mark.parametrize(
+    "segment, code",
+    [
+        ("r1 0.5 60", "E_SEGMENT"),
+        ("r1 1.5 2.6", "E_SEGMENT"),
+        ("r1 2 2.4", "E_SEGMENT"),
+        ("r1 7 -1", "E_SEGMENT"),
+        ("r1 0.5 inf", "E_SEGMENT"),
+        ("r1 -inf 1", "E_SEGMENT"),
+        ("r1 nan 1", "E_SEGMENT"),
+        ("r1 0 nan", "E_SEGMENT"),
+        ("r1 0 1e400", "E_SEGMENT"),
+        ("r1 0 1e99", "E_SEGMENT"),
+        ("r1 0 1_0", "E_SEGMENT"),
+        ("r1 \uff10 1", "E_SEGMENT"),
+        ("r1 1 1", "E_SEGMENT"),
+        ("r1 0 1 left", "E_SEGMENT"),
+        ("r1 0 1 0 0", "E_SEGMENT"),
+        ("r1 0 1 -2", "E_SEGMENT"),
+        ("r1 0 1 2", "E_WAV_CHANNELS"),
+        ("r1", "E_SEGMENT"),
+        ("", "E_SEGMENT"),
+    ],
+)
+def test_segments_that_no_recording_has(segment, code, capsys):
+    write("u.wav", np.stack([NOISE, NOISE], 1))
+    Path("d/wav.scp").write_text("r1 u.wav\n")
+    Path("d/segments").write_text(f"u1 {segment}\n", encoding="utf-8")
+    message = said(format_wav.main, STAGE_3, capsys)
+    assert message.startswith(f"{code}: utt u1 (d/segments line 1)")
+
+
+@pytest.mark.parametrize(
+    "segment, samples, hertz",
+    [
+        ("r1 0.5 1.5", 16000, 300),
+        ("r1 0.5 1.5 0", 16000, 300),
+        ("r1 0.5 1.5 1", 16000, 900),
+        ("r1 0.5 1.5 -1", 16000, 300),
+        ("r1 1 -1 1", 16000, 900),
+        ("r1 1 -1.0", 16000, 300),
+        ("r1 1.5 2.5", 8000, 300),  # half a second late, as in Kaldi
+        ("r1 5e-1 1.5", 16000, 300),
+    ],
+)
+def test_segments_that_are_cut(segment, samples, hertz, caplog):
+    """The fifth column is the channel from 0, stronger than ``--channel``."""
+    t = np.arange(2 * FS) / FS
+    both = [0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)]
+    write("u.wav", np.stack(both, 1))
+    Path("d/wav.scp").write_text("r1 u.wav\n")
+    Path("d/segments").write_text(f"u1 {segment}\n")
+    format_wav.main(STAGE_3)
+    got, _ = soundfile.read("o/data/format.1/u1.flac")
+    assert len(got) == samples
+    assert np.argmax(abs(np.fft.rfft(got))) * FS / len(got) == hertz
+    assert ("W_SEGMENT: utt u1" in caplog.text) == (segment == "r1 1.5 2.5")
+
+
+def test_a_channel_column_survives_the_change_of_speed():
+    t = np.arange(2 * FS) / FS
+    both = [0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)]
+    write("u.wav", np.stack(both, 1))
+    Path("d/wav.scp").write_text("r1 u.wav\n")
+    Path("d/segments").write_text("u1 r1 0.5 1.5 1\n")
+    perturb_speed.main(["--data_dir", "d", "--factors", "0.5"])
+    assert Path("d_sp0.5/segments").read_text() == "sp0.5-u1 sp0.5-r1 1.0000 3.0000 1\n"
+    format_wav.main(["--data_dir", "d_sp0.5", "--output_dir", "o", "--fs", "16k"])
+    got, _ = soundfile.read("o/data/format.1/sp0.5-u1.flac")
+    assert np.argmax(abs(np.fft.rfft(got))) * FS / len(got) == 450
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 44100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_no_cut_of_an_mp3_is_taken_for_a_whole(rate, channels):
+    """Wherever it breaks off; with LAME's tag and without it."""
+    noise = np.random.default_rng(1).uniform(-0.3, 0.3, (rate // 2, channels))
+    soundfile.write("u.mp3", noise, rate)
+    whole = Path("u.mp3").read_bytes()
+    source = Source("u1", "u.mp3", "utt u1")
+    with open_sound(source):
+        pass
+    cuts = [*range(len(whole) - 60, len(whole)), *range(300, len(whole), 97)]
+    for cut in cuts:
+        Path("u.mp3").write_bytes(whole[:cut])
+        with pytest.raises(TopDownError, match="E_WAV_(LENGTH|FORMAT|CHANNELS)") as e:
+            header(source)
+        assert channels == 2 or e.value.code != "E_WAV_CHANNELS"
