@@ -32,6 +32,7 @@ FORMATS = {"flac": "FLAC", "wav": "WAV"}
 CLIPPED = 0.2  # share of samples at or beyond full scale
 BLOCK = 1 << 20
 LATE = 0.5  # seconds that a segment may end after its recording, as in Kaldi
+UNKNOWN = 1 << 60  # more samples than a file has: FLAC that was written into a pipe
 OPEN_END = 0x7FFF0000  # a size that a writer into a pipe leaves in the header
 # What libsndfile says of a file that ends before its header says so.
 _SHORTER = re.compile(
@@ -152,6 +153,8 @@ def _cut_off(source: Source, lacking: str) -> TopDownError:
 
 def _lacking(sound: Any, file: BinaryIO) -> str:
     """What a file has less than its header says; "" if nothing."""
+    if sound.frames >= UNKNOWN:  # libsndfile, and so ESPnet, cannot read it to its end
+        return "its header has no number of samples (it was written into a pipe)"
     for declared, actual, truncated in _SHORTER.findall(sound.extra_info):
         if truncated:
             return "it ends within a block"
@@ -297,21 +300,14 @@ def read(
             recording; E_WAV_NONFINITE, E_WAV_CLIPPED, E_WAV_CHANNELS, E_WAV_EMPTY,
             and those of ``open_sound``.
     """
-    import soundfile
-
     with open_sound(source, allow_pipes=allow_pipes) as sound:
         rate, channels = sound.samplerate, sound.channels
         is_int = sound.subtype in ("PCM_16", "ULAW", "ALAW")
         first, frames = _span(source, rate, sound.frames)
         column = None if every else _column(source, channels, channel)
-        try:
-            sound.seek(first)
-            dtype = "int16" if is_int else "float32"
-            samples = sound.read(frames, dtype, always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError):
-            samples = ()
+        samples = _samples(sound, first, frames, "int16" if is_int else "float32")
         if len(samples) != frames:
-            raise _cut_off(source, f"not all of {sound.frames} samples can be read")
+            raise _cut_off(source, f"{len(samples)} of {frames} samples can be read")
     if len(samples) == 0:
         what = f"{source.where}: no samples"
         raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
@@ -320,6 +316,35 @@ def read(
     if not is_int:
         _check_values(source, samples, first)
     return samples, rate
+
+
+def _blocks(sound: Any, frames: int, dtype: str) -> Iterator[np.ndarray]:
+    """Samples (T, C) by and by, as many as can be read."""
+    import soundfile
+
+    while frames > 0:
+        try:
+            block = sound.read(min(frames, BLOCK), dtype, always_2d=True)
+        except (soundfile.LibsndfileError, RuntimeError):
+            return  # a damaged FLAC stops in the middle
+        if not len(block):
+            return
+        frames -= len(block)
+        yield block
+
+
+def _samples(sound: Any, first: int, frames: int, dtype: str) -> np.ndarray:
+    import numpy as np
+    import soundfile
+
+    try:
+        sound.seek(first)
+        blocks = list(_blocks(sound, frames, dtype))
+    except (soundfile.LibsndfileError, RuntimeError):
+        blocks = []  # the file ends before that place
+    if not blocks:
+        return np.zeros((0, sound.channels), dtype)
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _span(source: Source, rate: int, frames: int) -> tuple[int, int]:
@@ -372,20 +397,16 @@ def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
 def read_all(source: Source, root: Path, frames: int) -> str:
     """Read every sample: "silent", "clipped" or "" (E_WAV_NONFINITE, E_WAV_LENGTH)."""
     import numpy as np
-    import soundfile
 
     seen = high = 0
     sounding = False
     with open_sound(source, root) as sound:
-        try:
-            for block in sound.blocks(BLOCK, dtype="float32"):
-                if not np.isfinite(block).all():
-                    _check_values(source, block, seen)
-                seen += len(block)
-                sounding = sounding or bool(block.any())
-                high += int(np.count_nonzero(np.abs(block) >= 1.0 - 2.0**-15))
-        except (soundfile.LibsndfileError, RuntimeError):
-            seen = min(seen, frames - 1)  # a damaged FLAC stops in the middle
+        for block in _blocks(sound, frames, "float32"):
+            if not np.isfinite(block).all():
+                _check_values(source, block, seen)
+            seen += len(block)
+            sounding = sounding or bool(block.any())
+            high += int(np.count_nonzero(np.abs(block) >= 1.0 - 2.0**-15))
     if seen != frames:
         raise _cut_off(source, f"{seen} of {frames} samples can be read")
     if not sounding:

@@ -17,6 +17,7 @@ from espnet_topdown.errors import CONFIG, TopDownError
 from espnet_topdown.files import read_yaml
 
 Check = Callable[[Any], bool]
+ABOVE_0, BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,11 @@ _FLAG = Key("true or false", is_flag, "trainer, decoding")
 _TEXT = Key("a name", text, "trainer, decoding")
 _TEXT_OR_NONE = Key("null or a name", none_or(text), "trainer, decoding")
 _FILES = Key("a list of files", none_or(list_of(text)), "checks of the data")
-_NAMES = Key("a list of names", none_or(either(text, list_of(text))), "trainer")
+_NAMES = Key(
+    "a list of names (in YAML, no and off are false)",
+    none_or(either(text, list_of(text))),
+    "trainer",
+)
 _DATA = Key("a list of [file, name, type]", none_or(list_of(is_data)), "checks")
 _CRITERIA = [["train", "loss", "min"], ["valid", "loss", "min"]]
 _CRITERIA += [["train", "acc", "max"], ["valid", "acc", "max"]]
@@ -177,7 +182,8 @@ KEYS: dict[str, Key] = {
         either(whole(1), list_of(whole(1), 1)),
         "trainer",
     ),
-    "grad_clip": Key("a number", number(-math.inf), "trainer"),
+    "grad_clip": Key("a number above 0", number(ABOVE_0), "trainer"),
+    "optim_conf.lr": Key("a number above 0", number(ABOVE_0), "trainer"),
     "max_cache_size": Key("a number >= 0", number(0), "trainer"),
     "ngpu": Key("a whole number >= 0", whole(0), "trainer"),
     "freeze_param": _NAMES,
@@ -193,7 +199,9 @@ KEYS: dict[str, Key] = {
     "model": _TEXT_OR_NONE,
     "lm": _TEXT,
     "init_uniform": Key("a number >= 0", number(0), "trainer"),
-    "adadelta_eps_decay": Key("a number from 0, below 1", number(0, 1), "trainer"),
+    "adadelta_eps_decay": Key(
+        "a number from 0, below 1", number(0, BELOW_1), "trainer"
+    ),
 }
 _CONF = Key("a mapping: {} or lines 'key: value'", is_mapping, "trainer, decoding")
 

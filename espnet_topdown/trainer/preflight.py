@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import math
 import re
 from importlib import metadata
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 
 from espnet_topdown.data.kaldi_dir import list_files, read_lines
 from espnet_topdown.errors import MISSING, TopDownError, nearest, warn
+from espnet_topdown.models.config import check_config
 
-WHOLE = ("max_epoch", "batch_size", "batch_bins", "accum_grad", "min_batch_size")
-WHOLE_OR_NONE = ("valid_batch_size", "num_iters_per_epoch", "log_interval")
 NUMBERS = ("loss", "loss_ctc", "loss_att", "acc", "cer", "wer", "cer_ctc")
 NUMBERS += ("loss_transducer", "cer_transducer", "wer_transducer")
 INTERMEDIATE = re.compile(r"(loss|cer)_interctc_layer\d+")
@@ -24,12 +22,12 @@ def preflight(args: argparse.Namespace) -> None:
     """Check and complete the options in place.
 
     Raises:
-        TopDownError: E_YAML_TYPE, E_RANGE, E_CRITERION, E_CACHE_AUG, E_BATCH_ORDER,
+        TopDownError: E_CONFIG_KEY, E_CRITERION, E_CACHE_AUG, E_BATCH_ORDER,
             E_MISSING, E_PATH or E_INSTALL.
     """
+    check_config(vars(args), getattr(args, "config", None) or "the options")
     for name in ("freeze_param", "init_param"):
         setattr(args, name, as_list(name, getattr(args, name)))
-    check_ranges(args)
     if args.collect_stats:
         return
     check_criteria(args)
@@ -46,57 +44,7 @@ def as_list(name: str, value: Any) -> list[str]:
     if isinstance(value, str):
         warn("W_SCALAR_LIST", f"{name}: '{value}' is taken as a list of one")
         return [value]
-    if not isinstance(value, (list, tuple)):
-        raise TopDownError(
-            "E_YAML_TYPE",
-            f"{name} is {value!r} (did you write 'no'?)",
-            f"write a list, e.g. {name}: [ctc.ctc_lo]",
-        )
-    for item in value:
-        if not isinstance(item, str):
-            raise TopDownError(
-                "E_YAML_TYPE", f"{name} holds {item!r}", "put names in quotes"
-            )
     return list(value)
-
-
-def check_ranges(args: argparse.Namespace) -> None:
-    """E_RANGE for a number that no training can use."""
-    for name in WHOLE:
-        _number(name, getattr(args, name), 1, whole=True)
-    for name in WHOLE_OR_NONE:
-        if getattr(args, name) is not None:
-            _number(name, getattr(args, name), 1, whole=True)
-    if args.patience is not None:
-        _number("patience", args.patience, 0, whole=True)
-    _number("seed", args.seed, 0, whole=True)
-    nbest = args.keep_nbest_models
-    for value in nbest if isinstance(nbest, (list, tuple)) else [nbest]:
-        _number("keep_nbest_models", value, 1, whole=True)
-    _number("grad_clip", args.grad_clip, 0.0, above=True)
-    if "lr" in (args.optim_conf or {}):
-        _number("optim_conf lr", args.optim_conf["lr"], 0.0, above=True)
-    _number("init_uniform", args.init_uniform, 0.0)
-    decay = args.adadelta_eps_decay
-    _number("adadelta_eps_decay", decay, 0.0)
-    if decay >= 1:
-        raise _range("adadelta_eps_decay", "below 1", decay)
-
-
-def _number(
-    name: str, value: Any, low: float, whole: bool = False, above: bool = False
-) -> None:
-    kind = "a whole number" if whole else "a finite number"
-    want = f"{kind} {'>' if above else '>='} {low:g}"
-    fits = isinstance(value, int if whole else (int, float))
-    fits = fits and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or value < low or (above and value == low):
-        raise _range(name, want, value)
-
-
-def _range(name: str, want: str, value: Any) -> TopDownError:
-    what = f"{name} must be {want}, got {value!r}"
-    return TopDownError("E_RANGE", what, f"correct {name}")
 
 
 def check_criteria(args: argparse.Namespace) -> None:

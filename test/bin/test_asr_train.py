@@ -46,5 +46,5 @@ def folder(tmp_path):
 def test_an_error_is_one_line_and_a_status(folder):
     status, lines = run(folder, "--max_epoch", "0")
     assert status == 78
-    assert lines[-1].startswith("E_RANGE: max_epoch must be")
+    assert lines[-1].startswith("E_CONFIG_KEY: ")
     assert not any("Traceback" in line for line in lines)

@@ -107,6 +107,16 @@ def test_a_stream_may_leave_its_size_open(size, capsys):
     assert said(format_wav.main, STAGE_3, capsys) == ""
 
 
+def test_flac_that_was_written_into_a_pipe(capsys):
+    """Its header has no number of samples; libsndfile fails at the last ones."""
+    write("u.flac")
+    data = bytearray(Path("u.flac").read_bytes())
+    data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
+    Path("u.flac").write_bytes(data)
+    for main, options in ((validate_data.main, STAGE_10), (format_wav.main, STAGE_3)):
+        assert "its header has no number" in said(main, options, capsys)
+
+
 def test_tags_after_the_last_mp3_frame_are_no_sound(capsys):
     write("u.mp3")
     with open("u.mp3", "ab") as f:
