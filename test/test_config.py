@@ -1,0 +1,110 @@
+"""Every key of a config that we read, with what people leave in it.
+
+A command answers each with success or with one line that names the file and the key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from espnet_topdown.bin.main import main
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.models.config import KEYS, check_config, read_config
+
+BASE = Path("exp/joint")
+WRONG = [None, "", [], "many", -1, {}, [None], 1.5, True, "1e5", [[]], float("nan")]
+# These and every other ``*_conf`` hold options of one part.
+CONFS = ["frontend_conf", "model_conf", "encoder_conf", "optim_conf", "scheduler_conf"]
+NAMES = [*(name for name in KEYS if "." not in name), *CONFS]
+INNER = [name for name in KEYS if "." in name]
+
+
+def change(key: str, value: object) -> None:
+    path = BASE / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    part, _, name = key.partition(".")
+    config[part] = {**(config.get(part) or {}), name: value} if name else value
+    path.write_text(yaml.safe_dump(config))
+
+
+@pytest.mark.parametrize("key", [*NAMES, *INNER])
+def test_any_value_of_any_key(toy_experiment, key, capsys):
+    from espnet_topdown.jobs.check import check_base
+    from espnet_topdown.models.experiment import Experiment
+
+    before = (BASE / "config.yaml").read_text()
+    for value in WRONG:
+        change(key, value)
+        for call in (
+            lambda: main(["layers", str(BASE)]),
+            lambda: main(["plan", "--base_exp", str(BASE), "--freeze", "softmax"]),
+            lambda: check_base(Experiment(BASE), allow_unfinished=True),
+        ):
+            try:
+                call()
+            except (SystemExit, TopDownError) as e:
+                said = (
+                    str(e)
+                    if isinstance(e, TopDownError)
+                    else capsys.readouterr().err.splitlines()[-1]
+                )
+                assert said.startswith("E_"), said
+                if said.startswith("E_CONFIG_KEY"):
+                    assert f"{BASE}/config.yaml" in said and key.split(".")[0] in said
+        (BASE / "config.yaml").write_text(before)
+
+
+@pytest.mark.parametrize(
+    "key, value, allowed",
+    [
+        ("max_epoch", "many", "a whole number >= 1"),
+        ("max_epoch", True, "a whole number >= 1"),
+        ("max_epoch", "1e5", "a whole number >= 1"),
+        ("best_model_criterion", [], "a list of [train or valid, a name, min or max]"),
+        ("best_model_criterion", None, "min or max]"),
+        ("best_model_criterion", [["valid", "loss"]], "min or max]"),
+        ("token_list", ["<blank>", 1e5], "in quotes"),
+        ("token_list", ["<blank>", False], "in quotes"),
+        ("frontend_conf.fs", "16 kHz", "16000 or 16k"),
+        ("frontend_conf.fs", 0, "16000 or 16k"),
+        ("encoder_conf", None, "a mapping"),
+        ("train_data_path_and_name_and_type", [["a", "b"]], "[file, name, type]"),
+        ("patience", -1, "null or a whole number >= 0"),
+        ("optim_conf.lr", "fast", "a number above 0"),
+        ("grad_clip", float("inf"), "a number above 0"),
+    ],
+)
+def test_the_message_says_what_is_allowed(toy_experiment, key, value, allowed):
+    change(key, value)
+    with pytest.raises(TopDownError) as e:
+        read_config(BASE / "config.yaml")
+    shown = "null" if value is None else repr(value)
+    assert e.value.what == f"{BASE}/config.yaml: {key} is {shown}"
+    assert e.value.code == "E_CONFIG_KEY" and e.value.status == 78
+    assert allowed in e.value.remedy
+
+
+@pytest.mark.parametrize("key", [name for name in KEYS if "." not in name])
+def test_a_key_that_is_missing(toy_experiment, key):
+    path = BASE / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config.pop(key, None)
+    path.write_text(yaml.safe_dump(config))
+    for call in (
+        ["layers", str(BASE)],
+        ["plan", "--base_exp", str(BASE), "--freeze", "softmax"],
+    ):
+        try:
+            main(call)
+        except SystemExit as e:
+            assert e.code in (65, 66, 78)
+
+
+def test_what_espnet_writes_is_right():
+    """Its defaults, and ``1e-3``: a text in YAML 1.1, and a number all the same."""
+    get_parser = pytest.importorskip("espnet2.bin.asr_train").get_parser
+    defaults = vars(get_parser().parse_args(["--output_dir", "x"]))
+    check_config({**defaults, "optim_conf": {"lr": "1e-3"}, "grad_clip": "5e0"}, "x")
