@@ -106,7 +106,7 @@ def spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
     composed: dict[str, str] = {}
     for utt, text in texts.items():
         if not unicodedata.is_normalized("NFC", text):
-            for char in set(unicodedata.normalize("NFC", text)) - set(text):
+            for char in Counter(unicodedata.normalize("NFC", text)) - Counter(text):
                 composed.setdefault(char, utt)
     return plain, composed
 

@@ -1,0 +1,294 @@
+"""What is checked is what is trained on: texts as people have them.
+
+Stages 3 and 4 write a text that ESPnet reads as it looks; stage 10 and the check before
+a search read the very file through ESPnet's own cleaner and tokenizer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_topdown.bin import filter_data, format_wav, validate_data
+from espnet_topdown.data.kaldi_dir import read_pairs
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.text import TextReader
+
+pytest.importorskip("espnet2.text.char_tokenizer")
+
+CHARS = ["<blank>", "<unk>", "<space>", *"abcdefghijklmnopqrstuvwxyz", "<sos/eos>"]
+WORDS = "uno dos tres uno dos uno tres dos uno"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def make(name: str, first: str, others: str = WORDS, n: int = 4) -> Path:
+    """A data directory; the first utterance has this text."""
+    folder = Path(name)
+    folder.mkdir()
+    ids = [f"{name}-{i}" for i in range(n)]
+    for i, utt in enumerate(ids):
+        noise = np.random.default_rng([ord(name[0]), i]).normal(0, 0.1, 16000)
+        soundfile.write(folder / f"{utt}.wav", noise, 8000)
+    texts = [first, *[others] * (n - 1)]
+    pairs = zip(ids, texts)
+    text = "".join(f"{utt} {words}\n" for utt, words in pairs)
+    (folder / "text").write_bytes(text.encode("utf-8"))
+    (folder / "wav.scp").write_text("".join(f"{u} {folder}/{u}.wav\n" for u in ids))
+    (folder / "utt2spk").write_text("".join(f"{u} {u}\n" for u in ids))
+    return folder
+
+
+def stage_10(capsys, *options: str, tokens=CHARS, sets=("tr", "dv")) -> tuple[int, str]:
+    """(status, what was said) of the check before the statistics."""
+    Path("tokens.txt").write_text("".join(f"{t}\n" for t in tokens), "utf-8")
+    roles = [w for role, s in zip(("--train", "--dev"), sets) for w in (role, s)]
+    try:
+        validate_data.main(
+            [*roles, "--fs", "8k", "--token_list", "tokens.txt", *options]
+        )
+        return 0, capsys.readouterr().out
+    except SystemExit as e:
+        return e.code, capsys.readouterr().err.splitlines()[-1]
+
+
+SPACES = "\u00a0\u1680\u2000\u2003\u2009\u202f\u205f\u3000\t"
+HIDDEN = "\x00\x07\x0b\x1c\x7f\x85\u00ad\u200b\u200e\u2028\u2029\u202e\u2060\ufeff"
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_stages_3_and_4_write_plain_spaces(space, capsys, caplog):
+    make("tr", WORDS.replace(" ", space))
+    format_wav.main(["--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
+    assert (
+        f"U+{ord(space):04X}" in caplog.text and "W_TEXT_SPACE: tr/text" in caplog.text
+    )
+    assert read_pairs(Path("org/text"), as_espnet=True)["tr-0"] == WORDS
+    Path("org/text").write_bytes(Path("tr/text").read_bytes())  # another stage 3
+    filter_data.main(["--data_dir", "org", "--output_dir", "d", "--fs", "8k"])
+    make("dv", WORDS)
+    assert stage_10(capsys, sets=("d", "dv"))[0] == 0
+    espnet = pytest.importorskip("espnet2.fileio.read_text")
+    assert espnet.read_2columns_text("d/text")["tr-0"] == WORDS
+
+
+@pytest.mark.parametrize("char", HIDDEN)
+def test_what_cannot_be_seen_is_refused(char, capsys):
+    make("tr", f"uno d{char}os tres")
+    make("dv", WORDS)
+    code = f"U+{ord(char):04X}"
+    status, said = stage_10(capsys, tokens=[*CHARS[:-1], char, "<sos/eos>"])
+    assert status == 65
+    if char not in "\x00\x0b\x1c\x85\u2028\u2029":  # these end lines of tokens.txt
+        assert (
+            said.startswith("E_TEXT_CHAR: utt tr-0 (tr/text line 1)") and code in said
+        )
+    with pytest.raises(SystemExit, match="65"):
+        format_wav.main(["--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
+    assert "E_TEXT_CHAR: utt tr-0 (tr/text line 1)" in capsys.readouterr().err
+
+
+def test_the_advice_for_what_cannot_be_seen_works(capsys):
+    import subprocess
+
+    make("tr", "uno d\u200bos")
+    make("dv", WORDS)
+    said = stage_10(capsys)[1]
+    command = said.split("Do: run: ")[1].rstrip(".")
+    assert subprocess.run(["bash", "-c", command]).returncode == 0
+    assert stage_10(capsys)[0] == 0
+    text = Path("tr/text")
+    text.write_bytes(b"\xef\xbb\xbf" + text.read_bytes())
+    said = stage_10(capsys)[1]
+    assert said.startswith("E_BOM: tr/text line 1")
+    command = said.split("Do: run: ")[1].rstrip(".")
+    assert subprocess.run(["bash", "-c", command]).returncode == 0
+    assert stage_10(capsys)[0] == 0
+
+
+@pytest.mark.parametrize("char", "\u200c\u200d\u2800\u3164\ufffd\ue000\u00a0\u3000")
+def test_what_looks_like_nothing_is_named_with_its_count(char, capsys, caplog):
+    make("tr", f"uno{char}dos{char} tres")
+    make("dv", WORDS)
+    assert stage_10(capsys)[0] == 0
+    assert f"W_TEXT_CHAR: tr/text holds 2 x U+{ord(char):04X}" in caplog.text
+    assert "W_TEXT_UNK: tr/text: 2 of" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("\ud55c", "\u1112\u1161\u11ab"),  # Hangul
+        ("\u00c5", "\u212b"),  # the Angstrom sign
+        ("\u1ea5", "a\u0302\u0301"),
+    ],
+)
+@pytest.mark.parametrize("where", ["one set", "two sets"])
+def test_two_spellings_of_a_letter_are_named(one, other, where, capsys, caplog):
+    both = where == "one set"
+    make("tr", f"{WORDS} {one} {other}" if both else f"{WORDS} {one}")
+    make("dv", WORDS if both else f"{WORDS} {other}")
+    tokens = [*CHARS[:-1], *sorted(set(one + other) - set(CHARS)), "<sos/eos>"]
+    assert stage_10(capsys, tokens=tokens)[0] == 0
+    path = "tr/text" if both else "dv/text"
+    assert f"W_TEXT_SPELLING: {path}: two spellings" in caplog.text
+    assert f"U+{ord(one[-1]):04X}" in caplog.text
+
+
+def test_one_spelling_is_right_whichever(capsys, caplog):
+    make("tr", WORDS + " cafe\u0301")
+    make("dv", WORDS + " cafe\u0301")
+    assert stage_10(capsys, tokens=[*CHARS[:-1], "\u0301", "<sos/eos>"])[0] == 0
+    assert "W_TEXT" not in caplog.text
+
+
+UPPER = ["<blank>", "<unk>", "<space>", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<sos/eos>"]
+PHONES = ["<blank>", "<unk>", "uno", "dos", "tres", "<space>", "<sos/eos>"]
+
+
+@pytest.mark.parametrize(
+    "text, tokens, options, good",
+    [
+        (WORDS, CHARS, [], True),
+        (WORDS, UPPER, [], False),
+        (WORDS, UPPER, ["--cleaner", "tacotron"], True),
+        (WORDS.upper(), UPPER, ["--cleaner", "none", "--g2p", "none"], True),
+        (WORDS, PHONES, ["--token_type", "phn"], True),
+        (WORDS, PHONES, ["--token_type", "phn", "--g2p", "none"], True),
+        (WORDS.replace(" ", "   "), PHONES, ["--token_type", "phn"], False),
+        (WORDS, PHONES, ["--token_type", "word"], True),
+        (WORDS.replace(" ", "  "), PHONES, ["--token_type", "word"], True),
+        (WORDS.upper(), PHONES, ["--token_type", "word"], False),
+        (WORDS + " <NOISE>", [*CHARS[:-1], "<NOISE>", "<sos/eos>"], [], False),
+        (
+            WORDS + " <NOISE>",
+            [*CHARS[:-1], "<NOISE>", "<sos/eos>"],
+            ["--non_linguistic_symbols", "nlsyms"],
+            True,
+        ),
+    ],
+)
+def test_text_is_cut_as_training_cuts_it(text, tokens, options, good, capsys, caplog):
+    Path("nlsyms").write_text("<NOISE>\n")
+    make("tr", text, text)
+    make("dv", text, text)
+    status, said = stage_10(capsys, *options, tokens=tokens)
+    assert (status == 0 and "W_TEXT_UNK" not in caplog.text) == good
+    assert status == 0 or said.startswith("E_TEXT_UNK: tr/text: ")
+
+
+def test_subwords_by_the_model_itself(capsys, caplog):
+    from espnet_topdown.data.tokens import train_bpe
+
+    make("tr", WORDS)
+    make("dv", WORDS.replace(" ", "\u3000"))  # sentencepiece makes spaces of them
+    tokens = train_bpe([Path("tr/text")], Path("bpe"), 12)
+    options = ["--token_type", "bpe", "--bpemodel", "bpe/bpe.model"]
+    assert stage_10(capsys, *options, tokens=tokens)[0] == 0
+    assert "W_TEXT_UNK" not in caplog.text
+    (Path("dv") / "text").write_text("dv-0 QQQ\ndv-1 uno\ndv-2 uno\ndv-3 uno\n")
+    status, said = stage_10(capsys, *options, tokens=tokens)
+    assert status == 65 and said.startswith("E_TEXT_UNK: dv/text")
+    status, said = stage_10(capsys, "--token_type", "bpe", "--bpemodel", "no.model")
+    assert (status, said[:9]) == (66, "E_MISSING")
+
+
+@pytest.mark.parametrize(
+    "options, code",
+    [
+        ({"token_type": "syllable"}, "E_CONFIG_KEY"),
+        ({"token_type": "phn", "g2p": "no_such"}, "E_CONFIG_KEY"),
+        ({"cleaner": "no_such"}, "E_CONFIG_KEY"),
+        ({"token_type": "bpe"}, "E_CONFIG_KEY"),
+        ({"token_type": "bpe", "bpemodel": "text"}, "E_CONFIG_KEY"),
+        ({"non_linguistic_symbols": "gone"}, "E_MISSING"),
+        ({"non_linguistic_symbols": "empty"}, "E_NLSYMS"),
+    ],
+)
+def test_readers_that_cannot_be(options, code):
+    Path("text").write_text("no model\n")
+    Path("empty").write_text("<A>\n\n<B>\n")
+    with pytest.raises(TopDownError, match=f"{code}: "):
+        TextReader.of(options, "config.yaml")
+
+
+ODD = [
+    "Hello  World",
+    " a",
+    "caf\u00e9, no. 3!",
+    "\u3000x\u00a0y",
+    "<NOISE> a<NOISE>",
+    "",
+]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"token_type": "char"},
+        {"token_type": "char", "non_linguistic_symbols": ["<NOISE>"]},
+        {"token_type": "char", "cleaner": "tacotron"},
+        {"token_type": "char", "cleaner": "jaconv"},
+        {"token_type": "char", "cleaner": ["jaconv", "korean_cleaner"]},
+        {"token_type": "word", "cleaner": "tacotron"},
+        {"token_type": "phn"},
+        {"token_type": "phn", "g2p": "korean_jaso"},
+        {"token_type": "phn", "g2p": "pypinyin_g2p"},
+    ],
+)
+def test_the_reader_is_espnets_preprocessor(options):
+    preprocessor = pytest.importorskip("espnet2.train.preprocessor")
+    reader = TextReader.of(options, "test")
+    theirs = preprocessor.CommonPreprocessor(
+        train=False,
+        token_type=options["token_type"],
+        token_list=CHARS,
+        text_cleaner=options.get("cleaner"),
+        g2p_type=options.get("g2p"),
+        non_linguistic_symbols=options.get("non_linguistic_symbols"),
+    )
+    for text in ODD:
+        ids = theirs.token_id_converter.tokens2ids(reader.tokens(text))
+        assert ids == theirs("u", {"text": text})["text"].tolist()
+
+
+def edit(path: str, old: str, new: str) -> None:
+    text = Path(path).read_text(encoding="utf-8")
+    assert old in text
+    Path(path).write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "old, new, code",
+    [
+        ("t1 ab", "\ufefft1 ab", "E_BOM"),
+        ("t1 ab", "t1 a\u00a0b", "E_TEXT_UNK"),
+        ("t1 ab", "t1 a\rt9 b", "E_TEXT_LINE"),
+        ("t1 ab", "t1 \u200b", "E_TEXT_UNK"),
+    ],
+)
+def test_a_search_reads_the_text_that_was_trained_on(toy_experiment, old, new, code):
+    from espnet_topdown.jobs.check import check_base
+
+    edit("data/train/text", old, new)
+    with pytest.raises(TopDownError, match=f"{code}: .*data/train/text"):
+        check_base(Experiment(toy_experiment))
+
+
+def test_a_search_names_what_the_model_knows(toy_experiment, caplog):
+    """A model was trained on it: that is no reason to refuse."""
+    from espnet_topdown.jobs.check import check_base
+
+    edit("data/train/text", "t1 ab", "t1 a\u200bb")
+    base = Experiment(toy_experiment)
+    base.config["token_list"] = ["<blank>", "<unk>", "a", "b", "\u200b", "<sos/eos>"]
+    check_base(base)
+    assert "W_TEXT_CHAR: data/train/text holds 1 x U+200B" in caplog.text
