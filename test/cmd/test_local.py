@@ -6,13 +6,16 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from local_launcher import LOCAL, call, environment, output, wait_until
 
-from espnet_topdown.cmd import local
+from espnet_topdown.cmd import local, places
+from espnet_topdown.cmd.submission import why_waiting
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import TopDownError
 
@@ -285,3 +288,63 @@ def test_slots_that_are_no_number(tmp_path: Path, value: str) -> None:
     done = call(tmp_path, "a.log", "true", TOPDOWN_SLOTS=value)
     assert done.returncode == 78
     assert done.stderr.startswith(f"E_SLOTS: TOPDOWN_SLOTS is '{value}'. Do: set it")
+
+
+@pytest.mark.parametrize(
+    "env, options, what",
+    [
+        ({"TOPDOWN_SLOTS": "1"}, (), "a place, TOPDOWN_SLOTS=1"),
+        ({"CUDA_VISIBLE_DEVICES": "5"}, ("--gpu", "1"), "1 of 1 GPUs"),
+    ],
+)
+def test_who_waits_says_for_what_and_for_whom(tmp_path, env, options, what) -> None:
+    """Here, in the log, and so in ``status``, until it starts."""
+    env = environment(**env, TMPDIR=str(tmp_path))
+    (tmp_path / "b").mkdir()
+    script = "touch up; until [ -e go ]; do sleep 0.05; done"
+    first = subprocess.Popen(
+        [*LOCAL, *options, "a.log", "bash", "-c", script], cwd=tmp_path, env=env
+    )
+    try:
+        assert wait_until((tmp_path / "up").exists)
+        second = subprocess.Popen(
+            [*LOCAL, *options, "x.log", "echo", "ran"],
+            cwd=tmp_path / "b",
+            env=env,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        said = second.stderr.readline()
+        by = f"{what}: held by pid {first.pid} on "
+        assert f"local: x.log waits for {by}" in said
+        assert f"(a.log in {tmp_path})" in said
+        assert why_waiting(tmp_path / "b" / "x.log").startswith(by)
+        (tmp_path / "go").touch()
+        assert second.wait(30) == 0
+        assert why_waiting(tmp_path / "b" / "x.log") == ""
+    finally:
+        first.terminate()
+        first.wait()
+    assert output(tmp_path / "b" / "x.log") == "ran\n"
+
+
+def test_places_of_another_checkout_are_its_own(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("TOPDOWN_SLOTS", "1")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first = places.Places(0)
+    assert first.take(Task("a.log", [])) == ""
+    assert "held by pid" in places.Places(0).take(Task("b.log", []))
+    monkeypatch.setattr(places, "_CHECKOUT", tmp_path)
+    assert places.Places(0).take(Task("b.log", [])) == ""
+
+
+def test_who_waits_says_so_every_minute(tmp_path, monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    waiting = Task(str(tmp_path / "x.log"), ["true"])
+    said = []
+    for now[0] in range(100, 300, 10):
+        if waiting.waits("a place"):
+            said.append(now[0])
+    assert said == [110, 170, 230, 290]
+    assert (tmp_path / "x.log").read_text().count("# Waiting for a place") == 4

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 pytestmark = pytest.mark.recipe
@@ -17,13 +24,14 @@ def fake(folder, name, text="exit 0\n"):
 
 
 PRINT = '. ./path.sh; . ./cmd.sh; echo "$train_cmd|$cuda_cmd|$decode_cmd"'
-OURS = "python3 -m espnet_topdown.cmd.local"
+PYTHON = "python3 -P -m" if sys.version_info >= (3, 11) else "python3 -m"
+OURS = f"{PYTHON} espnet_topdown.cmd.local"
 BACKENDS = [
     ("local", OURS),
     ("run.pl", "run.pl"),
     ("slurm.pl", "slurm.pl"),
-    ("slurm", "python3 -m espnet_topdown.cmd.slurm"),
-    ("sge", "python3 -m espnet_topdown.cmd.sge"),
+    ("slurm", f"{PYTHON} espnet_topdown.cmd.slurm"),
+    ("sge", f"{PYTHON} espnet_topdown.cmd.sge"),
     ("pbs", "pbs.pl"),
 ]
 
@@ -142,8 +150,11 @@ def broken_data(recipe):
 
 
 def test_a_failing_job_shows_its_log(recipe, run, broken_data):
-    done = run("./asr_pip.sh", *broken_data, cwd=recipe, timeout=50)
-    assert done.returncode == 66
+    """And no script of the user's takes the place of a module of Python's."""
+    for name in ("random", "copy", "queue", "tokenize", "inspect"):
+        (recipe / f"{name}.py").write_text("raise SystemExit('not me')\n")
+    done = run("./asr_pip.sh", *broken_data, cwd=recipe, timeout=50, PYTHONPATH=":")
+    assert done.returncode == 66 and "not me" not in done.stdout + done.stderr
     assert done.stderr.count("nowhere.wav") >= 1
     assert "E_JOB: a job failed" in done.stderr and "format_wav.N.log" in done.stderr
 
@@ -165,3 +176,48 @@ def test_a_failing_job_of_kaldis_launcher_shows_its_log(
     assert done.returncode == 1
     assert "the reason" in done.stderr and "format_wav.1.log" in done.stderr
     assert "E_JOB: a job failed with status 1" in done.stderr
+
+
+WAITS = """
+trap 'echo $$ got it >>got; exit 7' {name}
+touch started
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_a_signal_to_run_sh_reaches_what_it_has_started(recipe, run, template, name):
+    """To its process alone, as ``kill`` sends it: nothing runs on."""
+    fake(recipe / "local", "data.sh", WAITS.format(name=name))
+    run("cp", template / "run.sh", recipe, cwd=recipe)
+    words = ["./run.sh", "--stage", "1", "--stop_stage", "1"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "VIRTUAL_ENV": sys.prefix, "PATH": path}
+    options = {"cwd": recipe, "env": env, "text": True, "start_new_session": True}
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, **options)
+    deadline = time.monotonic() + 30
+    while not (recipe / "started").exists():
+        assert running.poll() is None, running.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(running.pid, getattr(signal, f"SIG{name}"))
+    said = running.communicate(timeout=20)[1]
+    assert running.returncode != 0 and f"interrupted by {name}; the same" in said
+    assert "E_JOB" not in said
+    stat = Path("/proc", (recipe / "got").read_text().split()[0], "stat")
+    assert not stat.exists() or ") Z " in stat.read_text()
+
+
+@pytest.mark.parametrize("status, says", [(130, False), (143, False), (1, True)])
+def test_an_interrupted_job_has_not_failed(recipe, run, status, says):
+    script = f". utils/common.sh; run_job x.log bash -c 'exit {status}'"
+    done = run("bash", "-uc", script, cwd=recipe)
+    assert done.returncode == status
+    assert ("E_JOB" in done.stderr) == says
+    assert ("interrupted; the same command continues" in done.stderr) != says
+
+
+def test_every_run_sh_becomes_its_steps(template):
+    """So that a signal to it is one to them."""
+    for path in template.parents[1].glob("*/*/run.sh"):
+        assert "\nexec ./" in path.read_text(), path

@@ -6,6 +6,7 @@ set -euo pipefail
 { # read to its end before it runs: the file may be updated during a long search
 
 . utils/common.sh
+pass_signals_on "$@"
 . utils/asr_options.sh
 # shellcheck disable=SC2034  # read by parse_options.sh
 {
@@ -37,7 +38,7 @@ if ! "${use_lm}"; then skip_stages+=" 6 7 8"; fi
 if ! "${use_ngram}"; then skip_stages+=" 9"; fi
 if [ -z "${sp}" ]; then skip_stages+=" 2"; fi
 
-read -r -a PYTHON <<<"${python}"
+start_python
 read -r -a TRAIN_CMD <<<"${train_cmd}"
 read -r -a CUDA_CMD <<<"${cuda_cmd}"
 read -r -a TEST_SETS <<<"${test_sets}"

@@ -24,6 +24,11 @@ fi
 if [ -d "${MAIN_ROOT}/espnet_topdown" ]; then
     export PYTHONPATH="${MAIN_ROOT}${PYTHONPATH:+:${PYTHONPATH}}"
 fi
+while [[ -n ${PYTHONPATH:-} && :${PYTHONPATH}: = *::* ]]; do # an empty part is this folder
+    PYTHONPATH=${PYTHONPATH//::/:}
+    PYTHONPATH=${PYTHONPATH#:}
+    PYTHONPATH=${PYTHONPATH%:}
+done
 
 export LC_ALL=C # every list is sorted by bytes
 export PYTHONIOENCODING=UTF-8

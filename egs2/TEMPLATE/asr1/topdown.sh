@@ -6,6 +6,7 @@ set -euo pipefail
 { # read to its end before it runs: the file may be updated during a long search
 
 . utils/common.sh
+pass_signals_on "$@"
 . utils/asr_options.sh
 . utils/topdown_options.sh
 # shellcheck disable=SC2034  # read by parse_options.sh
@@ -42,7 +43,7 @@ asr_exp=${asr_exp%/}
 if [ -z "${topdown_dir}" ]; then topdown_dir=${asr_exp}_topdown${topdown_tag:+_${topdown_tag}}; fi
 topdown_dir=${topdown_dir%/}
 
-read -r -a PYTHON <<<"${python}"
+start_python
 log "$0 ${RUN_ARGS[*]-}"
 check_installation
 if [ -n "${row}" ]; then

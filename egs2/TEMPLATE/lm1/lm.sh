@@ -6,6 +6,7 @@ set -euo pipefail
 { # read to its end before it runs: the file may be updated during a long search
 
 . utils/common.sh
+pass_signals_on "$@"
 . ./lm_options.sh
 # shellcheck disable=SC2034  # read by parse_options.sh
 {
@@ -32,7 +33,7 @@ if [ -z "${lm_exp}" ]; then lm_exp=exp/lm_${lm_tag}; fi
 lm_exp=${lm_exp%/}
 if [ -z "${topdown_dir}" ]; then topdown_dir=${lm_exp}_topdown; fi
 topdown_dir=${topdown_dir%/}
-read -r -a PYTHON <<<"${python}"
+start_python
 log "$0 ${RUN_ARGS[*]-}"
 check_installation
 

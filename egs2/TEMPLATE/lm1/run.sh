@@ -2,6 +2,6 @@
 # The choices of this recipe; the steps are in lm.sh. See ./run.sh --help.
 set -euo pipefail
 
-./lm.sh \
+exec ./lm.sh \
     --lm_config conf/train.yaml \
     "$@"

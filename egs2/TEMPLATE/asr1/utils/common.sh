@@ -11,6 +11,44 @@ die() { # CODE what remedy [status]: one line that says what to do, and the end
     exit "${4:-64}"
 }
 
+pass_signals_on() { # "$@" of the script: TERM, INT and HUP reach all that it has started
+    if [ -n "${TOPDOWN_GROUP:-}" ]; then return 0; fi # the script that called us does it
+    set -m # the same script again, as a process group of its own
+    TOPDOWN_GROUP=1 "${BASH}" "$0" "$@" </dev/null &
+    local group=$! status=0 name passed=
+    for name in INT TERM HUP; do
+        # shellcheck disable=SC2064  # with these values
+        trap "passed=${name}; kill -${name} -- -${group} 2>/dev/null || true" "${name}"
+    done
+    wait "${group}" || status=$?
+    if [ -n "${passed}" ]; then
+        while group_lives "${group}"; do sleep 0.2; done
+        wait "${group}" 2>/dev/null || status=$?
+        printf 'interrupted by %s; the same command continues\n' "${passed}" >&2
+    fi
+    exit "${status}"
+}
+
+group_lives() { # process group: has it a member that has not ended?
+    local file state parent group rest
+    for file in /proc/[0-9]*/stat; do
+        # shellcheck disable=SC2034  # the parent is only passed over
+        if read -r rest <"${file}" && read -r state parent group rest <<<"${rest##*) }"; then
+            if [ "${group}" = "$1" ] && [ "${state}" != Z ]; then return 0; fi
+        fi
+    done 2>/dev/null
+    return 1
+}
+
+start_python() { # sets PYTHON: words that start Python without this folder on its path
+    read -r -a PYTHON <<<"${python:?}"
+    if "${PYTHON[@]}" -P -c "" 2>/dev/null; then # from 3.11 on
+        PYTHON+=(-P)
+    elif [ -f "${MAIN_ROOT:?}/espnet_topdown/cmd/python.py" ]; then
+        PYTHON+=("${MAIN_ROOT}/espnet_topdown/cmd/python.py")
+    fi
+}
+
 need() { # option...: every named option must have a value
     local name
     for name in "$@"; do
@@ -63,7 +101,12 @@ run_job() { # log-file launcher... command...: run it; on failure show the end o
     local pattern=$1 status=0
     shift
     "$@" || status=$?
-    if [ "${status}" -eq 0 ]; then return 0; fi
+    case "${status}" in
+        0) return 0 ;;
+        129 | 130 | 143)
+            printf 'interrupted; the same command continues\n' >&2
+            exit "${status}" ;;
+    esac
     case " $* " in
         *" espnet_topdown.cmd."*) ;; # has shown them itself
         *) show_logs "${pattern}" ;;

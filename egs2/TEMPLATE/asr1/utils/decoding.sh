@@ -42,7 +42,7 @@ decode_greedy() { # exp model set dir
 }
 
 exact_ctc() { # --ctc_window_margin 0 where it exists: later releases approximate by default
-    python3 - <<'PYTHON'
+    "${PYTHON[@]}" - <<'PYTHON'
 from importlib.metadata import version
 if int("0" + version("espnet").split(".")[0]) >= 202606:
     print("--ctc_window_margin 0")

@@ -54,7 +54,7 @@ each_seed() { # first last: these stages for every seed at once
         slots=${max_jobs} # for the trainings of all seeds; a seed itself needs none
     fi
     log "${#all[@]} seeds, ${max_jobs} trainings at a time -> ${logs}/seed.*.log"
-    run_job "${logs}/seed.JOB.log" python3 -m espnet_topdown.cmd.local --follow 1 \
+    run_job "${logs}/seed.JOB.log" "${PYTHON[@]}" -m espnet_topdown.cmd.local --follow 1 \
         --max_jobs_run "${#all[@]}" "JOB=1:${#all[@]}" "${logs}/seed.JOB.log" \
         env "TOPDOWN_SLOTS=${slots}" ./topdown.sh ${RUN_ARGS[@]+"${RUN_ARGS[@]}"} --nth_seed JOB --stage "$1" --stop_stage "$2"
 }
