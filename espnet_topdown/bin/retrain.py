@@ -69,6 +69,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="espnet-topdown retrain", description=__doc__)
     add_spec_arguments(parser)
     parser.add_argument("--output_dir", type=Path, required=True, help="Job folder")
+    parser.add_argument("--ngpu", type=int, help="Default: as the base; 0: the CPU")
     return parser
 
 
@@ -98,7 +99,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     installation.check()
     from espnet_topdown.jobs.run import run_by_hand
 
-    run_by_hand(spec_of(args), args.output_dir)
+    run_by_hand(spec_of(args), args.output_dir, args.ngpu)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from espnet_topdown.cmd.places import visible
 from espnet_topdown.data.characters import name_two_spellings
+from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.data.validate import SetReport, check_overlap, validate_set
 from espnet_topdown.data.words import check_vocabulary, read_ids
-from espnet_topdown.errors import warn
+from espnet_topdown.errors import TopDownError, nearest, warn
+from espnet_topdown.jobs.verify import stack_of
 from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.tasks import find_task, kind_of
 from espnet_topdown.models.text import TextReader
+from espnet_topdown.scoring.sound import read_wav_scp
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +37,7 @@ def check_base(
     """
     if not allow_unfinished:
         base.check_finished()
+    check_criteria(base)
     reader = TextReader.of(base.config, base.folder / "config.yaml")
     lists, texts, full = [], {}, True
     for phase in ("train", "valid"):
@@ -70,6 +79,90 @@ def _check_set(
     return report
 
 
+def check_criteria(base: Experiment) -> None:
+    """Refuse a criterion that the base's own training did not report.
+
+    Which numbers a model reports is known to itself only, so its checkpoint is asked.
+
+    Raises:
+        TopDownError: E_CRITERION (78).
+    """
+    if not (base.folder / "checkpoint.pth").is_file():
+        return
+    reported = base.stats.get(base.last_epoch, {})
+    for criterion in base.criteria:
+        known = reported.get(criterion.phase, {})
+        if criterion.key not in known:
+            what = f"{base.folder} reported no {criterion.phase}.{criterion.key}"
+            do = "name one in its best_model_criterion that it reports"
+            hint = nearest(criterion.key, known)
+            raise TopDownError("E_CRITERION", f"{what} ({hint})", do)
+
+
+def check_gpus(ngpu: int) -> None:
+    """Refuse a training on more GPUs than this machine shows.
+
+    Raises:
+        TopDownError: E_GPU (78).
+    """
+    shown = len(visible()) if ngpu else 0
+    if ngpu > shown:
+        what = f"the training asks for ngpu {ngpu}, this machine shows {shown} GPUs"
+        raise TopDownError("E_GPU", what, "give --ngpu 0 for the CPU, or fewer")
+
+
+def check_scored(base: Experiment) -> None:
+    """Decode and score the two shortest utterances of the validation set with the base.
+
+    What no model of its kind can do, or this machine cannot, is known before anything
+    is trained.
+
+    Raises:
+        TopDownError: E_NO_CTC, E_INSTALL, E_CONFIG_KEY, E_CKPT_KEYS and others of the
+            scoring.
+    """
+    if kind_of(base.config) == "lm":
+        return
+    from espnet_topdown.scoring.decode import Recognizer
+
+    config, model = base.folder / "config.yaml", base.model_file()
+    recognizer = Recognizer(config, model, fix_eval_dropout=base.fix_eval_dropout)
+    files = read_wav_scp(base.data_path("valid", "speech")[0])
+    texts = read_pairs(base.data_path("valid", "text")[0])
+    shortest = sorted(files.keys() & texts.keys(), key=lambda utt: len(texts[utt]))[:2]
+    hyps = recognizer.recognize({utt: files[utt] for utt in shortest})
+    recognizer.score("check", hyps, {utt: texts[utt] for utt in shortest})
+
+
+def check_trained(folder: Path, job: Mapping[str, Any]) -> None:
+    """Build the model as the trainer will; its layers must hold what it trains.
+
+    Raises:
+        TopDownError: E_STACK (78) when the sums differ; E_INSTALL (78) when the model
+            needs a package that is missing.
+    """
+    base = Experiment(Path(job["base_exp"]), Path(job["base_model"]))
+    task = find_task(job["task"]).call("task")
+    args = argparse.Namespace(**{**base.config, "init": None})
+    try:
+        model = task.build_model(args)
+    except ModuleNotFoundError as e:
+        what = f"the model of {base.folder} needs the package {e.name}"
+        raise TopDownError("E_INSTALL", what, f"run 'pip install {e.name}'") from e
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    size = sum(p.numel() for p in trained.values())
+    total = sum(job["layers"].values())
+    if size == total:
+        return
+    stack = stack_of(folder, job, base.weights())
+    placed = {n for g in stack.groups for n in g.params}
+    which = sorted(trained.keys() - placed) or sorted(placed - trained.keys())
+    what = f"the trainer has {size:,} values, the layers of stack {job['stack']} "
+    what += f"{total:,}: see {', '.join(which[:3])}"
+    do = "give --stack FILE.yaml with each of them in one layer, and constants in "
+    raise TopDownError("E_STACK", what, f"{do}'ignore'")
+
+
 def check_lm_base(
     base: Experiment,
     allow_unfinished: bool = False,
@@ -83,6 +176,7 @@ def check_lm_base(
     """
     if not allow_unfinished:
         base.check_finished()
+    check_criteria(base)
     tokens = check_vocabulary(base.token_list, f"{base.folder}/config.yaml")
     for phase in ("train", "valid"):
         path, _ = base.data_path(phase, "text")

@@ -18,7 +18,7 @@ from espnet_topdown.models.layers import (
     is_statistic,
     stack_for,
 )
-from espnet_topdown.models.weights import Weights, load_weights
+from espnet_topdown.models.weights import Weights, as_type, load_weights
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,10 @@ def plan(spec: RetrainSpec) -> Plan:
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
     names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
     _warn_of_seed(spec, base)
-    source = load_weights(spec.frozen_from) if spec.frozen_from else {}
+    source: Weights = {}
+    if spec.frozen_from:
+        source = load_weights(spec.frozen_from)
+        source = as_type(source, base.train_dtype, spec.frozen_from)
     _check_source(spec, base, weights, source, names)
     tensors = {n: source[n] for n in names}
     tensors.update({n: weights[n] for n in own if n not in tensors})

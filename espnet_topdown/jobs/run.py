@@ -9,6 +9,7 @@ from typing import Any
 
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
+from espnet_topdown.jobs.check import check_gpus, check_scored, check_trained
 from espnet_topdown.jobs.prepare import prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
@@ -52,6 +53,8 @@ def is_done(folder: Path) -> bool:
 def train(folder: Path, job: Mapping[str, Any], ngpu: int | None) -> None:
     """Train to the end of train.yaml, from the last checkpoint if there is one."""
     if not is_trained(folder):
+        if job["trainer"] == find_task(job.get("task", "asr")).trainer:
+            check_trained(folder, job)
         options = [
             word
             for key, value in (job.get("trainer_options") or {}).items()
@@ -101,11 +104,20 @@ def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def run_by_hand(spec: RetrainSpec, folder: Path) -> None:
-    """Prepare a retraining, show its plan, run it here and show its errors."""
+def run_by_hand(spec: RetrainSpec, folder: Path, ngpu: int | None = None) -> None:
+    """Prepare a retraining, show its plan, run it here and show its errors.
+
+    Raises:
+        TopDownError: E_GPU (78) when the configuration asks for GPUs that are not here;
+            those of ``check_scored``, before anything is trained; of ``run_job``.
+    """
+    asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
+    check_gpus(int(asked))
     planned = prepare(spec, folder)
     print(planned.table(spec), flush=True)
-    run_job(folder)
+    if not is_done(folder) and not (Path(folder) / "checkpoint.pth").is_file():
+        check_scored(spec.base)
+    run_job(folder, ngpu=ngpu)
     result = read_json(Path(folder) / "score.json")
     task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])
     for unit in task.criteria[:2]:

@@ -22,7 +22,12 @@ from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, 
 from espnet_topdown.models import type_checks
 from espnet_topdown.models.config import read_config
 from espnet_topdown.models.layers import is_statistic
-from espnet_topdown.models.weights import Weights, load_weights, read_checkpoint
+from espnet_topdown.models.weights import (
+    Weights,
+    as_type,
+    load_weights,
+    read_checkpoint,
+)
 
 # Written by a run about itself; ESPnet's --config does not take them back, or they
 # describe one worker of a finished multi-GPU run.
@@ -199,7 +204,13 @@ class Experiment:
             TopDownError: E_PARTIAL (78) when the experiment saved a part of its model.
         """
         self.check_whole()
-        return load_weights(self.model_file(which))
+        path = self.model_file(which)
+        return as_type(load_weights(path), self.train_dtype, path)
+
+    @property
+    def train_dtype(self) -> str:
+        """The precision that it was trained with, such as "float32"."""
+        return str(self.config.get("train_dtype") or "float32")
 
     def check_whole(self) -> None:
         """Refuse an experiment whose files hold a part of the model.

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest
+from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import write_bytes
 
 Weights = dict[str, torch.Tensor]
+PARALLEL = "module."  # in front of every name, where DataParallel was saved as it is
 
 
 def check_archive(path: Path) -> None:
@@ -101,7 +102,27 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
         )
     if finite:
         check_finite(state, path)
+    if all(name.startswith(PARALLEL) for name in state):
+        warn("W_PREFIX", f"{path}: '{PARALLEL}' of a data-parallel model is left out")
+        state = {name[len(PARALLEL) :]: value for name, value in state.items()}
     return dict(state)
+
+
+def as_type(state: Mapping[str, torch.Tensor], name: str, path: Path) -> Weights:
+    """The same tensors in the precision that a training computes with.
+
+    Args:
+        state: Named tensors; whole numbers stay.
+        name: ESPnet's ``train_dtype``, such as "float32".
+        path: Their file, for the warning.
+    """
+    wanted = getattr(torch, name)
+    other = {t.dtype for t in state.values() if t.is_floating_point()} - {wanted}
+    if not other:
+        return dict(state)
+    have = ", ".join(sorted(str(t).partition(".")[2] for t in other))
+    warn("W_PRECISION", f"{path} holds {have}: converted to {name}")
+    return {n: t.to(wanted) if t.is_floating_point() else t for n, t in state.items()}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

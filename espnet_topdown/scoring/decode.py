@@ -81,6 +81,9 @@ def _build(experiment: Experiment) -> torch.nn.Module:
         what = f"{config} names '{e.filename}', which is not there"
         do = "run in the recipe folder: its paths are relative to it"
         raise TopDownError("E_MISSING", what, do, MISSING) from e
+    except ModuleNotFoundError as e:
+        what = f"the model of {config} needs the package {e.name}"
+        raise TopDownError("E_INSTALL", what, f"run 'pip install {e.name}'") from e
     except Exception as e:  # each part of ESPnet refuses its options in its own way
         what = f"{config} does not describe an ASR model of this ESPnet"
         do = "give the config.yaml that training wrote, of the ESPnet in use"

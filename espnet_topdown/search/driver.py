@@ -48,7 +48,10 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
     request.check()
     search = Search.of(request)
     if not result.is_finished(request.output_dir):
-        check_launcher(request.cmd or backend_cmd(request.cmd_backend), request.ngpu)
+        ngpu = request.ngpu
+        if ngpu is None:
+            ngpu = int(search.base.config.get("ngpu") or 0)
+        check_launcher(request.cmd or backend_cmd(request.cmd_backend), ngpu)
     with Lock(request.output_dir / "lock"):
         if not (request.output_dir / "search.yaml").is_file():
             r, check = request, search.task.call("check")

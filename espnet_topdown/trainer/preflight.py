@@ -57,6 +57,9 @@ def check_criteria(args: argparse.Namespace) -> None:
         ("val_scheduler_criterion", [[*args.val_scheduler_criterion, "min"]]),
     ):
         named = [_one_criterion(option, c) for c in criteria]
+        if getattr(args, "model", "espnet") == "espnet":
+            for criterion, key in zip(criteria, named):
+                _check_number(option, criterion[0], key)
         late = option == "early_stopping_criterion" and args.patience is None
         late |= option == "val_scheduler_criterion" and args.scheduler is None
         if ctc_only and not late and all(k in ("acc", "cer", "wer") for k in named):
@@ -75,13 +78,17 @@ def _one_criterion(option: str, criterion: Any) -> str:
             f"{option}: {criterion}",
             "write [train or valid, name, min or max]",
         )
+    return str(key)
+
+
+def _check_number(option: str, phase: str, key: str) -> None:
+    """Only ESPnet's usual model says beforehand what it reports."""
     if key not in NUMBERS and not INTERMEDIATE.fullmatch(key):
         raise TopDownError(
             "E_CRITERION",
             f"{option}: {phase}.{key} unknown ({nearest(key, NUMBERS)})",
             "correct the name",
         )
-    return str(key)
 
 
 def check_data(args: argparse.Namespace) -> None:
