@@ -1,6 +1,6 @@
 """The recipe on a game's voices: sources, the format of its file, sets, choices.
 
-The game is made up (``queen_game``), but for one slow test with Debian's package.
+The game is made up (``queen_game``), but for one test with Debian's package.
 """
 
 from __future__ import annotations
@@ -47,28 +47,35 @@ ANN = [
 ]
 REMARKS = b"It is half past nine*02\r\nShe left in a hurry*24\r\n"
 VOICES = {
-    "070001J2": 1.5,
-    "070002J3": 0.8,
-    "070002J5": 1.2,
+    "010001J2": 1.5,
+    "010002J3": 0.8,
+    "010002J5": 1.2,
     "JOE00411": 1.6,
     "JOE00421": 1.7,
     "CINTR001": 1.0,  # of a cut scene: no text
-    "070005P1": 1.4,
-    **{f"07{n:04X}P1": 1.5 for n in (1, 2, 3, 4, 6, 9, 11, 12)},
-    "070007P1": 0.9,
-    "070008P1": 0.5,
+    "010005P1": 1.4,
+    **{f"01{n:04X}P1": 1.5 for n in (1, 2, 3, 4, 6, 9, 11, 12)},
+    "010007P1": 0.9,
+    "010008P1": 0.5,
+    "030001P1": 1.5,
+    "030002P1": 1.5,
+    "140001J1": 1.5,
+    "140001P1": 1.5,
 }
 USED = {
-    "joe-070001J": "hello there my friend",
-    "joe-070002J": "where is he i saw him 'ere",
+    "joe-010001J": "hello there my friend",
+    "joe-010002J": "where is he i saw him 'ere",
     "joe-JOE0041": "it is half past nine",
     "joe-JOE0042": "she left in a hurry",
-    "ann-070001P": "it is half past nine",
-    "ann-070009P": "it is half past nine",
+    "ann-010001P": "it is half past nine",
+    "ann-010009P": "it is half past nine",
+    "ape-030002P": "i am no gorilla",
+    "joe-140001J": "woof woof you say",
 }
 LEFT_OUT = {
     "a sound is described": 1,
     "its voice files are not its texts": 1,
+    "no English": 2,
     "not an English letter": 1,
     "numeral of unknown reading": 1,
     "speech is too fast or too slow for its text": 1,
@@ -82,7 +89,9 @@ LEFT_OUT = {
 def entries() -> dict[str, bytes]:
     """What the made-up game holds."""
     return {
-        "ANN1.DOG": dialogue(7, JOE, ANN, levels=-2),
+        "ANN1.DOG": dialogue(1, JOE, ANN, levels=-2),
+        "APE.DOG": dialogue(3, [], [(1, "Whoop, unga!"), (2, "I am no gorilla.")]),
+        "DOG.DOG": dialogue(14, [(1, "Woof, woof, you say?")], [(1, "Woof, woof!")]),
         "QUEEN2.JAS": REMARKS,
         "ROOM.PCX": b"a picture",
         **{f"{name}.SB": mp3(seconds) for name, seconds in VOICES.items()},
@@ -139,7 +148,7 @@ def test_lines_get_their_voices_and_the_rest_a_reason(queen):
             assert utt.startswith(f"{speaker}-")
     files = sorted(Path("downloads/flight-of-the-amazon-queen").iterdir())
     assert len(files) == len(USED)
-    info = soundfile.info(str(next(f for f in files if f.stem == "070002J")))
+    info = soundfile.info(str(next(f for f in files if f.stem == "010002J")))
     assert (info.samplerate, info.channels, info.subtype) == (11025, 1, "PCM_16")
     assert 2.0 <= info.duration < 2.4  # both voices; MP3 fills up its frames
 
@@ -147,7 +156,7 @@ def test_lines_get_their_voices_and_the_rest_a_reason(queen):
 def test_equal_texts_are_in_one_set_and_figures_are_of_the_sets(queen):
     summary = prepare(queen, GAME)
     sets = [set(texts(name).values()) for name in ("train", "dev", "test")]
-    assert sum(map(len, sets)) == len(set.union(*sets)) == 4
+    assert sum(map(len, sets)) == len(set.union(*sets)) == 6
     seconds = 0.0
     for name, has in summary["sets"].items():
         assert has["utterances"] == len(texts(name))
@@ -157,7 +166,7 @@ def test_equal_texts_are_in_one_set_and_figures_are_of_the_sets(queen):
         )
         for path in read_pairs(Path("data", name, "wav.scp")).values():
             seconds += soundfile.info(path).duration
-    assert 9 < seconds < 12
+    assert 12 < seconds < 15
 
 
 @pytest.mark.parametrize("minutes, n", [(1, 12), (2, 24)])
@@ -214,19 +223,19 @@ BAD = {
     "voices not packed": (game(entries(), coding=0), "byte 10: voices coded as 000000"),
     "cut in an entry's line": (GAME[:30], "byte 32: the file ends inside a field"),
     "cut in the head": (GAME[:14], "byte 13: the file ends inside a field"),
-    "cut in the table": (GAME[:40], "byte 32: 070001J2.SB ends at"),
+    "cut in the table": (GAME[:40], "byte 32: 010001J2.SB ends at"),
     "cut in an entry": (GAME[:-1], f"the file at {len(GAME) - 1}"),
     "longer": (GAME + b"x", f"byte {len(GAME)}: 1 bytes after the last entry"),
-    "a name twice": (put(36, "11s", b"070001J2.SB"), "byte 36: '070001J2.SB' is not"),
+    "a name twice": (put(36, "11s", b"010001J2.SB"), "byte 36: '010001J2.SB' is not"),
     "a path": (put(15, "12s", b"../../x.SB"), "byte 15: '../../x.SB' is not a new"),
-    "file 2": (put(FIRST, "B", 2), f"byte {FIRST}: 070001J2.SB is in file 2"),
-    "offset": (put(FIRST + 1, "I", 7), f"byte {FIRST + 1}: 070001J2.SB begins at 7"),
-    "size": (put(FIRST + 5, "I", 2**32 - 1), f"byte {FIRST + 5}: 070001J2.SB ends"),
+    "file 2": (put(FIRST, "B", 2), f"byte {FIRST}: 010001J2.SB is in file 2"),
+    "offset": (put(FIRST + 1, "I", 7), f"byte {FIRST + 1}: 010001J2.SB begins at 7"),
+    "size": (put(FIRST + 5, "I", 2**32 - 1), f"byte {FIRST + 5}: 010001J2.SB ends"),
     "no bank": (put(DOG, "4s", b"AmIc"), f"byte {DOG}: ANN1.DOG is not a bank"),
     "bank's size": (put(DOG + 8, "I", 99), f"byte {DOG}: ANN1.DOG is not a bank"),
     "tiny bank": (of("ANN1.DOG", b"AmBk"), f"byte {DOG + 8}: the file ends inside"),
     "key": (put(DOG + 24, "h", 100), f"byte {DOG + 24}: ANN1.DOG has key 100"),
-    "number": (put(DOG + 26, "h", -1), f"byte {DOG + 24}: ANN1.DOG has key 7 and -1"),
+    "number": (put(DOG + 26, "h", -1), f"byte {DOG + 24}: ANN1.DOG has key 1 and -1"),
     "too few": (put(DOG + 26, "h", 2), "lines of ANN1.DOG end here, need"),
     "too many": (put(DOG + 28, "h", 99), "byte "),
     "levels": (put(DOG + 20, "h", 99), "byte "),
@@ -235,9 +244,9 @@ BAD = {
     "no zero": (put(LINE, "h", 1), f"byte {LINE}: ANN1.DOG has no line here"),
     "length": (put(LINE + 4, "B", 9), f"byte {LINE}: ANN1.DOG has no line here"),
     "remarks": (put(JAS + len(REMARKS) - 1, "B", 65), "does not end with a line end"),
-    "no voice": (of("070001J2.SB", b"noise " * 99), f"byte {SB}: 070001J2.SB cannot"),
-    "rate": (of("070001J2.SB", mp3(1.5, 22050)), "need 11025 Hz and 1 channel"),
-    "stereo": (of("070001J2.SB", mp3(1.5, channels=2)), "11025 Hz, 2 channels, need"),
+    "no voice": (of("010001J2.SB", b"noise " * 99), f"byte {SB}: 010001J2.SB cannot"),
+    "rate": (of("010001J2.SB", mp3(1.5, 22050)), "need 11025 Hz and 1 channel"),
+    "stereo": (of("010001J2.SB", mp3(1.5, channels=2)), "11025 Hz, 2 channels, need"),
 }
 
 
@@ -395,8 +404,8 @@ def test_debians_package(data_sh):
     os.chdir(data_sh.recipe)
     counts = {p.parent.name: len(read_pairs(p)) for p in Path("data").glob("*/text")}
     assert counts.pop("train_30min") > 350
-    assert counts == {"train": 1347, "dev": 400, "test": 600}
-    assert sum(map(len, texts("test").values())) == 30831
+    assert counts == {"train": 1329, "dev": 400, "test": 600}
+    assert sum(map(len, texts("test").values())) == 31034
 
 
 CHOICES = [

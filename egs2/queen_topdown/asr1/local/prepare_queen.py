@@ -47,6 +47,12 @@ SECONDS = (0.7, 14.0)
 LETTERS_A_SECOND = (7.0, 25.0)  # spaces counted
 MIN_LETTERS = 6
 FIRST_REMARK = 41  # the number in the file names of line 0 of QUEEN2.JAS
+# Keys of dialogues in which the other voice (a dog, two tribes, a man in a mask) speaks
+# no English, and the words of a gorilla that elsewhere does; see README.md.
+NO_ENGLISH = {
+    "03": r"\b(\w*ung[ah]|whoop|oo+p|eep)",
+    **dict.fromkeys(("14", "19", "78", "79"), ""),
+}
 COMMAND = re.compile(r"\*(?:XY\d+\(\d+,\d+\)|[A-Z]{2}|\d\d)")
 
 Table = Mapping[str, "tuple[int, int]"]  # name -> offset and size
@@ -182,6 +188,13 @@ def read_script(data: bytes, table: Table) -> list[Line]:
     return lines
 
 
+def is_no_english(line: Line) -> bool:
+    """Whether it is noises or an invented language."""
+    words = NO_ENGLISH.get(line.key[:2])
+    text = COMMAND.sub(" ", line.text).lower()
+    return words is not None and re.search(words, text) is not None
+
+
 def words_of(line: str, files: str) -> str:
     """What is heard in a line: a-z, apostrophe and space.
 
@@ -240,6 +253,8 @@ def collect(
         try:
             if len(texts_of[line.key]) > 1:
                 raise Unusable("two texts for one voice")
+            if line.speaker != "joe" and is_no_english(line):
+                raise Unusable("no English")
             text = words_of(line.text, "".join(name[7] for name in names))
             samples = np.concatenate([decode(data, table, name) for name in names])
             seconds = len(samples) / SPEECH_RATE
