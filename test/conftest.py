@@ -70,7 +70,8 @@ def search(toy_experiment, fake_cmd, tmp_path) -> Callable:
         (tmp_path / "root").write_text("m3")
         (tmp_path / "calls").write_text("")
         base = options.pop("base_exp", toy_experiment)
-        request = SearchRequest(base, out, cmd=fake_cmd, **options)
+        cmd = options.pop("cmd", fake_cmd)
+        request = SearchRequest(base, out, cmd=cmd, **options)
         result = run_search(request)
         return result, (tmp_path / "calls").read_text().split("\n")[:-1]
 

@@ -96,6 +96,24 @@ def test_a_second_search_in_the_same_folder(search):
     assert e.value.status == 75
 
 
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"cmd": "", "cmd_backend": "slurm"}, "E_CLUSTER_CMD: there is no 'sbatch'"),
+        ({"cmd": "", "cmd_backend": "local", "ngpu": 1}, "E_GPU: --ngpu 1"),
+        ({"cmd": "no_such.pl"}, "E_CLUSTER_CMD.*'no_such.pl'"),
+    ],
+)
+def test_what_is_missing_here_is_said_before_the_folder_is_begun(
+    search, monkeypatch, options, says
+):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(TopDownError, match=says):
+        search({"m3": 50}, **options)
+    assert not OUT.exists()
+
+
 def test_a_base_that_was_not_trained_to_its_end(search):
     base = write_experiment(Path("exp/short"), rnn_weights(), epochs=3, max_epoch=9)
     with pytest.raises(TopDownError, match="E_NOT_CONVERGED.*epoch 3 of 9"):

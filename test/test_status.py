@@ -70,6 +70,21 @@ def test_the_screen_of_a_running_search(search: Path) -> None:
     assert re.search(r"m1\.1\.1 +running +3/40 +5 min +this machine", text)
 
 
+def test_the_screen_says_what_a_training_waits_for(search: Path) -> None:
+    by = "a place, TOPDOWN_SLOTS=1: held by pid 7 on vm since 10:00 (x in /y)"
+    (search / "m1.1.1" / "train.log").write_text(f"# Waiting for {by} (Sun)\n")
+    with Lock(search / "lock"):
+        assert re.search(r"m1\.1\.1 +waiting .*for a place", status.screen(search))
+        assert by in status.screen(search)
+    place = search / "m1.1.1" / "q" / "train.log-1"
+    place.mkdir(parents=True)
+    (search / "m1.1.1" / "train.log").unlink()
+    text = '{"token": "t", "job": "17", "log": "x", "waits": "PENDING, Priority"}'
+    (place / "submit.json").write_text(text)
+    text = status.screen(search)
+    assert re.search(r"m1\.1\.1 +waiting .*job 17 +for PENDING, Priority", text)
+
+
 def test_the_screen_names_jobs_failures_and_results(search: Path) -> None:
     place = search / "m1.1.1" / "q" / "train.log-1"
     place.mkdir(parents=True)
