@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, write_lines
 from espnet_topdown.errors import DATA, TopDownError
@@ -14,8 +13,7 @@ FILE = "counts.tsv"
 HEAD = "utt\tref\tcorr\tsub\tdel\tins"
 
 
-@dataclasses.dataclass(frozen=True)
-class Counts:
+class Counts(NamedTuple):
     """Integer counts of one utterance, or of many added up.
 
     >>> Counts(ref=4, corr=3, sub=0, dele=1, ins=1) + Counts(2, 1, 1, 0, 0)
@@ -38,14 +36,14 @@ class Counts:
         """Errors per 100 reference tokens, for display only; NaN without any."""
         return 100.0 * self.errors / self.ref if self.ref else float("nan")
 
-    def __add__(self, other: Counts) -> Counts:
-        mine, its = dataclasses.astuple(self), dataclasses.astuple(other)
-        return Counts(*(x + y for x, y in zip(mine, its)))
+    def __add__(self, other: Counts) -> Counts:  # type: ignore[override]
+        return total((self, other))
 
 
 def total(counts: Iterable[Counts]) -> Counts:
     """The sum over utterances."""
-    return functools.reduce(Counts.__add__, counts, Counts())
+    columns = zip(*counts)
+    return Counts(*map(sum, columns))
 
 
 def summary(counts: Mapping[str, Counts]) -> dict[str, int]:
@@ -66,7 +64,7 @@ def summary(counts: Mapping[str, Counts]) -> dict[str, int]:
 
 def write_counts(folder: Path, counts: Mapping[str, Counts]) -> None:
     """Write ``counts.tsv`` into a folder: a line an utterance (or scored segment)."""
-    rows = ([utt, *dataclasses.astuple(counts[utt])] for utt in c_sorted(counts))
+    rows = ([utt, *counts[utt]] for utt in c_sorted(counts))
     lines = ("\t".join(map(str, row)) for row in rows)
     write_lines(Path(folder) / FILE, [HEAD, *lines])
 

@@ -67,8 +67,8 @@ def greedy_ctc(
     if getattr(model, "ctc", None) is None:
         raise TopDownError(
             "E_NO_CTC",
-            "the model has no CTC layer (ctc_weight: 0.0)",
-            "train with a ctc_weight above 0, or decode with espnet2.bin.asr_inference",
+            "the model has neither a CTC layer nor an attention decoder",
+            "train it with a ctc_weight above 0",
         )
     return greedy(model, utterances, _best_path, batch_seconds, fs, accept_random)
 

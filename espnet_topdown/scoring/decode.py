@@ -359,3 +359,27 @@ def decode_experiment(
     options["device"] = "cuda" if options.pop("ngpu", 0) else "cpu"
     config = Path(exp) / "config.yaml"
     return decode_set(config, weights, wav_scp, output_dir, **options)
+
+
+def decode_models(
+    models: Mapping[Path, tuple[Path, str]], data: Path, **options: Any
+) -> dict[Path, dict[str, Any] | None]:
+    """Decode a data directory with several models, for example joint and best.
+
+    Args:
+        models: Folder that gets the set's files, for example
+            ``exp/asr_topdown/m1.4/decode_ctc_greedy/test`` -> experiment and model
+            file, as ``decode_experiment`` takes them.
+        data: Has ``wav.scp``; with ``text`` there the sets are scored too.
+        options: More for ``decode_experiment``.
+
+    Returns:
+        What each ``score.json`` holds, by folder; None without references.
+    """
+    text = Path(data) / "text"
+    options["text"] = text if text.exists() else None
+    wav_scp = Path(data) / "wav.scp"
+    return {
+        folder: decode_experiment(exp, model, wav_scp, folder, **options)
+        for folder, (exp, model) in models.items()
+    }

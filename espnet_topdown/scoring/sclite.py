@@ -26,6 +26,7 @@ Cells = list[str]
 # one; ";;" and "**" begin a comment; only ASCII's spaces part words.
 _SPACES = r"[^\S \t\n\r\f\v]"
 _AT_STAR = r"(?<!\S)@(?!\S)|(?<=\S)\*(?![^\s;])|(?<!\S)\*(?=\*)"
+_SUSPECT = re.compile(r"[@{\\;*]|" + _SPACES)
 _SYNTAX = {
     "cer": re.compile(rf"[@{{]|{_SPACES}"),
     "wer": re.compile(rf"{_AT_STAR}|\{{|(?<=\S)[\\;]|\\(?=\S)|;(?=;)|{_SPACES}"),
@@ -82,7 +83,7 @@ def sclite_note(
         return None
     found = Counter[str]()
     for side in texts:
-        for text in side.values():
+        for text in filter(_SUSPECT.search, side.values()):
             found.update(set(syntax.findall(text)))
     names = ", ".join(
         f"{f'U+{ord(c):04X}' if c.isspace() else repr(c)} in {n} lines"

@@ -127,5 +127,5 @@ def test_an_encoder_that_finds_a_sound_too_short() -> None:
 
 
 def test_a_model_without_ctc_says_so() -> None:
-    with pytest.raises(TopDownError, match="E_NO_CTC.*ctc_weight"):
+    with pytest.raises(TopDownError, match="E_NO_CTC.*ctc_weight above 0"):
         list(greedy_ctc(types.SimpleNamespace(ctc=None), sounds(3)))

@@ -13,7 +13,7 @@ import torch
 from random_models import ENCODERS, RNN, Set
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import read_yaml, write_yaml
+from espnet_topdown.files import read_json, read_yaml, write_yaml
 from espnet_topdown.models.text import TextReader
 from espnet_topdown.models.weights import load_weights, save_weights
 
@@ -23,6 +23,7 @@ pytest.importorskip("soundfile")
 
 from espnet_topdown.bin.decode import main  # noqa: E402
 from espnet_topdown.cli import fsck_node  # noqa: E402
+from espnet_topdown.jobs import run  # noqa: E402
 from espnet_topdown.scoring import attention_greedy, ctc_greedy, decode  # noqa: E402
 from espnet_topdown.scoring.sound import read_sound  # noqa: E402
 
@@ -189,6 +190,17 @@ def test_without_references_nothing_is_scored(data, tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["text", "token", "token_int"]
 
 
+def test_several_models_decode_a_data_directory(data, tmp_path) -> None:
+    models = {
+        tmp_path / kind / "dev": (data.experiment(kind), "1")
+        for kind in ("rnn", "td_rnn")
+    }
+    scores = decode.decode_models(models, data.text.parent)
+    assert list(scores) == list(models)
+    for folder, score in scores.items():
+        assert score == read_json(folder / "score.json") and score["utts"] == 9
+
+
 def test_a_lost_utterance_is_no_score(data, tmp_path) -> None:
     exp = data.experiment("rnn")
     short = tmp_path / "wav.scp"
@@ -222,6 +234,9 @@ def test_trained_weights_are_taken_over_without_dropout_at_test_time(data, kind)
         random / "config.yaml", weights, fix_eval_dropout=True
     )
     assert {**fixed, "seconds": 0} == {**want, "seconds": 0}
+    joint = {"trainer": None, "base_exp": str(random), "base_model": str(weights)}
+    again = run.score(Path(), {**joint, "fix_eval_dropout": True})  # as a search does
+    assert {**again, "seconds": 0} == {**want, "seconds": 0}
     # where nothing is dropped the fix changes nothing, to the last bit
     models = [
         decode.load_model(none / "config.yaml", weights, "cpu", fix)
