@@ -20,6 +20,8 @@ while [ $# -gt 1 ]; do
   case $1 in -ac) token=$2 ;; -t) tasks=$2 ;; -o) out=$2 ;; esac; shift
 done
 echo "$token" >$FAKE/$n.token
+echo "$1" >$FAKE/$n.script
+[ -e $FAKE/full ] && { cat $FAKE/full; rm $FAKE/full; exit 1; } >&2
 [ -e $FAKE/refuse ] && { echo "Unable to run job: unknown queue" >&2; exit 1; }
 for i in $(seq ${tasks%-*} ${tasks#*-}) ${tasks:-undefined}; do
   case $i in *-*) continue ;; esac
@@ -40,7 +42,9 @@ if [ "$1" = -j ]; then
   for f in $FAKE/*.token; do
     n=$(basename $f .token)
     { [ "$2" = "*" ] || [ "$2" = $n ]; } && alive $n || continue
-    echo "job_number:                 $n"; echo "context:                    $(cat $f)"
+    echo "job_number:                 $n"
+    echo "context:                    $(cat $FAKE/context 2>/dev/null || cat $f)"
+    echo "script_file:                $(cat $FAKE/$n.script)"
     found=0
   done
   [ $found = 0 ] || echo "Following jobs do not exist: $2" >&2
@@ -147,3 +151,32 @@ def test_a_refused_submission_and_no_scheduler(place: Place) -> None:
     place.env["PATH"] = "/nowhere"
     status, err = place.call("a.log", "true")
     assert (status, "E_CLUSTER_CMD" in err) == (76, True)
+
+
+@pytest.mark.parametrize(
+    "outer",
+    [{"SLURM_JOB_ID": "106", "SLURM_ARRAY_TASK_ID": "7"},
+     {"JOB_ID": "106", "SGE_TASK_ID": "7", "RESTARTED": "1", "NSLOTS": "9"}],
+)  # fmt: skip
+def test_a_launcher_in_a_job_of_its_own(place: Place, outer) -> None:
+    place.env.update(outer)
+    script = "echo $SLURM_JOB_ID$RESTARTED$NSLOTS."
+    status, err = place.call("a.log", "bash", "-c", script)
+    assert status == 0 and "\n.\n" in (place.folder / "a.log").read_text(), err
+
+
+def test_a_limit_of_jobs_is_waited_for(place: Place) -> None:
+    said = "Unable to run job: job rejected: only 2 jobs are allowed per user"
+    place.switch("full", said)
+    status, err = place.call("a.log", "true")
+    assert status == 0 and f"W_CLUSTER_REFUSED: sge: not submitted yet: {said}" in err
+
+
+def test_a_site_that_rewrites_contexts(place: Place) -> None:
+    place.switch("context", "project=42")
+    command = ("a.log", "bash", "-c", "touch started; sleep 2; echo once >>ended")
+    launched = place.start(*command)
+    place.wait_for("started")
+    launched.kill()
+    assert place.call(*command)[0] == 0
+    assert (place.folder / "ended").read_text() == "once\n"
