@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from espnet_topdown.files import read_yaml  # noqa: E402
-from espnet_topdown.search.paper import Paper, Row, read_paper  # noqa: E402
+from espnet_topdown.search.rows import Paper, Row, read_paper  # noqa: E402
 
 CONF = ROOT / "egs2" / "wsj_topdown" / "asr1" / "conf"
 UTTS, HOURS, CHARACTERS = 37_416, 81.3, 97  # of train_si284; characters of one
@@ -120,7 +120,7 @@ def main() -> None:
     add("--epochs", type=int, default=20, help="Until training stops (assumed)")
     add("--measured", nargs="*", default=[], help="CONFIG=SECONDS of a whole epoch")
     rates = parser.parse_args()
-    paper, known = read_paper("wsj"), {}
+    paper, known = read_paper("wsj", CONF), {}
     print(f"estimate: {rates.epochs} epochs, {rates.tflops:g} TFLOP/s, ", end="")
     print(f"{rates.lstm_us:g} us and {rates.decoder_us:g} us a step")
     hours = {name: cost(paper, row, rates, known) for name, row in paper.rows.items()}

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from papers import paper
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.search.paper import RANDOM, read_paper
+from espnet_topdown.search.rows import RANDOM, read_paper
 
-WSJ = read_paper("wsj")
+WSJ = paper("wsj")
 CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"
 
 
@@ -54,7 +55,7 @@ def test_rows(name, how, freeze, source, seed, paper):
 
 
 def test_controls_are_a_group():
-    groups = read_paper("wikitext2").groups
+    groups = paper("wikitext2").groups
     assert groups["controls"] == ["L.2.free", "L.2.long", "L.2.random"]
     assert groups["all"] == groups["table4"] == ["L", "L.1", "L.2", "L.3"]
     assert "controls" not in WSJ.groups
@@ -71,14 +72,14 @@ def test_groups():
 
 @pytest.mark.parametrize("corpus", ["wsj", "swbd"])
 def test_every_row_is_complete(corpus):
-    paper = read_paper(corpus)
-    for row in paper.rows.values():
+    known = paper(corpus)
+    for row in known.rows.values():
         assert row.how in ("joint", "search", "retrain"), row
         assert bool(row.config) == (row.how == "joint") == (not row.of), row
         assert bool(row.freeze) == bool(row.source) == (row.how == "retrain"), row
-        assert all(need in paper.rows for need in row.needs if need), row
-        assert len(row.paper) == (len(paper.sets) if row.table else 0), row
-        assert not row.data or row.data in paper.parts, row
+        assert all(need in known.rows for need in row.needs if need), row
+        assert len(row.paper) == (len(known.sets) if row.table else 0), row
+        assert not row.data or row.data in known.parts, row
         if corpus == "wsj" and row.config:
             assert (CONF / f"{row.config}.yaml").is_file(), row
 
@@ -88,4 +89,4 @@ def test_unknown_names():
         WSJ.in_order(["A.C"])
     assert e.value.status == 64
     with pytest.raises(TopDownError, match="E_PAPER.*wsj"):
-        read_paper("wjs")
+        read_paper("wjs", CONF)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from papers import paper
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.search.paper import read_paper
 from espnet_topdown.search.rows import FIELDS, check_sets, plan_rows
 
-WSJ = read_paper("wsj")
+WSJ = paper("wsj")
 CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"
 
 

@@ -21,6 +21,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--base_exp", type=Path, required=True, help="The trained baseline, row L")
     add("--output_dir", type=Path, required=True, help="Gets a folder for each row")
     add("--rows", default="table4", help="Rows, with commas: L.2, table4, controls")
+    add("--conf", type=Path, default="conf", help="Folder of rows.yaml")
     add("--dev", type=Path, required=True, help="Validation text")
     add("--test", type=Path, required=True, help="Test text")
     add("--dev_width", type=int, default=10, help="Columns that dev is read in")
@@ -33,14 +34,15 @@ def main(cmd: Sequence[str] | None = None) -> None:
     """Make the rows; the same command continues."""
     args = get_parser().parse_args(cmd)
     do_not_spin()
-    from espnet_topdown.search.lm_rows import Setting, make_rows
+    from espnet_topdown.search.rows import Setting, make_rows, read_paper
 
     texts = {
         "dev": (args.dev, args.dev_width),
         "test": (args.test, args.test_width),
     }
     names = [n for n in args.rows.split(",") if n]
-    print(make_rows(names, Setting(args.base_exp, args.output_dir, texts)))
+    paper = read_paper("wikitext2", args.conf)
+    print(make_rows(paper, names, Setting(args.base_exp, args.output_dir, texts)))
 
 
 if __name__ == "__main__":

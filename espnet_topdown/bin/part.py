@@ -18,7 +18,8 @@ def get_parser() -> argparse.ArgumentParser:
     """The options."""
     parser = Parser(description=__doc__, prog="part")
     add = parser.add_argument
-    add("--paper", required=True, help="A corpus of score/paper.yaml")
+    add("--paper", required=True, help="A corpus of rows.yaml in --conf")
+    add("--conf", type=Path, default="conf", help="Folder of the configurations")
     add("--part", required=True, help="A name in its `parts`")
     add("--data_dir", type=Path, required=True, help="The whole training set")
     add("--stats_dir", type=Path, required=True, help="Its statistics (stage 10)")
@@ -30,10 +31,10 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Write the part."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.search.paper import read_paper
-    from espnet_topdown.search.parts import make_part
+    from espnet_topdown.data.parts import make_part
+    from espnet_topdown.search.rows import read_paper
 
-    percent = read_paper(args.paper).parts[args.part]
+    percent = read_paper(args.paper, args.conf).parts[args.part]
     print(make_part(args.part, percent, args.data_dir, args.stats_dir, args.lists))
 
 

@@ -20,7 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, prog="rows")
     add = parser.add_argument
     add("--step", choices=("plan", "model", "table"), required=True)
-    add("--paper", required=True, help="A corpus of score/paper.yaml")
+    add("--paper", required=True, help="A corpus of rows.yaml in --conf")
     add("--row", default="all", help="Rows or groups of rows, with spaces")
     add("--conf", type=Path, default="conf", help="Folder of the configurations")
     add("--set_dirs", type=Path, nargs="*", default=[], help="Test sets to check")
@@ -36,12 +36,10 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: Sequence[str] | None = None) -> None:
     """Print a plan, a model file or the table."""
     args = get_parser().parse_args(cmd)
-    from espnet_topdown.search.paper import read_paper
+    from espnet_topdown.search.rows import check_sets, plan_rows, read_paper
 
-    paper = read_paper(args.paper)
+    paper = read_paper(args.paper, args.conf)
     if args.step == "plan":
-        from espnet_topdown.search.rows import check_sets, plan_rows
-
         plan = plan_rows(paper, args.row.split(), args.conf)
         check_sets(paper, args.set_dirs, args.allow_partial)
         print("\n".join(plan))

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from espnet_topdown.files import read_json
 from espnet_topdown.scoring.counts import Counts
-from espnet_topdown.search.paper import Paper, Row
-from espnet_topdown.search.rows import check_count
+from espnet_topdown.search.rows import Paper, Row, check_count
 
 
 @dataclass(frozen=True)

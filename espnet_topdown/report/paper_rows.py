@@ -10,7 +10,7 @@ from espnet_topdown.report.measured import Measured, mean_and_deviation, read_ro
 from espnet_topdown.report.nodes import NOT_RUN
 from espnet_topdown.report.transfer import write_figures
 from espnet_topdown.scoring.counts import Counts
-from espnet_topdown.search.paper import Paper
+from espnet_topdown.search.rows import Paper
 
 SCORER = (
     "Scored with sclite's costs on text cut as ESPnet up to 202511 cuts it: "

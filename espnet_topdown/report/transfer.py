@@ -14,7 +14,7 @@ from espnet_topdown.files import write_bytes
 from espnet_topdown.report import svg
 from espnet_topdown.report.measured import Measured, mean_and_deviation
 from espnet_topdown.report.palette import LIGHT
-from espnet_topdown.search.paper import RANDOM, Paper
+from espnet_topdown.search.rows import RANDOM, Paper
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 560.0, 40.0, 320.0
 _WIDTH, _HEIGHT = 820.0, 380.0

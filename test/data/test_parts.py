@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from papers import paper
 
 from espnet_topdown.data.kaldi_dir import read_pairs
+from espnet_topdown.data.parts import make_part, part_of
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.search.paper import read_paper
-from espnet_topdown.search.parts import make_part, part_of
 
-PARTS = read_paper("wsj").parts
+PARTS = paper("wsj").parts
 
 
 @pytest.mark.parametrize("n", [20, 101, 37416])

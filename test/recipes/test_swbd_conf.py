@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from papers import paper
 
-from espnet_topdown.search.paper import read_paper
 from espnet_topdown.search.rows import plan_rows
 
 CONF = Path(__file__).resolve().parents[2] / "egs2" / "swbd_topdown" / "asr1" / "conf"
@@ -38,12 +38,12 @@ def test_the_row_of_the_paper():
 
 
 def test_every_row_can_be_planned():
-    paper = read_paper("swbd")
-    lines = [line.split("\t") for line in plan_rows(paper, list(paper.rows), CONF)]
+    swbd = paper("swbd")
+    lines = [line.split("\t") for line in plan_rows(swbd, list(swbd.rows), CONF)]
     names = [line[1] for line in lines]
     assert names == ["W", "W.td", "W.search", "X", "X.td", "E", "E.td"]
-    assert paper.groups["all"] == ["W", "W.td"] and len(paper.groups["beyond"]) == 5
-    assert all(row.average == 10 for row in paper.rows.values())
+    assert swbd.groups["all"] == ["W", "W.td"] and len(swbd.groups["beyond"]) == 5
+    assert all(row.average == 10 for row in swbd.rows.values())
     assert lines[2][3] == "--stack coarse_12_6" and lines[1][6] == "softmax"
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import tiny_conf
 import wsj_tree
+from papers import paper
 
 from espnet_topdown.files import read_json, read_yaml, write_yaml
 from espnet_topdown.models.weights import differing, load_weights
-from espnet_topdown.search.paper import read_paper
 
 ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "wsj_topdown" / "asr1"
 OPTIONS = ["--ngpu", "0", "--nj", "1", "--inference_nj", "1", "--row_conf", "tiny"]
@@ -27,7 +27,7 @@ BLSTM3 = ["encoder.enc.0.bt3.weight", "encoder.enc.0.birnn3.weight_hh_l0_reverse
 EVERY = os.environ.get("TOPDOWN_ROWS") == "all"
 pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.nightly]
 pytestmark += [pytest.mark.timeout(7200 if EVERY else 1500)]
-WSJ = read_paper("wsj")
+WSJ = paper("wsj")
 
 
 @pytest.fixture(scope="module")

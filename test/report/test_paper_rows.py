@@ -6,13 +6,13 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
+from papers import paper
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.measured import mean_and_deviation, read_rows
 from espnet_topdown.report.paper_rows import write_rows
-from espnet_topdown.search.paper import read_paper
 
-WSJ = read_paper("wsj")
+WSJ = paper("wsj")
 
 
 @pytest.fixture

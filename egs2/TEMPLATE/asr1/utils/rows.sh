@@ -4,7 +4,7 @@
 # give by hand, decoded, and put beside the paper's number. Part of topdown.sh.
 
 ROWS_DIR=${expdir}/rows
-ROWS=("${PYTHON[@]}" -m espnet_topdown.bin.rows --paper "${paper}")
+ROWS=("${PYTHON[@]}" -m espnet_topdown.bin.rows --paper "${paper}" --conf "${row_conf}")
 if [ "${stage}" -ne 1 ] || [ "${stop_stage}" -ne 10000 ]; then
     die E_USAGE "--row and --stage or --stop_stage" "make the data first (--stop_stage stats), then give --row alone"
 fi
@@ -30,7 +30,7 @@ make_part() { # part: a part of the training set, with its statistics
     if [ -n "${sp}" ]; then
         die E_USAGE "rows on parts of ${org_train_set} with --speed_perturb_factors" "leave it empty"
     fi
-    "${PYTHON[@]}" -m espnet_topdown.bin.part --paper "${paper}" --part "$1" \
+    "${PYTHON[@]}" -m espnet_topdown.bin.part --paper "${paper}" --conf "${row_conf}" --part "$1" \
         --data_dir "${data_feats}/${train_set}" --stats_dir "${asr_stats_dir}" \
         --lists "data/parts_${train_set}"
 }
@@ -122,7 +122,7 @@ decode_all_ways() { # name greedy|joint|beam: beam also by the decoder alone
     fi
 }
 
-PLAN=$("${ROWS[@]}" --step plan --row "${row}" --conf "${row_conf}" --allow_partial "${PARTIAL}" \
+PLAN=$("${ROWS[@]}" --step plan --row "${row}" --allow_partial "${PARTIAL}" \
     --set_dirs "${EVAL_SETS[@]/#/${data_feats}/}")
 while IFS=$'\t' read -r -u 3 HOW NAME CONFIG ARGS DATA OF FREEZE SOURCE EPOCH SEED ANY_ORDER DECODE WANTED; do
     log "Row ${NAME}: ${HOW}"

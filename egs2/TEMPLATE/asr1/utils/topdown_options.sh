@@ -41,5 +41,5 @@ skip_packing=true               # leave out stage 16, unless it is the first ask
 
 ## Rows of the paper (instead of stages; the data must be there: --stop_stage stats)
 row=""                          # rows to make, separated by spaces: C.1.td, table2, all
-paper=""                        # which paper's corpus, as in espnet_topdown/search/paper.yaml
+paper=""                        # which paper's corpus, as in rows.yaml of --row_conf
 row_conf=conf                   # folder of the rows' configurations
