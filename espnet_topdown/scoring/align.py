@@ -84,15 +84,15 @@ def paths(pairs: Iterable[Pair], case_sensitive: bool = False) -> Iterator[str]:
     """
     ids, pairs = _Ids(case_sensitive), iter(pairs)
     while window := list(itertools.islice(pairs, _WINDOW)):
-        items = [
-            _Item(ref, hyp)
-            if ref == hyp
-            else _Item([ids[t] for t in ref], [ids[t] for t in hyp])
-            for ref, hyp in window
-        ]
-        for batch in _batches([item for item in items if item.i and item.j]):
+        items = {
+            k: _Item([ids[t] for t in ref], [ids[t] for t in hyp])
+            for k, (ref, hyp) in enumerate(window)
+            if ref != hyp
+        }
+        for batch in _batches([item for item in items.values() if item.i and item.j]):
             _align_batch(batch)
-        yield from (item.ops() for item in items)
+        for k, (ref, _) in enumerate(window):
+            yield items[k].ops() if k in items else "C" * len(ref)
 
 
 class _Ids(dict):  # type: ignore[type-arg]
@@ -123,15 +123,13 @@ class _Item:
         steps: What was aligned, from the end on.
     """
 
-    def __init__(self, ref: Sequence[object], hyp: Sequence[object]) -> None:
+    def __init__(self, ref: list[int], hyp: list[int]) -> None:
         shorter = min(len(ref), len(hyp))
-        if ref == hyp:
-            end = shorter
-        else:
-            differ = (k for k in range(shorter) if ref[-1 - k] != hyp[-1 - k])
-            end = next(differ, shorter)
-        differ = (k for k in range(shorter - end) if ref[k] != hyp[k])
-        start = next(differ, shorter - end)
+        end = start = 0
+        while end < shorter and ref[-1 - end] == hyp[-1 - end]:
+            end += 1
+        while start < shorter - end and ref[start] == hyp[start]:
+            start += 1
         self.ref, self.hyp, self.start = ref, hyp, start
         self.i, self.j = len(ref) - end - start, len(hyp) - end - start
         self.steps = ["C" * end]

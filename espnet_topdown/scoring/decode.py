@@ -275,7 +275,7 @@ def validation_score(
     hyps = model.recognize(files)
     if not accept_random and model.recognize(files) != hyps:
         what = f"{weights}: two evaluations on the whole set differ"
-        do = "keep dropout off at test time; on a GPU, ask for deterministic algorithms"
+        do = "add --fix_eval_dropout true; if that was done already, --ngpu 0"
         raise TopDownError("E_EVAL_RANDOM", what, do)
     score = model.score(wav_scp.parent.name, hyps, ref)
     return {**score, "seconds": round(time.perf_counter() - start, 3)}

@@ -43,9 +43,9 @@ def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
     >>> words("<NOISE> IT  IS", ["<NOISE>"])
     ['IT', 'IS']
     """
-    found = text.split()
-    dropped = set(nlsyms)
-    return [word for word in found if word not in dropped] if dropped else found
+    if not nlsyms:
+        return text.split()
+    return [word for word in text.split() if word not in nlsyms]
 
 
 UNITS: Mapping[str, Callable[..., list[str]]] = {"cer": characters, "wer": words}
