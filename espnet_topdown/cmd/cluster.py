@@ -35,7 +35,6 @@ from espnet_topdown.cmd.scheduler import (
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.cmd.task import SAY_SECONDS
 from espnet_topdown.errors import CLUSTER, RETRY, TopDownError, warn
-from espnet_topdown.files import is_held
 
 GRACE_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_GRACE") or 10)
 ASK_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_ASK") or 30)  # at most, between two
@@ -177,7 +176,7 @@ def attach(submission: Submission, scheduler: Scheduler) -> tuple[str, str] | No
         what = f"{submission.request.log} may be running; {scheduler.name} says: {e}"
         do = "run the same command again when the scheduler answers"
         raise TopDownError("E_CLUSTER_UNREACHABLE", what, do, CLUSTER) from e
-    running = any(is_held(task.log) for task in submission.tasks.values())
+    running = any(map(submission.is_running, submission.tasks))
     if running and not job:
         what = f"a job of an earlier call is writing {submission.request.log}"
         do = "wait until it has ended, or cancel it"
@@ -297,7 +296,7 @@ class Wait:
     def _missing(self, states: Mapping[str, State]) -> dict[str, str]:
         """Tasks without a file that the scheduler runs no more.
 
-        One that it does not know, but whose log is still being written, runs on.
+        One that it does not know, but whose node lives, runs on.
         """
         done = self.submission.statuses()
         missing = {}
@@ -305,7 +304,7 @@ class Wait:
             state = states.get(number)
             if number in done or (state and state.active):
                 continue
-            if state is None and is_held(task.log):
+            if state is None and self.submission.is_running(number):
                 what = f"job {self.job} is unknown, but {task.log} is being written"
                 self._warn("W_CLUSTER_UNKNOWN_JOB", f"{what}; waiting for its end")
                 continue

@@ -26,7 +26,7 @@ from types import FrameType
 from espnet_topdown.cmd import process
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import RETRY, USAGE, TopDownError, command
-from espnet_topdown.files import write_bytes
+from espnet_topdown.files import Lock, write_bytes
 
 MAX_RESTARTS = 100  # a job that requeues itself more often makes no progress
 _REQUEUE_SECONDS = 60.0
@@ -43,6 +43,8 @@ def run_task(request: Path, number: str) -> int:
     restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     task = Task(log, command, int(asked["threads"]), append=restarts > 0)
     received: list[int] = []
+    running = Lock(request.parent / f"run.{number}", "process", doing=log)
+    running.take()  # a sign of life; two runs are kept apart by the log's lock
 
     def pass_on(signum: int, frame: FrameType | None) -> None:
         child = task.process

@@ -2,9 +2,10 @@
 
 The folder is ``q/<log>-<digest>/`` beside the log; the digest is of the call, so the
 same call finds the same folder again. It holds ``request.json`` (for the node),
-``job.sh``, ``submit.json`` (the token before, the job's id after submitting) and
-``rc.N``. ``submit.json`` goes away when somebody has taken note of the end: while it is
-there, a repeated call waits for that job instead of submitting another.
+``job.sh``, ``submit.json`` (the token before, the job's id after submitting), ``run.N``
+(locked while task N lives) and ``rc.N``. ``submit.json`` goes away when somebody has
+taken note of the end: while it is there, a repeated call waits for that job instead of
+submitting another.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.python import python_module, python_path
 from espnet_topdown.cmd.task import Task, waits_for
 from espnet_topdown.errors import CREATE, TopDownError
-from espnet_topdown.files import Lock, json_bytes, write_bytes, write_json
+from espnet_topdown.files import (
+    Lock,
+    is_held,
+    json_bytes,
+    write_bytes,
+    write_json,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a job needs to know of the place it was submitted from. PATH is up to the conf
@@ -140,6 +147,10 @@ class Submission:
                 text = (self.folder / f"rc.{number}").read_text("utf-8").strip()
                 found[number] = int(text) if text.isdigit() else 1
         return found
+
+    def is_running(self, number: str) -> bool:
+        """Whether the node of a task lives, whatever the scheduler says of it."""
+        return is_held(self.folder / f"run.{number}")
 
     def ended(self) -> bool:
         """Whether every task has an exit status."""
