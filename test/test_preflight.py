@@ -77,3 +77,64 @@ def test_what_is_not_sound_and_text_is_not_checked(toy_experiment, caplog):
     exp.config["valid_data_path_and_name_and_type"][0][2] = "kaldi_ark"
     check_base(exp)
     assert "W_DATA_UNCHECKED" in caplog.text
+
+
+def in_splits(path: Path) -> str:
+    """The list as ESPnet's ``--num_splits_asr`` leaves it: a folder of two parts."""
+    folder = Path("splits2", *path.parts[1:])
+    folder.mkdir(parents=True)
+    lines = path.read_text().splitlines(keepends=True)
+    for i in range(2):
+        (folder / f"split.{i}").write_text("".join(lines[i::2]))
+    (folder / "num_splits").write_text("2")
+    path.unlink()
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "part, old, new, message",
+    [
+        (None, "", "", ""),
+        (
+            "text/split.1",
+            "t2 ab",
+            "t2 AB",
+            "E_TEXT_UNK: splits2/train/text: .*'A' in t2",
+        ),
+        ("text/split.1", "t2 ab", "t2", "E_TEXT_EMPTY: .*text/split.1 line 1"),
+        ("text/split.1", "t2 ab", "t1 ab", "E_UTT_DUP: .*split.0.*split.1"),
+        ("text/split.1", "t2 ab", "\ufefft2 ab", "E_BOM: .*text/split.1 line 1"),
+        (
+            "wav.scp/split.0",
+            "t1.wav",
+            "t9.wav",
+            "E_WAV_MISSING: .*wav.scp/split.0 line 1",
+        ),
+        (
+            "speech_shape/split.1",
+            "4000",
+            "9",
+            "E_WAV_LENGTH: .*shape/split.1 line 1 says 9",
+        ),
+        ("speech_shape/split.1", "4000", "x", "E_SHAPE: .*shape/split.1 line 1"),
+        ("text/num_splits", "2", "3", "E_MISSING: .*text/split.2"),
+        ("text/num_splits", "2", "two", "E_SPLIT: .*text/num_splits holds 'two'"),
+    ],
+)
+def test_lists_in_splits(toy_experiment, part, old, new, message):
+    base = Experiment(toy_experiment)
+    Path("data/train/speech_shape").write_text("t1 4000\nt2 4000\n")
+    lists = {n: in_splits(Path("data/train", n)) for n in ("wav.scp", "text")}
+    shape = in_splits(Path("data/train/speech_shape"))
+    base.config["multiple_iterator"] = True
+    base.config["train_shape_file"] = [shape]
+    base.config["train_data_path_and_name_and_type"] = [
+        [lists["wav.scp"], "speech", "sound"],
+        [lists["text"], "text", "text"],
+    ]
+    if part is None:
+        check_base(base)
+        return
+    edit(Path("splits2/train", part), old, new)
+    with pytest.raises(TopDownError, match=message):
+        check_base(base)

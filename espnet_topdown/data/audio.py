@@ -255,7 +255,7 @@ def header(source: Source, root: Path = Path(".")) -> Any:
             raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
         if sound.channels != 1:
             what = f"{source.where}: {sound.channels} channels"
-            do = "choose one in stage 3: espnet-topdown format_wav --channel 1"
+            do = "let stage 3 write one channel of it"
             raise TopDownError("E_WAV_CHANNELS", what, do, DATA)
         if not last_is_there(sound):
             raise _cut_off(source, f"not all of {sound.frames} samples can be read")

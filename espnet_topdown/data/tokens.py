@@ -89,7 +89,9 @@ def _run_sentencepiece(n_lines: int, **options: object) -> None:
     except (RuntimeError, OSError) as e:
         reason = str(e).strip().rsplit("] ", 1)[-1][-200:]
         what = f"{options['vocab_size']} tokens from {n_lines} lines: {reason}"
-        raise TopDownError("E_BPE", what, "choose another --nbpe", DATA) from None
+        raise TopDownError(
+            "E_BPE", what, "give another --vocab_size (in a recipe: --nbpe)", DATA
+        ) from None
 
 
 def _symbols(nlsyms: str) -> list[str]:

@@ -252,7 +252,7 @@ def _same_rate(rates: Sequence[tuple[Source, int]], fs: int) -> None:
     counts = Counter(rate for _, rate in rates)
     if set(counts) == {fs}:
         return
-    do = "run stage 3 again, or give that --fs"
+    do = "run stage 3 again, or correct fs"
     if len(counts) == 1:
         what = f"files {rates[0][1]} Hz, config fs {fs}"
         raise TopDownError("E_WAV_RATE_ALL", what, do, DATA)

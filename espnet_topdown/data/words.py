@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,13 +18,17 @@ def lines_of(path: Path) -> Iterator[list[str]]:
     """The words of each line, without the end of the line.
 
     Raises:
-        TopDownError: E_MISSING (66), E_UTF8 or E_EMPTY (65).
+        TopDownError: E_MISSING (66), E_BOM, E_UTF8 or E_EMPTY (65).
     """
     path = Path(path)
     if not path.is_file():
         do = "run the stage that writes it, or start in the recipe's folder"
         raise TopDownError("E_MISSING", f"no text {path}", do, MISSING)
     data, number = path.read_bytes(), 0
+    if data.startswith(b"\xef\xbb\xbf"):
+        what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
+        do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"
+        raise TopDownError("E_BOM", what, do, DATA)
     if not data.strip():
         raise TopDownError(
             "E_EMPTY", f"{path} holds no word", "get the corpus again", DATA

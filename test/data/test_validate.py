@@ -115,7 +115,7 @@ def test_49_all_at_another_rate(folder):
 
 def test_50_stereo(folder):
     replace_audio(folder, np.zeros((8000, 2)))
-    refused(folder, "E_WAV_CHANNELS", *WHERE, "2 channels", "--channel 1")
+    refused(folder, "E_WAV_CHANNELS", *WHERE, "2 channels", "stage 3")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -61,12 +61,15 @@ in_shards() { # set logs command...: --job JOB of every shard, then --merge true
     "$@" --nj "${n}" --merge true
 }
 
+READ_OPTS=(--allow_pipes "${allow_pipes}")
+if [ -n "${channel}" ]; then READ_OPTS+=(--channel "${channel}"); fi
+
 if stage_on 2; then
     log "Stage 2: speed perturbation (${speed_perturb_factors}): data/${org_train_set} -> data/${train_set}"
     need_file "training set" data "data/${org_train_set}/wav.scp"
     in_shards "${org_train_set}" "data/${train_set}/logs/perturb" \
         "${PYTHON[@]}" -m espnet_topdown.bin.perturb_speed \
-        --data_dir "data/${org_train_set}" --factors "${speed_perturb_factors}"
+        --data_dir "data/${org_train_set}" --factors "${speed_perturb_factors}" "${READ_OPTS[@]}"
 fi
 
 if stage_on 3; then
@@ -76,7 +79,8 @@ if stage_on 3; then
         log "data/$1 -> $2"
         make_dir "$2"
         in_shards "$1" "$2/logs/format_wav" "${PYTHON[@]}" -m espnet_topdown.bin.format_wav \
-            --data_dir "data/$1" --output_dir "$2" --fs "${fs}" --audio_format "${audio_format}"
+            --data_dir "data/$1" --output_dir "$2" --fs "${fs}" --audio_format "${audio_format}" \
+            "${READ_OPTS[@]}"
     }
     for NAME in "${train_set}" "${valid_set}"; do format_set "${NAME}" "${data_feats}/org/${NAME}"; done
     for NAME in ${TEST_SETS[@]+"${TEST_SETS[@]}"}; do

@@ -28,6 +28,8 @@ speed_perturb_factors=""        # for example "0.9 1.0 1.1"; empty: no perturbat
 feats_type=raw                  # only raw: features are computed in training
 audio_format=flac               # wav or flac
 fs=16k                          # sampling rate: 8k, 16k, or in Hz
+channel=""                      # which channel of stereo recordings, from 1
+allow_pipes=false               # run the commands in wav.scp
 min_wav_duration=0.1            # shorter training utterances are left out, in seconds
 max_wav_duration=20.0           # longer training utterances are left out, in seconds
 

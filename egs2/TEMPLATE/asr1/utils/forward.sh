@@ -39,7 +39,9 @@ upstream_stages() { # last: asr.sh in .upstream/, whose data/, dump/ and exp/ ar
     done
     link_upstream "$(cd "${ESPNET_ROOT}/egs2/TEMPLATE/asr1" && pwd)"
     for option in "${ASR_OPTIONS[@]}"; do
-        case "${option%%=*}" in check_data | allow_overlap) continue ;; esac # only ours
+        case "${option%%=*}" in # only ours
+            check_data | allow_overlap | allow_pipes | channel) continue ;;
+        esac
         # ESPnet's parser takes no --name=value, and an empty value ends it.
         if [ -n "${option#*=}" ]; then args+=("--${option%%=*}" "${option#*=}"); fi
     done
