@@ -69,14 +69,11 @@ class TextReader:
             tokenizer, cleaner = _built(kind, options)
             text = cleaner("a") if cleaner else "a"
             tokenizer.text2tokens(text)
-        except (ImportError, LookupError) as e:
-            do = "install what it names"
-            raise TopDownError("E_INSTALL", f"{what}: {_first_line(e)}", do) from e
         except Exception as e:  # each tokenizer and cleaner has errors of its own
-            do = "correct the key, or install what it names"
-            raise TopDownError(
-                "E_CONFIG_KEY", f"{what}: {_first_line(e)}", do, CONFIG
-            ) from e
+            lacks = isinstance(e, (ImportError, LookupError)) or "install" in str(e)
+            code = "E_INSTALL" if lacks else "E_CONFIG_KEY"
+            do = "install what it names" if lacks else "correct that key"
+            raise TopDownError(code, f"{what}: {_first_line(e)}", do, CONFIG) from e
         tokens = options.get("token_list")
         if kind not in TOKENIZERS:
             tokens = None

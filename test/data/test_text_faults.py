@@ -181,6 +181,8 @@ def test_text_is_cut_as_training_cuts_it(text, tokens, options, good, capsys, ca
     make("tr", text, text)
     make("dv", text, text)
     status, said = stage_10(capsys, *options, tokens=tokens)
+    if said.startswith("E_INSTALL"):
+        pytest.skip(said)
     assert (status == 0 and "W_TEXT_UNK" not in caplog.text) == good
     assert status == 0 or said.startswith("E_TEXT_UNK: tr/text: ")
 
@@ -206,7 +208,7 @@ def test_subwords_by_the_model_itself(capsys, caplog):
     [
         ({"token_type": "syllable"}, "E_CONFIG_KEY"),
         ({"token_type": "phn", "g2p": "no_such"}, "E_CONFIG_KEY"),
-        ({"cleaner": "no_such"}, "E_CONFIG_KEY"),
+        ({"cleaner": "no_such"}, "E_(CONFIG_KEY|INSTALL)"),
         ({"token_type": "bpe"}, "E_CONFIG_KEY"),
         ({"token_type": "bpe", "bpemodel": "text"}, "E_CONFIG_KEY"),
         ({"non_linguistic_symbols": "gone"}, "E_MISSING"),
@@ -246,7 +248,12 @@ ODD = [
 )
 def test_the_reader_is_espnets_preprocessor(options):
     preprocessor = pytest.importorskip("espnet2.train.preprocessor")
-    reader = TextReader.of(options, "test")
+    try:
+        reader = TextReader.of(options, "test")
+    except TopDownError as e:
+        if e.code != "E_INSTALL":
+            raise
+        pytest.skip(str(e))
     theirs = preprocessor.CommonPreprocessor(
         train=False,
         token_type=options["token_type"],
