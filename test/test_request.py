@@ -178,3 +178,25 @@ def test_dropout_at_test_time_can_be_fixed(search):
         assert read_yaml(OUT / node / "retrain.yaml")["fix_eval_dropout"] is True
     assert read_yaml(OUT / "m1.2" / "train.yaml")["encoder"] == "td_rnn"
     search({"m3": 50, "m1.2": 60}, fix_eval_dropout=True)  # continued
+
+
+STACK = """\
+layers:
+- {name: out, params: ['ctc\\.']}
+- {name: high, params: ['encoder\\.enc\\.0\\.\\w+1\\.']}
+- {name: low, params: ['encoder\\.enc\\.0\\.\\w+0\\.']}
+"""
+
+
+def test_a_stack_file_that_moves_while_the_search_is_interrupted(search):
+    Path("mine.yaml").write_text(STACK)
+    with pytest.raises(TopDownError, match="E_JOB_FAILED"):
+        search({"m3": 50, "m1.2": "fail"}, stack="mine.yaml")
+    Path("mine.yaml").rename("elsewhere.yaml")
+    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 60}
+    result, calls = search(errors, stack="mine.yaml")
+    assert calls == ["m1.2", "m1.1.1"] and result["best"] == "m1.2"
+    assert (OUT / "m1.2" / "stack.yaml").read_text() == STACK
+    Path("mine.yaml").write_text(STACK + "# another text\n")
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*stack_sha256"):
+        search(errors, stack="mine.yaml")

@@ -122,6 +122,7 @@ def check_scored(base: Experiment) -> None:
             scoring.
     """
     if kind_of(base.config) == "lm":
+        check_lm_kind(base)
         return
     from espnet_topdown.scoring.decode import Recognizer
 
@@ -163,6 +164,19 @@ def check_trained(folder: Path, job: Mapping[str, Any]) -> None:
     raise TopDownError("E_STACK", what, f"{do}'ignore'")
 
 
+def check_lm_kind(base: Experiment) -> None:
+    """Refuse a language model that is not trained and scored here.
+
+    Raises:
+        TopDownError: E_KIND (78) for ESPnet's own, which takes single sentences.
+    """
+    if base.config.get("model") != "continuous":
+        what = f"{base.folder} is ESPnet's own language model '{base.config['lm']}': "
+        what += "its layers and a plan are shown, but it is not trained or scored here"
+        do = "train one on continuous text (lm: awd_lstm, model: continuous)"
+        raise TopDownError("E_KIND", what, do)
+
+
 def check_lm_base(
     base: Experiment,
     allow_unfinished: bool = False,
@@ -177,6 +191,7 @@ def check_lm_base(
     if not allow_unfinished:
         base.check_finished()
     check_criteria(base)
+    check_lm_kind(base)
     tokens = check_vocabulary(base.token_list, f"{base.folder}/config.yaml")
     for phase in ("train", "valid"):
         path, _ = base.data_path(phase, "text")

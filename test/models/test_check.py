@@ -144,3 +144,10 @@ def test_a_criterion_that_only_the_model_knows(model, known):
         return
     with pytest.raises(TopDownError, match="E_CRITERION.*acc_mlm"):
         check_criteria(args)
+
+
+def test_a_language_model_that_is_not_trained_here(toy_experiment):
+    folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", model="lm")
+    for refuse in (check.check_scored, check.check_lm_base):
+        with pytest.raises(TopDownError, match="E_KIND.*'seq_rnn'"):
+            refuse(Experiment(folder))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from random_models import TOKENS as SPOKEN
+from random_models import Set
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
@@ -31,17 +33,29 @@ def build(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sizes = {"sum": np.zeros(8), "sum_square": 4 * np.ones(8), "count": np.array(3.0)}
     np.savez("stats.npz", **sizes)
+
+    class RNNTLoss(torch.nn.Module):
+        """No loss, but of the right shape: the package is rarely installed."""
+
+        def __init__(self, **options: object) -> None:
+            super().__init__()
+
+        def forward(self, joint: torch.Tensor, *others: object) -> torch.Tensor:
+            return joint.square().mean()
+
     rnnt = types.ModuleType("warprnnt_pytorch")
-    rnnt.RNNTLoss = torch.nn.Identity
+    rnnt.RNNTLoss = RNNTLoss
     monkeypatch.setitem(sys.modules, "warprnnt_pytorch", rnnt)
 
-    def make(kind: str, **changes: object) -> tuple[Path, int]:
+    def make(
+        kind: str, tokens: list[str] = TOKENS, **changes: object
+    ) -> tuple[Path, int]:
         from espnet2.tasks.lm import LMTask
 
         stock = kind == "lm" and changes["lm"] != "awd_lstm"
         task = LMTask if stock else find_task(kind).call("task")
         args = task.get_parser().parse_args(["--output_dir", "exp/base"])
-        args.token_list, args.normalize = list(TOKENS), None
+        args.token_list, args.normalize = list(tokens), None
         if kind == "lm" and not stock:
             args.token_list = ["<unk>", "a", "b", "<eos>"]
         args.frontend_conf = {"n_mels": 8, "n_fft": 64, "hop_length": 32}
@@ -79,6 +93,62 @@ def test_layers_of(build, kind, name):
     assert list(planned.sizes) == case["layers"].split()
     assert all(planned.sizes.values()), "no layer is empty"
     assert sum(planned.sizes.values()) == trained
+
+
+TRAINING = {
+    "token_type": "char",
+    "max_epoch": 1,
+    "batch_size": 4,
+    "num_workers": 0,
+    "num_att_plot": 0,
+    "use_matplotlib": False,
+    "use_tensorboard": False,
+    "allow_infeasible": True,
+    "best_model_criterion": [["valid", "loss", "min"]],
+    "specaug": None,
+}
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory) -> Set:
+    """A set with the sizes that ESPnet makes batches by."""
+    made = Set(tmp_path_factory.mktemp("sounds"))
+    data = made.wav_scp.parent
+    lines = [f"{utt} {len(s)}\n" for utt, s in made.sounds.items()]
+    (data / "speech_shape").write_text("".join(lines))
+    (data / "text_shape").write_text("".join(f"{utt} 6,12\n" for utt in made.sounds))
+    return made
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", FACTS["asr"])
+def test_a_retraining_of(build, sounds, name):
+    """Planned, trained, verified and scored; or refused before it is trained."""
+    from espnet_topdown.jobs.run import run_by_hand
+    from espnet_topdown.jobs.spec import spec_by_hand
+
+    case = FACTS["asr"][name]
+    data = sounds.wav_scp.parent
+    sets = [
+        [str(sounds.wav_scp), "speech", "sound"],
+        [str(sounds.text), "text", "text"],
+    ]
+    shapes = [str(data / "speech_shape"), str(data / "text_shape")]
+    more: dict[str, object] = {"fold_length": [80000, 150], **TRAINING}
+    for phase in ("train", "valid"):
+        more[f"{phase}_data_path_and_name_and_type"] = sets
+        more[f"{phase}_shape_file"] = shapes
+    changes = {k: v for k, v in case.items() if k not in OURS}
+    folder, _ = build("asr", **more, **changes, tokens=SPOKEN)
+    stack, model = case.get("stack", "auto"), Path("1epoch.pth")
+    spec = spec_by_hand(folder, "softmax", stack=stack, base_model=model)
+    if "search" in case:
+        with pytest.raises(TopDownError, match=case["search"]):
+            run_by_hand(spec, Path("exp/job"))
+        assert not list(Path("exp/job").glob("*epoch.pth"))
+        return
+    run_by_hand(spec, Path("exp/job"))
+    assert (Path("exp/job") / ".done").is_file()
 
 
 @pytest.mark.parametrize(
@@ -145,3 +215,24 @@ def test_the_generic_stack_is_offered_and_never_taken(toy_experiment):
         layer_table(folder)
     table = layer_table(folder, "generic")
     assert "enc1" in table and "stack generic" in table
+
+
+def works() -> str:
+    """The table "what works" of README.md."""
+    lines = [
+        "| model | layers, from the top | retraining and search |",
+        "|---|---|---|",
+    ]
+    for kind in ("asr", "lm"):
+        for name, case in FACTS[kind].items():
+            verdict = case.get("search", "yes")
+            verdict = f"no: {verdict}" if verdict != "yes" else verdict
+            title = name if kind == "asr" else f"language model: {name}"
+            lines.append(f"| {title} | {case['layers']} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_readme_says_what_works():
+    """Made by ``works()``: a test that fails prints what has to stand there."""
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert works() in text, works()
