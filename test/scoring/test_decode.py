@@ -325,6 +325,8 @@ WORDS = ["<blank>", "<unk>", "AN", "TEST", "A", "<sos/eos>"]
     ids=["char", "phn", "word", "cleaner"],
 )
 def test_a_perfect_hypothesis_has_no_error(data, change, text) -> None:
+    if "cleaner" in change:
+        pytest.importorskip("tacotron_cleaner", reason="espnet 202611 leaves it out")
     config = read_yaml(data.experiment("rnn") / "config.yaml")
     made = object.__new__(decode.Recognizer)
     letters = [*string.ascii_letters, *"<>,.\"'-:;?!()"]
