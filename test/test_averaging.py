@@ -8,7 +8,7 @@ import pytest
 import torch
 from toys import rnn_weights, write_experiment
 
-from espnet_topdown.bin import average as command
+from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.averaging import average_best, best_epochs, mean, model_of
 from espnet_topdown.models.experiment import Criterion, Experiment
@@ -120,6 +120,6 @@ def test_model_of(exp):
 
 
 def test_command(exp, capsys):
-    command.main(["--exp", str(exp), "--n", "2"])
+    main(["average", "--exp", str(exp), "--n", "2"])
     assert capsys.readouterr().out.strip() == "valid.acc.average2.pth"
-    assert command.main.__name__ and Experiment(exp).last_epoch == len(ACC)
+    assert Experiment(exp).last_epoch == len(ACC)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from bad_inputs import builders
+from bad_inputs.machine import call as run
 
 from espnet_topdown.errors import TopDownError
 
@@ -58,8 +59,7 @@ def call(command: object, capfd, caplog, recipe: Callable) -> tuple[int, str]:  
         if callable(command):
             command()
         else:
-            name, *words = command
-            importlib.import_module(f"espnet_topdown.bin.{name}").main(words)
+            run(command)
     except SystemExit as e:
         status = e.code or 0
     except TopDownError as e:  # a function of the library, not a command

@@ -234,7 +234,7 @@ def test_files_and_functions_are_short_and_say_what_they_are(path: Path) -> None
         ("scoring/decode.py", "import matplotlib.pyplot"),
         ("models/layers.py", "from espnet_topdown.jobs import plan"),
         ("records.py", "import espnet_topdown.search.driver"),
-        ("search/driver.py", "from espnet_topdown.bin.search import main"),
+        ("search/driver.py", "from espnet_topdown.bin.main import main"),
         ("trainer/task.py", "from .cpu_lstm import x"),
         ("trainer/task.py", "import espnet.nets"),
         pytest.param(
@@ -302,6 +302,7 @@ def test_pure_modules_load_nothing_heavy() -> None:
 def test_commands_load_fast() -> None:
     """Importing any command loads neither torch nor ESPnet: ``--help`` is instant."""
     names = ["espnet_topdown.bin." + p.stem for p in (PACKAGE / "bin").glob("[!_]*.py")]
+    names += ["espnet_topdown.__main__"]
     code = LOADED.format(root=str(PACKAGE.parent), names=names, heavy=HEAVY)
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -147,7 +147,7 @@ def test_who_does_not_fit_whom(
 )
 def test_commands_say_so_before_they_begin(stubs: Stubs, words: str) -> None:
     stubs.module("torchaudio", UNFIT["torchaudio"])
-    done = stubs.run(sys.executable, "-m", "espnet_topdown.bin.main", *words.split())
+    done = stubs.run(sys.executable, "-m", "espnet_topdown", *words.split())
     assert done.returncode == (66 if words == "doctor" else 78)
     text = " ".join((done.stdout + done.stderr).split())
     assert "torchaudio 2.99 cannot be used with torch 2.12.1" in text

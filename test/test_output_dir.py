@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.bin import main
-from espnet_topdown.bin import perplexity as perplexity_bin
+from espnet_topdown.bin.main import main
 
 pytestmark = pytest.mark.espnet
 SEARCH = "search --base_exp exp/joint --output_dir"
@@ -60,9 +59,9 @@ def test_a_folder_that_is_somebody_elses(folders, capsys, command, place, said):
     name, *words = [*command.split(), place]
     with pytest.raises(SystemExit) as e:
         if name == "perplexity":
-            perplexity_bin.main(words)
+            main(["perplexity", *words])
         else:
-            main.main([name, *words])
+            main([name, *words])
     error = capsys.readouterr().err
     assert e.value.code == 73 and "E_CREATE: " in error and said in error
     assert files() == before
@@ -71,13 +70,13 @@ def test_a_folder_that_is_somebody_elses(folders, capsys, command, place, said):
 def test_a_report_is_written_over_ours_only(search, capsys):
     search({"m3": 50, "m1.2": 60})
     report = Path("exp/search/RESULTS.md")
-    main.main(["report", "--search_dir", "exp/search"])
+    main(["report", "--search_dir", "exp/search"])
     first = report.read_bytes()
-    main.main(["report", "--search_dir", "exp/search"])
+    main(["report", "--search_dir", "exp/search"])
     assert report.read_bytes() == first
     report.write_text("what I think of it\n")
     with pytest.raises(SystemExit) as e:
-        main.main(["report", "--search_dir", "exp/search"])
+        main(["report", "--search_dir", "exp/search"])
     assert e.value.code == 73
     assert "RESULTS.md is there and not ours" in capsys.readouterr().err
     assert report.read_text() == "what I think of it\n"

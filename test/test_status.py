@@ -14,8 +14,7 @@ from pathlib import Path
 import fake_slurm
 import pytest
 
-from espnet_topdown.bin import clean as clean_bin
-from espnet_topdown.bin import du, main
+from espnet_topdown.bin.main import main
 from espnet_topdown.cli import clean
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, holder
@@ -101,7 +100,7 @@ def test_a_folder_that_is_no_search(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main.main([command, str(tmp_path)])
+        main([command, str(tmp_path)])
     assert caught.value.code == 66
     assert "E_SEARCH" in capsys.readouterr().err
 
@@ -118,7 +117,7 @@ def test_a_lock_whose_holder_was_killed_is_free(tmp_path: Path) -> None:
 def test_du_counts_every_file_once(search: Path, capsys: pytest.CaptureFixture) -> None:
     finish(search)
     (search / "m1.1.1" / "big").write_bytes(b"x" * 2_000_000)
-    du.main([str(search)])
+    main(["du", str(search)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["2.0", "MB", "m1.1.1"]
     assert lines[-1].split()[-1] == "all"
@@ -131,7 +130,7 @@ def test_clean_asks_first(
     finish(search)
     monkeypatch.setattr("builtins.input", lambda question: answer)
     before = {p for p in search.rglob("*")}
-    clean_bin.main([str(search), "--keep", "best"])
+    main(["clean", str(search), "--keep", "best"])
     missing = {str(p.relative_to(search)) for p in before - set(search.rglob("*"))}
     wanted = {"m1.1.1/checkpoint.pth", "m1.1.1/4epoch.pth"}
     assert missing == (wanted if gone else set())
@@ -145,7 +144,7 @@ def test_clean_without_anybody_to_ask(
 
     finish(search)
     monkeypatch.setattr("builtins.input", nobody)
-    clean_bin.main([str(search)])
+    main(["clean", str(search)])
     assert (search / "m1.1.1" / "checkpoint.pth").exists()
 
 

@@ -16,13 +16,19 @@ from espnet_topdown.files import true_or_false
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = Parser(prog="espnet-topdown run_job", description=__doc__)
+    parser = Parser(prog="espnet_topdown.bin.run_job", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="The job folder")
     parser.add_argument(
         "--train_only", type=true_or_false, default=False, help="Do not score yet"
     )
     parser.add_argument(
         "--ngpu", type=whole, help="GPUs that train together; default: as the base"
+    )
+    parser.add_argument(
+        "--allow_infeasible",
+        type=true_or_false,
+        default=False,
+        help="Train on, though CTC cannot align some utterances",
     )
     return parser
 
@@ -33,7 +39,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet_topdown.jobs.run import run_job
 
-    run_job(args.folder, args.train_only, args.ngpu)
+    run_job(**vars(args))
 
 
 if __name__ == "__main__":

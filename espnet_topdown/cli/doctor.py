@@ -30,6 +30,7 @@ from espnet_topdown.cli.installation import (
 from espnet_topdown.cli.machine import SCTK, find_tool
 from espnet_topdown.cmd.local import processors
 from espnet_topdown.cmd.places import visible
+from espnet_topdown.errors import USAGE, TopDownError, nearest
 from espnet_topdown.files import has_locks
 
 MUST, RECIPE, OPTIONAL, NOTE = "must", "recipe", "optional", "note"
@@ -96,6 +97,21 @@ class Check:
     found: str
     fix: str = ""
     recipe: str = ""
+
+
+def recipes_of(name: str) -> Sequence[str]:
+    """All recipes, or one.
+
+    Raises:
+        TopDownError: E_USAGE (64) for a recipe that there is not.
+    """
+    if name == "all":
+        return RECIPES
+    if name not in RECIPES:
+        what = f"doctor: --recipe {name} is unknown ({nearest(name, RECIPES)})"
+        do = f"give all, {' or '.join(RECIPES)}"
+        raise TopDownError("E_USAGE", what, do, USAGE)
+    return (name,)
 
 
 def examine(recipes: Sequence[str] = RECIPES) -> list[Check]:

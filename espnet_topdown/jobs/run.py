@@ -18,13 +18,19 @@ from espnet_topdown.models.tasks import find_task, shown
 from espnet_topdown.records import DONE, write_seal
 
 
-def run_job(folder: Path, train_only: bool = False, ngpu: int | None = None) -> None:
+def run_job(
+    folder: Path,
+    train_only: bool = False,
+    ngpu: int | None = None,
+    allow_infeasible: bool = False,
+) -> None:
     """Do what is left to do in a prepared job folder; nothing if it is done.
 
     Args:
         folder: What ``prepare`` wrote.
         train_only: Do not verify and score yet; the training may go on later.
         ngpu: GPUs that train together, one process each; None: as the base experiment.
+        allow_infeasible: Train on, though CTC cannot align some utterances.
 
     Raises:
         TopDownError: E_LOCKED (75) when another process works here; those of the
@@ -36,7 +42,7 @@ def run_job(folder: Path, train_only: bool = False, ngpu: int | None = None) -> 
         return
     with Lock(folder / ".lock"):
         if job["trainer"]:
-            train(folder, job, ngpu)
+            train(folder, job, ngpu, allow_infeasible)
         if train_only:
             return
         if job["trainer"]:
@@ -50,7 +56,9 @@ def is_done(folder: Path) -> bool:
     return (Path(folder) / DONE).is_file()
 
 
-def train(folder: Path, job: Mapping[str, Any], ngpu: int | None) -> None:
+def train(
+    folder: Path, job: Mapping[str, Any], ngpu: int | None, allow_infeasible: bool
+) -> None:
     """Train to the end of train.yaml, from the last checkpoint if there is one."""
     if not is_trained(folder):
         if job["trainer"] == find_task(job.get("task", "asr")).trainer:
@@ -65,6 +73,8 @@ def train(folder: Path, job: Mapping[str, Any], ngpu: int | None) -> None:
             options += ["--ngpu", str(ngpu)]
         if (ngpu or 0) > 1:
             options += ["--multiprocessing_distributed", "true"]
+        if allow_infeasible:
+            options += ["--allow_infeasible", "true"]
         importlib.import_module(job["trainer"]).main(options)
     if not is_trained(folder):
         raise TopDownError(
@@ -104,7 +114,12 @@ def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def run_by_hand(spec: RetrainSpec, folder: Path, ngpu: int | None = None) -> None:
+def run_by_hand(
+    spec: RetrainSpec,
+    folder: Path,
+    ngpu: int | None = None,
+    allow_infeasible: bool = False,
+) -> None:
     """Prepare a retraining, show its plan, run it here and show its errors.
 
     Raises:
@@ -117,7 +132,7 @@ def run_by_hand(spec: RetrainSpec, folder: Path, ngpu: int | None = None) -> Non
     print(planned.table(spec), flush=True)
     if not is_done(folder) and not (Path(folder) / "checkpoint.pth").is_file():
         check_scored(spec.base)
-    run_job(folder, ngpu=ngpu)
+    run_job(folder, ngpu=ngpu, allow_infeasible=allow_infeasible)
     result = read_json(Path(folder) / "score.json")
     task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])
     for unit in task.criteria[:2]:

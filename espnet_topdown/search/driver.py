@@ -218,6 +218,8 @@ class Driver:
         command += ["--folder", str(folder), *options]
         if self.request.ngpu is not None:
             command += ["--ngpu", str(self.request.ngpu)]
+        if self.request.allow_infeasible:
+            command += ["--allow_infeasible", "true"]
         return Job(name, folder / "train.log", command)
 
     def _done(self, job: Job, status: int) -> Sequence[Job]:

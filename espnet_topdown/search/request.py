@@ -82,6 +82,7 @@ class SearchRequest:
     allow_unfinished: bool = False
     allow_pipes: bool = False
     allow_overlap: bool = False
+    allow_infeasible: bool = False
 
     max_jobs: int = 1
     ngpu: int | None = None

@@ -15,7 +15,7 @@ import pytest
 @pytest.mark.nightly
 def test_what_the_tests_run_with_works(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "espnet_topdown.bin.doctor", "--json"],
+        [sys.executable, "-m", "espnet_topdown", "doctor", "--json"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         cwd=tmp_path,
         capture_output=True,

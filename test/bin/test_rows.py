@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.bin import rows
+from espnet_topdown.bin.main import main
 
 CONF = Path(__file__).parents[2] / "egs2" / "wsj_topdown" / "asr1" / "conf"
 PLAN = ["--step", "plan", "--paper", "wsj", "--row", "A.B", "--conf", str(CONF)]
@@ -19,8 +19,8 @@ def test_a_plan_is_not_made_for_other_sets_than_the_papers(tmp_path, capsys):
         (folder / "text").write_text("u1 A\n")
     call = [*PLAN, "--set_dirs", *map(str, sets)]
     with pytest.raises(SystemExit) as e:
-        rows.main(call)
+        main(["rows", *call])
     out, err = capsys.readouterr()
     assert e.value.code == 65 and err.startswith("E_EVAL_SET: ") and out == ""
-    rows.main([*call, "--allow_partial", "true"])
+    main(["rows", *call, "--allow_partial", "true"])
     assert capsys.readouterr().out.count("\n") == 3

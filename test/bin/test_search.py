@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.bin import search
+from espnet_topdown.bin.main import main
 from espnet_topdown.search import driver
 
 
@@ -25,6 +25,8 @@ def test_controls(given, controls, monkeypatch, capsys):
         return {"best": "m1.4", "reason": "made up"}
 
     monkeypatch.setattr(driver, "run_search", run)
-    search.main(["--base_exp", "exp/a", "--output_dir", "exp/b", *given])
+    main(["search", "--base_exp", "exp/a", "--output_dir", "exp/b", *given])
     assert asked[0].controls == controls
-    assert capsys.readouterr().out == "best: exp/b/m1.4 (made up)\n"
+    best, after = capsys.readouterr().out.splitlines()
+    assert best == "best: exp/b/m1.4 (made up)"
+    assert after == "next: espnet-topdown decode exp/b --data DATA_DIR"

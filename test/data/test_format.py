@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin import filter_data, format_wav
+from espnet_topdown.bin.main import main
 from espnet_topdown.data import format as formatting
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import TopDownError
@@ -20,7 +20,7 @@ TEXTS = {f"a-{i}": "uno" for i in range(7)}
 
 def run(source: Path, out: Path, *options: str) -> None:
     dirs = ["--data_dir", str(source), "--output_dir", str(out)]
-    format_wav.main([*dirs, "--fs", "8k", *options])
+    main(["format_wav", *dirs, "--fs", "8k", *options])
 
 
 def listing(folder: Path) -> list[str]:
@@ -185,7 +185,7 @@ def lengths_dir(tmp_path):
 
 def test_filter_is_strict_at_both_ends(lengths_dir, tmp_path):
     dirs = ["--data_dir", str(lengths_dir), "--output_dir", str(tmp_path / "out")]
-    filter_data.main([*dirs, "--fs", "8k"])
+    main(["filter_data", *dirs, "--fs", "8k"])
     out = tmp_path / "out"
     for name in ("wav.scp", "text", "utt2spk", "utt2num_samples"):
         assert list(read_pairs(out / name)) == ["b", "d"], name

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin import perturb_speed
+from espnet_topdown.bin.main import main
 from espnet_topdown.data.kaldi_dir import read_dir, read_pairs, write_pairs
 from espnet_topdown.data.perturb import combine, parse_factors, perturb_lists
 from espnet_topdown.errors import TopDownError
 
 
 def run(folder, *options: str) -> None:
-    perturb_speed.main(["--data_dir", str(folder), *options])
+    main(["perturb_speed", "--data_dir", str(folder), *options])
 
 
 def frequency(path: str) -> float:

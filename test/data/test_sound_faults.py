@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin import format_wav, perturb_speed, validate_data
+from espnet_topdown.bin.main import main
 from espnet_topdown.data.audio import Source, header, open_sound
 from espnet_topdown.errors import TopDownError
 
@@ -52,10 +52,10 @@ def write(file: str, samples=NOISE, **options) -> None:
     Path("d/wav.scp").write_text(f"u1 {file}\n")
 
 
-def said(main, options, capsys) -> str:
+def said(verb, options, capsys) -> str:
     """The message of a command that refuses, or "" of one that runs."""
     try:
-        main(options)
+        main([verb, *options])
     except SystemExit as e:
         assert e.code == 65
         return capsys.readouterr().err.splitlines()[-1]
@@ -67,15 +67,15 @@ def said(main, options, capsys) -> str:
 def test_a_file_that_was_cut_off(file, share, capsys):
     write(file, **KINDS[file])
     whole = Path(file).read_bytes()
-    assert said(format_wav.main, STAGE_3, capsys) == ""
-    assert said(validate_data.main, STAGE_10, capsys) == ""
+    assert said("format_wav", STAGE_3, capsys) == ""
+    assert said("validate_data", STAGE_10, capsys) == ""
     Path(file).write_bytes(whole[: int(share * len(whole))])
-    for main, options in (
-        (format_wav.main, STAGE_3),
-        (perturb_speed.main, STAGE_2),
-        (validate_data.main, STAGE_10),
+    for verb, options in (
+        ("format_wav", STAGE_3),
+        ("perturb_speed", STAGE_2),
+        ("validate_data", STAGE_10),
     ):
-        message = said(main, options, capsys)
+        message = said(verb, options, capsys)
         assert message.startswith(("E_WAV_LENGTH", "E_WAV_FORMAT")), main
         assert "u1 (d/wav.scp line 1)" in message and file in message
 
@@ -85,13 +85,13 @@ def test_a_file_used_in_place_is_looked_at_too(capsys):
     write("u.flac")
     whole = Path("u.flac").read_bytes()
     Path("u.flac").write_bytes(whole[: len(whole) // 2])
-    assert "E_WAV_LENGTH: utt u1" in said(format_wav.main, STAGE_3[:6], capsys)
+    assert "E_WAV_LENGTH: utt u1" in said("format_wav", STAGE_3[:6], capsys)
 
 
 def test_what_a_pipe_writes_is_looked_at(capsys):
     write("u.wav")
     Path("d/wav.scp").write_text("u1 head -c 30000 u.wav |\n")
-    message = said(format_wav.main, [*STAGE_3, "--allow_pipes", "true"], capsys)
+    message = said("format_wav", [*STAGE_3, "--allow_pipes", "true"], capsys)
     assert message.startswith("E_WAV_LENGTH: utt u1 (d/wav.scp line 1)")
 
 
@@ -104,7 +104,7 @@ def test_a_stream_may_leave_its_size_open(size, capsys):
     if size:
         data[40:44] = size.to_bytes(4, "little")
     Path("u.wav").write_bytes(data)
-    assert said(format_wav.main, STAGE_3, capsys) == ""
+    assert said("format_wav", STAGE_3, capsys) == ""
 
 
 def test_flac_that_was_written_into_a_pipe(capsys):
@@ -113,15 +113,15 @@ def test_flac_that_was_written_into_a_pipe(capsys):
     data = bytearray(Path("u.flac").read_bytes())
     data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
     Path("u.flac").write_bytes(data)
-    for main, options in ((validate_data.main, STAGE_10), (format_wav.main, STAGE_3)):
-        assert "its header has no number" in said(main, options, capsys)
+    for verb, options in (("validate_data", STAGE_10), ("format_wav", STAGE_3)):
+        assert "its header has no number" in said(verb, options, capsys)
 
 
 def test_tags_after_the_last_mp3_frame_are_no_sound(capsys):
     write("u.mp3")
     with open("u.mp3", "ab") as f:
         f.write(b"TAG" + bytes(125))
-    assert said(format_wav.main, STAGE_3, capsys) == ""
+    assert said("format_wav", STAGE_3, capsys) == ""
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -130,18 +130,18 @@ def test_samples_that_are_not_finite(file, bad, capsys):
     samples = NOISE.copy()
     samples[1000:9000] = bad
     write(file, samples, subtype="DOUBLE" if file == "double.wav" else "FLOAT")
-    for main, options in ((format_wav.main, STAGE_3), (perturb_speed.main, STAGE_2)):
-        message = said(main, options, capsys)
+    for verb, options in (("format_wav", STAGE_3), ("perturb_speed", STAGE_2)):
+        message = said(verb, options, capsys)
         assert message.startswith("E_WAV_NONFINITE") and "sample 1000" in message
         assert "u1 (d/wav.scp line 1): 8000 samples" in message
-    message = said(validate_data.main, STAGE_10[:4], capsys)
+    message = said("validate_data", STAGE_10[:4], capsys)
     assert message.startswith("E_WAV_NONFINITE: utt u1")
 
 
 def test_samples_beyond_full_scale(capsys):
     """Floats of the size of 16-bit numbers would all be cut off."""
     write("u.wav", NOISE * 32768, subtype="FLOAT")
-    assert "E_WAV_CLIPPED: utt u1" in said(format_wav.main, STAGE_3, capsys)
+    assert "E_WAV_CLIPPED: utt u1" in said("format_wav", STAGE_3, capsys)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_segments_that_no_recording_has(segment, code, capsys):
     write("u.wav", np.stack([NOISE, NOISE], 1))
     Path("d/wav.scp").write_text("r1 u.wav\n")
     Path("d/segments").write_text(f"u1 {segment}\n", encoding="utf-8")
-    message = said(format_wav.main, STAGE_3, capsys)
+    message = said("format_wav", STAGE_3, capsys)
     assert message.startswith(f"{code}: utt u1 (d/segments line 1)")
 
 
@@ -196,7 +196,7 @@ def test_segments_that_are_cut(segment, samples, hertz, caplog):
     write("u.wav", np.stack(both, 1))
     Path("d/wav.scp").write_text("r1 u.wav\n")
     Path("d/segments").write_text(f"u1 {segment}\n")
-    format_wav.main(STAGE_3)
+    main(["format_wav", *STAGE_3])
     got, _ = soundfile.read("o/data/format.1/u1.flac")
     assert len(got) == samples
     assert np.argmax(abs(np.fft.rfft(got))) * FS / len(got) == hertz
@@ -209,9 +209,9 @@ def test_a_channel_column_survives_the_change_of_speed():
     write("u.wav", np.stack(both, 1))
     Path("d/wav.scp").write_text("r1 u.wav\n")
     Path("d/segments").write_text("u1 r1 0.5 1.5 1\n")
-    perturb_speed.main(["--data_dir", "d", "--factors", "0.5"])
+    main(["perturb_speed", "--data_dir", "d", "--factors", "0.5"])
     assert Path("d_sp0.5/segments").read_text() == "sp0.5-u1 sp0.5-r1 1.0000 3.0000 1\n"
-    format_wav.main(["--data_dir", "d_sp0.5", "--output_dir", "o", "--fs", "16k"])
+    main(["format_wav", "--data_dir", "d_sp0.5", "--output_dir", "o", "--fs", "16k"])
     got, _ = soundfile.read("o/data/format.1/sp0.5-u1.flac")
     assert np.argmax(abs(np.fft.rfft(got))) * FS / len(got) == 450
 

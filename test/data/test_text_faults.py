@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin import filter_data, format_wav, validate_data
+from espnet_topdown.bin.main import main
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.experiment import Experiment
@@ -51,8 +51,11 @@ def stage_10(capsys, *options: str, tokens=CHARS, sets=("tr", "dv")) -> tuple[in
     Path("tokens.txt").write_text("".join(f"{t}\n" for t in tokens), "utf-8")
     roles = [w for role, s in zip(("--train", "--dev"), sets) for w in (role, s)]
     try:
-        validate_data.main(
-            [*roles, "--fs", "8k", "--token_list", "tokens.txt", *options]
+        main(
+            [
+                "validate_data",
+                *[*roles, "--fs", "8k", "--token_list", "tokens.txt", *options],
+            ]
         )
         return 0, capsys.readouterr().out
     except SystemExit as e:
@@ -66,13 +69,13 @@ HIDDEN = "\x00\x07\x0b\x1c\x7f\x85\u00ad\u200b\u200e\u2028\u2029\u202e\u2060\ufe
 @pytest.mark.parametrize("space", SPACES)
 def test_stages_3_and_4_write_plain_spaces(space, capsys, caplog):
     make("tr", WORDS.replace(" ", space))
-    format_wav.main(["--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
+    main(["format_wav", "--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
     assert (
         f"U+{ord(space):04X}" in caplog.text and "W_TEXT_SPACE: tr/text" in caplog.text
     )
     assert read_pairs(Path("org/text"), as_espnet=True)["tr-0"] == WORDS
     Path("org/text").write_bytes(Path("tr/text").read_bytes())  # another stage 3
-    filter_data.main(["--data_dir", "org", "--output_dir", "d", "--fs", "8k"])
+    main(["filter_data", "--data_dir", "org", "--output_dir", "d", "--fs", "8k"])
     make("dv", WORDS)
     assert stage_10(capsys, sets=("d", "dv"))[0] == 0
     espnet = pytest.importorskip("espnet2.fileio.read_text")
@@ -91,7 +94,7 @@ def test_what_cannot_be_seen_is_refused(char, capsys):
             said.startswith("E_TEXT_CHAR: utt tr-0 (tr/text line 1)") and code in said
         )
     with pytest.raises(SystemExit, match="65"):
-        format_wav.main(["--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
+        main(["format_wav", "--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
     assert "E_TEXT_CHAR: utt tr-0 (tr/text line 1)" in capsys.readouterr().err
 
 

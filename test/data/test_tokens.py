@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.bin import token_list
+from espnet_topdown.bin.main import main
 from espnet_topdown.data.kaldi_dir import read_lines, write_pairs
 from espnet_topdown.data.tokens import check_tokens
 from espnet_topdown.errors import TopDownError
@@ -20,7 +20,7 @@ def text(tmp_path):
 
 
 def run(text, out, *options: str) -> list[str]:
-    token_list.main(["--input", str(text), "--output_dir", str(out), *options])
+    main(["token_list", "--input", str(text), "--output_dir", str(out), *options])
     return read_lines(out / "tokens.txt")
 
 

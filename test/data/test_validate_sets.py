@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.bin import validate_data
+from espnet_topdown.bin.main import main
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.data.validate import check_overlap, validate_sets
@@ -35,7 +35,7 @@ def lists(sets) -> list[Path]:
 
 def run(sets, *options: str) -> None:
     words = [w for name, folder in sets.items() for w in (f"--{name}", str(folder))]
-    validate_data.main([*words, "--fs", "8k", *options])
+    main(["validate_data", *words, "--fs", "8k", *options])
 
 
 def test_good_sets_print_a_line_each(sets, capsys):

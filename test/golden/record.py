@@ -411,7 +411,7 @@ def scores() -> dict[str, Any]:
     exp = "--exp exp/joint --wav_scp data/dev/wav.scp --text data/dev/text".split()
     model = ["--model_file", "exp/joint/valid.loss.best.pth"]
     cut = "espnet-topdown score --hyp hyp/text --unit".split()
-    score_set = ["espnet_topdown.bin.score_set", "--decode_dir", "hyp", *model]
+    score_set = ["espnet-topdown", "score_set", "--decode_dir", "hyp", *model]
     ran = [
         called(*cut, "cer", "--output_dir", "cer", *ref)[0],
         called(*cut, "wer", "--output_dir", "wer", *ref)[0],
@@ -434,10 +434,10 @@ def scores() -> dict[str, Any]:
 def options() -> dict[str, str]:
     """The option names in every command's help; of a trainer not ESPnet's own."""
     _, text = called("espnet-topdown", "--help")
-    verbs = re.findall(r"^  ([a-z_]+?)(?: |(?=perplexity of))", text, re.MULTILINE)
+    verbs = re.findall(r"^  ([a-z_]+?) ", text, re.MULTILINE)
     shown = {f"espnet-topdown {v}": help_of("espnet-topdown", v) for v in verbs}
     for path in sorted((PACKAGE / "bin").glob("[!_]*.py")):
-        if path.stem not in (*verbs, "main", "asr_inference"):  # ESPnet's options
+        if path.stem not in (*verbs, "main"):  # ESPnet's options
             theirs = path.stem.endswith("_train")
             known = help_of(f"espnet2.bin.{path.stem}") if theirs else set()
             module = f"espnet_topdown.bin.{path.stem}"

@@ -196,7 +196,7 @@ def test_statistics_of_a_frozen_conformer_block(trained, go, run, warm):
     words = ["--base_exp", f"exp/{X}", "--freeze", "softmax,enc1", "--seed", "3"]
     words += ["--frozen_from", f"exp/{X}/{MEAN}", "--allow_any_order", "true"]
     words += ["--output_dir", "exp/frozen_block"]
-    command = ["python3", "-m", "espnet_topdown.bin.retrain", *words]
+    command = ["python3", "-m", "espnet_topdown", "retrain", *words]
     more = {"PATH": warm, "PYTHONPATH": str(ASR1.parents[2])}
     done = run(*command, cwd=trained.parent, timeout=300, **more)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from made_up_search import write_result, write_search
 
-from espnet_topdown.bin import search as search_command
+from espnet_topdown.bin.main import parser_of
 from espnet_topdown.report.about import commands
 from espnet_topdown.report.gains import gains
 from espnet_topdown.report.markdown import results
@@ -132,7 +132,7 @@ def test_the_search_command_asks_for_the_same_search(tmp_path: Path):
     folder = tmp_path / "exp" / "a b's"
     write_search(folder, base_exp="exp/asr_base", max_frozen=3, max_epoch=None)
     words = shlex.split(commands(read_search(folder))[0])
-    args = search_command.get_parser().parse_args(words[2:])
+    args = parser_of("search").parse_args(words[2:])
     assert str(args.output_dir) == "exp/a b's"
-    assert (str(args.base_exp), args.search) == ("exp/asr_base", "greedy")
+    assert (str(args.base_exp), args.strategy) == ("exp/asr_base", "greedy")
     assert (args.max_frozen, args.controls, args.max_epoch) == (3, "joint,warm", None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from made_up_search import write_decode, write_result
 
-from espnet_topdown.bin import seeds as command
+from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, read_yaml, write_json, write_yaml
 from espnet_topdown.report import seeds_tables
@@ -242,7 +242,7 @@ def test_missing_controls_are_named(three: list[Path]):
 
 def test_command(three: list[Path], tmp_path: Path, capsys):
     dirs = [str(p) for p in three]
-    command.main(["--search_dirs", *dirs, "--output_dir", str(tmp_path / "out")])
+    main(["seeds", "--search_dirs", *dirs, "--output_dir", str(tmp_path / "out")])
     shown = capsys.readouterr().out
     assert "## Means over the seeds" in shown
     assert shown.rstrip().endswith("report.html")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from made_up_search import write_search
 
-from espnet_topdown.bin import report as command
+from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.write import write_report
 
@@ -95,7 +95,7 @@ def test_an_output_folder_that_cannot_be(search: Path, tmp_path: Path):
 
 
 def test_the_command_prints_the_tables_and_where_the_files_are(search: Path, capsys):
-    command.main(["--search_dir", str(search)])
+    main(["report", "--search_dir", str(search)])
     out = capsys.readouterr().out
     assert "| **M_{1,1,3}** |" in out
     assert str(search / "report.html") in out
@@ -107,6 +107,6 @@ def test_the_command_prints_the_tables_and_where_the_files_are(search: Path, cap
 )
 def test_the_command_refuses(options, status, code, capsys):
     with pytest.raises(SystemExit) as error:
-        command.main(options)
+        main(["report", *options])
     assert error.value.code == status
     assert capsys.readouterr().err.startswith(code)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.espnet, pytest.mark.timeout(120)]
 pytest.importorskip("espnet2.tasks.asr")
 pytest.importorskip("soundfile")
 
-from espnet_topdown.bin.decode import main  # noqa: E402
+from espnet_topdown.bin.main import main  # noqa: E402
 from espnet_topdown.cli import fsck_node  # noqa: E402
 from espnet_topdown.jobs import run  # noqa: E402
 from espnet_topdown.scoring import attention_greedy, ctc_greedy, decode  # noqa: E402
@@ -164,7 +164,9 @@ def test_decode_set_leaves_what_asr_sh_leaves(data, tmp_path) -> None:
 
 def test_the_command(data, tmp_path, capsys) -> None:
     options = ["--wav_scp", str(data.wav_scp), "--output_dir", str(tmp_path / "out")]
-    main(["--exp", str(data.experiment("rnn")), *options, "--model_file", "1"])
+    main(
+        ["decode", "--exp", str(data.experiment("rnn")), *options, "--model_file", "1"]
+    )
     assert len((tmp_path / "out" / "text").read_text().splitlines()) == 9
     assert "CER" not in capsys.readouterr().out
     words = [
@@ -175,10 +177,10 @@ def test_the_command(data, tmp_path, capsys) -> None:
         "--fix_eval_dropout",
         "true",
     ]
-    main(["--exp", str(data.experiment("rnn")), *options, *words])
+    main(["decode", "--exp", str(data.experiment("rnn")), *options, *words])
     assert " of 45), WER " in capsys.readouterr().out
     with pytest.raises(SystemExit) as e:
-        main(["--exp", str(tmp_path), *options])
+        main(["decode", "--exp", str(tmp_path), *options])
     assert e.value.code == 66
     assert capsys.readouterr().err.startswith("E_EXP: ")
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from espnet_topdown.bin.score import main
+from espnet_topdown.bin.main import main
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.report.scores import read_score
@@ -55,7 +55,7 @@ def test_two_systems_are_compared(texts) -> None:
 
 def test_the_command(texts, capsys) -> None:
     options = ["--ref", texts / "text", "--hyp", texts / "hyp", "--unit", "cer"]
-    main([*map(str, options), "--output_dir", str(texts / "out")])
+    main(["score", *map(str, options), "--output_dir", str(texts / "out")])
     assert "|dataset|Snt|Wrd|" in capsys.readouterr().out
     assert "(t-u3)" in (texts / "out" / "hyp.trn").read_text()  # utt2spk beside --ref
 
@@ -67,7 +67,7 @@ def test_a_lost_part_is_no_score(texts, capsys) -> None:
     with pytest.raises(TopDownError, match=r"E_UTT_SETS.*short lacks 1 \(u3\)"):
         score_files(texts / "text", texts / "hyp", **other)
     with pytest.raises(SystemExit) as e:
-        main(["--ref", str(texts / "text"), "--hyp", str(texts / "short")])
+        main(["score", "--ref", str(texts / "text"), "--hyp", str(texts / "short")])
     assert e.value.code == 65
     assert capsys.readouterr().err.startswith("E_UTT_SETS: ")
 

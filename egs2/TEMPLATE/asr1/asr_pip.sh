@@ -68,7 +68,7 @@ if stage_on 2; then
     log "Stage 2: speed perturbation (${speed_perturb_factors}): data/${org_train_set} -> data/${train_set}"
     need_file "training set" data "data/${org_train_set}/wav.scp"
     in_shards "${org_train_set}" "data/${train_set}/logs/perturb" \
-        "${PYTHON[@]}" -m espnet_topdown.bin.perturb_speed \
+        "${PYTHON[@]}" -m espnet_topdown perturb_speed \
         --data_dir "data/${org_train_set}" --factors "${speed_perturb_factors}" "${READ_OPTS[@]}"
 fi
 
@@ -78,7 +78,7 @@ if stage_on 3; then
         need_file "data set" data "data/$1/wav.scp"
         log "data/$1 -> $2"
         make_dir "$2"
-        in_shards "$1" "$2/logs/format_wav" "${PYTHON[@]}" -m espnet_topdown.bin.format_wav \
+        in_shards "$1" "$2/logs/format_wav" "${PYTHON[@]}" -m espnet_topdown format_wav \
             --data_dir "data/$1" --output_dir "$2" --fs "${fs}" --audio_format "${audio_format}" \
             "${READ_OPTS[@]}"
     }
@@ -92,7 +92,7 @@ if stage_on 4; then
     log "Stage 4: keep ${min_wav_duration}-${max_wav_duration} s: ${data_feats}/org -> ${data_feats}"
     for NAME in "${train_set}" "${valid_set}"; do
         need_file "formatted audio" format "${data_feats}/org/${NAME}/wav.scp"
-        "${PYTHON[@]}" -m espnet_topdown.bin.filter_data \
+        "${PYTHON[@]}" -m espnet_topdown filter_data \
             --data_dir "${data_feats}/org/${NAME}" --output_dir "${data_feats}/${NAME}" \
             --fs "${fs}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
     done
@@ -109,7 +109,7 @@ if stage_on 5; then
         # shellcheck disable=SC2086  # several files
         need_file "text" format ${bpe_train_text}
         # shellcheck disable=SC2086  # several files
-        "${PYTHON[@]}" -m espnet_topdown.bin.token_list --token_type bpe --input ${bpe_train_text} \
+        "${PYTHON[@]}" -m espnet_topdown token_list --token_type bpe --input ${bpe_train_text} \
             --output_dir "${token_dir}" --vocab_size "${nbpe}" --bpemode "${bpemode}" \
             --input_sentence_size "${bpe_input_sentence_size}" --nlsyms "${bpe_nlsyms}" \
             --character_coverage "${bpe_char_cover}" --oov "${oov}" --blank "${blank}" --sos_eos "${sos_eos}"
@@ -168,7 +168,7 @@ train() { # dir command...: one training, unless this very one is finished
     make_dir "${dir}"
     rotate_log "${dir}/train.log"
     log "log: ${dir}/train.log"
-    run_job "${dir}/train.log" "${PYTHON[@]}" -m espnet_topdown.bin.launch \
+    run_job "${dir}/train.log" "${PYTHON[@]}" -m espnet_topdown launch \
         --cmd "${cuda_cmd} --gpu ${ngpu} --name ${dir##*/}" --log "${dir}/train.log" --watch "${dir}" -- \
         "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --output_dir "${dir}" --resume true \
         --ngpu "${ngpu}" --multiprocessing_distributed true
@@ -194,7 +194,7 @@ if stage_on 10; then
     if "${check_data}"; then
         OPTS=(--test)
         for NAME in ${TEST_SETS[@]+"${TEST_SETS[@]}"}; do OPTS+=("${data_feats}/${NAME}"); done
-        "${PYTHON[@]}" -m espnet_topdown.bin.validate_data --fs "${fs}" \
+        "${PYTHON[@]}" -m espnet_topdown validate_data --fs "${fs}" \
             --train "${data_feats}/${train_set}" --dev "${data_feats}/${valid_set}" "${OPTS[@]}" \
             "${TEXT_OPTS[@]:2}" --allow_overlap "${allow_overlap}"
     fi

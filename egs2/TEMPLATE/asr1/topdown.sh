@@ -75,9 +75,9 @@ if stage_on 12; then
         max_jobs_total yes; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
-    "${PYTHON[@]}" -m espnet_topdown.bin.search \
+    "${PYTHON[@]}" -m espnet_topdown search \
         --base_exp "${asr_exp}" --output_dir "${topdown_dir}" \
-        --search "${search}" --stack "${stack}" --criterion "${criterion}" \
+        --strategy "${search}" --stack "${stack}" --criterion "${criterion}" \
         --retrain_seed "${retrain_seed}" --allow_unfinished "${allow_unfinished}" \
         --fix_eval_dropout "${fix_eval_dropout}" --max_jobs "${max_jobs}" --ngpu "${ngpu}" \
         --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}

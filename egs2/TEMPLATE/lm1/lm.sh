@@ -50,7 +50,7 @@ if stage_on 11; then
     make_dir "${lm_exp}"
     rotate_log "${lm_exp}/train.log"
     log "log: ${lm_exp}/train.log"
-    run_job "${lm_exp}/train.log" "${PYTHON[@]}" -m espnet_topdown.bin.launch \
+    run_job "${lm_exp}/train.log" "${PYTHON[@]}" -m espnet_topdown launch \
         --cmd "${cuda_cmd} --name ${lm_exp##*/} --gpu ${ngpu}" --log "${lm_exp}/train.log" \
         --watch "${lm_exp}" -- "${PYTHON[@]}" -m espnet_topdown.bin.lm_train \
         --config "${lm_config}" --output_dir "${lm_exp}" --ngpu "${ngpu}" --resume true \
@@ -66,7 +66,7 @@ fi
 
 if [ -n "${row}" ]; then
     log "Rows ${row} -> ${lm_exp}_rows"
-    "${PYTHON[@]}" -m espnet_topdown.bin.lm_rows --base_exp "${lm_exp}" \
+    "${PYTHON[@]}" -m espnet_topdown lm_rows --base_exp "${lm_exp}" \
         --output_dir "${lm_exp}_rows" --rows "${row// /,}" --test_width "${test_width}" \
         --dev "${data_dir}/dev.txt" --test "${data_dir}/test.txt"
     cat "${lm_exp}_rows/RESULTS.md"
@@ -80,8 +80,8 @@ if stage_on 12; then
     for NAME in max_frozen max_epoch controls; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
-    "${PYTHON[@]}" -m espnet_topdown.bin.search \
-        --base_exp "${lm_exp}" --output_dir "${topdown_dir}" --search "${search}" \
+    "${PYTHON[@]}" -m espnet_topdown search \
+        --base_exp "${lm_exp}" --output_dir "${topdown_dir}" --strategy "${search}" \
         --stack "${stack}" --retrain_seed "${retrain_seed}" --max_jobs "${max_jobs}" \
         --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
@@ -90,7 +90,7 @@ if stage_on 13; then
     log "Stage 13: perplexity of ${data_dir}/test.txt -> ${topdown_dir}/*/decode_perplexity/test"
     need_file "finished search in ${topdown_dir}" topdown "${topdown_dir}/result.json"
     while IFS=$'\t' read -r -u 3 NODE EXP MODEL; do
-        "${PYTHON[@]}" -m espnet_topdown.bin.perplexity --exp "${EXP}" --model_file "${MODEL}" \
+        "${PYTHON[@]}" -m espnet_topdown perplexity --exp "${EXP}" --model_file "${MODEL}" \
             --text "${data_dir}/test.txt" --width "${test_width}" \
             --output_dir "${topdown_dir}/${NODE}/decode_perplexity/test"
     done 3< <(python3 utils/nodes.py "${topdown_dir}" "${lm_exp}" "${decode_candidates}")
@@ -98,7 +98,7 @@ fi
 
 if stage_on 15; then
     log "Stage 15: report -> ${topdown_dir}/RESULTS.md"
-    "${PYTHON[@]}" -m espnet_topdown.bin.report --search_dir "${topdown_dir}"
+    "${PYTHON[@]}" -m espnet_topdown report --search_dir "${topdown_dir}"
 fi
 
 log "Successfully finished. [elapsed=${SECONDS}s]"

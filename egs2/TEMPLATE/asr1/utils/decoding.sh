@@ -38,7 +38,7 @@ decode_greedy() { # exp model set dir
     local args=(--exp "$1" --model_file "$2" --wav_scp "${data_feats}/$3/wav.scp")
     if [ -e "${data_feats}/$3/text" ]; then args+=(--text "${data_feats}/$3/text"); fi
     run_job "$4/decode.log" "${EVAL_CMD[@]}" --gpu "${EVAL_GPU}" "$4/decode.log" \
-        "${PYTHON[@]}" -m espnet_topdown.bin.decode "${args[@]}" --ngpu "${EVAL_GPU}" --output_dir "$4"
+        "${PYTHON[@]}" -m espnet_topdown decode "${args[@]}" --ngpu "${EVAL_GPU}" --output_dir "$4"
 }
 
 exact_ctc() { # --ctc_window_margin 0 where it exists: later releases approximate by default

@@ -49,7 +49,7 @@ if stage_on 14; then
             OPTS=(--ref "${data_feats}/${NAME}/text" --hyp "${DIR}/text")
             if [ "${nlsyms_txt}" != none ]; then OPTS+=(--nlsyms "${nlsyms_txt}"); fi
             if [ -n "${inference_config}" ]; then # greedy decoding has counted itself
-                "${PYTHON[@]}" -m espnet_topdown.bin.score_set "${OPTS[@]:0:2}" "${OPTS[@]:4}" \
+                "${PYTHON[@]}" -m espnet_topdown score_set "${OPTS[@]:0:2}" "${OPTS[@]:4}" \
                     --decode_dir "${DIR}" --decoder "${inference_tag#decode_}" --model_file "${EXP}/${MODEL}"
             fi
             if [ "${NODE}" != "${BASE_NODE}" ]; then
@@ -57,7 +57,7 @@ if stage_on 14; then
             fi
             for UNIT in cer wer; do
                 log "${UNIT^^} of ${NODE} on ${NAME}"
-                "${PYTHON[@]}" -m espnet_topdown.bin.score "${OPTS[@]}" \
+                "${PYTHON[@]}" -m espnet_topdown score "${OPTS[@]}" \
                     --unit "${UNIT}" --output_dir "${DIR}/score_${UNIT}"
             done
             score_more "${NAME}" "${DIR}"
@@ -67,7 +67,7 @@ fi
 
 if stage_on 15; then
     log "Stage 15: report -> ${topdown_dir}/{RESULTS.md,report.html,figures}"
-    "${PYTHON[@]}" -m espnet_topdown.bin.report --search_dir "${topdown_dir}"
+    "${PYTHON[@]}" -m espnet_topdown report --search_dir "${topdown_dir}"
 fi
 
 if stage_on 16; then

@@ -4,7 +4,7 @@
 # give by hand, decoded, and put beside the paper's number. Part of topdown.sh.
 
 ROWS_DIR=${expdir}/rows
-ROWS=("${PYTHON[@]}" -m espnet_topdown.bin.rows --paper "${paper}" --conf "${row_conf}")
+ROWS=("${PYTHON[@]}" -m espnet_topdown rows --paper "${paper}" --conf "${row_conf}")
 if [ "${stage}" -ne 1 ] || [ "${stop_stage}" -ne 10000 ]; then
     die E_USAGE "--row and --stage or --stop_stage" "make the data first (--stop_stage stats), then give --row alone"
 fi
@@ -30,7 +30,7 @@ make_part() { # part: a part of the training set, with its statistics
     if [ -n "${sp}" ]; then
         die E_USAGE "rows on parts of ${org_train_set} with --speed_perturb_factors" "leave it empty"
     fi
-    "${PYTHON[@]}" -m espnet_topdown.bin.part --paper "${paper}" --conf "${row_conf}" --part "$1" \
+    "${PYTHON[@]}" -m espnet_topdown part --paper "${paper}" --conf "${row_conf}" --part "$1" \
         --data_dir "${data_feats}/${train_set}" --stats_dir "${asr_stats_dir}" \
         --lists "data/parts_${train_set}"
 }
@@ -74,7 +74,7 @@ train_again() { # name of freeze source epoch seed any_order
     fi
     if [ "$4" = random ]; then
         from=${dir}/random.pth
-        "${PYTHON[@]}" -m espnet_topdown.bin.random_model --exp "${ROW_EXP[$2]}" --seed "$6" --output "${from}"
+        "${PYTHON[@]}" -m espnet_topdown random_model --exp "${ROW_EXP[$2]}" --seed "$6" --output "${from}"
     fi
     if [ "${TOPDOWN_THREADS:-}" = auto ] && [ "${ngpu}" -eq 0 ]; then
         local -x OMP_NUM_THREADS
@@ -83,7 +83,7 @@ train_again() { # name of freeze source epoch seed any_order
     rotate_log "${dir}/train.log"
     log "log: ${dir}/train.log"
     run_job "${dir}/train.log" "${CUDA_CMD[@]}" --name "$1" --gpu "${ngpu}" "${dir}/train.log" \
-        "${PYTHON[@]}" -m espnet_topdown.bin.retrain --base_exp "${ROW_EXP[$2]}" --freeze "$3" \
+        "${PYTHON[@]}" -m espnet_topdown retrain --base_exp "${ROW_EXP[$2]}" --freeze "$3" \
         --frozen_from "${from}" --seed "$6" --allow_any_order "$7" --output_dir "${dir}"
 }
 
@@ -107,10 +107,10 @@ score_beam() { # model text dir
     local opts=() unit_name
     if [ "${nlsyms_txt}" != none ]; then opts=(--nlsyms "${nlsyms_txt}"); fi
     for unit_name in cer wer; do
-        "${PYTHON[@]}" -m espnet_topdown.bin.score --ref "$2" --hyp "$3/text" --unit "${unit_name}" \
+        "${PYTHON[@]}" -m espnet_topdown score --ref "$2" --hyp "$3/text" --unit "${unit_name}" \
             --output_dir "$3/score_${unit_name}" ${opts[@]+"${opts[@]}"} >/dev/null
     done
-    "${PYTHON[@]}" -m espnet_topdown.bin.score_set --ref "$2" --decode_dir "$3" \
+    "${PYTHON[@]}" -m espnet_topdown score_set --ref "$2" --decode_dir "$3" \
         --decoder "${inference_tag#decode_}" --model_file "$1" ${opts[@]+"${opts[@]}"}
 }
 

@@ -75,5 +75,5 @@ run_seeds() {
         dirs+=("${base}_topdown${topdown_tag:+_${topdown_tag}}")
     done
     log "Comparison of the seeds -> ${asr_exp}_seeds/{RESULTS.md,report.html}"
-    "${PYTHON[@]}" -m espnet_topdown.bin.seeds --search_dirs "${dirs[@]}" --output_dir "${asr_exp}_seeds"
+    "${PYTHON[@]}" -m espnet_topdown seeds --search_dirs "${dirs[@]}" --output_dir "${asr_exp}_seeds"
 }
