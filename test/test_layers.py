@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import argparse
-
 import pytest
 
 from espnet_topdown.errors import TopDownError
@@ -119,65 +117,6 @@ def test_unknown_stack_names_the_shipped_ones():
 def test_no_stack_fits():
     with pytest.raises(TopDownError, match="no shipped stack fits encoder 'whisper'"):
         stack_for({"encoder": "whisper"})
-
-
-SMALL = {
-    "rnn": {"num_layers": 3, "hidden_size": 4, "output_size": 4},
-    "vgg_rnn": {"num_layers": 2, "hidden_size": 4, "output_size": 4},
-    "transformer": {
-        "num_blocks": 2,
-        "output_size": 8,
-        "attention_heads": 2,
-        "linear_units": 8,
-    },
-}
-SMALL["conformer"] = SMALL["transformer"]
-SMALL["e_branchformer"] = {**SMALL["transformer"], "cgmlp_linear_units": 8}
-DECODERS = {
-    "rnn": {"hidden_size": 4},
-    "transformer": {"num_blocks": 2, "attention_heads": 2, "linear_units": 8},
-}
-
-
-BLSTM = "blstm2 blstm1 blstm0"
-
-
-@pytest.mark.espnet
-@pytest.mark.parametrize(
-    "encoder, more, decoder, names",
-    [
-        ("rnn", {}, None, "softmax " + BLSTM),
-        ("rnn", {"use_projection": False}, None, "softmax " + BLSTM),
-        (
-            "rnn",
-            {"bidirectional": False},
-            "rnn",
-            "softmax decoder " + BLSTM,
-        ),
-        ("vgg_rnn", {}, "rnn", "softmax decoder blstm1 blstm0 vgg"),
-        ("transformer", {}, "transformer", "softmax dec1 dec0 enc1 enc0 subsampling"),
-        ("transformer", {}, "rnn", "softmax decoder enc1 enc0 subsampling"),
-        ("conformer", {}, "transformer", "softmax dec1 dec0 enc1 enc0 subsampling"),
-        ("conformer", {}, None, "softmax enc1 enc0 subsampling"),
-        ("e_branchformer", {}, None, "softmax enc1 enc0 subsampling"),
-    ],
-)
-def test_stacks_bind_to_real_models(encoder, more, decoder, names):
-    from espnet2.tasks.asr import ASRTask
-
-    args: argparse.Namespace = ASRTask.get_parser().parse_args([])
-    args.encoder, args.encoder_conf = encoder, {**SMALL[encoder], **more}
-    args.token_list = ["<blank>", "<unk>", "a", "<sos/eos>"]
-    args.decoder, args.decoder_conf = decoder or "rnn", DECODERS[decoder or "rnn"]
-    args.model_conf = {"ctc_weight": 0.3 if decoder else 1.0}
-    model = ASRTask.build_model(args)
-
-    stack = stack_for({"encoder": encoder}).bind(model.state_dict())
-
-    assert stack.names == tuple(names.split())
-    placed = [n for g in stack.groups for n in g.params]
-    assert sorted(placed + list(stack.ignored)) == sorted(model.state_dict())
-    assert not {n for n, _ in model.named_parameters()} & set(stack.ignored)
 
 
 def test_every_shipped_stack_reads():
