@@ -24,7 +24,9 @@ setup(
     license="Apache-2.0",
     python_requires=f">=3.{TESTED[0]},<3.{TESTED[-1] + 1}",
     packages=find_packages(include=["espnet_topdown", "espnet_topdown.*"]),
-    package_data={"espnet_topdown": ["**/*.yaml", "constraints/*.txt"]},
+    package_data={
+        "espnet_topdown": ["**/*.yaml", "**/*.j2", "**/*.css", "constraints/*.txt"]
+    },
     install_requires=[
         "espnet>=202511",  # tasks, trainer, models: what is trained and decoded with
         "torch>=2.5",  # tensors; 2.5 is the first with torch.serialization.safe_globals

@@ -22,8 +22,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from espnet_topdown.files import read_json, read_yaml  # noqa: E402
-from espnet_topdown.report.curves import read_curve  # noqa: E402
 from espnet_topdown.search.composition import Composition  # noqa: E402
+from espnet_topdown.search.curves import read_curve  # noqa: E402
 from espnet_topdown.search.strategies import STRATEGIES, Space, outcome  # noqa: E402
 
 RULES = (  # what is compared: options of `search`

@@ -41,7 +41,7 @@ def test_nothing_is_wrong_and_nothing_is_changed(search, how, capsys):
     before = contents(search)
     main(["fsck", *how])
     shown = capsys.readouterr().out
-    assert "nothing wrong" in shown and "3 nodes" in shown
+    assert "nothing wrong" in shown and "3 jobs" in shown
     assert contents(search) == before
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.records import DONE, Journal, check_seal, read_seal, write_seal
-from espnet_topdown.search.result import is_finished, read_score, write_result
+from espnet_topdown.search.state import is_finished, sealed_score, write_result
 
 BEST = "valid.loss.best.pth"
 
@@ -67,12 +67,12 @@ def test_finished_by_a_version_without_digests(node, text):
 
 
 def test_a_score_that_was_recorded_and_sealed_again(node):
-    _, done = read_score(node, {})
-    assert read_score(node, {"done": done})[1] == done
+    _, done = sealed_score(node, {})
+    assert sealed_score(node, {"done": done})[1] == done
     (node / "score.json").write_text("{}")
     write_seal(node)
     with pytest.raises(TopDownError, match="E_DIGEST.*not the one that was scored"):
-        read_score(node, {"done": done})
+        sealed_score(node, {"done": done})
 
 
 def test_the_result_that_the_journal_speaks_of(tmp_path):

@@ -15,11 +15,10 @@ import fake_slurm
 import pytest
 
 from espnet_topdown.bin.main import main
-from espnet_topdown.cli import clean
+from espnet_topdown.cli import clean, status
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, holder
 from espnet_topdown.records import Journal
-from espnet_topdown.search import status
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -50,16 +49,16 @@ def finish(folder: Path) -> None:
     result = {"best": "m1.2", "path": ["m3", "m1.2", "m1.1.1"], "reason": "m1.1.1 ..."}
     (folder / "result.json").write_text(json.dumps({**result, "nodes": nodes}))
     for node in ("m1.2", "m1.1.1"):
-        for name in ("checkpoint.pth", "4epoch.pth", "frozen.pth", "score.json"):
+        for name in ("checkpoint.pth", "4epoch.pth", "frozen.pth"):
             (folder / node / name).write_bytes(b"x" * 1000)
         (folder / node / "valid.loss.best.pth").symlink_to("4epoch.pth")
 
 
 def test_the_screen_of_a_stopped_search(search: Path) -> None:
     text = status.screen(search)
-    assert "not running; the same command continues" in text
+    assert "interrupted; the same command continues" in text
     assert re.search(r"m1\.2 +accepted .*40 errors", text)
-    assert re.search(r"m1\.1\.1 +stopped +3/40", text)
+    assert re.search(r"m1\.1\.1 +interrupted +3/40", text)
 
 
 def test_the_screen_of_a_running_search(search: Path) -> None:
@@ -102,7 +101,7 @@ def test_a_folder_that_is_no_search(
     with pytest.raises(SystemExit) as caught:
         main([command, str(tmp_path)])
     assert caught.value.code == 66
-    assert "E_SEARCH" in capsys.readouterr().err
+    assert "E_NO_SEARCH" in capsys.readouterr().err
 
 
 def test_a_lock_whose_holder_was_killed_is_free(tmp_path: Path) -> None:

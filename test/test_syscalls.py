@@ -26,7 +26,7 @@ from finished_search import make_base, make_search
 from traced import run
 
 from espnet_topdown.records import Journal, check_seal
-from espnet_topdown.search.result import RESULT, is_finished
+from espnet_topdown.search.state import RESULT, is_finished
 
 POINTS = os.environ.get("TOPDOWN_KILL_POINTS", "")
 SECONDS = 24 * 3600 if POINTS else 1800

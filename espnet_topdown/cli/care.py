@@ -38,7 +38,7 @@ def seeds(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown seeds exp/a_topdown exp/b_topdown --output_dir exp/seeds
     """
-    from espnet_topdown.report.seeds_page import write_seeds
+    from espnet_topdown.report.write import write_seeds
 
     print(write_seeds(args.search_dirs, args.output_dir))
 
@@ -57,7 +57,7 @@ def clean(args: argparse.Namespace) -> None:
         espnet-topdown clean exp/asr_train_raw_en_char_topdown --keep best
     """
     from espnet_topdown.cli.clean import removable, remove
-    from espnet_topdown.search.status import megabytes
+    from espnet_topdown.cli.status import megabytes
 
     files = removable(args.search_dir, args.keep)
     for path in files:
@@ -86,7 +86,7 @@ def du(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown du exp/asr_train_raw_en_char_topdown
     """
-    from espnet_topdown.search.status import disk_use, megabytes
+    from espnet_topdown.cli.status import disk_use, megabytes
 
     sizes = disk_use(args.search_dir)
     for name, size in [*sizes, ("all", sum(s for _, s in sizes))]:

@@ -11,22 +11,22 @@ from pathlib import Path
 from espnet_topdown.cmd.launch import cancel_jobs
 from espnet_topdown.errors import CONFIG, RETRY, TopDownError
 from espnet_topdown.files import holder, read_json
-from espnet_topdown.search.status import check_search
+from espnet_topdown.search.state import check_search
 
 # Of a model that was not the best only these are of any size.
 _LARGE = ("checkpoint.pth", "*epoch.pth", "*.ave*.pth", "latest.pth", "start.pth")
 
 
 def removable(folder: Path, keep: str = "best") -> list[Path]:
-    """Files that ``clean`` would delete: models and checkpoints of the other nodes.
+    """Files that ``clean`` would delete: models and checkpoints of the other jobs.
 
     Scores, configurations, curves, logs and the frozen tensors stay, so that the
     search remains finished and its report can be written. The best model and the
     models of its path stay whole.
 
     Raises:
-        TopDownError: E_SEARCH; E_UNFINISHED (78) before the search has a result;
-            E_LOCKED (75) while it runs.
+        TopDownError: E_NO_SEARCH (66); E_UNFINISHED (78) before the search has a
+            result; E_LOCKED (75) while it runs.
     """
     folder = check_search(folder)
     if keep != "best":
@@ -43,10 +43,10 @@ def removable(folder: Path, keep: str = "best") -> list[Path]:
     last = result["path"].index(result["best"]) + 1
     kept = set(result["path"][:last])
     found: list[Path] = []
-    for node in result["nodes"]:
-        if node not in kept and (folder / node / ".done").is_file():
+    for name in result["nodes"]:
+        if name not in kept and (folder / name / ".done").is_file():
             for pattern in _LARGE:
-                files = (folder / node).glob(pattern)
+                files = (folder / name).glob(pattern)
                 found += [p for p in files if p.is_file() and not p.is_symlink()]
     return sorted(set(found))
 

@@ -13,11 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from espnet_topdown.cli import fsck_node
-from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.cli import fsck_job
+from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import Lock, link, read_json, read_yaml, sha256
 from espnet_topdown.records import Journal, recover
-from espnet_topdown.search.result import RESULT, is_finished
+from espnet_topdown.search.state import (
+    RESULT,
+    check_search,
+    is_finished,
+    job_folders,
+)
 
 TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
 QUARANTINE = "quarantine"
@@ -30,7 +35,7 @@ class Report:
     Attributes:
         found: One message a problem, ``CODE: what. Do: remedy.``
         repaired: What was set right.
-        checked: How many nodes, files and scores were compared.
+        checked: How many jobs, files and scores were compared.
     """
 
     found: list[str] = field(default_factory=list)
@@ -66,10 +71,7 @@ def fsck(folder: Path, repair: bool = False, decode: bool = False) -> Report:
     Raises:
         TopDownError: E_NO_SEARCH (66), E_LOCKED (75) while a search runs.
     """
-    folder = Path(folder)
-    if not (folder / "search.yaml").is_file():
-        what = f"{folder} holds no search (search.yaml is missing)"
-        raise TopDownError("E_NO_SEARCH", what, "give the folder of a search", MISSING)
+    folder = check_search(folder)
     with Lock(folder / "lock"):
         report = Report()
         if repair:
@@ -83,14 +85,14 @@ def _check(folder: Path, decode: bool, report: Report) -> None:
     request = report.look(read_yaml, folder / "search.yaml") or {}
     report.look(_request, folder, request, events or [])
     scored = {e["node"]: e for e in events or [] if e["event"] == "scored"}
-    for node in nodes(folder):
-        report.count("nodes")
-        for check in fsck_node.CHECKS:
-            report.count("files", report.look(check, node, scored.get(node.name)) or 0)
-        for place in sorted(node.glob("decode_*/*")):
-            if report.look(fsck_node.decoded, place):
+    for job in job_folders(folder):
+        report.count("jobs")
+        for check in fsck_job.CHECKS:
+            report.count("files", report.look(check, job, scored.get(job.name)) or 0)
+        for place in sorted(job.glob("decode_*/*")):
+            if report.look(fsck_job.decoded, place):
                 report.count("scores")
-        if decode and report.look(fsck_node.decode_again, node):
+        if decode and report.look(fsck_job.decode_again, job):
             report.count("decoded")
     if events is not None:
         report.look(_torn, folder / "journal.jsonl")
@@ -98,12 +100,6 @@ def _check(folder: Path, decode: bool, report: Report) -> None:
     for path in stray(folder):
         what = f"{path} is what a killed process had not finished"
         report.look(_raise, "E_STRAY", what, f"run fsck --repair true on {folder}")
-
-
-def nodes(folder: Path) -> list[Path]:
-    """The folders of models and controls."""
-    found = (p.parent for p in folder.glob("*/retrain.yaml"))
-    return sorted(p for p in found if not p.is_symlink())
 
 
 def _request(folder: Path, request: dict[str, Any], events: list[dict]) -> None:
@@ -200,8 +196,8 @@ def _repair(folder: Path, report: Report) -> None:
         report.repaired.append(f"{path} -> {set_aside(path, folder)}")
     journal = folder / "journal.jsonl"
     report.repaired += [f"{journal}: {done}" for done in recover(journal)]
-    for node in nodes(folder):
-        report.repaired += report.look(fsck_node.relink, node) or []
+    for job in job_folders(folder):
+        report.repaired += report.look(fsck_job.relink, job) or []
     result = folder / RESULT
     try:
         if is_finished(folder) and not (folder / "best").exists():

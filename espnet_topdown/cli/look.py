@@ -110,7 +110,7 @@ def status(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown status exp/asr_train_raw_en_char_topdown --watch
     """
-    from espnet_topdown.search.status import screen
+    from espnet_topdown.cli.status import screen
 
     print(screen(args.search_dir), flush=True)
     while args.watch:

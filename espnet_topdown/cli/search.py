@@ -183,7 +183,7 @@ def rows(args: argparse.Namespace) -> None:
         (row,) = paper.chosen([args.row])
         print(model_of(args.exp, row.average).name)
     else:
-        from espnet_topdown.report.paper_rows import write_rows
+        from espnet_topdown.report.paper import write_rows
 
         print(write_rows(paper, args.rows_dir, args.allow_partial))
 

@@ -1,170 +1,195 @@
-"""What a search folder says, as plain values: the request, the models, the result."""
+"""What a report compares: units, and the best model against the others."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from espnet_topdown.errors import MISSING, TopDownError
-from espnet_topdown.files import read_yaml
-from espnet_topdown.records import Journal
-from espnet_topdown.report.nodes import (
-    BASELINE,
-    Node,
-    Surroundings,
-    read_mapping,
-    read_node,
-    strings,
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import FILE, Counts, read_counts, total
+from espnet_topdown.scoring.score import recount
+from espnet_topdown.search.state import (
+    CANDIDATE,
+    CONTROL,
+    Amount,
+    Candidate,
+    Key,
+    Likelihood,
+    Score,
+    SearchState,
 )
+
+MIN_UTTS = 30  # over fewer utterances an interval is shown, but no verdict is drawn
+
+# Why there is no interval, by the code of the error.
+REASONS = {
+    "E_MISSING": "no counts of single utterances beside score.json; decode again",
+    "E_UTT_SETS": "the two were not scored on the same utterances",
+    "E_SCORE_DIFFERS": "what lies beside score.json is of another decoding",
+    "E_SCORE": "the counts of single utterances are damaged; score again",
+}
 
 
 @dataclass(frozen=True)
-class SearchReport:
-    """A search folder. `finished` is None while there is no result.json.
+class Unit:
+    """What is counted and how a rate of it is written.
 
-    `layers` go from the top (near the output) to the bottom, with their number of
-    parameters where the request has it.
+    Attributes:
+        token: What the reference is counted in.
+        amount: What is summed over a set: errors, or nats.
+        sign: Follows a rate.
     """
 
-    folder: Path
-    base_exp: str
-    stack: str
-    strategy: str
-    criterion: str
-    decoder: str
-    layers: tuple[tuple[str, int | None], ...]
-    nodes: tuple[Node, ...]
-    best: str | None
-    path: tuple[str, ...]
-    reason: str
-    finished: str | None
-    last_event: str
-    seconds: float | None
-    versions: Mapping[str, str]
-    request: Mapping[str, Any]
+    name: str
+    token: str
+    amount: str = "errors"
+    sign: str = " %"
 
     @property
-    def baseline(self) -> Node | None:
-        """The joint training."""
-        return next((n for n in self.nodes if n.role == BASELINE), None)
+    def label(self) -> str:
+        """For example CER."""
+        return self.name.upper()
+
+    def rate(self, amount: Amount) -> float:
+        """Errors of 100 reference tokens, or the perplexity; NaN without any token."""
+        if not amount.ref:
+            return float("nan")
+        is_text = isinstance(amount, Likelihood)
+        return amount.perplexity if is_text else amount.percent
+
+
+UNITS = {
+    "cer": Unit("cer", "chars"),
+    "wer": Unit("wer", "words"),
+    "ter": Unit("ter", "tokens"),
+    "ppl": Unit("ppl", "tokens", "nats", ""),
+}
+
+
+def main_unit(search: SearchState) -> Unit:
+    """The unit that the search decides by."""
+    return UNITS[search.criterion] if search.criterion in UNITS else UNITS["cer"]
+
+
+def units(search: SearchState) -> tuple[Unit, ...]:
+    """The units to show: CER and WER, and the criterion if it is another."""
+    if search.criterion == "ppl":
+        return (UNITS["ppl"],)
+    more = (UNITS["ter"],) if search.criterion == "ter" else ()
+    return (UNITS["cer"], UNITS["wer"], *more)
+
+
+def amount_of(score: Score | None, unit: Unit) -> Amount | None:
+    """What a score says in a unit."""
+    return score.counts.get(unit.name) if score else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Best minus other, in percent points; below 0 the best model is better.
+
+    Attributes:
+        n: Utterances (or scored segments) that the interval is over; 0 without one.
+        low: With ``high``, the bounds of the 95 % bootstrap interval over utterances;
+            None where it could not be computed, and ``why`` is the code of the reason.
+    """
+
+    key: Key
+    unit: Unit
+    other: str
+    best_counts: Counts
+    other_counts: Counts
+    n: int = 0
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
 
     @property
-    def best_node(self) -> Node | None:
-        """The model that the search returned; None while it runs."""
-        return self.node(self.best) if self.best else None
+    def difference(self) -> float:
+        """Percent points."""
+        return self.best_counts.percent - self.other_counts.percent
 
     @property
-    def state(self) -> str:
-        """`finished`, `running` (or interrupted) or `not run`."""
-        if self.finished:
-            return "finished"
-        started = any(n.status != "not run" for n in self.nodes if n.role != BASELINE)
-        return "running" if started else "not run"
-
-    @property
-    def test_sets(self) -> tuple[tuple[str, str], ...]:
-        """The (decoder, set) pairs that any model was decoded on.
-
-        The search's own decoder comes first. A set that only repeats the validation
-        scores is left out.
-        """
-        keys = {key for n in self.nodes for key in n.tests}
-        keys -= {n.valid.key for n in self.nodes if n.valid}
-        return tuple(sorted(keys, key=lambda k: (k[0] != self.decoder, k)))
-
-    def node(self, name: str) -> Node | None:
-        """The node of that name."""
-        return next((n for n in self.nodes if n.name == name), None)
-
-    def having(self, role: str) -> tuple[Node, ...]:
-        """The nodes of a role, in the order of the search."""
-        return tuple(n for n in self.nodes if n.role == role)
+    def clear(self) -> bool | None:
+        """Is 0 outside the interval? None over fewer than ``MIN_UTTS`` utterances."""
+        if self.low is None or self.high is None or self.n < MIN_UTTS:
+            return None
+        return self.low > 0 or self.high < 0
 
 
-def read_search(folder: Path) -> SearchReport:
-    """Read a search folder, finished or not.
+def comparisons(search: SearchState) -> tuple[Comparison, ...]:
+    """Best minus joint training, then best minus each control, on every test set.
+
+    Where joint training is the best it is compared with what was retrained.
+    """
+    best, joint = search.best, search.joint
+    if best is None or joint is None:
+        return ()
+    first = search.having(CANDIDATE) if best is joint else (joint,)
+    return tuple(
+        found
+        for other in (*first, *search.having(CONTROL))
+        for key in search.test_sets
+        for unit in (UNITS["cer"], UNITS["wer"])
+        for found in _compare(best, other, key, unit)
+    )
+
+
+def _compare(
+    best: Candidate, other: Candidate, key: Key, unit: Unit
+) -> Sequence[Comparison]:
+    scores = [s for s in (best.tests.get(key), other.tests.get(key)) if s]
+    sums = [s.counts[unit.name] for s in scores if unit.name in s.counts]
+    pooled = [c for c in sums if isinstance(c, Counts) and c.ref]
+    if len(pooled) < 2:
+        return ()
+    start = (key, unit, other.name, *pooled)
+    try:
+        a, b = (utterance_counts(s, unit.name) for s in scores)
+        return [Comparison(*start, len(a), *paired_bootstrap(a, b))]
+    except TopDownError as e:
+        return [Comparison(*start, why=e.code)]
+
+
+def utterance_counts(score: Score, unit: str) -> Mapping[str, Counts]:
+    """Counts of each utterance that was scored.
+
+    A folder of release 0.1.0 has no ``counts.tsv``; scoring counts its files again.
 
     Raises:
-        TopDownError: E_NO_SEARCH where there is no search.yaml, E_YAML, E_JSON,
-            E_SCORE or E_JOURNAL_CORRUPT where a file is broken.
+        TopDownError: E_MISSING without the files; E_SCORE_DIFFERS where they do not
+            add up to score.json: then one of the two is of another decoding.
     """
-    folder = Path(folder)
-    request = _request(folder)
-    result = read_mapping(folder / "result.json")
-    events = Journal(folder / "journal.jsonl").events()
-    layers = tuple(_layer(x) for x in request.get("layers") or ())
-    around = Surroundings(
-        base=_base_folder(folder, str(request.get("base_exp") or "")),
-        layers=tuple(name for name, _ in layers),
-        result=result,
-        events=events,
-    )
-    names = _names(folder, result, events, len(layers))
-    return SearchReport(
-        folder=folder,
-        base_exp=str(request.get("base_exp") or "unknown"),
-        stack=str(request.get("stack") or "unknown"),
-        strategy=str(request.get("strategy") or "unknown"),
-        criterion=str(request.get("criterion") or "cer"),
-        decoder=str(request.get("decoder") or "unknown"),
-        layers=layers,
-        nodes=tuple(read_node(folder / name, around) for name in names),
-        best=result.get("best"),
-        path=tuple(result.get("path") or ()),
-        reason=str(result.get("reason") or ""),
-        finished=str(result.get("finished") or "unknown") if result else None,
-        last_event=_last_event(events),
-        seconds=result.get("seconds"),
-        versions=strings(result.get("versions") or request.get("versions")),
-        request=request,
-    )
+    folder = score.folder / f"score_{unit}"
+    counts = read_counts(folder) if (folder / FILE).is_file() else recount(folder)
+    if total(counts.values()) != score.counts[unit]:
+        what = f"{folder} is not what score.json counts"
+        raise TopDownError("E_SCORE_DIFFERS", what, "score again")
+    return counts
 
 
-def _request(folder: Path) -> dict[str, Any]:
-    path = folder / "search.yaml"
-    if path.is_file():
-        return read_yaml(path)
-    do = "give the folder that 'espnet-topdown search' wrote"
-    raise TopDownError("E_NO_SEARCH", f"no search.yaml in {folder}", do, MISSING)
+def empty_hypotheses(score: Score, unit: str) -> int:
+    """In how many utterances of a set nothing was recognised, as far as is known."""
+    try:
+        counts = utterance_counts(score, unit)
+    except TopDownError:  # only sums are known
+        pooled = score.counts.get(unit)
+        if not isinstance(pooled, Counts) or not pooled.ref:
+            return 0
+        return 0 if pooled.corr + pooled.sub + pooled.ins else score.utts or 0
+    return sum(c.ref > 0 and not c.corr + c.sub + c.ins for c in counts.values())
 
 
-def _layer(entry: object) -> tuple[str, int | None]:
-    if isinstance(entry, dict):
-        return str(entry.get("name")), entry.get("n_params")
-    return str(entry), None
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; None for the latter of one value.
 
-
-def _last_event(events: Sequence[Mapping[str, Any]]) -> str:
-    if not events:
-        return ""
-    last = events[-1]
-    words = [str(last.get(k)) for k in ("event", "node") if last.get(k)]
-    return f"{' '.join(words)} at {last.get('time', 'an unknown time')}"
-
-
-def _base_folder(folder: Path, base_exp: str) -> Path | None:
-    """Find the joint training: paths in a recipe are relative to the recipe."""
-    if not base_exp:
-        return None
-    above = folder.resolve().parents
-    places = [p / base_exp for p in above] + [Path(base_exp)]
-    places += [above[0] / Path(base_exp).name]  # both were moved together
-    return next((p for p in places if p.is_dir()), None)
-
-
-def _names(
-    folder: Path,
-    result: Mapping[str, Any],
-    events: Sequence[Mapping[str, Any]],
-    n: int,
-) -> list[str]:
-    """Joint training first, then as the search went, controls last."""
-    seen = [f"m{n}"] if n else []
-    seen += [str(e["node"]) for e in events if e.get("node")]
-    seen += list(result.get("path") or ())
-    folders = sorted(p.parent.name for p in folder.glob("*/retrain.yaml"))
-    seen += [name for name in folders if not (folder / name).is_symlink()]
-    unique = list(dict.fromkeys(seen))
-    return sorted(unique, key=lambda name: name.startswith("control."))
+    >>> mean_and_deviation([1.0, 3.0])
+    (2.0, 1.4142135623730951)
+    """
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    squares = sum((v - mean) ** 2 for v in values)
+    return mean, math.sqrt(squares / (len(values) - 1))

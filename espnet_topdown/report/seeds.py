@@ -7,18 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.report import perplexities
-from espnet_topdown.report.gains import counts_by_utterance
-from espnet_topdown.report.measured import mean_and_deviation
-from espnet_topdown.report.nodes import BASELINE, CONTROL, Node
-from espnet_topdown.report.rows import SearchReport, read_search
-from espnet_topdown.report.scores import Score
+from espnet_topdown.report.rows import (
+    MIN_UTTS,
+    REASONS,
+    mean_and_deviation,
+    utterance_counts,
+)
 from espnet_topdown.scoring.bootstrap import paired_bootstrap
 from espnet_topdown.scoring.counts import Counts, total
 from espnet_topdown.scoring.units import check_same_utterances
+from espnet_topdown.search.state import (
+    CONTROL,
+    JOINT,
+    LIKELIHOOD,
+    Candidate,
+    Key,
+    Score,
+    SearchState,
+    read_state,
+)
 
 BEST = "best"
-Key = tuple[str, str]  # decoder and set, as in Score.key
 _DO = "give finished searches that differ in the seed of their joint training alone"
 
 
@@ -26,31 +35,33 @@ _DO = "give finished searches that differ in the seed of their joint training al
 class Group:
     """The same kind of model in several searches, by the seed of joint training.
 
-    `name` is that of the node, or `best`: what each search returned.
+    ``name`` is the candidate's, or ``best``: what each search returned.
     """
 
     name: str
     role: str
-    nodes: Mapping[int, Node]
+    members: Mapping[int, Candidate]
 
     def scores(self, key: Key | None) -> dict[int, Score]:
         """Scores by seed on a set; None is the validation set."""
         found = {
-            seed: node.valid if key is None else node.tests.get(key)
-            for seed, node in self.nodes.items()
+            seed: member.valid if key is None else member.tests.get(key)
+            for seed, member in self.members.items()
         }
         return {seed: score for seed, score in found.items() if score is not None}
 
-    def rate(self, key: Key | None, unit: str) -> tuple[float, float | None, int]:
+    def rates(self, key: Key | None, unit: str) -> dict[int, float]:
+        """Percentages by seed."""
+        found = {s: v.counts.get(unit) for s, v in self.scores(key).items()}
+        pairs = {s: c for s, c in found.items() if isinstance(c, Counts) and c.ref}
+        return {seed: counts.percent for seed, counts in pairs.items()}
+
+    def mean(self, key: Key | None, unit: str) -> tuple[float, float | None, int]:
         """Mean and sample standard deviation of percentages, and of how many seeds.
 
         The mean is NaN where no seed has a score.
         """
-        rates = [
-            s.counts[unit].percent
-            for s in self.scores(key).values()
-            if unit in s.counts and s.counts[unit].ref
-        ]
+        rates = list(self.rates(key, unit).values())
         if not rates:
             return float("nan"), None, 0
         return (*mean_and_deviation(rates), len(rates))
@@ -60,37 +71,46 @@ class Group:
 class Difference:
     """A group minus joint training over the seeds that have both, in percent points.
 
-    `low` and `high` bound the 95 % interval of a paired bootstrap: an utterance is
-    drawn with its results of all seeds. None where single utterances are not known.
-    `better` counts the seeds in which the group makes fewer errors.
+    Attributes:
+        better: In how many seeds the group makes fewer errors.
+        n: Utterances that the interval is over.
+        low: With ``high``, the 95 % interval of a paired bootstrap: an utterance is
+            drawn with its results of all seeds. None where single ones are not known.
     """
 
     group: Group
     seeds: tuple[int, ...]
     value: float
     better: int
+    n: int = 0
     low: float | None = None
     high: float | None = None
+
+    @property
+    def clear(self) -> bool | None:
+        """Is 0 outside the interval? None over too few utterances, see ``rows``."""
+        if self.low is None or self.high is None or self.n < MIN_UTTS:
+            return None
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Seeds:
     """Searches by seed, and what they have in common."""
 
-    searches: Mapping[int, SearchReport]
+    searches: Mapping[int, SearchState]
     groups: tuple[Group, ...]
 
     @property
-    def first(self) -> SearchReport:
+    def first(self) -> SearchState:
         """Stands for all where they agree."""
         return next(iter(self.searches.values()))
 
     @property
     def test_sets(self) -> tuple[Key, ...]:
         """The sets that any model was decoded on, as each search orders them."""
-        return tuple(
-            dict.fromkeys(k for s in self.searches.values() for k in s.test_sets)
-        )
+        keys = (k for s in self.searches.values() for k in s.test_sets)
+        return tuple(dict.fromkeys(keys))
 
     @property
     def joint(self) -> Group:
@@ -103,19 +123,19 @@ def read_seeds(folders: Sequence[Path]) -> Seeds:
 
     Raises:
         TopDownError: E_SEEDS where they are not of the same kind or have no seed of
-            their own; and what `read_search` raises.
+            their own; and what ``read_state`` raises.
     """
-    found: dict[int, SearchReport] = {}
+    found: dict[int, SearchState] = {}
     for folder in folders:
-        search = read_search(folder)
-        base = search.baseline
-        if base is None or base.seed is None:
+        search = read_state(folder)
+        seed = search.joint.seed if search.joint else None
+        if seed is None:
             what = f"{folder}: the seed of its joint training {search.base_exp}"
             raise TopDownError("E_SEEDS", f"{what} is not known", _DO, MISSING)
-        if base.seed in found:
-            what = f"{found[base.seed].folder} and {folder} have the same seed"
-            raise TopDownError("E_SEEDS", f"{what}, {base.seed}", _DO, DATA)
-        found[base.seed] = search
+        if seed in found:
+            what = f"{found[seed].folder} and {folder} have the same seed, {seed}"
+            raise TopDownError("E_SEEDS", what, _DO, DATA)
+        found[seed] = search
     if not found:
         raise TopDownError("E_SEEDS", "no search was given", _DO, MISSING)
     searches = dict(sorted(found.items()))
@@ -123,12 +143,12 @@ def read_seeds(folders: Sequence[Path]) -> Seeds:
     return Seeds(searches, _groups(searches))
 
 
-def _check_same_kind(searches: Sequence[SearchReport]) -> None:
+def _check_same_kind(searches: Sequence[SearchState]) -> None:
     first = searches[0]
-    if first.criterion == perplexities.CRITERION:
+    if first.criterion == LIKELIHOOD:
         what = f"{first.folder} is a search of language models"
         raise TopDownError("E_SEEDS", what, "use espnet-topdown lm_rows", DATA)
-    kinds: dict[str, Callable[[SearchReport], object]] = {
+    kinds: dict[str, Callable[[SearchState], object]] = {
         "layers": lambda s: s.layers,
         "criterion": lambda s: s.criterion,
         "decoder": lambda s: s.decoder,
@@ -138,29 +158,30 @@ def _check_same_kind(searches: Sequence[SearchReport]) -> None:
         for name, of in kinds.items():
             if None not in (of(search), of(first)) and of(search) != of(first):
                 what = f"{first.folder} and {search.folder} differ in their {name}"
-                said = f"{what}: {of(first)} and {of(search)}"
-                raise TopDownError("E_SEEDS", said, _DO, DATA)
+                both = f"{what}: {of(first)} and {of(search)}"
+                raise TopDownError("E_SEEDS", both, _DO, DATA)
 
 
-def _valid_size(search: SearchReport) -> object:
-    valid = search.baseline.valid if search.baseline else None
+def _valid_size(search: SearchState) -> object:
+    valid = search.joint.valid if search.joint else None
     counts = valid.counts.get(search.criterion) if valid else None
     return counts.ref if counts else None
 
 
-def _groups(searches: Mapping[int, SearchReport]) -> tuple[Group, ...]:
+def _groups(searches: Mapping[int, SearchState]) -> tuple[Group, ...]:
     """Joint training, each retraining, the searches' best, the controls."""
-    nodes: dict[tuple[str, str], dict[int, Node]] = {}
+    members: dict[tuple[str, str], dict[int, Candidate]] = {}
     for seed, search in searches.items():
-        for node in search.nodes:
-            if node.valid is not None:
-                nodes.setdefault((node.role, node.name), {})[seed] = node
-        if search.best_node is not None:
-            nodes.setdefault((BEST, BEST), {})[seed] = search.best_node
-    order = {BASELINE: 0, BEST: 2, CONTROL: 3}
-    keys = sorted(nodes, key=lambda key: order.get(key[0], 1))
-    groups = tuple(Group(name, role, nodes[role, name]) for role, name in keys)
-    if not groups or groups[0].role != BASELINE:
+        for candidate in search.candidates:
+            if candidate.valid is not None:
+                key = (candidate.role, candidate.name)
+                members.setdefault(key, {})[seed] = candidate
+        if search.best is not None:
+            members.setdefault((BEST, BEST), {})[seed] = search.best
+    order = {JOINT: 0, BEST: 2, CONTROL: 3}
+    keys = sorted(members, key=lambda key: order.get(key[0], 1))
+    groups = tuple(Group(name, role, members[role, name]) for role, name in keys)
+    if not groups or groups[0].role != JOINT:
         what = f"{next(iter(searches.values())).folder}: no joint model was scored"
         raise TopDownError("E_SEEDS", what, _DO, MISSING)
     return groups
@@ -185,22 +206,22 @@ def _difference(
     pairs: Sequence[tuple[Score, Score]],
     unit: str,
 ) -> Difference:
-    ours = total(a.counts[unit] for a, _ in pairs)
-    base = total(b.counts[unit] for _, b in pairs)
+    ours, base = (total(pair[i].counts[unit] for pair in pairs) for i in (0, 1))
     better = sum(a.counts[unit].errors < b.counts[unit].errors for a, b in pairs)
-    value = ours.percent - base.percent
+    known = Difference(group, both, ours.percent - base.percent, better)
     try:
-        sides = [_summed([pair[i] for pair in pairs], unit) for i in (0, 1)]
+        a, b = (_summed([pair[i] for pair in pairs], unit) for i in (0, 1))
+        bounds = paired_bootstrap(a, b)
     except TopDownError as e:
-        if e.code not in ("E_MISSING", "E_UTT_SETS", "E_SCORE_DIFFERS"):
+        if e.code not in REASONS:
             raise
-        return Difference(group, both, value, better)
-    return Difference(group, both, value, better, *paired_bootstrap(*sides))
+        return known
+    return Difference(group, both, known.value, better, len(a), *bounds)
 
 
 def _summed(scores: Sequence[Score], unit: str) -> dict[str, Counts]:
     """Counts of each utterance, over the seeds."""
-    seen = [counts_by_utterance(score, unit) for score in scores]
+    seen = [utterance_counts(score, unit) for score in scores]
     for other in seen[1:]:
         check_same_utterances(seen[0], other, ("one seed", "another"))
     return {utt: total(counts[utt] for counts in seen) for utt in seen[0]}

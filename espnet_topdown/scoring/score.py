@@ -19,7 +19,13 @@ from espnet_topdown.files import check_output, write_bytes, write_json
 from espnet_topdown.scoring.align import count, paths
 from espnet_topdown.scoring.bootstrap import paired_bootstrap
 from espnet_topdown.scoring.counts import Counts, summary, total, write_counts
-from espnet_topdown.scoring.sclite import render, sclite_note, tenth, write_trn
+from espnet_topdown.scoring.sclite import (
+    read_trn,
+    render,
+    sclite_note,
+    tenth,
+    write_trn,
+)
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
 DRAWS = 10_000
@@ -87,6 +93,17 @@ def write_scores(
     write_bytes(folder / "result.txt", text.encode())
     write_counts(folder, counts)
     return counts
+
+
+def recount(folder: Path) -> dict[str, Counts]:
+    """Count again what ``write_scores`` left, from ``ref.trn`` and ``hyp.trn``.
+
+    Raises:
+        TopDownError: E_MISSING (66) without the files, E_UTT_SETS (65).
+    """
+    ref, hyp = (read_trn(Path(folder) / f"{side}.trn") for side in ("ref", "hyp"))
+    check_same_utterances(ref, hyp)
+    return dict(zip(ref, map(count, paths((ref[u], hyp[u]) for u in ref))))
 
 
 def speakers(utt2spk: Path | None, beside: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done, is_trained
 from espnet_topdown.models.tasks import amount, shown
 from espnet_topdown.records import Journal
-from espnet_topdown.search import controls, result
+from espnet_topdown.search import controls, state
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.progress import Progress, announce
 from espnet_topdown.search.request import Search, SearchRequest, write_request
@@ -47,7 +47,7 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
     """
     request.check()
     search = Search.of(request)
-    if not result.is_finished(request.output_dir):
+    if not state.is_finished(request.output_dir):
         ngpu = request.ngpu
         if ngpu is None:
             ngpu = int(search.base.config.get("ngpu") or 0)
@@ -58,9 +58,9 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
             check(search.base, r.allow_unfinished, r.allow_pipes, r.allow_overlap)
         if wider := write_request(search):
             log.info("wider than before: %s; what is trained stays", ", ".join(wider))
-        if result.is_finished(request.output_dir):
+        if state.is_finished(request.output_dir):
             log.info("this search is finished; nothing to do")
-            return read_json(request.output_dir / result.RESULT)
+            return read_json(request.output_dir / state.RESULT)
         return Driver(search).run()
 
 
@@ -132,10 +132,10 @@ class Driver:
         """Take a finished model's errors into the search."""
         name, criterion = str(composition), self.request.criterion
         folder = self.search.folder(name)
-        score, done = result.read_score(folder, self.scored.get(name, {}))
+        score, done = state.sealed_score(folder, self.scored.get(name, {}))
         if composition != self.root:
             root = self.search.folder(str(self.root))
-            result.check_same_set(name, score, root, criterion)
+            state.check_same_set(name, score, root, criterion)
         self.errors[composition] = errors = amount(score[criterion])
         verdict = None
         if composition.parent and self.request.strategy == "greedy":
@@ -258,7 +258,7 @@ class Driver:
             "nodes": {name: self._summary(name) for name in self._names()},
             "versions": versions(),
         }
-        result.write_result(self.request.output_dir, self.journal, ended)
+        state.write_result(self.request.output_dir, self.journal, ended)
         log.info("best: %s (%s)", found.best, found.reason)
         return ended
 

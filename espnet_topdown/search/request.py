@@ -26,7 +26,7 @@ from espnet_topdown.models.tasks import Task, find_task, read_tasks
 from espnet_topdown.records import Journal
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.progress import check_budget
-from espnet_topdown.search.result import put_aside
+from espnet_topdown.search.state import put_aside
 from espnet_topdown.search.strategies import CONTROLS, STRATEGIES, Space, at_most
 
 CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)

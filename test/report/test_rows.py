@@ -1,132 +1,86 @@
-"""What is read from a search folder, whatever state it is in."""
+"""Best minus the others, with intervals."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from made_up_search import LAYERS, write_decode, write_search
+from made_up_search import write_search
 
-from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import write_json, write_yaml
-from espnet_topdown.report.rows import read_search
+from espnet_topdown.files import read_json, write_json
+from espnet_topdown.report.rows import REASONS, comparisons
+from espnet_topdown.scoring.align import align
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import Counts, write_counts
+from espnet_topdown.scoring.sclite import read_trn
+from espnet_topdown.search.state import read_state
 
 
-def test_a_finished_search(search: Path):
-    report = read_search(search)
-    assert report.state == "finished"
-    assert report.best_node is report.node("m1.1.3")
-    assert [(n.name, n.role, n.status) for n in report.nodes] == [
-        ("m5", "baseline", "done"),
-        ("m1.4", "candidate", "accepted"),
-        ("m1.1.3", "candidate", "accepted"),
-        ("m1.1.1.2", "candidate", "rejected"),
-        ("m2.3", "candidate", "failed"),
-        ("control.joint", "control", "done"),
-        ("control.warm", "control", "done"),
+def test_every_comparison_with_the_interval_of_the_scorer(search: Path):
+    found = comparisons(read_state(search))
+    assert [(g.other, g.unit.name) for g in found] == [
+        (other, unit)
+        for other in ("m5", "control.joint", "control.warm")
+        for unit in ("cer", "wer")
     ]
-    assert report.test_sets == (("ctc_greedy", "test"),)
-
-
-def test_one_model(search: Path):
-    node = read_search(search).node("m1.1.3")
-    assert node.frozen == ("softmax", "blstm3")
-    assert node.reinit == ("blstm2", "blstm1", "blstm0")
-    assert node.epochs == 12
-    assert node.seconds == pytest.approx(12 * 5.5)
-    assert node.valid.epoch == 11
-    assert node.valid.utts == 46
-    assert node.tests["ctc_greedy", "test"].utts == 60
-    assert (
-        node.valid.counts["cer"].errors
-        < node.tests["ctc_greedy", "test"].counts["cer"].errors
-    )
-
-
-def test_the_baseline_is_read_where_it_was_trained(search: Path):
-    base = read_search(search).baseline
-    assert (base.seed, base.max_epoch, base.epochs) == (1, 14, 12)
-
-
-def test_the_baseline_of_stock_espnet_has_a_log_only(search: Path):
-    home = search.parent / "asr_base"
-    (home / "curve.jsonl").unlink()
-    line = "4epoch results: [valid] cer_ctc=0.2, time=3 seconds"
-    (home / "train.log").write_text(line)
-    assert read_search(search).baseline.epochs == 4
-    (home / "train.log").unlink()
-    base = read_search(search).baseline
-    assert (base.epochs, base.seconds) == (None, None)
-
-
-def test_copied_layers_are_not_called_frozen(search: Path):
-    warm = read_search(search).node("control.warm")
-    assert (warm.frozen, warm.copied) == ((), ("softmax",))
-
-
-def test_a_node_without_a_folder_is_known_by_its_name(search: Path):
-    node = read_search(search).node("m2.3")
-    assert node.frozen == ("softmax", "blstm3")
-    assert (node.valid, node.seed, node.epochs) == (None, None, None)
-    assert node.why == "exit status 70"
-
-
-def test_sets_below_org_and_the_validation_set_again(search: Path):
-    decode = search / "m5" / "decode_ctc_greedy"
-    write_decode(decode / "org" / "dev93", "dev93", 5, 3, files=False)
-    write_decode(decode / "dev", "dev", 5, 3, files=False)
-    write_decode(search / "m5" / "decode_beam" / "test", "test", 5, 3, files=False)
-    assert read_search(search).test_sets == (
-        ("ctc_greedy", "org/dev93"),
-        ("ctc_greedy", "test"),
-        ("beam", "test"),
-    )
-
-
-def test_a_running_search(tmp_path: Path):
-    folder = write_search(
-        tmp_path / "exp" / "s", models=("m5", "m1.4"), finished=False, failed=False
-    )
-    running = folder / "m1.1.3"
-    running.mkdir()
-    write_yaml(running / "retrain.yaml", {"node": "m1.1.3", "frozen": LAYERS[:2]})
-    write_json(running / "progress.json", {"epoch": 3, "max_epoch": 14})
-    report = read_search(folder)
-    assert (report.state, report.best, report.finished) == ("running", None, None)
-    node = report.node("m1.1.3")
-    assert (node.status, node.why, node.epochs) == ("running", "epoch 3 of 14", 3)
-
-
-def test_a_search_that_has_only_been_asked_for(tmp_path: Path):
-    folder = write_search(tmp_path / "s", models=(), finished=False, failed=False)
-    report = read_search(folder)
-    assert report.state == "not run"
-    assert [(n.name, n.status) for n in report.nodes] == [("m5", "not run")]
-
-
-def test_decisions_without_a_journal_come_from_the_path(search: Path):
-    (search / "journal.jsonl").unlink()
-    report = read_search(search)
-    assert report.node("m1.1.3").status == "accepted"
-    assert report.node("m1.1.1.2").status == "rejected"
+    counts = []
+    for node in ("m1.1.3", "m5"):
+        folder = search / node / "decode_ctc_greedy/test/score_cer"
+        ref, hyp = read_trn(folder / "ref.trn"), read_trn(folder / "hyp.trn")
+        counts.append({u: align(ref[u], hyp[u]) for u in ref})
+    assert (found[0].low, found[0].high) == paired_bootstrap(*counts)
+    assert found[0].low < found[0].difference < found[0].high < 0
+    assert found[0].clear and found[0].n == 60
 
 
 @pytest.mark.parametrize(
-    "name, text, code",
+    "spoil, why",
     [
-        ("search.yaml", None, "E_NO_SEARCH"),
-        ("result.json", "{", "E_JSON"),
-        ("m1.4/score.json", "[]", "E_SCORE"),
-        ("m1.4/score.json", '{"cer": {"ref": 9}}', "E_SCORE"),
-        ("journal.jsonl", "{}\n", "E_JOURNAL_CORRUPT"),
+        (lambda path: path.unlink(), "E_MISSING"),
+        (lambda path: path.write_text("one (a-a)\n"), "E_UTT_SETS"),
+        (
+            lambda path: path.write_text(path.read_text().replace("o", "q", 1)),
+            "E_SCORE_DIFFERS",
+        ),
     ],
 )
-def test_broken_files_are_named(search: Path, name, text, code):
-    path = search / name
-    path.unlink()
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(TopDownError) as error:
-        read_search(search)
-    assert error.value.code == code
-    assert str(search) in str(error.value)
+def test_an_interval_is_never_made_from_other_hypotheses(search: Path, spoil, why):
+    spoil(search / "m5/decode_ctc_greedy/test/score_cer/ref.trn")
+    first = comparisons(read_state(search))[0]
+    assert (first.low, first.high, first.why) == (None, None, why)
+    assert first.clear is None
+    assert len(REASONS[why]) > 20
+    assert first.difference < 0
+
+
+def test_parts_that_hubscr_scored(search: Path):
+    """Their counts are of single segments, and lie in counts.tsv as all others."""
+    for node, wrong in (("m1.1.3", (0, 0, 1)), ("m5", (2, 1, 1))):
+        part = search / node / "decode_ctc_greedy/test"
+        shutil.rmtree(part / "score_wer")
+        score = read_json(part / "score.json")
+        score["wer"] = {"ref": 30, "corr": 30 - sum(wrong), "sub": sum(wrong)}
+        score["wer"].update({"del": 0, "ins": 0, "err_utts": 3})
+        write_json(part / "score.json", score)
+        segments = {f"en_1_a-{i}": Counts(10, 10 - n, n) for i, n in enumerate(wrong)}
+        write_counts(part / "score_wer", segments)
+    first = next(g for g in comparisons(read_state(search)) if g.unit.name == "wer")
+    assert first.low is not None and first.low <= first.difference <= first.high <= 0
+
+
+def test_nothing_to_compare(tmp_path: Path):
+    undecoded = write_search(tmp_path / "a" / "s", tests=False)
+    assert comparisons(read_state(undecoded)) == ()
+    unfinished = write_search(tmp_path / "b" / "s", finished=False)
+    assert comparisons(read_state(unfinished)) == ()
+
+
+def test_a_joint_model_that_stays_the_best_is_compared_too(search: Path):
+    result = read_json(search / "result.json")
+    write_json(search / "result.json", {**result, "best": "m5", "path": ["m5", "m1.4"]})
+    found = comparisons(read_state(search))
+    others = [g.other for g in found if g.unit.name == "cer"]
+    assert others == ["m1.4", "m1.1.3", "m1.1.1.2", "control.joint", "control.warm"]
+    assert all(g.low < g.difference < g.high for g in found)
+    assert found[0].difference > 0

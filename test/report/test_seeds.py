@@ -13,11 +13,10 @@ from made_up_search import write_decode, write_result
 from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, read_yaml, write_json, write_yaml
-from espnet_topdown.report import seeds_tables
-from espnet_topdown.report.gains import counts_by_utterance
+from espnet_topdown.report import text
+from espnet_topdown.report.rows import utterance_counts
 from espnet_topdown.report.seeds import differences, read_seeds
-from espnet_topdown.report.seeds_page import page, results, write_seeds
-from espnet_topdown.report.seeds_plot import seeds_plot
+from espnet_topdown.report.write import write_seeds
 from espnet_topdown.scoring.bootstrap import paired_bootstrap
 from espnet_topdown.scoring.counts import total
 
@@ -60,16 +59,16 @@ def test_means_and_deviations(three: list[Path]):
     counts = [read_json(f)["cer"] for f in files]
     rates = [100 * (c["sub"] + c["del"] + c["ins"]) / c["ref"] for c in counts]
     assert len(set(rates)) == 3
-    mean, deviation, n = group.rate(TEST, "cer")
+    mean, deviation, n = group.mean(TEST, "cer")
     assert mean == pytest.approx(statistics.mean(rates)) and n == 3
     assert deviation == pytest.approx(statistics.stdev(rates))
-    assert group.rate(("beam", "test"), "cer")[1:] == (None, 0)
+    assert group.mean(("beam", "test"), "cer")[1:] == (None, 0)
 
 
 def test_best_is_what_each_search_returned(three: list[Path]):
     seeds = read_seeds(three)
     best = next(g for g in seeds.groups if g.name == "best")
-    assert {s: n.name for s, n in best.nodes.items()} == {
+    assert {s: n.name for s, n in best.members.items()} == {
         1: "m1.1.3",
         2: "m1.1.3",
         3: "m5",
@@ -86,7 +85,7 @@ def test_the_interval_draws_an_utterance_with_all_its_seeds(three: list[Path]):
     sides = []
     for name in ("m1.1.3", "m5"):
         group = next(g for g in seeds.groups if g.name == name)
-        by = [counts_by_utterance(s, "cer") for s in group.scores(TEST).values()]
+        by = [utterance_counts(s, "cer") for s in group.scores(TEST).values()]
         sides.append({utt: total(c[utt] for c in by) for utt in by[0]})
     assert (d.low, d.high) == paired_bootstrap(*sides)
     assert d.low < d.value < d.high
@@ -97,7 +96,7 @@ def test_without_single_utterances_there_is_no_interval(three: list[Path]):
     seeds = read_seeds(three)
     d = differences(seeds, TEST, "cer")[0]
     assert d.low is None and d.value != 0
-    assert seeds_tables.interval(d) == "not run"
+    assert text.interval(d) == "not run"
 
 
 def test_other_utterances_give_no_interval(three: list[Path]):
@@ -172,53 +171,52 @@ def test_language_models_have_their_own_table(three: list[Path]):
         read_seeds(three[:1])
 
 
-def test_the_report_says_the_same_twice(three: list[Path], tmp_path: Path):
-    seeds = read_seeds(three)
-    text, html = results(seeds), page(seeds)
-    headline = seeds_tables.headline(seeds)
-    assert "Over 3 seeds the search lowered the CER on test" in headline
-    best = next(d for d in differences(seeds, TEST, "cer") if d.group.name == "best")
-    assert f"{best.value:+.2f} points" in headline
-    assert f"| {best.value:+.2f} | {seeds_tables.interval(best)} | 2 of 3 |" in text
-    assert text.count("\n| 1 |") == text.count("\n| 3 |") == 6
-    assert html.count("<polyline") == 3
-    for group in seeds.groups:
-        mean, deviation, _ = group.rate(TEST, "cer")
-        shown = f"{mean:.2f} \u00b1 {deviation:.2f}"
-        assert shown in text and shown in html
-    assert not re.search(r"<script|https?://(?!www.w3.org)", html)
+def test_the_report(three: list[Path], tmp_path: Path):
+    """Numbers, links to the searches' pages, no wider than what was compared."""
+    (three[1] / "report.html").touch()
     written = write_seeds(three, tmp_path / "new/out")
-    assert [p.name for p in written.files] == ["RESULTS.md", "report.html"]
-    assert written.files[0].read_text() == text
+    said, page = (tmp_path / f"new/out/{n}" for n in ("RESULTS.md", "report.html"))
+    shown, html = said.read_text(), page.read_text()
+    assert written.markdown == shown
+    assert "Over 3 seeds the search lowered the CER on test" in shown
+    seeds = read_seeds(three)
+    best = next(d for d in differences(seeds, TEST, "cer") if d.group.name == "best")
+    assert f"{best.value:+.2f} points (95 % interval" in shown and "n = 60" in shown
+    assert f"| {best.value:+.2f} | 60 | {text.interval(best)} | 2 of 3 |" in shown
+    rows = re.findall(r"^\| \**([13])\** \|", shown, re.M)
+    assert rows.count("1") == rows.count("3") == 6
+    for group in seeds.groups:
+        assert text.spread(*group.mean(TEST, "cer")) in shown
+        assert text.spread(*group.mean(TEST, "cer")) in html
+    assert html.count('id="seeds-seed') == 3
+    links = re.findall(r'<dd><a href="([^"]*)"', html)
+    assert len(links) == 3 and all((page.parent / x).exists() for x in links)
+    assert links[1].endswith("asr_base_topdown/report.html")
 
 
-def test_names_stand_beside_the_lines(three: list[Path]):
-    """Also that of a seed whose line ends early."""
-    (three[0] / "control.warm").rename(three[0] / "gone")
-    drawing = seeds_plot(read_seeds(three))
-    points = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', drawing)]
-    names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)"[^>]*>seed \d', drawing)
-    assert len(names) == 3 and len({y for _, y in names}) == 3
-    assert all(float(x) > max(points) for x, _ in names)
+def test_joint_training_in_every_seed(three: list[Path], tmp_path: Path):
+    for folder in three[:2]:
+        (folder / "best").unlink()
+        write_result(folder, best="m5")
+    shown = write_seeds(three, tmp_path / "out").markdown
+    assert "**The search kept joint training in all of 3 seeds.**" in shown
 
 
-def test_nothing_decoded_and_nothing_finished(three: list[Path]):
+def test_nothing_decoded_and_nothing_finished(three: list[Path], tmp_path: Path):
     for folder in three:
         (folder / "result.json").unlink()
         for path in folder.glob("*/decode_ctc_greedy"):
             if not path.parent.is_symlink():
                 shutil.rmtree(path)
-    seeds = read_seeds(three)
-    assert seeds_tables.headline(seeds) == (
-        "No search of 3 seeds has ended with a decoded model."
-    )
-    assert any("Not finished" in s for s in seeds_tables.evidence(seeds))
-    assert "dev CER" in results(seeds) and "<svg" in page(seeds)
+    shown = write_seeds(three, tmp_path / "out").markdown
+    assert "No search of 3 seeds has ended with a decoded model." in shown
+    assert "Not finished: the search of seed 1, 2, 3." in shown
+    assert "dev CER" in shown
 
 
 def test_a_search_whose_joint_model_was_not_scored_yet(three: list[Path]):
     (three[1] / "m5/score.json").unlink()
-    assert list(read_seeds(three).joint.nodes) == [1, 3]
+    assert list(read_seeds(three).joint.members) == [1, 3]
 
 
 def test_no_joint_model_was_scored(three: list[Path]):
@@ -237,12 +235,15 @@ def test_no_search_at_all():
 def test_missing_controls_are_named(three: list[Path]):
     for name in ("control.joint", "control.warm"):
         shutil.rmtree(three[1] / name)
-    assert "Controls of seed 2: not run." in seeds_tables.evidence(read_seeds(three))
+    said = text.seeds_evidence(read_seeds(three), [], "test")
+    assert said == ["Controls of seed 2: not run."]
 
 
 def test_command(three: list[Path], tmp_path: Path, capsys):
     dirs = [str(p) for p in three]
-    main(["seeds", "--search_dirs", *dirs, "--output_dir", str(tmp_path / "out")])
+    out = ["--output_dir", str(tmp_path / "out")]
+    main(["seeds", *dirs, *out])
+    main(["seeds", "--search_dirs", *dirs, *out])
     shown = capsys.readouterr().out
     assert "## Means over the seeds" in shown
     assert shown.rstrip().endswith("report.html")

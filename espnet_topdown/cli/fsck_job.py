@@ -1,4 +1,4 @@
-"""Check one node of a search: digests, frozen tensors, scores."""
+"""Check one job of a search: digests, frozen tensors, scores."""
 
 from __future__ import annotations
 
@@ -14,59 +14,57 @@ from espnet_topdown.jobs.run import is_done
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.weights import check_archive
 from espnet_topdown.records import DONE, check_seal, read_seal
-from espnet_topdown.scoring.align import align
-from espnet_topdown.scoring.counts import summary
-from espnet_topdown.scoring.sclite import read_trn
-from espnet_topdown.scoring.score import hypothesis_digest
-from espnet_topdown.search.result import read_score
+from espnet_topdown.scoring.counts import FILE, read_counts, summary
+from espnet_topdown.scoring.score import hypothesis_digest, recount
+from espnet_topdown.search.state import ERROR_UNITS, sealed_score
 
 Event = Mapping[str, Any]
 
 
-def sealed(node: Path, event: Event | None) -> int:
+def sealed(folder: Path, event: Event | None) -> int:
     """Nothing has changed since the job was finished; returns the files compared."""
-    if not is_done(node):
+    if not is_done(folder):
         return 0
-    seal = read_seal(node)
-    check_seal(node, seal)
-    if event and event.get("done") and sha256(node / DONE) != event["done"]:
-        raise _wrong("E_DIGEST", f"{node / DONE} is not the one that was scored")
+    seal = read_seal(folder)
+    check_seal(folder, seal)
+    if event and event.get("done") and sha256(folder / DONE) != event["done"]:
+        raise _wrong("E_DIGEST", f"{folder / DONE} is not the one that was scored")
     return len(seal.get("sha256", {}))
 
 
-def archives(node: Path, event: Event | None) -> int:
+def archives(folder: Path, event: Event | None) -> int:
     """Every file of weights agrees with the checksums that it holds."""
-    files = [p for p in sorted(node.glob("*.pth")) if not p.is_symlink()]
+    files = [p for p in sorted(folder.glob("*.pth")) if not p.is_symlink()]
     for path in files:
         check_archive(path)
-    for path in node.glob("*.pth"):
+    for path in folder.glob("*.pth"):
         if path.is_symlink() and not path.exists():
             what = f"{path} -> {os.readlink(path)} is not there"
             raise _wrong("E_LINK", what, "run fsck --repair true")
     return len(files)
 
 
-def frozen(node: Path, event: Event | None) -> int:
+def frozen(folder: Path, event: Event | None) -> int:
     """Frozen tensors are what they were, in every epoch file, bit for bit."""
-    job = read_yaml(node / "retrain.yaml")
-    if not is_done(node) or not job["trainer"]:
+    job = read_yaml(folder / "retrain.yaml")
+    if not is_done(folder) or not job["trainer"]:
         return 0
-    return len(verify(node))
+    return len(verify(folder))
 
 
-def scored(node: Path, event: Event | None) -> int:
+def scored(folder: Path, event: Event | None) -> int:
     """The score's integers add up, and are those that the journal has."""
-    if not is_done(node):
+    if not is_done(folder):
         return 0
-    score, _ = read_score(node, event or {})
-    for unit in ("cer", "wer", "ter"):
+    score, _ = sealed_score(folder, event or {})
+    for unit in ERROR_UNITS:
         if unit in score:
-            check_counts(score[unit], node / "score.json")
-    if event and not node.name.startswith("control."):
-        criterion = read_yaml(node.parent / "search.yaml")["criterion"]
+            check_counts(score[unit], folder / "score.json")
+    if event and not folder.name.startswith("control."):
+        criterion = read_yaml(folder.parent / "search.yaml")["criterion"]
         counts = score[criterion]
         if "ref" in counts and errors(counts) != event["errors"]:
-            what = f"{node}/score.json has {errors(counts)} errors, the journal"
+            what = f"{folder}/score.json has {errors(counts)} errors, the journal"
             raise _wrong("E_SCORE", f"{what} {event['errors']}")
     return 1
 
@@ -99,44 +97,52 @@ def decoded(place: Path) -> bool:
     text = place / "text"
     if digest and text.is_file() and hypothesis_digest(read_pairs(text)) != digest:
         raise _wrong("E_SCORE", f"{text} is not what {path} was counted from")
-    for folder in sorted(place.glob("score_*")):
-        unit = folder.name[len("score_") :]
-        if unit not in score or not (folder / "ref.trn").is_file():
+    for part in sorted(place.glob("score_*")):
+        unit = part.name[len("score_") :]
+        if unit not in score or not (part / "ref.trn").is_file():
             continue
-        ref, hyp = (read_trn(folder / f"{side}.trn") for side in ("ref", "hyp"))
-        if ref.keys() != hyp.keys() or len(ref) != score["utts"]:
-            raise _wrong("E_UTT_SETS", f"{folder}: utterances differ from {path}")
-        counted = summary({utt: align(ref[utt], hyp[utt]) for utt in ref})
+        counts = recount(part)
+        if len(counts) != score["utts"]:
+            raise _wrong("E_UTT_SETS", f"{part}: utterances differ from {path}")
+        counted = summary(counts)
         if counted != {k: score[unit].get(k) for k in counted}:
-            what = f"{path}: {unit} is {score[unit]}, {folder} gives {counted}"
+            what = f"{path}: {unit} is {score[unit]}, {part} gives {counted}"
             raise _wrong("E_SCORE", what)
+        if (part / FILE).is_file() and read_counts(part) != counts:
+            raise _wrong("E_SCORE", f"{part / FILE} is not what {part}/*.trn give")
     return True
 
 
-def decode_again(node: Path) -> bool:
+def decode_again(folder: Path) -> bool:
     """Decode the validation set anew; the same integers must come out."""
-    if not is_done(node):
+    if not is_done(folder):
         return False
     from espnet_topdown.jobs.run import score
 
     old, new = (
-        read_json(node / "score.json"),
-        score(node, read_yaml(node / "retrain.yaml")),
+        read_json(folder / "score.json"),
+        score(folder, read_yaml(folder / "retrain.yaml")),
     )
-    for key in ("cer", "wer", "ter", "utts", "hyp_sha256"):
+    for key in (*ERROR_UNITS, "utts", "hyp_sha256"):
         if key in old and old[key] != new.get(key):
-            what = f"{node}: decoding again gives {key} {new.get(key)}, not {old[key]}"
+            what = (
+                f"{folder}: decoding again gives {key} {new.get(key)}, not {old[key]}"
+            )
             raise _wrong("E_SCORE", what)
     return True
 
 
-def relink(node: Path) -> list[str]:
+def relink(folder: Path) -> list[str]:
     """Restore links to models as they were when the job was finished."""
     done = []
-    for name, target in read_seal(node).get("links", {}).items():
-        path = node / name
+    for name, target in read_seal(folder).get("links", {}).items():
+        path = folder / name
         have = os.readlink(path) if path.is_symlink() else None
-        if have != target and (have or not path.exists()) and (node / target).is_file():
+        if (
+            have != target
+            and (have or not path.exists())
+            and (folder / target).is_file()
+        ):
             link(target, path)
             done.append(f"{path} -> {target}")
     return done

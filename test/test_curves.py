@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.report.curves import (
-    Epoch,
-    metric_for,
-    metric_label,
-    points,
-    read_curve,
-)
+from espnet_topdown.report.figures import metric_for, points_of
+from espnet_topdown.search.curves import Epoch, read_curve
 
 HEAD = "[host] 2026-01-31 08:30:00,123 (trainer:380) INFO: "
 
@@ -90,6 +85,5 @@ def test_points_are_percent_and_finite():
         Epoch(e, valid={"cer_ctc": v, "loss": 7.0})
         for e, v in [(1, 0.5), (2, float("nan")), (3, float("inf"))]
     )
-    assert points(curve, "cer_ctc") == [(1, 50.0)]
-    assert points(curve, "loss")[0] == (1, 7.0)
-    assert metric_label("loss") == "validation loss"
+    assert points_of(curve, "cer_ctc") == [(1, 50.0)]
+    assert points_of(curve, "loss")[0] == (1, 7.0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_up_search import write_decode
 
-from espnet_topdown.cli import fsck_node
+from espnet_topdown.cli import fsck_job
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import write_json, write_yaml
 from espnet_topdown.jobs import run
@@ -24,10 +24,10 @@ RIGHT = {"ref": 9, "corr": 7, "sub": 1, "del": 1, "ins": 2}
     [{"corr": 8}, {"sub": 1.0}, {"ins": -1}, {"del": True}, {"ref": 8}, {"ins": "2"}],
 )
 def test_counts_that_cannot_be(change):
-    fsck_node.check_counts(RIGHT, Path("x"))
-    fsck_node.check_counts({"nll": 1.0}, Path("x"))  # a perplexity
+    fsck_job.check_counts(RIGHT, Path("x"))
+    fsck_job.check_counts({"nll": 1.0}, Path("x"))  # a perplexity
     with pytest.raises(TopDownError, match="E_SCORE: x: .* does not add up"):
-        fsck_node.check_counts({**RIGHT, **change}, Path("x"))
+        fsck_job.check_counts({**RIGHT, **change}, Path("x"))
 
 
 @pytest.fixture
@@ -57,19 +57,19 @@ def test_a_score_and_the_journal(node, score, event, message):
     write_json(node / "score.json", score)
     write_seal(node)
     if message is None:
-        assert fsck_node.scored(node, event) == 1
+        assert fsck_job.scored(node, event) == 1
         return
     with pytest.raises(TopDownError, match=f"E_SCORE: .*{message}"):
-        fsck_node.scored(node, event)
+        fsck_job.scored(node, event)
 
 
-@pytest.mark.parametrize("check", [fsck_node.scored, fsck_node.sealed])
+@pytest.mark.parametrize("check", [fsck_job.scored, fsck_job.sealed])
 def test_a_seal_that_is_another_one(node, check):
     with pytest.raises(TopDownError, match="E_DIGEST: .*not the one that was scored"):
         check(node, {"errors": 4, "done": "0" * 64})
 
 
-@pytest.mark.parametrize("check", [fsck_node.scored, fsck_node.sealed])
+@pytest.mark.parametrize("check", [fsck_job.scored, fsck_job.sealed])
 def test_a_score_that_is_not_the_sealed_one(node, check):
     write_json(node / "score.json", {"cer": RIGHT})
     with pytest.raises(TopDownError, match="E_DIGEST: .*score.json has changed"):
@@ -83,37 +83,37 @@ def edit(path: Path, **changes: object) -> None:
 def test_a_link_to_nowhere(node):
     (node / "latest.pth").symlink_to("7epoch.pth")
     with pytest.raises(TopDownError, match="E_LINK: .*7epoch.pth is not there"):
-        fsck_node.archives(node, None)
+        fsck_job.archives(node, None)
 
 
 def test_a_damaged_archive(node):
     """Weights that no seal names, such as a checkpoint's predecessor."""
     save_weights({"a": torch.zeros(99)}, node / "1epoch.pth")
-    assert fsck_node.archives(node, None) == 1
+    assert fsck_job.archives(node, None) == 1
     data = bytearray((node / "1epoch.pth").read_bytes())
     data[len(data) // 2] ^= 1
     (node / "1epoch.pth").write_bytes(bytes(data))
     with pytest.raises(TopDownError, match="E_DIGEST: .*1epoch.pth.* stored checksum"):
-        fsck_node.archives(node, None)
+        fsck_job.archives(node, None)
 
 
 def test_decoded_sets(tmp_path):
     place = tmp_path / "test"
-    assert not fsck_node.decoded(place)
+    assert not fsck_job.decoded(place)
     write_decode(place, "test", 5, 7, files=True)
-    assert fsck_node.decoded(place)
+    assert fsck_job.decoded(place)
     path = place / "score.json"
     counts = json.loads(path.read_text())["cer"]
     edit(path, cer={**counts, "sub": counts["sub"] + 1})
     with pytest.raises(TopDownError, match="E_SCORE: .* cer is .* gives"):
-        fsck_node.decoded(place)
+        fsck_job.decoded(place)
     edit(path, cer=counts, utts=4)
     with pytest.raises(TopDownError, match="E_UTT_SETS: .*utterances differ"):
-        fsck_node.decoded(place)
+        fsck_job.decoded(place)
     edit(path, utts=5, hyp_sha256="0" * 64)
     (place / "text").write_text("u1 hello\n")
     with pytest.raises(TopDownError, match="E_SCORE: .*text is not what"):
-        fsck_node.decoded(place)
+        fsck_job.decoded(place)
 
 
 def test_reference_and_hypotheses_of_other_utterances(tmp_path):
@@ -122,7 +122,7 @@ def test_reference_and_hypotheses_of_other_utterances(tmp_path):
     path = place / "score_cer" / "hyp.trn"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
     with pytest.raises(TopDownError, match="E_UTT_SETS"):
-        fsck_node.decoded(place)
+        fsck_job.decoded(place)
 
 
 @pytest.mark.parametrize("key", ["cer", "utts", "hyp_sha256"])
@@ -130,9 +130,9 @@ def test_decoding_again(node, monkeypatch, key):
     old = {"cer": RIGHT, "utts": 3, "hyp_sha256": "a"}
     write_json(node / "score.json", old)
     monkeypatch.setattr(run, "score", lambda folder, made: {**old, "seconds": 1})
-    assert fsck_node.decode_again(node)
+    assert fsck_job.decode_again(node)
     monkeypatch.setattr(run, "score", lambda folder, made: {**old, key: 0})
     with pytest.raises(TopDownError, match=f"E_SCORE: .*again gives {key} 0, not"):
-        fsck_node.decode_again(node)
+        fsck_job.decode_again(node)
     (node / ".done").unlink()
-    assert not fsck_node.decode_again(node)
+    assert not fsck_job.decode_again(node)

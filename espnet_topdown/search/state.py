@@ -1,0 +1,577 @@
+"""What a search folder says: one reader for status, report, fsck, clean and the search.
+
+Nothing is computed on tensors here and nothing is cached: the files are the state.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Union
+
+from espnet_topdown.cmd.submission import open_jobs, why_waiting
+from espnet_topdown.errors import DATA, INTERNAL, MISSING, TopDownError
+from espnet_topdown.files import (
+    holder,
+    json_bytes,
+    link,
+    read_json,
+    read_yaml,
+    sha256,
+    sync_folder,
+    write_json,
+)
+from espnet_topdown.records import DONE, Journal, check_seal
+from espnet_topdown.scoring.counts import Counts
+from espnet_topdown.search.composition import Composition
+from espnet_topdown.search.curves import Epoch, read_curve
+
+RESULT = "result.json"
+NOT_RUN = "not run"
+JOINT, CANDIDATE, CONTROL = "joint", "candidate", "control"
+ERROR_UNITS = ("cer", "wer", "ter")
+LIKELIHOOD = "ppl"
+Key = tuple[str, str]  # decoder and set
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Of a text under a language model: its tokens, its negative logarithm in nats."""
+
+    ref: int
+    nll: float
+
+    @property
+    def errors(self) -> float:
+        """What Algorithm 1 compares, in nats."""
+        return self.nll
+
+    @property
+    def perplexity(self) -> float:
+        """e to the mean nats of a token."""
+        return math.exp(self.nll / self.ref)
+
+
+Amount = Union[Counts, Likelihood]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One decoded set: amounts by unit; ``folder`` holds what was scored."""
+
+    set: str
+    decoder: str
+    utts: int | None
+    epoch: int | None
+    counts: Mapping[str, Amount]
+    folder: Path
+
+    @property
+    def key(self) -> Key:
+        """Scores of two models with the same key can be compared."""
+        return (self.decoder, self.set)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The joint training, a candidate or a control, as its folder and the journal say.
+
+    Attributes:
+        status: done, accepted, rejected, failed, trained, running, waiting,
+            interrupted or not run; ``why`` says more.
+        where: Where it runs, empty for one that does not.
+        frozen: Layers whose weights were kept, from the top.
+        copied: Layers that came from the joint training and were trained on.
+        start: Where the other layers began; empty for new initial values.
+        errors: Errors or nats on the validation set.
+    """
+
+    name: str
+    role: str
+    status: str
+    why: str = ""
+    where: str = ""
+    control: str | None = None
+    frozen: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()
+    reinit: tuple[str, ...] = ()
+    start: str = ""
+    seed: int | None = None
+    max_epoch: int | None = None
+    seconds: float | None = None
+    errors: float | None = None
+    valid: Score | None = None
+    tests: Mapping[Key, Score] = field(default_factory=dict)
+    curve: tuple[Epoch, ...] = ()
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs trained, as far as the folder says."""
+        return self.curve[-1].epoch if self.curve else self.progress.get("epoch")
+
+    @property
+    def composition(self) -> Composition | None:
+        """None for a control, whose name is no composition."""
+        return _composition(self.name)
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """A search folder. ``finished`` is None while there is no result.
+
+    Attributes:
+        layers: From the top; with their number of parameters where it is known.
+        candidates: Joint training first, then as the search went, controls last.
+        owner: Who searches here now, see ``files.holder``.
+    """
+
+    folder: Path
+    base_exp: str
+    stack: str
+    strategy: str
+    criterion: str
+    decoder: str
+    layers: tuple[tuple[str, int | None], ...]
+    candidates: tuple[Candidate, ...]
+    best_name: str | None
+    path: tuple[str, ...]
+    reason: str
+    finished: str | None
+    last_event: str
+    versions: Mapping[str, str]
+    request: Mapping[str, Any]
+    owner: Mapping[str, Any]
+
+    @property
+    def joint(self) -> Candidate | None:
+        """The joint training."""
+        return next(iter(self.having(JOINT)), None)
+
+    @property
+    def best(self) -> Candidate | None:
+        """The model that the search returned; None while it runs."""
+        return self.find(self.best_name) if self.best_name else None
+
+    @property
+    def status(self) -> str:
+        """finished, running, interrupted or not run."""
+        if self.finished:
+            return "finished"
+        active = {"running", "waiting"} & {c.status for c in self.candidates}
+        if self.owner or active:
+            return "running"
+        begun = any(c.status != NOT_RUN for c in self.candidates if c.role != JOINT)
+        return "interrupted" if begun else NOT_RUN
+
+    @property
+    def test_sets(self) -> tuple[Key, ...]:
+        """What any model was decoded on, the search's own decoder first.
+
+        A set that only repeats the validation scores is left out.
+        """
+        keys = {key for c in self.candidates for key in c.tests}
+        keys -= {c.valid.key for c in self.candidates if c.valid}
+        return tuple(sorted(keys, key=lambda k: (k[0] != self.decoder, k)))
+
+    def find(self, name: str) -> Candidate | None:
+        """The candidate of that name."""
+        return next((c for c in self.candidates if c.name == name), None)
+
+    def having(self, role: str) -> tuple[Candidate, ...]:
+        """The candidates of a role, in the order of the search."""
+        return tuple(c for c in self.candidates if c.role == role)
+
+
+def check_search(folder: Path) -> Path:
+    """Refuse a folder that is no search: E_NO_SEARCH (66)."""
+    if (Path(folder) / "search.yaml").is_file():
+        return Path(folder)
+    raise TopDownError(
+        "E_NO_SEARCH",
+        f"no search in {folder} (search.yaml is missing)",
+        "give the folder that 'espnet-topdown search' wrote, e.g. exp/asr_x_topdown",
+        MISSING,
+    )
+
+
+def read_state(folder: Path) -> SearchState:
+    """Read a search folder, finished or not.
+
+    Raises:
+        TopDownError: E_NO_SEARCH (66); E_YAML, E_JSON, E_SCORE or E_JOURNAL_CORRUPT
+            where a file is broken.
+    """
+    folder = check_search(folder)
+    request = read_yaml(folder / "search.yaml")
+    result = _mapping(folder / RESULT)
+    events = Journal(folder / "journal.jsonl").events()
+    layers = tuple(_layer(x) for x in request.get("layers") or ())
+    base_exp = str(request.get("base_exp") or "")
+    owner = holder(folder / "lock")
+    around = _Around(
+        base=_base_folder(folder, base_exp),
+        layers=tuple(name for name, _ in layers),
+        criterion=str(request.get("criterion") or "cer"),
+        result=result,
+        events=events,
+        owner=owner,
+    )
+    names = _names(folder, result, events, len(layers))
+    return SearchState(
+        folder=folder,
+        base_exp=base_exp or "unknown",
+        stack=str(request.get("stack") or "unknown"),
+        strategy=str(request.get("strategy") or "unknown"),
+        criterion=around.criterion,
+        decoder=str(request.get("decoder") or "unknown"),
+        layers=layers,
+        candidates=tuple(_candidate(folder / name, around) for name in names),
+        best_name=result.get("best"),
+        path=tuple(result.get("path") or ()),
+        reason=str(result.get("reason") or ""),
+        finished=str(result.get("finished") or "unknown") if result else None,
+        last_event=_last_event(events),
+        versions=_strings(result.get("versions") or request.get("versions")),
+        request=request,
+        owner=owner,
+    )
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What a candidate's own folder does not hold."""
+
+    base: Path | None
+    layers: tuple[str, ...]
+    criterion: str
+    result: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    owner: Mapping[str, Any]
+
+
+def _candidate(folder: Path, search: _Around) -> Candidate:
+    """Read one; what its folder lacks is None and shown as ``not run``."""
+    job = _yaml(folder / "retrain.yaml")
+    role = _role(folder.name, job, len(search.layers))
+    home = search.base if role == JOINT and search.base else folder
+    events = [e for e in search.events if e.get("node") == folder.name]
+    recorded = (search.result.get("nodes") or {}).get(folder.name) or {}
+    config = _yaml(home / "config.yaml") if role == JOINT else {}
+    curve = read_curve(folder) or read_curve(home)
+    frozen = tuple(job.get("frozen") or _frozen(folder.name, search.layers))
+    copied = bool(job.get("control")) and not job.get("frozen_params")
+    clock = None if role == JOINT else _clock(events)  # it was trained before
+    progress = _progress(folder)
+    status, why, where = _status(folder, role, search, events)
+    valid = folder / "score.json"
+    score = read_score(valid) if valid.is_file() else None
+    mine = score.counts.get(search.criterion) if score else None
+    told = [e["errors"] for e in events if e.get("errors") is not None]
+    return Candidate(
+        name=folder.name,
+        role=role,
+        status=status,
+        why=why,
+        where=where,
+        control=job.get("control"),
+        frozen=() if copied else frozen,
+        copied=frozen if copied else (),
+        reinit=tuple(job.get("reinit") or ()),
+        start=str(job.get("start") or ""),
+        seed=_first(config.get("seed"), job.get("seed")),
+        max_epoch=_first(config.get("max_epoch"), job.get("max_epoch")),
+        seconds=_first(_total(curve), recorded.get("seconds"), clock),
+        errors=mine.errors if mine else _first(*told[-1:]),
+        valid=score,
+        tests=_decodes(folder),
+        curve=curve,
+        progress=progress,
+        versions=_strings(job.get("versions")),
+    )
+
+
+def _status(
+    folder: Path, role: str, search: _Around, events: Sequence[Mapping[str, Any]]
+) -> tuple[str, str, str]:
+    """Status, why and where: the journal first, then the files."""
+    last = events[-1] if events else {}
+    if last.get("event") == "failed":
+        return "failed", _cause(last), ""
+    decided = [e["verdict"] for e in events if e.get("verdict")]
+    if role == CANDIDATE and decided:
+        return decided[-1], "", ""
+    if (folder / DONE).exists() or (folder / "score.json").exists():
+        return _by_path(folder.name, role, search.result), "", ""
+    if last.get("event") == "trained":
+        return "trained", "", ""
+    progress = _progress(folder)
+    if last.get("event") != "started" and not progress:
+        return NOT_RUN, "", ""
+    jobs = [job.job for job in open_jobs(folder) if job.job]
+    where = ", ".join(f"job {job}" for job in jobs) or "this machine"
+    epoch, end = progress.get("epoch"), progress.get("max_epoch")
+    so_far = f"epoch {epoch} of {end}" if epoch and end else ""
+    if not search.owner and not jobs:
+        return "interrupted", so_far, ""
+    waits = why_waiting(folder / "train.log")
+    if waits:
+        return "waiting", f"for {waits}", where
+    return "running", so_far, where
+
+
+def _by_path(name: str, role: str, result: Mapping[str, Any]) -> str:
+    """A decision that the journal does not hold: what follows the best was refused."""
+    path = list(result.get("path") or ())
+    if role != CANDIDATE or name not in path or result.get("best") not in path:
+        return "done"
+    kept = path.index(name) <= path.index(result["best"])
+    return "accepted" if kept else "rejected"
+
+
+def _cause(event: Mapping[str, Any]) -> str:
+    if event.get("error"):
+        return str(event["error"])
+    return f"exit status {event['status']}" if event.get("status") else ""
+
+
+def _composition(name: str) -> Composition | None:
+    try:
+        return Composition.parse(name)
+    except TopDownError:
+        return None
+
+
+def _frozen(name: str, layers: Sequence[str]) -> Sequence[str]:
+    """What the name alone says, for a candidate that was never prepared."""
+    composition = _composition(name)
+    return layers[: composition.n_frozen] if composition else ()
+
+
+def _role(name: str, job: Mapping[str, Any], n: int) -> str:
+    if job.get("control") or name.startswith("control."):
+        return CONTROL
+    return JOINT if name == f"m{n}" else CANDIDATE
+
+
+def _names(
+    folder: Path,
+    result: Mapping[str, Any],
+    events: Sequence[Mapping[str, Any]],
+    n: int,
+) -> list[str]:
+    seen = [f"m{n}"] if n else []
+    seen += [str(e["node"]) for e in events if e.get("node")]
+    seen += list(result.get("path") or ())
+    seen += [job.name for job in job_folders(folder)]
+    unique = list(dict.fromkeys(seen))
+    return sorted(unique, key=lambda name: name.startswith("control."))
+
+
+def job_folders(folder: Path) -> list[Path]:
+    """The folders of models and controls that were prepared."""
+    found = (p.parent for p in Path(folder).glob("*/retrain.yaml"))
+    return sorted(p for p in found if not p.is_symlink())
+
+
+def _base_folder(folder: Path, base_exp: str) -> Path | None:
+    """Find the joint training: paths in a recipe are relative to the recipe."""
+    if not base_exp:
+        return None
+    above = folder.resolve().parents
+    places = [p / base_exp for p in above] + [Path(base_exp)]
+    places += [above[0] / Path(base_exp).name]  # both were moved together
+    return next((p for p in places if p.is_dir()), None)
+
+
+def _layer(entry: object) -> tuple[str, int | None]:
+    if isinstance(entry, dict):
+        return str(entry.get("name")), entry.get("n_params")
+    return str(entry), None
+
+
+def _last_event(events: Sequence[Mapping[str, Any]]) -> str:
+    if not events:
+        return ""
+    last = events[-1]
+    words = [str(last.get(k)) for k in ("event", "node") if last.get(k)]
+    return f"{' '.join(words)} at {last.get('time', 'an unknown time')}"
+
+
+def _total(curve: Sequence[Epoch]) -> float | None:
+    """Seconds of all epochs; None where one of them is not known."""
+    known = [e.seconds for e in curve if e.seconds is not None]
+    return sum(known) if curve and len(known) == curve[-1].epoch else None
+
+
+def _clock(events: Iterable[Mapping[str, Any]]) -> float | None:
+    """From the last start to the end of training, by the journal's clock."""
+    start = end = None
+    for event in events:
+        if event.get("event") == "started":
+            start, end = parse_time(event.get("time")), None
+        elif event.get("event") == "trained":
+            end = parse_time(event.get("time"))
+    return (end - start).total_seconds() if start and end else None
+
+
+def parse_time(text: object) -> datetime.datetime | None:
+    """A time as our files have it; None for anything else."""
+    try:
+        return datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def _first(*values: Any) -> Any:
+    return next((v for v in values if v is not None), None)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return read_yaml(path) if path.is_file() else {}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    data = read_json(path) if path.is_file() else {}
+    return data if isinstance(data, dict) else {}
+
+
+def _progress(folder: Path) -> dict[str, Any]:
+    """Where a training is; nothing where that is not readable, it is for show only."""
+    try:
+        return _mapping(folder / "progress.json")
+    except TopDownError:
+        return {}
+
+
+def _strings(mapping: object) -> dict[str, str]:
+    """Names and values as text, without the empty ones."""
+    pairs = mapping.items() if isinstance(mapping, dict) else ()
+    return {str(k): str(v) for k, v in pairs if v not in (None, "")}
+
+
+def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:
+    """Read a ``score.json``; names from the folder win over names in the file.
+
+    Raises:
+        TopDownError: E_SCORE (65), E_JSON.
+    """
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise _broken(path, "is not a mapping")
+    units = [u for u in (*ERROR_UNITS, LIKELIHOOD) if raw.get(u)]
+    return Score(
+        set=set_name or str(raw.get("set") or "valid"),
+        decoder=decoder or str(raw.get("decoder") or "unknown"),
+        utts=raw.get("utts"),
+        epoch=raw.get("epoch"),
+        counts={u: _amount(path, u, raw[u]) for u in units},
+        folder=path.parent,
+    )
+
+
+def _amount(path: Path, unit: str, raw: Mapping[str, Any]) -> Amount:
+    try:
+        if unit == LIKELIHOOD:
+            return Likelihood(int(raw["ref"]), float(raw["nll"]))
+        return Counts(*(int(raw[k]) for k in ("ref", "corr", "sub", "del", "ins")))
+    except (KeyError, TypeError, ValueError):
+        raise _broken(path, f"lacks a count under '{unit}'") from None
+
+
+def _broken(path: Path, what: str) -> TopDownError:
+    return TopDownError(
+        "E_SCORE", f"{path} {what}", "move it aside and score again", DATA
+    )
+
+
+def _decodes(folder: Path) -> dict[Key, Score]:
+    """Every scored set below ``decode_<tag>/``, also those in ESPnet's ``org/``."""
+    found = {}
+    for path in sorted(folder.glob("decode_*/**/score.json")):
+        tag = path.relative_to(folder).parts[0]
+        name = path.parent.relative_to(folder / tag).as_posix()
+        score = read_score(path, name, tag[len("decode_") :])
+        found[score.key] = score
+    return found
+
+
+def write_result(folder: Path, journal: Journal, result: Mapping[str, Any]) -> None:
+    """The link ``best``, the journal's last event with the digest, then the file."""
+    link(result["best"], Path(folder) / "best")
+    told = {"best": result["best"], "reason": result["reason"]}
+    digest = hashlib.sha256(json_bytes(result)).hexdigest()
+    journal.append("search_done", **told, result=digest)
+    write_json(Path(folder) / RESULT, result)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a search has ended, with the result that its journal speaks of.
+
+    Raises:
+        TopDownError: E_DIGEST (65) when result.json is another one.
+    """
+    path = Path(folder) / RESULT
+    if not path.is_file():
+        return False
+    events = Journal(path.with_name("journal.jsonl")).events()
+    if not events or events[-1]["event"] != "search_done":
+        return False
+    if sha256(path) != events[-1].get("result", sha256(path)):
+        raise TopDownError(
+            "E_DIGEST",
+            f"{path} is not what the search wrote",
+            "move it away and run the same command again; nothing is trained anew",
+            DATA,
+        )
+    return True
+
+
+def put_aside(folder: Path) -> None:
+    """Rename the result of a narrower request, so that nobody takes it for the end."""
+    path = Path(folder) / RESULT
+    if path.is_file():
+        os.replace(path, path.with_name("result.narrower.json"))
+        sync_folder(path.parent)
+
+
+def sealed_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """A finished job's score and the digest of its seal, both checked.
+
+    Args:
+        folder: The job.
+        event: The journal's ``scored`` about it; empty if there is none yet.
+
+    Raises:
+        TopDownError: E_DIGEST (65) when anything that decides was changed.
+    """
+    done = sha256(folder / DONE)
+    if event.get("done", done) != done:
+        raise TopDownError(
+            "E_DIGEST",
+            f"{folder / DONE} is not the one that was scored",
+            f"bring it back, or move {folder} away and run the same command again",
+            DATA,
+        )
+    check_seal(folder)
+    return read_json(folder / "score.json"), done
+
+
+def check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) -> None:
+    """Two models are compared on the same validation set: E_EVAL_SET (70)."""
+    first = read_json(Path(root) / "score.json")
+    mine, its = ((s[unit]["ref"], s["utts"]) for s in (score, first))
+    if mine != its:
+        raise TopDownError(
+            "E_EVAL_SET",
+            f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
+            f"{Path(root).name} on {its[1]} and {its[0]}",
+            "give another --output_dir: the validation set has changed",
+            INTERNAL,
+        )

@@ -1,0 +1,333 @@
+"""RESULTS.md as recorded in each state of a search, and a page that says the same.
+
+``python test/report/test_report.py`` records ``expected/`` again, after a look at them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from made_up_search import LAYERS, write_decode, write_result, write_search
+
+from espnet_topdown.bin.main import main, parser_of
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json, write_json, write_yaml
+from espnet_topdown.report.palette import LIGHT
+from espnet_topdown.report.text import commands
+from espnet_topdown.report.write import write_report
+from espnet_topdown.search.state import read_state
+
+EXPECTED = Path(__file__).parent / "expected"
+NASTY = '<script>alert("1")</script>&\'x'
+
+
+def finished(folder: Path) -> None:
+    write_search(folder)
+
+
+def joint_best(folder: Path) -> None:
+    write_search(folder, failed=False)
+    (folder / "best").unlink()
+    write_result(folder, best="m5")
+
+
+def undecoded(folder: Path) -> None:
+    write_search(folder, tests=False)
+
+
+def interrupted(folder: Path) -> None:
+    some = ("m5", "m1.4")
+    write_search(folder, models=some, tests=False, finished=False, failed=False)
+    (folder / "m1.1.3").mkdir()
+    job = {"node": "m1.1.3", "frozen": LAYERS[:2], "seed": 6000}
+    write_yaml(folder / "m1.1.3" / "retrain.yaml", job)
+    write_json(folder / "m1.1.3" / "progress.json", {"epoch": 3, "max_epoch": 14})
+
+
+def not_run(folder: Path) -> None:
+    write_search(folder, models=(), finished=False, failed=False)
+
+
+def few(folder: Path) -> None:
+    """Two utterances, a tie, empty hypotheses: nothing that may look like a result."""
+    write_search(folder)
+    for name, errors in (("m5", 9), ("m1.4", 2), ("m1.1.3", 2)):
+        shutil.rmtree(folder / name / "decode_ctc_greedy")
+        write_decode(folder / name / "decode_ctc_greedy/test", "test", 2, errors, True)
+        write_decode(folder / name, "dev", 2, errors, files=False)
+    path = folder / "control.warm" / "score.json"
+    score = read_json(path)
+    ref = score["cer"]["ref"]
+    score["cer"] = {"ref": ref, "corr": 0, "sub": 0, "del": ref, "ins": 0}
+    write_json(path, score)
+
+
+def language_model(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    request = {"base_exp": "exp/lm", "stack": "lm_awd_lstm", "strategy": "greedy"}
+    request.update(criterion="ppl", decoder="perplexity", layers=["softmax", "lstm0"])
+    write_yaml(folder / "search.yaml", request)
+    for name, nats in (("m2", 400.0), ("m1.1", 390.0), ("control.joint", 380.0)):
+        job = {"node": name, "frozen": ["softmax"] if name == "m1.1" else []}
+        job["control"] = "joint" if "control" in name else None
+        (folder / name).mkdir()
+        write_yaml(folder / name / "retrain.yaml", job)
+        score = {"set": "dev", "decoder": "perplexity", "epoch": 3, "utts": 10}
+        write_json(
+            folder / name / "score.json", {**score, "ppl": {"ref": 100, "nll": nats}}
+        )
+    point = {"epoch": 1, "seconds": 1.0, "train": {}, "valid": {"loss": 3.9}}
+    (folder / "m1.1" / "curve.jsonl").write_text(json.dumps(point) + "\n")
+    test = folder / "m1.1" / "decode_perplexity" / "test"
+    test.mkdir(parents=True)
+    write_json(test / "score.json", {"set": "test", "ppl": {"ref": 10, "nll": 20.0}})
+    result = {"best": "m1.1", "path": ["m2", "m1.1"], "reason": "r", "finished": "now"}
+    write_json(folder / "result.json", {**result, "nodes": {}})
+
+
+STATES = [finished, joint_best, undecoded, interrupted, not_run, few, language_model]
+
+
+def markdown(make: Callable[[Path], None], root: Path) -> str:
+    """RESULTS.md of a search in some state, without times."""
+    make(root / "exp" / "s")
+    text = write_report(root / "exp" / "s").markdown
+    return re.sub(r"(?<= at )2\d\d\d-[\d:T-]*Z", "TIME", text)
+
+
+class Page(HTMLParser):
+    """Collects tags and text, and complains about a tag that is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def plain(text: str) -> str:
+    """Letters and digits, as Markdown and page have them."""
+    text = html.unescape(text).replace("M_{", "M").replace("control.", "control ")
+    return re.sub(r"[^\w]+", "", text.replace("\u2212", "-").replace("_", ""))
+
+
+@pytest.fixture(scope="module", params=STATES)
+def written(request, tmp_path_factory) -> tuple[Path, str]:
+    """A search's folder and RESULTS.md; its name says the state."""
+    pytest.importorskip("matplotlib")
+    root = tmp_path_factory.mktemp("report") / request.param.__name__
+    return root / "exp" / "s", markdown(request.param, root)
+
+
+def test_results_are_as_recorded_and_the_page_says_the_same(written):
+    folder, text = written
+    assert text == (EXPECTED / f"{folder.parents[1].name}.txt").read_text()
+    page = Page((folder / "report.html").read_text())
+    shown = plain(page.text)
+    said = [x for x in text.splitlines() if not x.startswith(("!", "|", "<!", "~"))]
+    rows = [x.strip("|").split(" | ") for x in text.splitlines() if x[:2] == "| "]
+    cells = [plain(c) for row in rows for c in row if plain(c)]
+    assert all(cell in shown for cell in cells)
+    for line in said[: said.index("## How it was made")]:
+        line = re.sub(r"^(#+|-|\*\*) ?(path:|controls:|failures:|Warning:)?", "", line)
+        assert plain(line) in shown or line == "RESULTS" or "TIME" in line, line
+
+
+def test_pages_are_well_formed_and_load_nothing(written):
+    folder, _ = written
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    names = {tag for tag, _ in page.seen}
+    assert not names & {"script", "link", "img", "iframe", "object"}
+    assert not any("src" in a or "onclick" in a for _, a in page.seen)
+    links = [a["href"] for tag, a in page.seen if tag == "a"]
+    assert all((folder / link).is_file() for link in links)
+    outside = re.findall(r"url\((?!#)|@import|https?://(?!www.w3.org)", text)
+    assert outside == []
+    ids = [a["id"] for _, a in page.seen if "id" in a]
+    assert len(ids) == len(set(ids))
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.S)
+    for drawing in drawings:
+        ElementTree.fromstring(drawing)
+        assert "aria-label" in drawing or "aria-hidden" in drawing
+        assert not any(colour in drawing for colour in LIGHT.values())
+
+
+@pytest.fixture
+def plain_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without figures, which take most of a report's time."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+def test_the_drawing_of_the_layers(search: Path, plain_page):
+    write_report(search)
+    page = (search / "report.html").read_text()
+    for said in (
+        '<span class="layer">blstm3</span>',
+        'title="blstm3: frozen, trained in M_{1,4}"',
+        'title="blstm2: re-initialised and retrained"',
+        'title="softmax: copied from the joint training and trained on"',
+        "M<sub>1,1,1,2</sub> (rejected)",
+        "\u2605 best",
+        "prefers-color-scheme:dark",
+        "@media print",
+    ):
+        assert said in page
+
+
+@pytest.mark.parametrize("n", [1, 2, 18, 60])
+def test_any_number_of_layers(tmp_path: Path, plain_page, n: int):
+    names = [f"encoder.layer{i}" for i in range(n)]
+    write_search(tmp_path / "s", layers=names, finished=False, tests=False)
+    write_report(tmp_path / "s")
+    page = Page((tmp_path / "s/report.html").read_text())
+    assert sum(a.get("class") == "layer" for _, a in page.seen) == 8 * n
+
+
+def test_where_the_other_layers_began(search: Path, plain_page):
+    for path, line in (("m1.4/retrain.yaml", "start"), ("search.yaml", "reinit")):
+        with (search / path).open("a") as f:
+            f.write(f"{line}: keep\n")
+    write_report(search)
+    text = (search / "report.html").read_text()
+    assert "blstm2: begun with --reinit keep and retrained" in text
+    assert "begun with --reinit keep, retrained</li>" in text, "the legend"
+
+
+def test_what_users_name_is_never_markup(tmp_path: Path, plain_page):
+    folder = tmp_path / NASTY.replace("/", "_") / "s"
+    named = {"stack": NASTY, "strategy": NASTY, "controls": [NASTY]}
+    write_search(folder, layers=[NASTY, "a|b", *LAYERS[2:]], **named)
+    text = write_report(folder).markdown
+    assert "<script" not in text.split("~~~~")[0] and "a\\|b" in text
+    page = (folder / "report.html").read_text()
+    assert "script" not in {tag for tag, _ in Page(page).seen}
+    assert page.count("&lt;script&gt;") >= 5
+
+
+def test_the_search_command_asks_for_the_same_search(tmp_path: Path):
+    folder = tmp_path / "exp" / "a b's"
+    write_search(folder, base_exp="exp/asr_base", max_frozen=3, max_epoch=None)
+    words = shlex.split(commands(read_state(folder))[0])
+    args = parser_of("search").parse_args(words[2:])
+    assert str(args.output_dir) == "exp/a b's"
+    assert (str(args.base_exp), args.strategy) == ("exp/asr_base", "greedy")
+    assert (args.max_frozen, args.controls, args.max_epoch) == (3, "joint,warm", None)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+
+def test_the_same_folders_give_the_same_bytes(search: Path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    before = snapshot(search)
+    written = write_report(search)
+    first = snapshot(search)
+    figures = ("errors", "learning_curves", "differences")
+    names = {f"figures/{n}.{e}" for n in figures for e in ("svg", "pdf", "png", "tsv")}
+    assert set(first) - set(before) == names | {"RESULTS.md", "report.html"}
+    assert {p.relative_to(search).as_posix() for p in written.files} == set(
+        first
+    ) - set(before)
+    monkeypatch.chdir(search.parent)
+    write_report(Path(search.name))
+    assert snapshot(search) == first
+    rows = (search / "figures/errors.tsv").read_text().splitlines()
+    assert len(rows) == 1 + 6 * 2 * 2
+    assert len({row.count("\t") for row in rows}) == 1
+    curves = (search / "figures/learning_curves.tsv").read_text().splitlines()
+    assert curves[0] == "model\tepoch\tcer_ctc" and len(curves) == 1 + 6 * 12
+
+
+def test_without_matplotlib(search: Path, plain_page, caplog):
+    with caplog.at_level(logging.WARNING):
+        write_report(search)
+    (warning,) = [r.getMessage() for r in caplog.records]
+    assert warning.startswith("W_NO_MATPLOTLIB") and "[plot]" in warning
+    assert {p.suffix for p in search.glob("figures/*")} == {".tsv"}
+    text = (search / "report.html").read_text()
+    assert "No figure: matplotlib is not installed" in text and "blstm3" in text
+    assert "figures/errors.svg" not in (search / "RESULTS.md").read_text()
+
+
+def test_another_output_folder_leaves_the_search_alone(
+    search: Path, tmp_path: Path, plain_page
+):
+    before = snapshot(search)
+    write_report(search, tmp_path / "out" / "here")
+    assert snapshot(search) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(TopDownError, match=r"E_CREATE: .*another --output_dir"):
+        write_report(search, tmp_path / "file")
+
+
+def test_results_of_others_are_never_replaced(search: Path, plain_page, capsys):
+    theirs = "<!-- Generated by scripts/utils/show_asr_result.sh -->\n# RESULTS\n"
+    (search / "RESULTS.md").write_text(theirs)
+    before = snapshot(search)
+    with pytest.raises(SystemExit) as error:
+        main(["report", str(search)])
+    assert error.value.code == 73
+    said = capsys.readouterr().err
+    assert re.search(r"E_CREATE: .*RESULTS\.md is.*--output_dir", said)
+    assert snapshot(search) == before
+    (search / "RESULTS.md").unlink()
+    main(["report", str(search)])
+    main(["report", "--search_dir", str(search)])  # it is ours now
+    out = capsys.readouterr().out
+    assert "| **M_{1,1,3}** |" in out and str(search / "report.html") in out
+
+
+def test_results_of_our_first_release_are_ours(search: Path, plain_page):
+    text = "# RESULTS\n\n```sh\nespnet-topdown report --search_dir s\n```\n"
+    (search / "RESULTS.md").write_text(text)
+    assert "M_{1,1,3}" in write_report(search).markdown
+
+
+@pytest.mark.parametrize(
+    "options, status, code",
+    [([], 64, "E_USAGE"), (["nowhere"], 66, "E_NO_SEARCH")],
+)
+def test_the_command_refuses(options, status, code, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["report", *options])
+    assert error.value.code == status
+    assert capsys.readouterr().err.startswith(code)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for one in STATES:
+        with tempfile.TemporaryDirectory() as place:
+            (EXPECTED / f"{one.__name__}.txt").write_text(markdown(one, Path(place)))
