@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -20,6 +21,9 @@ HTML = re.compile(r"<(?:img|a|source)\b[^>]*?(?:src|href|srcset)=\"([^\"]+)\"")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 MODULE = re.compile(r"python3? -m (espnet_topdown(?:\.\w+)+)")
 SCRIPT = re.compile(r"espnet[-_]topdown +([a-z]\w*)")
+ROOMS = "models|jobs|search|cmd|trainer|scoring|report|data|cli|bin"
+CODE = re.compile(rf"`((?:{ROOMS})/[\w/]+|errors|files|records)((?:\.\w+)*)`")
+TEST_FILE = re.compile(r"`((?:\w+/)*test_\w+\.py)`")
 
 TRAINERS = {"asr_train": "--fast_lstm", "lm_train": "--bptt"}  # and an option of ours
 
@@ -76,6 +80,50 @@ def test_commands_in_documents_exist(path: Path) -> None:
     gone = {m for m in modules if importlib.util.find_spec(m) is None}
     shown = set(SCRIPT.findall("\n".join(m[0] for m in FENCE.finditer(text))))
     assert gone | (shown - set(VERBS)) == set()
+
+
+def defined(tree: ast.AST, prefix: str = "") -> set[str]:
+    """Functions, classes and their methods, as ``Class.method``."""
+    found = set()
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+            found |= {prefix + child.name} | defined(child, f"{prefix}{child.name}.")
+    return found
+
+
+def unknown_code(text: str) -> list[str]:
+    """Modules and functions (``jobs/run.train``) that a document names wrongly."""
+    wrong = []
+    for module, name in CODE.findall(text):
+        path = ROOT / "espnet_topdown" / module
+        if path.is_dir() or name == ".yaml":
+            found = path.is_dir() or path.with_suffix(".yaml").is_file()
+        else:
+            file = path.with_suffix(".py")
+            names = defined(ast.parse(file.read_text())) if file.is_file() else set()
+            found = file.is_file() and (not name or name[1:] in names)
+        wrong += [] if found else [module + name]
+    return wrong
+
+
+def test_the_code_that_the_structure_names_is_there() -> None:
+    text = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+    assert len(CODE.findall(text)) > 30
+    assert unknown_code(text) == []
+
+
+def test_a_wrong_name_of_code_is_found() -> None:
+    right = "`jobs/run.run_job` `search/driver.Driver.run` `models/tasks.yaml` `files`"
+    assert unknown_code(right) == []
+    wrong = "`jobs/gone` `jobs/run.gone` `search/driver.Driver.gone` `models/gone.yaml`"
+    assert len(unknown_code(wrong)) == 4
+
+
+def test_the_proofs_that_the_promises_name_are_there() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(TEST_FILE.findall(text))
+    assert len(named) > 20
+    assert {n for n in named if not (ROOT / "test" / n).is_file()} == set()
 
 
 @pytest.mark.parametrize(
