@@ -20,6 +20,7 @@ NLSYMS = option("--nlsyms", type=Path, help="Symbols not scored, one a line")
     option("--output_dir", type=Path, help="Default: in DIR, by the name of the set"),
     option(
         "--model_file",
+        "--base_model",
         default="best",
         help="Of an experiment: best, an epoch number, a file name in it, or a path",
     ),
@@ -106,7 +107,12 @@ def score_set(args: argparse.Namespace) -> None:
     place("EXP", "--exp", help="The language model's experiment"),
     option("--text", type=Path, required=True, help="A sentence a line"),
     option("--output_dir", type=Path, required=True, help="Gets score.json"),
-    option("--model_file", default="best", help="best, an epoch, or a file in EXP"),
+    option(
+        "--model_file",
+        "--base_model",
+        default="best",
+        help="best, an epoch, or a file in EXP",
+    ),
     option("--width", type=int, default=1, help="Columns that the text is read in"),
     option("--ngpu", type=int, default=0, help="1: on the GPU"),
 )

@@ -92,7 +92,8 @@ def refuse_pipe(source: Source) -> None:
     raise TopDownError(
         "E_PIPE",
         f"{source.where} would run '{source.value.strip('| ')[:200]}'",
-        "make it an audio file, or give --allow_pipes true if you trust it",
+        "make it an audio file, or let format_wav do so if you trust it: "
+        "espnet-topdown format_wav --allow_pipes (in a recipe: --allow_pipes true)",
         DATA,
     )
 
@@ -372,7 +373,10 @@ def _column(source: Source, channels: int, channel: int | None) -> int:
         what = f"{source.where}: {channels} channels"
         if channel is not None:
             what += f", not number {channel}"
-        raise TopDownError("E_WAV_CHANNELS", what, "give --channel 1", DATA)
+        do = (
+            "choose one: espnet-topdown format_wav --channel 1 (in a recipe: --channel)"
+        )
+        raise TopDownError("E_WAV_CHANNELS", what, do, DATA)
     return channel - 1
 
 

@@ -1,0 +1,314 @@
+"""Every remedy can be followed: its options, verbs, recipe options and targets exist.
+
+The messages are found in the sources: the third argument of ``TopDownError``, through
+local names and f-strings, and the third word of ``die`` in shell scripts. A remedy that
+names its command is checked with that command's parser. One that only names an option
+must name one of every verb that can reach it, by a graph of the functions that call
+each other.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from espnet_topdown.bin import run_job
+from espnet_topdown.bin.main import VERBS, parser_of
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "espnet_topdown"
+SCRIPTS = sorted((ROOT / "egs2" / "TEMPLATE").rglob("*.sh"))
+OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+NAMED = re.compile(r"espnet-topdown (\w+)([^';(]*)")
+RECIPE = re.compile(r"(?:(?:\./)?(?:run|topdown|lm|asr_pip)\.sh|in a recipe:)([^';)]*)")
+# Others that a remedy names: where their options are declared.
+OTHERS = {
+    r"launcher's (--[a-z]\w*)": "cmd/local.py",
+    r"train .*with (--[a-z]\w*)": "trainer/options.py",
+}
+FOREIGN = re.compile(r"(pip|apt-get|srun|sbatch|qsub|uv|python3? -m|sox|ffmpeg) [^';]*")
+# A job's train.yaml has them, so that only who calls the trainer himself is told.
+OF_THE_TRAINER = {
+    "--resume",
+    "--init_param",
+    "--dist_launcher",
+    "--ignore_init_mismatch",
+}
+STEPS = frozenset(
+    {"rows", "lm_rows", "part"}
+)  # run.sh --row: their options are its own
+# A verb that reaches the function, but not this message, and why.
+WAIVED = {
+    ("Experiment.check_finished", "retrain"),  # asks whether its own job is trained
+    ("Experiment.model_file", "fsck"),  # its finding: the file is missing
+    ("LayerStack.check_frozen", "search"),  # its candidates freeze from the top down
+}
+TRAINERS = ("espnet_topdown.bin.asr_train", "espnet_topdown.bin.lm_train")
+
+
+def module_name(path: Path) -> str:
+    words = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(w for w in words if w != "__init__")
+
+
+TREES = {module_name(p): ast.parse(p.read_text()) for p in PACKAGE.rglob("*.py")}
+Function = tuple[str, str]  # module and name, with the class before a dot
+
+
+def functions(module: str) -> Iterator[tuple[str, ast.AST]]:
+    """Functions and methods; what stands outside of them is ``""``."""
+    tree = TREES[module]
+    yield "", tree
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for part in node.body:
+                if isinstance(part, ast.FunctionDef):
+                    yield f"{node.name}.{part.name}", part
+
+
+BODIES: dict[Function, ast.AST] = {
+    (module, name): node for module in TREES for name, node in functions(module)
+}
+
+
+@functools.cache
+def imported(module: str) -> dict[str, Function]:
+    """A name in a module -> what it stands for, in this package."""
+    found: dict[str, Function] = {}
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = alias.asname or alias.name
+                if f"{node.module}.{alias.name}" in TREES:
+                    found[name] = (f"{node.module}.{alias.name}", "")
+                elif node.module in TREES:
+                    found[name] = (node.module, alias.name)
+    return found
+
+
+@functools.cache
+def closure(module: str) -> frozenset[str]:
+    """The modules that a module imports, and they."""
+    seen, todo = set(), [module]
+    while todo:
+        here = todo.pop()
+        if here not in seen:
+            seen.add(here)
+            todo += [m for m, _ in imported(here).values()]
+    return frozenset(seen)
+
+
+def members(module: str, name: str, caller: str = "") -> Iterator[Function]:
+    """A function, or what a class does by itself; ESPnet calls a trainer's methods."""
+    trains = ("espnet_topdown.trainer.", "espnet_topdown.bin.")
+    hooks = module.startswith(trains[0]) and caller.startswith(trains)
+    for where, known in BODIES:
+        holder, _, method = known.partition(".")
+        if where == module and holder == name:
+            if not method or hooks or method.startswith("__"):
+                yield module, known
+
+
+@functools.cache
+def called(function: Function) -> frozenset[Function]:
+    """What a function may call: by name, by a module's name, or any method so named."""
+    module, own = function
+    found: set[Function] = set()
+    names = imported(module)
+    for node in ast.walk(BODIES[function]):
+        if isinstance(node, ast.Name):
+            where, name = names.get(node.id, (module, node.id))
+            found.update(members(where, name, module))
+        elif isinstance(node, ast.Attribute):
+            holder = node.value.id if isinstance(node.value, ast.Name) else ""
+            if names.get(holder, ("", "x"))[1] == "":
+                found.update(members(names[holder][0], node.attr, module))
+            else:
+                suffix = f".{node.attr}"
+                near = closure(module)
+                found.update(
+                    f for f in BODIES if f[0] in near and f[1].endswith(suffix)
+                )
+        elif isinstance(node, ast.Constant) and node.value in TREES:
+            found.update(members(node.value, "main"))
+    used = {n.attr for n in ast.walk(BODIES[function]) if isinstance(n, ast.Attribute)}
+    if "import_module" in used:  # a trainer, by its name in retrain.yaml or tasks.yaml
+        found.update(
+            (m, n) for m in TRAINERS for n in ("main", "get_parser") if n in used
+        )
+    return frozenset(f for f in found if f != function and f[1])
+
+
+def reached(start: Function) -> set[Function]:
+    seen: set[Function] = set()
+    todo = [start]
+    while todo:
+        here = todo.pop()
+        if here not in seen:
+            seen.add(here)
+            todo += called(here)
+    return seen
+
+
+def assigned(name: str, nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """What a name is set to."""
+    for node in nodes:
+        if isinstance(node, (ast.Assign, ast.AugAssign)):
+            to = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            pairs = [(to, node.value)]
+            if isinstance(to, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(to.elts, node.value.elts))
+            yield from (v for t, v in pairs if getattr(t, "id", "") == name)
+
+
+def texts(expr: ast.AST, function: ast.AST, module: ast.AST) -> Iterator[str]:
+    """The strings that an expression may be."""
+    if isinstance(expr, ast.Constant):
+        if isinstance(expr.value, str):
+            yield expr.value
+    elif isinstance(expr, ast.JoinedStr):
+        yield "".join(
+            str(v.value) if isinstance(v, ast.Constant) else "X" for v in expr.values
+        )
+    elif isinstance(expr, ast.Name):
+        own = list(assigned(expr.id, ast.walk(function)))
+        for value in own or assigned(expr.id, module.body):
+            yield from texts(value, function, module)
+    else:
+        for child in ast.iter_child_nodes(expr):
+            yield from texts(child, function, module)
+
+
+def remedies() -> list[tuple[Function, int, str]]:
+    """Function, line and text of each remedy in the package."""
+    found = []
+    for key, body in BODIES.items():
+        if not key[1]:
+            continue
+        for node in ast.walk(body):
+            if isinstance(node, ast.Call) and "TopDownError" in (
+                getattr(node.func, "id", ""),
+                getattr(node.func, "attr", ""),
+            ):
+                third = [k.value for k in node.keywords if k.arg == "do"]
+                for expr in (*node.args[2:3], *third):
+                    for text in texts(expr, body, TREES[key[0]]):
+                        found.append((key, node.lineno, text))
+    return found
+
+
+def shell_remedies() -> list[tuple[Path, int, str]]:
+    found = []
+    for path in sorted(ROOT.glob("egs2/**/*.sh")):
+        if not path.is_symlink():
+            text = path.read_text().replace("\\\n", "  ")
+            for match in re.finditer(
+                r'\bdie E_\w+\s+"((?:[^"\\]|\\.)*)"\s+"((?:[^"\\]|\\.)*)"', text
+            ):
+                line = text.count("\n", 0, match.start()) + 1
+                found.append((path, line, match[2]))
+    return found
+
+
+@functools.cache
+def options_of(verb: str) -> frozenset[str]:
+    parser = run_job.get_parser() if verb == "run_job" else parser_of(verb)
+    return frozenset(o for a in parser._actions for o in a.option_strings)
+
+
+@functools.cache
+def recipe_options() -> frozenset[str]:
+    text = "\n".join(p.read_text() for p in SCRIPTS if p.name.endswith("options.sh"))
+    names = re.findall(r"^([a-z]\w*)=", text, re.MULTILINE)
+    return frozenset(f"--{n}" for n in names)
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.M))
+
+
+def wrong(text: str, verbs: frozenset[str]) -> list[str]:
+    """What does not exist in a remedy that these verbs can print."""
+    found = []
+    for verb, rest in NAMED.findall(text):
+        if verb not in VERBS:
+            found.append(f"espnet-topdown {verb}")
+        else:
+            lack = set(OPTION.findall(rest)) - options_of(verb)
+            found += [f"espnet-topdown {verb} {o}" for o in lack]
+    for rest in RECIPE.findall(text):
+        found += [f"recipe {o}" for o in set(OPTION.findall(rest)) - recipe_options()]
+    found += [f"make {t}" for t in re.findall(r"['`]make (\S+)['`]", text)
+              if t not in targets()]  # fmt: skip
+    rest = FOREIGN.sub("", RECIPE.sub("", NAMED.sub("", re.sub('"[^"]*"', "", text))))
+    for pattern, path in OTHERS.items():
+        declared = (PACKAGE / path).read_text()
+        found += [o for o in re.findall(pattern, rest) if o[2:] not in declared]
+        rest = re.sub(pattern, "", rest)
+    for name in sorted(set(OPTION.findall(rest)) - OF_THE_TRAINER):
+        lack = sorted(v for v in verbs - STEPS if name not in options_of(v))
+        if verbs and verbs <= STEPS:
+            lack = [] if name in recipe_options() else ["run.sh"]
+        if lack:
+            found.append(f"{name} is no option of {' '.join(lack)}")
+    return found
+
+
+@functools.cache
+def verbs_of() -> dict[Function, frozenset[str]]:
+    """Which verbs can reach a function."""
+    starts = {n: (v.run.__module__, n) for n, v in VERBS.items()}
+    by_verb = {n: reached(start) for n, start in starts.items()}
+    return {
+        f: frozenset(n for n in by_verb if f in by_verb[n] and (f[1], n) not in WAIVED)
+        for f in BODIES
+    }
+
+
+def test_remedies_of_the_package() -> None:
+    bad = []
+    seen = remedies()
+    for function, line, text in seen:
+        for what in wrong(text, verbs_of()[function]):
+            where = f"{function[0].partition('.')[2]}:{line} {function[1]}"
+            bad.append(f"{where}: {what}   [{text}]")
+    assert len(seen) > 200
+    assert sorted(set(bad)) == []
+
+
+@pytest.mark.parametrize("text", sorted({t for *_, t in shell_remedies()}))
+def test_remedies_of_the_recipes(text: str) -> None:
+    rest = text.replace("--${name}", "").replace("--${1}", "")
+    lack = set(OPTION.findall(FOREIGN.sub("", NAMED.sub("", rest)))) - recipe_options()
+    assert lack - {"--help"} == set() and not wrong(text, frozenset())
+
+
+@pytest.mark.parametrize(
+    "text, n",
+    [
+        ("give --no_such_option", 1),
+        ("run 'espnet-topdown fsck DIR --repair'", 0),
+        ("run 'espnet-topdown fsk DIR'", 1),
+        ("run 'espnet-topdown fsck DIR --mend'", 1),
+        ("run './run.sh --stage data'", 0),
+        ("run './run.sh --stge data'", 1),
+        ("run 'make setup'", 0),
+        ("run 'make sttup'", 1),
+    ],
+)
+def test_a_wrong_remedy_is_found(text: str, n: int) -> None:
+    assert len(wrong(text, frozenset({"search"}))) == n
+
+
+def test_the_graph_knows_who_trains_and_who_does_not() -> None:
+    guard = ("espnet_topdown.trainer.task", "TopDownASRTask.main")
+    verbs = {f: v for f, v in verbs_of().items() if f[0] == guard[0]}
+    assert any({"search", "retrain"} <= v for v in verbs.values())
+    assert not any("layers" in v or "score" in v for v in verbs.values())
