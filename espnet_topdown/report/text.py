@@ -456,7 +456,7 @@ def seeds_headline(
         return f"No search of {n} has ended with a decoded model."
     kept = [s for s in seeds.searches.values() if s.best and s.best is s.joint]
     if len(kept) == len(best.members):
-        return f"The search kept joint training in all of {plural(len(kept), 'seed')}."
+        return f"Over {plural(len(kept), 'seed')} the search kept joint training."
     d = next((d for d in found if d.group.role == BEST), None)
     if d is None:
         return f"Joint training was not decoded on {name}."

@@ -199,7 +199,7 @@ def test_joint_training_in_every_seed(three: list[Path], tmp_path: Path):
         (folder / "best").unlink()
         write_result(folder, best="m5")
     shown = write_seeds(three, tmp_path / "out").markdown
-    assert "**The search kept joint training in all of 3 seeds.**" in shown
+    assert "**Over 3 seeds the search kept joint training.**" in shown
 
 
 def test_nothing_decoded_and_nothing_finished(three: list[Path], tmp_path: Path):
