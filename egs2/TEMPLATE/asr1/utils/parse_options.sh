@@ -138,15 +138,16 @@ _po_assign() { # name value
 }
 
 _po_help() {
-    local _po_file _po_line
+    local _po_file _po_line _po_value
     printf '%s\n' "${help_message:-Usage: $0 [options]}"
     for _po_file in "${OPTION_FILES[@]-$0}"; do
         while IFS= read -r _po_line; do
             if [[ ${_po_line} =~ ^"## "(.*)$ ]]; then
                 printf '\n%s\n' "${BASH_REMATCH[1]}"
             elif [[ ${_po_line} =~ ^([a-z][a-z0-9_]*)=([^#]*[^ #])?\ +#\ (.*)$ ]]; then
+                _po_value=${!BASH_REMATCH[1]-} # what run.sh has chosen, if it has
                 printf '  --%-26s %s [%s]\n' "${BASH_REMATCH[1]}" "${BASH_REMATCH[3]}" \
-                    "${BASH_REMATCH[2]}"
+                    "${_po_value:-\"\"}"
             fi
         done <"${_po_file}"
     done
