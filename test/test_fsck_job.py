@@ -15,6 +15,8 @@ from espnet_topdown.files import write_json, write_yaml
 from espnet_topdown.jobs import run
 from espnet_topdown.models.weights import save_weights
 from espnet_topdown.records import write_seal
+from espnet_topdown.scoring.counts import summary, write_counts
+from espnet_topdown.scoring.score import write_scores
 
 RIGHT = {"ref": 9, "corr": 7, "sub": 1, "del": 1, "ins": 2}
 
@@ -114,6 +116,18 @@ def test_decoded_sets(tmp_path):
     (place / "text").write_text("u1 hello\n")
     with pytest.raises(TopDownError, match="E_SCORE: .*text is not what"):
         fsck_job.decoded(place)
+
+
+def test_a_decoded_set_with_speakers(tmp_path):
+    """An id in a .trn file begins with the speaker, one in counts.tsv does not."""
+    ref, hyp = {"u1": "a b", "u2": "a"}, {"u1": "a c", "u2": "a"}
+    folder, spk = tmp_path / "score_wer", {"u1": "zoe", "u2": "anna"}
+    counts = write_scores(folder, ref, hyp, str.split, spk)
+    write_json(tmp_path / "score.json", {"utts": 2, "wer": summary(counts)})
+    assert fsck_job.decoded(tmp_path)
+    write_counts(folder, {"u1": counts["u2"], "u2": counts["u1"]})
+    with pytest.raises(TopDownError, match="E_SCORE: .*counts.tsv is not what"):
+        fsck_job.decoded(tmp_path)
 
 
 def test_reference_and_hypotheses_of_other_utterances(tmp_path):
