@@ -7,6 +7,7 @@ page says what is missing.
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -87,6 +88,7 @@ class Figures:
                 warn("W_NO_MATPLOTLIB", f"{MISSING}; no figures, all else is written")
             self._warned = True
             return
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # else: every glyph
         with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
             figure = Figure(figsize=size)
             draw(figure.subplots())
