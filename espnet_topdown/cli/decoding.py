@@ -91,9 +91,8 @@ def chosen(search_dir: Path, models: str) -> list[tuple[str, Path, str]]:
         exp = search_dir / name
         if name == base:
             exp = Path(read_yaml(search_dir / "search.yaml")["base_exp"])
-        found.append(
-            (name, exp, read_json(search_dir / name / "score.json")["model_file"])
-        )
+        score = read_json(search_dir / name / "score.json")
+        found.append((name, exp, score.get("model_file", "best")))
     return found
 
 
