@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.models.layers import load_stack, shipped, stack_for
+from espnet_topdown.models.layers import generic_stack, load_stack, shipped, stack_for
 
 SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
 
@@ -117,6 +117,15 @@ def test_unknown_stack_names_the_shipped_ones():
 def test_no_stack_fits():
     with pytest.raises(TopDownError, match="no shipped stack fits encoder 'whisper'"):
         stack_for({"encoder": "whisper"})
+
+
+def test_the_generic_stack_of_a_recurrent_decoder():
+    """Its output belongs to the softmax layer, the rest of it is one layer."""
+    decoder = ["decoder.embed.weight", "decoder.output.weight"]
+    names = [*decoder, *blstm(0), *blstm(1), "ctc.ctc_lo.weight"]
+    stack = generic_stack(names).bind(names)
+    assert stack.names[:2] == ("softmax", "decoder")
+    assert stack.groups[1].params == ("decoder.embed.weight",)
 
 
 def test_every_shipped_stack_reads():

@@ -395,7 +395,7 @@ def _generic_part(part: str, names: Sequence[str]) -> list[dict[str, Any]]:
             lists.setdefault(match[1], []).append(match[2])
     lists = {prefix: i for prefix, i in lists.items() if len(set(i)) > 1}
     if not lists:
-        return [{"name": part, "params": [re.escape(part) + r"\."]}]
+        return [{"name": part, "params": [re.escape(n) + "$" for n in names]}]
     blocks = max(lists, key=lambda prefix: len(lists[prefix]))
     first = next(i for i, n in enumerate(names) if n.startswith(blocks))
     before, after = [], []
