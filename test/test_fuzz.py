@@ -164,7 +164,8 @@ class Evil:
 
 def test_checkpoints(tmp_path, monkeypatch):
     """Damaged archives and pickles with other opcodes: only E_CKPT_*, E_DIGEST."""
-    from espnet_topdown.models.weights import load_weights, read_checkpoint
+    from espnet_topdown.models.checkpoint import read_header
+    from espnet_topdown.models.weights import header_of, load_weights, read_checkpoint
 
     monkeypatch.chdir(tmp_path)
     path, rng = Path("1epoch.pth"), random.Random(3)
@@ -173,15 +174,24 @@ def test_checkpoints(tmp_path, monkeypatch):
     whole = path.read_bytes()
     for i in range(400 * SCALE):
         path.write_bytes(mutate(whole, rng))
-        read = (load_weights, read_checkpoint)[i % 2]
+        read = (load_weights, read_checkpoint, read_header)[i % 3]
         found = attempt("checkpoints", lambda: read(path), tmp_path)  # noqa: B023
-        if found is not None:  # bytes that the archive does not count
+        if found is not None and read is read_header:
+            assert shapes(found) == shapes(header_of(weights))
+        elif found is not None:  # bytes that the archive does not count
             assert all(torch.equal(found[n], w) for n, w in weights.items())
     for i in range(200 * SCALE):
         path.write_bytes(repacked(whole, rng, rng.random() < 0.3))
         read = (load_weights, read_checkpoint)[i % 2]
-        attempt("pickles", lambda: read(path), tmp_path)  # noqa: B023
+        whole_file = attempt("pickles", lambda: read(path), tmp_path)  # noqa: B023
+        header = attempt("pickles", lambda: read_header(path), tmp_path)
+        if header and whole_file and read is load_weights:
+            assert shapes(header) == shapes(header_of(whole_file))
     assert not list(tmp_path.rglob("*canary*"))
+
+
+def shapes(header: dict) -> dict:
+    return {n: (i.dtype, i.shape, i.stride) for n, i in header.items()}
 
 
 def repacked(archive: bytes, rng: random.Random, evil: bool) -> bytes:

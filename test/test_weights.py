@@ -9,9 +9,12 @@ from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import link, sha256
+from espnet_topdown.models.checkpoint import tied_names
 from espnet_topdown.models.weights import (
+    as_type,
     check_keys,
     differing,
+    header_of,
     load_weights,
     read_checkpoint,
     save_weights,
@@ -91,6 +94,14 @@ def test_nan_is_refused(tmp_path, value):
     torch.save(weights, tmp_path / "a.pth")
     with pytest.raises(TopDownError, match="E_CKPT_NONFINITE.*ctc_lo.bias: 1 of 6"):
         load_weights(tmp_path / "a.pth")
+
+
+def test_what_is_tied_stays_tied_in_another_precision(tmp_path):
+    one = torch.ones(2, 3, dtype=torch.float16)
+    state = {"embed": one, "out": one, "count": torch.tensor(1)}
+    found = as_type(state, "float32", tmp_path / "a.pth")
+    assert [t.dtype for t in found.values()] == [torch.float32] * 2 + [torch.int64]
+    assert tied_names(header_of(found)) == {"out": "embed"}
 
 
 @pytest.mark.parametrize("state", [{}, [torch.zeros(1)], {"a": 1}, {"a": {"b": 2}}])

@@ -12,7 +12,7 @@ from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import link, read_json, read_yaml, sha256
 from espnet_topdown.jobs.run import is_done
 from espnet_topdown.jobs.verify import verify
-from espnet_topdown.models.weights import check_archive
+from espnet_topdown.models.checkpoint import check_archive
 from espnet_topdown.records import DONE, check_seal, read_seal
 from espnet_topdown.scoring.counts import FILE, read_counts, summary
 from espnet_topdown.scoring.score import hypothesis_digest, recount

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from espnet_topdown.errors import DATA, TopDownError, warn
-from espnet_topdown.jobs.reinit import Reinit, initial_values
+from espnet_topdown.jobs.reinit import Reinit, initial_places
 from espnet_topdown.jobs.spec import RetrainSpec
+from espnet_topdown.models.checkpoint import (
+    Header,
+    differs_from,
+    read_header,
+    tied_names,
+)
 from espnet_topdown.models.experiment import Experiment, experiment_of
 from espnet_topdown.models.layers import (
     LayerGroup,
@@ -18,32 +23,33 @@ from espnet_topdown.models.layers import (
     is_statistic,
     stack_for,
 )
-from espnet_topdown.models.weights import Weights, as_type, load_weights
+
+Places = Mapping[str, tuple[Path, str]]  # tensor -> a file, and its name there
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a retraining would load, freeze, re-initialise and train.
 
+    No values: ``prepare`` loads those from the places that are named here.
+
     Attributes:
         stack: The layers.
         frozen_params: All tensors that stay as they are.
         values: Tensor -> its number of values; 0 for statistics and second names.
-        tensors: What is copied: the frozen layers, and what the base froze itself.
+        copied: Where what is copied is: the frozen layers, and what the base froze.
         tied: Second name of a tensor -> its first name.
         own: Tensors that the base experiment froze itself.
-        initial: Tensor -> its first value, where the base took that from a file.
-        files: Tensor -> that file.
+        initial: Where a first value is that the base took from a file.
     """
 
     stack: LayerStack
     frozen_params: tuple[str, ...]
     values: Mapping[str, int]
-    tensors: Weights
+    copied: Places
     tied: Mapping[str, str]
     own: tuple[str, ...] = ()
-    initial: Weights = field(default_factory=dict)
-    files: Mapping[str, Path] = field(default_factory=dict)
+    initial: Places = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -61,7 +67,7 @@ class Plan:
         for group in self.stack.held:
             size = f"{self._sum(group.params):,}"
             rows.append((group.name, size, "frozen in the base", str(spec.base_model)))
-        copied, total = self._sum(self.tensors), self._sum(self.values)
+        copied, total = self._sum(self.copied), self._sum(self.values)
         frozen = self._sum(self.frozen_params)
         rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
         begun = f"by {spec.reinit}" if Reinit.parse(spec.reinit).takes else ""
@@ -75,8 +81,8 @@ class Plan:
     def _row(self, spec: RetrainSpec, group: LayerGroup) -> tuple[str, str, str, str]:
         size, own = self._sum(group.params), self._sum({*group.params} & {*self.own})
         began = self._sum({*group.params} & {*self.initial})
-        places = sorted({str(self.files[n]) for n in {*group.params} & {*self.files}})
-        file = f"{', '.join(places)} (init_param)"
+        places = [self.initial[n] for n in {*group.params} & {*self.initial}]
+        file = f"{', '.join(sorted({str(p) for p, _ in places}))} (init_param)"
         if group.name in spec.frozen:
             state = "copied" if spec.trainable else "frozen"
             source, began = str(spec.frozen_from), 0
@@ -106,48 +112,50 @@ def plan(spec: RetrainSpec) -> Plan:
             E_MISSING (66) when a file of the base's init_param is gone.
     """
     base = spec.base
-    weights = base.weights()
-    tied = tied_names(weights)
-    own = with_aliases(base.own_frozen(weights), tied)
-    stack = spec.stack.bind(weights).join(tied).hold(own)
-    check_outputs(base, stack, weights)
+    header = base.header()
+    tied = tied_names(header)
+    own = with_aliases(base.own_frozen(header), tied)
+    stack = spec.stack.bind(header).join(tied).hold(own)
+    check_outputs(base, stack, header)
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
     names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
     _warn_of_seed(spec, base)
-    source: Weights = {}
-    if spec.frozen_from:
-        source = load_weights(spec.frozen_from)
-        source = as_type(source, base.train_dtype, spec.frozen_from)
-    _check_source(spec, base, weights, source, names)
-    tensors = {n: source[n] for n in names}
-    tensors.update({n: weights[n] for n in own if n not in tensors})
-    initial, files = {}, {}
+    source: Header = {}
+    if spec.frozen_from == spec.base_model:
+        source = header
+    elif spec.frozen_from:
+        source = read_header(spec.frozen_from)
+        types = {info.dtype for info in source.values()}
+        differs_from(base.train_dtype, types, spec.frozen_from)
+    _check_source(spec, base, header, source, names)
+    copied = {n: (Path(spec.frozen_from or spec.base_model), n) for n in names}
+    copied.update({n: (spec.base_model, n) for n in own if n not in copied})
+    initial: Places = {}
     if spec.reinit == "full":
-        free = {n: w for n, w in weights.items() if n not in tensors}
-        initial, files = initial_values(base, free)
+        free = {n: info for n, info in header.items() if n not in copied}
+        initial = initial_places(base, free)
     return Plan(
         stack=stack,
-        frozen_params=tuple(own if spec.trainable else tensors),
-        values=value_counts(weights, tied, stack),
-        tensors=tensors,
+        frozen_params=tuple(own if spec.trainable else copied),
+        values=value_counts(header, tied, stack),
+        copied=copied,
         tied=tied,
         own=own,
         initial=initial,
-        files=files,
     )
 
 
 def bound_stack(base: Experiment, spec: StackSpec) -> LayerStack:
     """The layers of an experiment, without those that it froze itself."""
-    weights = base.weights()
-    tied = tied_names(weights)
-    own = with_aliases(base.own_frozen(weights), tied)
-    stack = spec.bind(weights).join(tied).hold(own)
-    check_outputs(base, stack, weights)
+    header = base.header()
+    tied = tied_names(header)
+    own = with_aliases(base.own_frozen(header), tied)
+    stack = spec.bind(header).join(tied).hold(own)
+    check_outputs(base, stack, header)
     return stack
 
 
-def check_outputs(base: Experiment, stack: LayerStack, weights: Weights) -> None:
+def check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
     """Refuse a stack with an output layer below its top layer.
 
     A matrix of a decoder with one row for each token, in no numbered block, is taken
@@ -161,26 +169,13 @@ def check_outputs(base: Experiment, stack: LayerStack, weights: Weights) -> None
         for name in group.params:
             parts = name.split(".")
             inner = any(p.isdigit() for p in parts) or "embed" in name
-            shape = tuple(weights[name].shape)
+            shape = header[name].shape
             if parts[0] != "decoder" or inner or len(shape) != 2 or shape[0] != size:
                 continue
             what = f"{name} has a row for each of the {size} tokens, as an output layer"
             what += f" has, and lies in layer {group.name}"
             do = "give --stack FILE.yaml that puts it into the softmax, or names it"
             raise TopDownError("E_STACK", what, do)
-
-
-def tied_names(weights: Weights) -> dict[str, str]:
-    """The further names of tensors that a file holds once: name -> first name."""
-    first: dict[tuple[Any, ...], str] = {}
-    tied = {}
-    for name, value in weights.items():
-        if not value.numel():
-            continue
-        place = (value.data_ptr(), tuple(value.shape), value.stride())
-        if first.setdefault(place, name) != name:
-            tied[name] = first[place]
-    return tied
 
 
 def with_aliases(names: Iterable[str], tied: Mapping[str, str]) -> tuple[str, ...]:
@@ -212,16 +207,16 @@ def _warn_of_seed(spec: RetrainSpec, base: Experiment) -> None:
 def _check_source(
     spec: RetrainSpec,
     base: Experiment,
-    weights: Weights,
-    source: Weights,
+    header: Header,
+    source: Header,
     names: tuple[str, ...],
 ) -> None:
     for name in names:
-        if name not in source or source[name].shape != weights[name].shape:
-            have = tuple(source[name].shape) if name in source else "nothing"
+        if name not in source or source[name].shape != header[name].shape:
+            have = source[name].shape if name in source else "nothing"
             raise TopDownError(
                 "E_SHAPE_MISMATCH",
-                f"{name}: {tuple(weights[name].shape)} in {base.folder}, {have} in "
+                f"{name}: {header[name].shape} in {base.folder}, {have} in "
                 f"{spec.frozen_from}",
                 "freeze layers that both models have with the same size",
                 DATA,
@@ -256,19 +251,19 @@ def check_tokens(a: Experiment, b: Experiment) -> None:
 
 
 def value_counts(
-    weights: Weights, tied: Mapping[str, str], stack: LayerStack
+    header: Header, tied: Mapping[str, str], stack: LayerStack
 ) -> dict[str, int]:
     """Tensor of a layer -> its number of values.
 
     Statistics are not trained, and a tensor with several names counts once.
     """
     names = [n for g in (*stack.groups, *stack.held) for n in g.params]
-    return {n: 0 if is_statistic(n) or n in tied else weights[n].numel() for n in names}
+    return {n: 0 if is_statistic(n) or n in tied else header[n].numel for n in names}
 
 
-def layer_sizes(stack: LayerStack, weights: Weights) -> dict[str, int]:
+def layer_sizes(stack: LayerStack, header: Header) -> dict[str, int]:
     """Layer -> its number of values."""
-    values = value_counts(weights, tied_names(weights), stack)
+    values = value_counts(header, tied_names(header), stack)
     layers = (*stack.groups, *stack.held)
     return {g.name: sum(values[n] for n in g.params) for g in layers}
 
@@ -276,13 +271,13 @@ def layer_sizes(stack: LayerStack, weights: Weights) -> dict[str, int]:
 def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> str:
     """The ordered layers of an experiment: name, values, first and last tensor."""
     experiment = Experiment(exp, model)
-    weights = experiment.weights()
-    spec = stack_for(experiment.config, stack, lambda: weights)
-    tied = tied_names(weights)
-    bound = spec.bind(weights).join(tied)
-    check_outputs(experiment, bound, weights)
-    own = with_aliases(experiment.own_frozen(weights), tied)
-    sizes = layer_sizes(bound, weights)
+    header = experiment.header()
+    spec = stack_for(experiment.config, stack, lambda: header)
+    tied = tied_names(header)
+    bound = spec.bind(header).join(tied)
+    check_outputs(experiment, bound, header)
+    own = with_aliases(experiment.own_frozen(header), tied)
+    sizes = layer_sizes(bound, header)
     rows = [("#", "layer", "params", "first", "last")]
     for i, group in enumerate(bound.groups, 1):
         first, last, size = group.params[0], group.params[-1], f"{sizes[group.name]:,}"

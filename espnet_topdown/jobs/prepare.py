@@ -17,13 +17,13 @@ from typing import Any
 from espnet_topdown import __version__
 from espnet_topdown.errors import CREATE, TopDownError
 from espnet_topdown.files import check_output, read_yaml, sha256, write_yaml
-from espnet_topdown.jobs.plan import Plan, plan
+from espnet_topdown.jobs.plan import Places, Plan, plan
 from espnet_topdown.jobs.reinit import Reinit
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.experiment import Experiment, known_options
 from espnet_topdown.models.layers import is_statistic, keep_stack
 from espnet_topdown.models.tasks import Task
-from espnet_topdown.models.weights import Weights, load_weights, save_weights
+from espnet_topdown.models.weights import Weights, as_type, load_weights, save_weights
 
 
 def prepare(spec: RetrainSpec, folder: Path) -> Plan:
@@ -42,10 +42,9 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
     if done.is_file():
         check_same_job(read_yaml(done), provenance, folder)
         return planned
-    if planned.tensors:
-        provenance["frozen_sha256"] = save_weights(
-            planned.tensors, folder / "frozen.pth"
-        )
+    if planned.copied:
+        frozen = load_values(planned.copied, spec.base.train_dtype)
+        provenance["frozen_sha256"] = save_weights(frozen, folder / "frozen.pth")
     if start := _start(spec, planned):
         provenance["start_sha256"] = save_weights(start, folder / "start.pth")
     keep_stack(spec.stack, folder)
@@ -83,12 +82,26 @@ def check_place(
         check_output(folder, ("config.yaml", "checkpoint.pth", *names))
 
 
+def load_values(places: Places, train_dtype: str = "") -> Weights:
+    """The tensors that are at these places, each file read once.
+
+    Args:
+        places: Tensor -> a file, and its name there.
+        train_dtype: The precision to have them in; "" leaves it as it is.
+    """
+    files = dict.fromkeys(path for path, _ in places.values())
+    found = {path: load_weights(path) for path in files}
+    if train_dtype:
+        found = {p: as_type(state, train_dtype, p) for p, state in found.items()}
+    return {n: found[path][name] for n, (path, name) in places.items()}
+
+
 def _start(spec: RetrainSpec, planned: Plan) -> Weights:
     """Initial values of the layers that are not copied, where a file has them."""
     if not Reinit.parse(spec.reinit).takes:
-        return planned.initial
+        return load_values(planned.initial)
     names = [p for g in planned.stack.groups for p in g.params]
-    names = [n for n in names if n not in planned.tensors]
+    names = [n for n in names if n not in planned.copied]
     source = load_weights(spec.start_from or spec.base_model)
     return Reinit.parse(spec.reinit).values(source, names, spec.seed)
 
@@ -102,7 +115,7 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     config = spec.base.train_config(spec.trainer)
     stock = known_options(spec.task.options_of)
     config = {k: v for k, v in config.items() if k in stock}
-    files = ["frozen.pth"] if planned.tensors else []
+    files = ["frozen.pth"] if planned.copied else []
     starts = planned.initial or Reinit.parse(spec.reinit).takes
     files += ["start.pth"] if starts else []
     config.update(
@@ -133,7 +146,8 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
     base = spec.base
     source = spec.frozen_from
     start = {"start": spec.reinit, "start_from": str(spec.start_from)}
-    begun = {str(p): sha256(p) for p in sorted(set(planned.files.values()))}
+    begun = sorted({path for path, _ in planned.initial.values()})
+    begun = {str(p): sha256(p) for p in begun}
     return {
         **({} if spec.reinit == "full" else start),
         **({"fix_eval_dropout": True} if spec.fix_eval_dropout else {}),

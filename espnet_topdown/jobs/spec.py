@@ -81,7 +81,7 @@ class RetrainSpec:
         Raises:
             TopDownError: E_STACK; E_MODEL (66) when the base has no weights.
         """
-        stack = stack or stack_for(base.config, None, base.weights)
+        stack = stack or stack_for(base.config, None, base.header)
         return cls(
             node=node,
             base_exp=base.folder,
@@ -144,7 +144,7 @@ def spec_by_hand(
         folder.name if folder else "plan",
         [n for n in freeze.split(",") if n],
         int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
-        stack_again(base.config, stack, folder or Path(), record, base.weights),
+        stack_again(base.config, stack, folder or Path(), record, base.header),
         frozen_from or base.model_file(),
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},

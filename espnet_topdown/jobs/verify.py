@@ -8,10 +8,11 @@ from typing import Any
 
 from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
 from espnet_topdown.files import read_yaml, sha256
-from espnet_topdown.jobs.plan import layer_sizes, tied_names
+from espnet_topdown.jobs.plan import layer_sizes
+from espnet_topdown.models.checkpoint import tied_names
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack, kept_stack, load_stack, shipped
-from espnet_topdown.models.weights import Weights, differing, load_weights
+from espnet_topdown.models.weights import Weights, differing, header_of, load_weights
 
 
 def verify(folder: Path) -> list[str]:
@@ -88,11 +89,11 @@ def stack_of(folder: Path, job: Mapping[str, Any], base: Weights) -> LayerStack:
     Raises:
         TopDownError: E_VERSION (78) where it does not; E_DIGEST (65).
     """
-    spec = kept_stack(folder, job)
+    spec, header = kept_stack(folder, job), header_of(base)
     if spec is not None:
-        return spec.bind(base).join(tied_names(base))
-    bound = load_stack(job["stack"]).bind(base) if job["stack"] in shipped() else None
-    if bound is None or layer_sizes(bound, base) != job["layers"]:
+        return spec.bind(header).join(tied_names(header))
+    bound = load_stack(job["stack"]).bind(header) if job["stack"] in shipped() else None
+    if bound is None or layer_sizes(bound, header) != job["layers"]:
         what = f"{folder} has no stack.yaml, and {job['stack']} is not what it was"
         raise TopDownError(
             "E_VERSION", what, "finish it with the release that began it"

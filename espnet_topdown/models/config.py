@@ -251,3 +251,39 @@ def _refuse(where: str | Path, name: object, value: object, allowed: str) -> Non
     shown = "null" if value is None else repr(value)
     what = f"{where}: {name} is {shown[:80]}"
     raise TopDownError("E_CONFIG_KEY", what, f"write {allowed}", CONFIG)
+
+
+@dataclass(frozen=True)
+class InitParam:
+    """One ``init_param``: ``path[:source[:destination[:excluded,...]]]``."""
+
+    path: Path
+    source: str
+    destination: str
+    excluded: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> InitParam:
+        """Read ESPnet's notation."""
+        parts = text.split(":")
+        if len(parts) > 4:
+            raise TopDownError(
+                "E_PATH", f"':' in the path of init_param {text}", "rename the file"
+            )
+        path, source, destination, excluded = [*parts, "", "", ""][:4]
+        names = tuple(e for e in excluded.split(",") if e)
+        return cls(Path(path), source, destination, names)
+
+    def target(self, name: str) -> str:
+        """The model's name for a tensor of the file; "" where it is left out.
+
+        >>> InitParam.parse("a.pth:encoder:body").target("encoder.w")
+        'body.w'
+        """
+        if self.excluded and name.startswith(self.excluded):
+            return ""
+        if self.source:
+            if not name.startswith(self.source + "."):
+                return ""
+            name = name[len(self.source) + 1 :]
+        return f"{self.destination}.{name}" if self.destination else name

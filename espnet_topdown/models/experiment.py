@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,14 +20,12 @@ from espnet_topdown.data.audio import parse_rate
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.models import type_checks
+from espnet_topdown.models.checkpoint import Header, differs_from, read_header
 from espnet_topdown.models.config import read_config
 from espnet_topdown.models.layers import is_statistic
-from espnet_topdown.models.weights import (
-    Weights,
-    as_type,
-    load_weights,
-    read_checkpoint,
-)
+
+if TYPE_CHECKING:
+    from espnet_topdown.models.weights import Weights
 
 # Written by a run about itself; ESPnet's --config does not take them back, or they
 # describe one worker of a finished multi-GPU run.
@@ -138,6 +136,8 @@ class Experiment:
     @cached_property
     def stats(self) -> dict[int, dict[str, dict[str, float]]]:
         """Epoch -> phase -> key -> value, as the trainer's reporter stored them."""
+        from espnet_topdown.models.weights import read_checkpoint
+
         state = read_checkpoint(self.folder / "checkpoint.pth")
         stats = state["reporter"]["stats"]
         return {int(e): _numbers(phases) for e, phases in stats.items()}
@@ -203,9 +203,23 @@ class Experiment:
         Raises:
             TopDownError: E_PARTIAL (78) when the experiment saved a part of its model.
         """
+        from espnet_topdown.models.weights import as_type, load_weights
+
         self.check_whole()
         path = self.model_file(which)
         return as_type(load_weights(path), self.train_dtype, path)
+
+    def header(self) -> Header:
+        """Names, shapes and types of the best epoch's tensors, read without torch.
+
+        Raises:
+            TopDownError: E_PARTIAL (78); those of ``read_header``.
+        """
+        self.check_whole()
+        path = self.model_file()
+        header = read_header(path)
+        differs_from(self.train_dtype, {i.dtype for i in header.values()}, path)
+        return header
 
     @property
     def train_dtype(self) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import io
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,54 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
+from espnet_topdown.errors import DATA, TopDownError, nearest
 from espnet_topdown.files import write_bytes
+from espnet_topdown.models.checkpoint import (
+    Header,
+    TensorInfo,
+    check_archive,
+    differs_from,
+    tied_names,
+    without_prefix,
+)
 
 Weights = dict[str, torch.Tensor]
-PARALLEL = "module."  # in front of every name, where DataParallel was saved as it is
-
-
-def check_archive(path: Path) -> None:
-    """Refuse a checkpoint that is empty, cut off or damaged.
-
-    ``torch.load`` does not look at the CRC that the archive stores, so a flipped bit
-    would be loaded as a weight.
-
-    Raises:
-        TopDownError: E_CKPT_MISSING (66), E_CKPT_EMPTY, E_CKPT_TRUNCATED,
-            E_CKPT_UNSAFE or E_DIGEST (65).
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise TopDownError(
-            "E_CKPT_MISSING", f"no file {path}", "check the path", MISSING
-        )
-    size = path.stat().st_size
-    if size == 0:
-        raise _broken("E_CKPT_EMPTY", f"{path} has 0 bytes")
-    with path.open("rb") as f:
-        magic = f.read(2)
-    if magic != b"PK":
-        raise TopDownError(
-            "E_CKPT_UNSAFE",
-            f"{path} is no torch archive (a bare pickle or another format)",
-            "save it again with a current torch: torch.save(model.state_dict(), ...)",
-            DATA,
-        )
-    try:
-        with zipfile.ZipFile(path) as z:
-            bad = z.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError):
-        raise _broken("E_CKPT_TRUNCATED", f"{path} ({size} bytes) is cut off") from None
-    except Exception as e:  # zlib.error, NotImplementedError: a damaged header
-        raise _broken("E_DIGEST", f"{path} is damaged ({e})") from None
-    if bad:
-        raise _broken("E_DIGEST", f"{path}: '{bad}' differs from its stored checksum")
-
-
-def _broken(code: str, what: str) -> TopDownError:
-    do = "take another epoch's file, or train that epoch again"
-    return TopDownError(code, what, do, DATA)
 
 
 def _unsafe(path: Path, error: Exception, do: str) -> TopDownError:
@@ -87,7 +49,7 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
     check_archive(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as e:
+    except Exception as e:  # a damaged or hostile pickle raises whatever it likes
         do = "give a file of weights only, such as Nepoch.pth or valid.*.best.pth"
         raise _unsafe(path, e, do) from None
     tensors = isinstance(state, Mapping) and all(
@@ -102,27 +64,34 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
         )
     if finite:
         check_finite(state, path)
-    if all(name.startswith(PARALLEL) for name in state):
-        warn("W_PREFIX", f"{path}: '{PARALLEL}' of a data-parallel model is left out")
-        state = {name[len(PARALLEL) :]: value for name, value in state.items()}
-    return dict(state)
+    return without_prefix(state, path)
+
+
+def header_of(state: Mapping[str, torch.Tensor]) -> Header:
+    """What ``read_header`` gives, of tensors that are in memory."""
+
+    def info(t: torch.Tensor) -> TensorInfo:
+        dtype = str(t.dtype).partition(".")[2]
+        return TensorInfo(dtype, tuple(t.shape), tuple(t.stride()), t.data_ptr())
+
+    return {name: info(tensor) for name, tensor in state.items()}
 
 
 def as_type(state: Mapping[str, torch.Tensor], name: str, path: Path) -> Weights:
     """The same tensors in the precision that a training computes with.
 
     Args:
-        state: Named tensors; whole numbers stay.
+        state: Named tensors; whole numbers stay, and what is tied stays tied.
         name: ESPnet's ``train_dtype``, such as "float32".
         path: Their file, for the warning.
     """
-    wanted = getattr(torch, name)
-    other = {t.dtype for t in state.values() if t.is_floating_point()} - {wanted}
-    if not other:
+    header = header_of(state)
+    if not differs_from(name, {info.dtype for info in header.values()}, path):
         return dict(state)
-    have = ", ".join(sorted(str(t).partition(".")[2] for t in other))
-    warn("W_PRECISION", f"{path} holds {have}: converted to {name}")
-    return {n: t.to(wanted) if t.is_floating_point() else t for n, t in state.items()}
+    wanted, tied = getattr(torch, name), tied_names(header)
+    first = {n: t for n, t in state.items() if n not in tied}
+    first = {n: t.to(wanted) if t.is_floating_point() else t for n, t in first.items()}
+    return {n: first[tied.get(n, n)] for n in state}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Search:
         check_place(base.folder, folder, folder / "search.yaml", OURS)
         made = folder / "search.yaml"
         record = read_yaml(made) if made.is_file() else {}
-        names = base.weights
+        names = base.header
         spec = stack_again(base.config, request.stack, folder, record, names)
         task = find_task(spec.task)
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):

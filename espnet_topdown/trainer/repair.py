@@ -13,7 +13,8 @@ import torch
 
 from espnet_topdown.errors import DATA, TopDownError, warn
 from espnet_topdown.files import link
-from espnet_topdown.models.weights import check_archive, read_checkpoint
+from espnet_topdown.models.checkpoint import check_archive
+from espnet_topdown.models.weights import read_checkpoint
 from espnet_topdown.trainer.checkpoint import CHECKPOINT, PREVIOUS, TEMPORARY, save
 
 Criteria = Sequence[Sequence[str]]  # phase, key, min or max

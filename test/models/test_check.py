@@ -16,9 +16,11 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.jobs import check
 from espnet_topdown.jobs.plan import plan
+from espnet_topdown.jobs.prepare import prepare
 from espnet_topdown.jobs.run import run_by_hand
 from espnet_topdown.jobs.spec import spec_by_hand
 from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.weights import load_weights
 
 pytestmark = pytest.mark.espnet
 TRANSDUCER = {
@@ -91,7 +93,8 @@ def test_the_layers_hold_what_the_trainer_trains(sounds):
 def test_weights_of_another_precision(toy_experiment, caplog, dtype):
     weights = {n: t.to(dtype) for n, t in rnn_weights().items()}
     folder = write_experiment(Path("exp/half"), weights)
-    tensors = plan(spec_by_hand(folder, "softmax")).tensors
+    prepare(spec_by_hand(folder, "softmax"), Path("job"))
+    tensors = load_weights(Path("job/frozen.pth"))
     assert {t.dtype for t in tensors.values()} == {torch.float32}
     assert "W_PRECISION" in caplog.text and "converted to float32" in caplog.text
 

@@ -169,7 +169,7 @@ def test_a_stack_that_parts_the_aliases(train) -> None:
     spec = spec_by_hand(base, "top", stack="own.yaml")
     planned = plan(spec)
     assert "lm.embed.weight" in planned.frozen_params
-    assert "lm.embed.weight" in planned.tensors
+    assert "lm.embed.weight" in planned.copied
     assert "both frozen" in planned.table(spec)
 
 

@@ -1,0 +1,214 @@
+"""Names, shapes, types and ties of a checkpoint, read without torch."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from canary import watched
+from toys import rnn_weights
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.models import weights as by_torch
+from espnet_topdown.models.checkpoint import read_header, tied_names
+from espnet_topdown.models.weights import header_of, load_weights
+
+FILE = Path("a.pth")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def with_tied_output() -> dict:
+    model = torch.nn.ModuleDict(
+        {"embed": torch.nn.Embedding(5, 3), "norm": torch.nn.BatchNorm1d(3)}
+    )
+    model["out"] = torch.nn.Linear(3, 5)
+    model["out"].weight = model["embed"].weight
+    return model.state_dict()  # an OrderedDict with versions of the modules
+
+
+def parts() -> dict:
+    whole = torch.arange(24.0).reshape(4, 6)
+    halves = {"a": whole[:2], "b": whole[2:], "again": whole[:2]}
+    return {**halves, "t": whole.t(), "one": whole[0, 0], "none": whole[:0]}
+
+
+TYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16")
+TYPES += ("int8", "uint8", "bool")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(rnn_weights, id="plain"),
+        pytest.param(with_tied_output, id="tied"),
+        pytest.param(parts, id="views"),
+        pytest.param(
+            lambda: {t: torch.ones(2, dtype=getattr(torch, t)) for t in TYPES},
+            id="types",
+        ),
+        pytest.param(
+            lambda: {"w": torch.nn.Parameter(torch.zeros(2, 3).t())}, id="parameter"
+        ),
+        pytest.param(
+            lambda: {f"module.{n}": t for n, t in rnn_weights().items()}, id="parallel"
+        ),
+    ],
+)
+def test_as_torch_reads_it(state, monkeypatch):
+    torch.save(state(), FILE)
+    want = header_of(load_weights(FILE))
+    monkeypatch.setattr(by_torch, "load_weights", None)  # not called
+    have = read_header(FILE)
+    assert list(have) == list(want)
+    for name, info in have.items():
+        other = want[name]
+        assert (info.dtype, info.shape) == (other.dtype, other.shape)
+        assert (info.stride, info.numel) == (other.stride, other.numel)
+    assert tied_names(have) == tied_names(want)
+
+
+def test_ties():
+    torch.save(with_tied_output(), FILE)
+    assert tied_names(read_header(FILE)) == {"out.weight": "embed.weight"}
+    torch.save(parts(), FILE)
+    assert tied_names(read_header(FILE)) == {"again": "a"}
+
+
+def unused_nan() -> dict:
+    values = torch.tensor([float("nan"), 1.0])
+    return {"w": values[1:]}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        pytest.param(lambda: {"w": torch.zeros(2, dtype=torch.uint16)}, id="new type"),
+        pytest.param(
+            lambda: {"w": torch.zeros(2, dtype=torch.complex64)}, id="complex"
+        ),
+        pytest.param(unused_nan, id="a value that no tensor has"),
+    ],
+)
+def test_what_only_torch_can_judge(state):
+    torch.save(state(), FILE)
+    assert tied_names(read_header(FILE)) == {}
+    assert read_header(FILE)["w"].shape == load_weights(FILE)["w"].shape
+
+
+class Evil:
+    def __reduce__(self):
+        return Path.touch, (Path("canary"),)
+
+
+def archive(data: bytes) -> None:
+    """A good archive with another pickle."""
+    torch.save({"w": torch.zeros(2)}, buffer := io.BytesIO())
+    with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(FILE, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, data if name.endswith("data.pkl") else old.read(name))
+
+
+def tensor(size: bytes, storage: bytes = b"0", numel: bytes = b"\x02") -> bytes:
+    """A pickle of one tensor w of that size."""
+    shown = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n"
+    )
+    shown += b"X\x01\0\0\0" + storage + b"X\x03\0\0\0cpuK" + numel + b"tQK\0" + size
+    shown += b"K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+    return b"\x80\x02}X\x01\0\0\0w" + shown + b"s."
+
+
+def saved(state: object) -> None:
+    torch.save(state, FILE)
+
+
+NAN = {"w": torch.tensor([1.0, float("nan")])}
+BROKEN = {
+    "code": (lambda: saved({"w": torch.zeros(1), "x": Evil()}), "E_CKPT_UNSAFE"),
+    "code alone": (lambda: archive(pickle.dumps(Evil(), 2)), "E_CKPT_UNSAFE"),
+    "code, protocol 4": (lambda: archive(pickle.dumps(Evil(), 4)), "E_CKPT_UNSAFE"),
+    "code, an old opcode": (lambda: archive(b"(S'x'\nios\nsystem\n."), "E_CKPT_UNSAFE"),
+    "code in a state": (
+        lambda: archive(b"ccollections\nOrderedDict\n)R}X\x01\0\0\0acos\nsystem\nsb."),
+        "E_CKPT_UNSAFE",
+    ),
+    "no archive": (lambda: FILE.write_bytes(pickle.dumps(Evil())), "E_CKPT_UNSAFE"),
+    "a memo of 16 GiB": (
+        lambda: archive(b"\x80\x02}r\xff\xff\xff\x7f."),
+        "E_CKPT_KEYS",
+    ),
+    "a size below zero": (lambda: archive(tensor(b"J\xff\xff\xff\xff\x85")), "E_CKPT"),
+    "more than there is": (lambda: archive(tensor(b"K\x03\x85")), "E_CKPT_UNSAFE"),
+    "a storage that is not there": (
+        lambda: archive(tensor(b"K\x02\x85", storage=b"1")),
+        "E_CKPT_UNSAFE",
+    ),
+    "too few arguments": (
+        lambda: archive(
+            b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n)Rs."
+        ),
+        "E_CKPT_UNSAFE",
+    ),
+    "no end": (lambda: archive(b"\x80\x02}"), "E_CKPT_UNSAFE"),
+    "text for a pickle": (lambda: archive(b"not a pickle"), "E_CKPT_UNSAFE"),
+    "nothing": (lambda: saved({}), "E_CKPT_KEYS"),
+    "a list": (lambda: saved([torch.zeros(1)]), "E_CKPT_KEYS"),
+    "a tensor": (lambda: saved(torch.zeros(1)), "E_CKPT_KEYS"),
+    "numbers": (lambda: saved({"a": 1}), "E_CKPT_KEYS"),
+    "numbered": (lambda: saved({1: torch.zeros(1)}), "E_CKPT_KEYS"),
+    "a trainer's state": (
+        lambda: saved({"model": {"w": torch.zeros(1)}, "optimizers": [{}]}),
+        "E_CKPT_KEYS",
+    ),
+    "NaN": (lambda: saved(NAN), "E_CKPT_NONFINITE"),
+    "infinity in half precision": (
+        lambda: saved({"w": torch.tensor([float("inf")], dtype=torch.bfloat16)}),
+        "E_CKPT_NONFINITE",
+    ),
+    "TorchScript": (
+        lambda: torch.jit.script(torch.nn.ReLU()).save(str(FILE)),
+        "E_CKPT_UNSAFE",
+    ),
+    "an empty archive": (lambda: zipfile.ZipFile(FILE, "w").close(), "E_CKPT"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_refused_in_the_same_words_and_never_run(case, folder):
+    make, code = BROKEN[case]
+    make()
+    with watched(folder):
+        with pytest.raises(TopDownError, match=code) as have:
+            read_header(FILE)
+        with pytest.raises(TopDownError) as want:
+            load_weights(FILE)
+    assert (str(have.value), have.value.status) == (str(want.value), want.value.status)
+    assert not Path("canary").exists()
+
+
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "espnet", "espnet2"):
+    sys.modules[name] = None
+from espnet_topdown.bin.main import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("words", [["layers"], ["plan", "--freeze", "softmax"]])
+def test_commands_that_look_need_no_torch(toy_experiment, words):
+    call = [sys.executable, "-c", WITHOUT_TORCH, *words, str(toy_experiment)]
+    shown = subprocess.run(call, capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    assert "blstm1" in shown.stdout
