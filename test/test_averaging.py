@@ -91,8 +91,8 @@ def test_an_epoch_that_is_gone(exp):
 def test_what_cannot_be_averaged(exp):
     with pytest.raises(TopDownError, match="E_USAGE: an average of 0 epochs"):
         average_best(exp, 0)
-    (exp / "config.yaml").write_text("max_epoch: 5\n")
-    with pytest.raises(TopDownError, match="E_AVERAGE: .* no best_model_criterion"):
+    (exp / "config.yaml").write_text("max_epoch: 5\nbest_model_criterion: []\n")
+    with pytest.raises(TopDownError, match="E_CONFIG_KEY: .*best_model_criterion"):
         average_best(exp, 1)
 
 

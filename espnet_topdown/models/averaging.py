@@ -80,9 +80,6 @@ def average_best(folder: Path, n: int) -> Path:
         what = f"an average of {n} epochs"
         raise TopDownError("E_USAGE", what, "give --n 1 or more", USAGE)
     exp = Experiment(folder)
-    if not exp.criteria:
-        what = f"{folder}/config.yaml has no best_model_criterion"
-        raise TopDownError("E_AVERAGE", what, "name one of the validation set", DATA)
     criterion = exp.criteria[0]
     epochs = best_epochs(exp, criterion, n)
     files = [exp.folder / f"{epoch}epoch.pth" for epoch in epochs]

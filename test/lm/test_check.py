@@ -17,7 +17,8 @@ DATA = "data_path_and_name_and_type"
 @pytest.fixture
 def base(tmp_path: Path) -> Experiment:
     """Four epochs of five; the two texts have all their words in the list."""
-    config: dict[str, object] = {"lm": "awd_lstm", "max_epoch": 5}
+    config: dict[str, object] = {"lm": "awd_lstm", "model": "continuous"}
+    config["max_epoch"] = 5
     config["token_list"] = ["a", "b", "<eos>"]
     for phase in ("train", "valid"):
         path = tmp_path / f"{phase}.txt"
