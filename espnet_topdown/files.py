@@ -43,6 +43,8 @@ class _StrictLoader(yaml.SafeLoader):
         if isinstance(node, yaml.MappingNode):
             lines: dict[Any, int] = {}
             for key_node, _ in node.value:
+                if key_node.tag == "tag:yaml.org,2002:merge":  # "<<": no key itself
+                    continue
                 key = self.construct_object(key_node, deep=True)
                 line = key_node.start_mark.line + 1
                 if isinstance(key, str) and key in lines:
@@ -118,6 +120,10 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
         raise _yaml_error("E_YAML_UNSAFE", path, e) from None
     except (yaml.YAMLError, ValueError) as e:
         raise _yaml_error("E_YAML", path, e) from None
+    except RecursionError:
+        raise TopDownError(
+            "E_YAML", f"{path}: lists or mappings too deep", "write it flat"
+        ) from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -214,6 +220,17 @@ def check_output(folder: Path, names: Iterable[str], reports: bool = False) -> N
             continue
         do = "give another --output_dir, or move that file away"
         raise TopDownError("E_CREATE", f"{path} is there and not ours", do, CREATE)
+
+
+def check_apart(source: Path, folder: Path) -> None:
+    """Refuse to write a data directory into the one that it is made from.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    if Path(source).resolve() == Path(folder).resolve():
+        what = f"{folder} is {source}, which is only read"
+        raise TopDownError("E_CREATE", what, "give another --output_dir", CREATE)
 
 
 def sync_folder(folder: Path) -> None:

@@ -22,7 +22,13 @@ SEEDS = "seeds --search_dirs exp/a exp/b --output_dir"
 def folders(toy_experiment) -> None:
     """What people have beside an experiment."""
     Path("link").symlink_to("exp/joint")
-    for path in ("theirs/RESULTS.md", "exp/joint/RESULTS.md", "other/config.yaml"):
+    Path("lists").symlink_to("data/valid")
+    for path in (
+        "sclite/result.txt",
+        "theirs/RESULTS.md",
+        "exp/joint/RESULTS.md",
+        "other/config.yaml",
+    ):
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_text("mine: 1\n")
 
@@ -52,6 +58,14 @@ def files() -> dict[Path, bytes | bool]:
         (SCORE, "data/valid", "data/valid/wav.scp is there and not ours"),
         (PERPLEXITY, "exp/joint", "exp/joint/config.yaml is there and not ours"),
         (SEEDS, "theirs", "theirs/RESULTS.md is there and not ours"),
+        (SEARCH, "data/valid", "data/valid/wav.scp is there and not ours"),
+        (RETRAIN, "data/valid", "data/valid/wav.scp is there and not ours"),
+        (SCORE, "sclite", "sclite/result.txt is there and not ours"),
+        *[
+            (f"{stage} --data_dir data/valid --output_dir", place, "is data/valid")
+            for stage in ("format_wav", "filter_data", "perturb_speed")
+            for place in ("data/valid", "data/../data/valid", "lists")
+        ],
     ],
 )
 def test_a_folder_that_is_somebody_elses(folders, capsys, command, place, said):

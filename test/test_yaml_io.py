@@ -21,6 +21,7 @@ from espnet_topdown.files import read_json, read_yaml, write_bytes, write_yaml
         ("\ufeffa: b", {"a": "b"}),
         ("a: {b: [1, x]}", {"a": {"b": [1, "x"]}}),
         ("name: 1e-3x", {"name": "1e-3x"}),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
     ],
 )
 def test_what_is_read(tmp_path, text, data):
@@ -40,6 +41,7 @@ def test_what_is_read(tmp_path, text, data):
         (b"a: [1", "E_YAML", 78),
         (b"a: !!python/object/apply:os.system [touch /tmp/x]", "E_YAML_UNSAFE", 78),
         (b"a: \xff", "E_UTF8: .*line 1", 65),
+        (b"a: " + b"[" * 3000 + b"]" * 3000, "E_YAML: .*too deep", 78),
         (b"a: &x [1]\n" + b"b: [" + b"*x, " * 101 + b"1]", "more than 100 aliases", 78),
     ],
 )

@@ -376,6 +376,8 @@ def _column(source: Source, channels: int, channel: int | None) -> int:
         do = (
             "choose one: espnet-topdown format_wav --channel 1 (in a recipe: --channel)"
         )
+        if source.channel:  # it is stronger than the option
+            do = "correct the fifth column of that line: the channel from 0, or -1"
         raise TopDownError("E_WAV_CHANNELS", what, do, DATA)
     return channel - 1
 

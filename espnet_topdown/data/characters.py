@@ -20,7 +20,12 @@ from espnet_topdown.errors import DATA, TopDownError, warn
 # Parts of words in Persian, Hindi and others, although they cannot be seen alone.
 JOINERS = "\u200c\u200d"
 # Seen as nothing, or as a space, although Unicode counts them as letters or marks.
-BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U0001d159"
+BLANK += "\u180b\u180c\u180d\u180f" + "".join(map(chr, range(0xFE00, 0xFE10)))
+BLANK += "".join(map(chr, range(0xE0100, 0xE01F0)))  # variation selectors
+# Seen, although Unicode counts them as format characters: they stand around numbers.
+SEEN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
+SEEN += "\U000110bd\U000110cd"
 DAMAGED = "\ufffd"
 MOST = 5  # characters that a message names
 
@@ -33,7 +38,7 @@ def is_space(char: str) -> bool:
 def is_hidden(char: str) -> bool:
     """Whether no transcript can mean it: control, zero-width, ends of lines."""
     kind = unicodedata.category(char)
-    return kind in ("Cc", "Cf", "Zl", "Zp") and char not in JOINERS and char != "\t"
+    return kind in ("Cc", "Cf", "Zl", "Zp") and char not in JOINERS + SEEN + "\t"
 
 
 def is_odd(char: str) -> bool:

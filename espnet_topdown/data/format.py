@@ -29,6 +29,7 @@ from espnet_topdown.data.kaldi_dir import (
     write_pairs,
 )
 from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.files import check_apart
 
 # recording, start, end, channel from 0: as Kaldi's extract-segments reads them
 _SECONDS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2})?"
@@ -101,6 +102,7 @@ def run_format(
     allow_pipes: bool = False,
 ) -> None:
     """One shard (``job``), the lists (``merge``), or all shards and then the lists."""
+    check_apart(data_dir, output_dir)
     rate = audio.parse_rate(fs)
     request = FormatRequest(
         data_dir, output_dir, rate, audio_format, channel, allow_pipes
@@ -224,6 +226,7 @@ def filter_dir(
         (utterances before, utterances kept).
     """
     source, out = Path(data_dir), Path(output_dir)
+    check_apart(source, out)
     lists = read_dir(source)
     samples = read_pairs(source / "utt2num_samples")
     rate = audio.parse_rate(fs)

@@ -22,6 +22,7 @@ from espnet_topdown.data.kaldi_dir import (
     write_pairs,
 )
 from espnet_topdown.errors import DATA, USAGE, TopDownError
+from espnet_topdown.files import check_apart
 
 
 def parse_factors(words: Sequence[str]) -> list[str]:
@@ -148,6 +149,8 @@ def run_perturb(
     Makes ``<data_dir>_sp<f>`` for each factor, and ``output_dir``
     (``<data_dir>_sp``) with the original and them all.
     """
+    output_dir = Path(output_dir or f"{data_dir}_sp")
+    check_apart(data_dir, output_dir)
     jobs = [job] if job is not None else range(1, 1 if merge else nj + 1)
     folders = [Path(data_dir)]
     for factor in parse_factors(factors):
@@ -158,4 +161,4 @@ def run_perturb(
             perturb_lists(data_dir, factor, folder)
             folders.append(folder)
     if job is None:
-        combine(folders, Path(output_dir or f"{data_dir}_sp"))
+        combine(folders, output_dir)

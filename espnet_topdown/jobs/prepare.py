@@ -79,7 +79,7 @@ def check_place(
         do = f"give another --output_dir, such as {base_exp}_topdown"
         raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
     if not made.exists():
-        check_output(folder, ("config.yaml", "checkpoint.pth", *names))
+        check_output(folder, ("config.yaml", "checkpoint.pth", "wav.scp", *names))
 
 
 def load_values(places: Places, train_dtype: str = "") -> Weights:

@@ -18,7 +18,7 @@ from espnet_topdown.errors import warn
 from espnet_topdown.files import check_output, write_bytes, write_json
 from espnet_topdown.scoring.align import count, paths
 from espnet_topdown.scoring.bootstrap import paired_bootstrap
-from espnet_topdown.scoring.counts import Counts, summary, total, write_counts
+from espnet_topdown.scoring.counts import FILE, Counts, summary, total, write_counts
 from espnet_topdown.scoring.sclite import (
     read_trn,
     render,
@@ -209,7 +209,10 @@ def score_files(
         seed: Of the bootstrap.
     """
     if output_dir is not None:
-        check_output(output_dir, ("wav.scp", "config.yaml"))
+        names: tuple[str, ...] = ("wav.scp", "config.yaml")
+        if not (Path(output_dir) / FILE).exists():  # sclite, started by ESPnet
+            names += ("ref.trn", "hyp.trn", "result.txt")
+        check_output(output_dir, names)
     cut = functools.partial(UNITS[unit], nlsyms=read_nlsyms(nlsyms))
     said, text = read_pairs(ref), read_pairs(hyp)
     check_same_utterances(said, text, (str(ref), str(hyp)))

@@ -203,6 +203,15 @@ def test_segments_that_are_cut(segment, samples, hertz, caplog):
     assert ("W_SEGMENT: utt u1" in caplog.text) == (segment == "r1 1.5 2.5")
 
 
+def test_the_advice_for_a_wrong_channel_column_names_the_column(capsys):
+    write("u.wav", np.zeros(FS))
+    Path("d/wav.scp").write_text("r1 u.wav\n")
+    Path("d/segments").write_text("u1 r1 0 0.5 1\n")
+    message = said("format_wav", STAGE_3, capsys)
+    assert message.startswith("E_WAV_CHANNELS: utt u1 (d/segments line 1)")
+    assert "Do: correct the fifth column" in message
+
+
 def test_a_channel_column_survives_the_change_of_speed():
     t = np.arange(2 * FS) / FS
     both = [0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)]

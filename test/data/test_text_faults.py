@@ -98,6 +98,12 @@ def test_what_cannot_be_seen_is_refused(char, capsys):
     assert "E_TEXT_CHAR: utt tr-0 (tr/text line 1)" in capsys.readouterr().err
 
 
+def test_a_sign_around_numbers_is_seen(capsys):
+    make("tr", "uno \u06dd dos")
+    make("dv", WORDS)
+    assert stage_10(capsys, tokens=[*CHARS[:-1], "\u06dd", "<sos/eos>"])[0] == 0
+
+
 def test_the_advice_for_what_cannot_be_seen_works(capsys):
     import subprocess
 
@@ -116,7 +122,9 @@ def test_the_advice_for_what_cannot_be_seen_works(capsys):
     assert stage_10(capsys)[0] == 0
 
 
-@pytest.mark.parametrize("char", "\u200c\u200d\u2800\u3164\ufffd\ue000\u00a0\u3000")
+@pytest.mark.parametrize(
+    "char", "\u200c\u200d\u2800\u3164\ufffd\ue000\u00a0\u3000\ufe0f"
+)
 def test_what_looks_like_nothing_is_named_with_its_count(char, capsys, caplog):
     make("tr", f"uno{char}dos{char} tres")
     make("dv", WORDS)
