@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.cmd.places import visible
 from espnet_topdown.data.characters import name_two_spellings
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.data.validate import SetReport, check_overlap, validate_set
 from espnet_topdown.data.words import check_vocabulary, read_ids
-from espnet_topdown.errors import TopDownError, nearest, warn
-from espnet_topdown.jobs.verify import stack_of
+from espnet_topdown.errors import DATA, TopDownError, nearest, warn
+from espnet_topdown.files import read_yaml
+from espnet_topdown.jobs.plan import layer_sizes
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.tasks import find_task, kind_of
+from espnet_topdown.models.layers import LayerStack
+from espnet_topdown.models.tasks import FILE, Task
 from espnet_topdown.models.text import TextReader
 from espnet_topdown.scoring.sound import read_wav_scp
 
+if TYPE_CHECKING:
+    import torch
+
 log = logging.getLogger(__name__)
+PHASES = ("train", "valid")
+TRIES = 8  # stochastic depth passes some layers by
 
 
 def check_base(
@@ -40,7 +46,7 @@ def check_base(
     check_criteria(base)
     reader = TextReader.of(base.config, base.folder / "config.yaml")
     lists, texts, full = [], {}, True
-    for phase in ("train", "valid"):
+    for phase in PHASES:
         report = _check_set(base, phase, reader, allow_pipes)
         if report is not None:
             lists.append(base.data_path(phase, "speech")[0])
@@ -111,57 +117,127 @@ def check_gpus(ngpu: int) -> None:
         raise TopDownError("E_GPU", what, "give --ngpu 0 for the CPU, or fewer")
 
 
-def check_scored(base: Experiment) -> None:
-    """Decode and score the two shortest utterances of the validation set with the base.
+def check_works(base: Experiment, stack: LayerStack, task: Task, trainer: str) -> None:
+    """Build the base once, train it for one batch, decode and score two utterances.
 
     What no model of its kind can do, or this machine cannot, is known before anything
-    is trained.
+    is written. What a trainer of the user's builds is not known.
+
+    Args:
+        base: The joint training.
+        stack: Its layers.
+        task: Its kind of model.
+        trainer: Module of the training command.
 
     Raises:
-        TopDownError: E_NO_CTC, E_INSTALL, E_CONFIG_KEY, E_CKPT_KEYS and others of the
-            scoring.
+        TopDownError: E_NO_CTC, E_KIND, E_INSTALL, E_STACK, E_NAN, E_CKPT_KEYS,
+            E_CKPT_SHAPE, E_CONFIG_KEY and others of the scoring.
     """
-    if kind_of(base.config) == "lm":
-        check_lm_kind(base)
-        return
+    if trainer in (task.trainer, task.options_of):
+        task.call("works")(base, stack)
+
+
+def check_asr_model(base: Experiment, stack: LayerStack) -> None:
+    """``check_works`` of a model that recognises speech."""
+    check_ctc(base)
     from espnet_topdown.scoring.decode import Recognizer
 
     config, model = base.folder / "config.yaml", base.model_file()
     recognizer = Recognizer(config, model, fix_eval_dropout=base.fix_eval_dropout)
-    files = read_wav_scp(base.data_path("valid", "speech")[0])
-    texts = read_pairs(base.data_path("valid", "text")[0])
-    shortest = sorted(files.keys() & texts.keys(), key=lambda utt: len(texts[utt]))[:2]
-    hyps = recognizer.recognize({utt: files[utt] for utt in shortest})
-    recognizer.score("check", hyps, {utt: texts[utt] for utt in shortest})
+    check_layers(base, stack, recognizer.model)
+    files, texts = _shortest(base, "valid")
+    recognizer.score("check", recognizer.recognize(files), texts)
+    files, texts = _shortest(base, "train")
+    batch = recognizer.training_batch(files, texts)
+    check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
 
 
-def check_trained(folder: Path, job: Mapping[str, Any]) -> None:
-    """Build the model as the trainer will; its layers must hold what it trains.
+def check_lm_model(base: Experiment, stack: LayerStack) -> None:
+    """``check_works`` of a language model on continuous text."""
+    check_lm_kind(base)
+    from espnet_topdown.scoring.perplexity import likelihood, load_model
+    from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows
+
+    model = load_model(base.folder / "config.yaml", base.model_file())
+    check_layers(base, stack, model)
+    tokens, steps = base.token_list, 20
+    texts = {p: read_ids(base.data_path(p, "text")[0], tokens) for p in PHASES}
+    likelihood(model.lm, columns(texts["valid"][: 2 * steps], 2))
+    text = columns(texts["train"][: 2 * steps], 2)
+    ((_, batch), *_) = Batches(text, fixed_windows(text.shape[1], steps), steps)
+    check_gradients(base, stack, model, batch, "its first lines")
+
+
+def _shortest(base: Experiment, phase: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Audio file and text of the two utterances that have the shortest text."""
+    files = read_wav_scp(base.data_path(phase, "speech")[0])
+    texts = read_pairs(base.data_path(phase, "text")[0])
+    names = sorted(files.keys() & texts.keys(), key=lambda utt: len(texts[utt]))[:2]
+    return {n: files[n] for n in names}, {n: texts[n] for n in names}
+
+
+def check_ctc(base: Experiment) -> None:
+    """Refuse a model that has neither CTC nor a decoder that is decoded here.
 
     Raises:
-        TopDownError: E_STACK (78) when the sums differ; E_INSTALL (78) when the model
-            needs a package that is missing.
+        TopDownError: E_NO_CTC (78).
     """
-    base = Experiment(Path(job["base_exp"]), Path(job["base_model"]))
-    task = find_task(job["task"]).call("task")
-    args = argparse.Namespace(**{**base.config, "init": None})
-    try:
-        model = task.build_model(args)
-    except ModuleNotFoundError as e:
-        what = f"the model of {base.folder} needs the package {e.name}"
-        raise TopDownError("E_INSTALL", what, f"run 'pip install {e.name}'") from e
+    weight = (base.config.get("model_conf") or {}).get("ctc_weight", 0.5)
+    decoder = base.config.get("decoder")
+    if weight == 0 and decoder in read_yaml(FILE)["only_with_ctc"]:
+        what = f"{base.folder}: a model with decoder '{decoder}' is scored by its CTC "
+        what += "layer, and this one has none"
+        raise TopDownError("E_NO_CTC", what, "train it with a ctc_weight above 0")
+
+
+def check_layers(base: Experiment, stack: LayerStack, model: torch.nn.Module) -> None:
+    """The layers must hold exactly what the trainer trains.
+
+    Raises:
+        TopDownError: E_STACK (78).
+    """
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     size = sum(p.numel() for p in trained.values())
-    total = sum(job["layers"].values())
+    total = sum(layer_sizes(stack, base.header()).values())
     if size == total:
         return
-    stack = stack_of(folder, job, base.weights())
-    placed = {n for g in stack.groups for n in g.params}
+    placed = {n for g in (*stack.groups, *stack.held) for n in g.params}
     which = sorted(trained.keys() - placed) or sorted(placed - trained.keys())
-    what = f"the trainer has {size:,} values, the layers of stack {job['stack']} "
-    what += f"{total:,}: see {', '.join(which[:3])}"
+    what = f"the trainer of {base.folder} has {size:,} values, its layers {total:,}: "
+    what += f"see {', '.join(which[:3])}"
     do = "give --stack FILE.yaml with each of them in one layer, and constants in "
     raise TopDownError("E_STACK", what, f"{do}'ignore'")
+
+
+def check_gradients(
+    base: Experiment,
+    stack: LayerStack,
+    model: torch.nn.Module,
+    batch: Mapping[str, Any],
+    which: str,
+) -> None:
+    """The loss of a batch must be finite and have a gradient in every layer.
+
+    Raises:
+        TopDownError: E_NAN (65) or E_STACK (78).
+    """
+    model.train()
+    parameters = dict(model.named_parameters())
+    for _ in range(TRIES):
+        loss = model(**batch)[0].sum()
+        if not loss.isfinite():
+            what = f"{base.folder}: the loss of {which} of the training set is {loss}"
+            do = "look at their audio and transcripts, or give --base_model FILE"
+            raise TopDownError("E_NAN", what, do, DATA)
+        loss.backward()
+        grads = {n: p.grad for n, p in parameters.items() if p.grad is not None}
+        reached = {n for n, g in grads.items() if g.isfinite().all() and g.any()}
+        silent = [g.name for g in stack.groups if reached.isdisjoint(g.params)]
+        if not silent:
+            return
+    what = f"{base.folder}: no gradient reaches layer {', '.join(silent)}"
+    do = "give --stack FILE.yaml that joins it to another layer"
+    raise TopDownError("E_STACK", what, do)
 
 
 def check_lm_kind(base: Experiment) -> None:
@@ -193,6 +269,6 @@ def check_lm_base(
     check_criteria(base)
     check_lm_kind(base)
     tokens = check_vocabulary(base.token_list, f"{base.folder}/config.yaml")
-    for phase in ("train", "valid"):
+    for phase in PHASES:
         path, _ = base.data_path(phase, "text")
         log.info("%s text: %d tokens", phase, len(read_ids(path, tokens)))

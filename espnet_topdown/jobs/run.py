@@ -9,7 +9,8 @@ from typing import Any
 
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
-from espnet_topdown.jobs.check import check_gpus, check_scored, check_trained
+from espnet_topdown.jobs.check import check_gpus, check_works
+from espnet_topdown.jobs.plan import plan
 from espnet_topdown.jobs.prepare import prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
@@ -61,8 +62,6 @@ def train(
 ) -> None:
     """Train to the end of train.yaml, from the last checkpoint if there is one."""
     if not is_trained(folder):
-        if job["trainer"] == find_task(job.get("task", "asr")).trainer:
-            check_trained(folder, job)
         options = [
             word
             for key, value in (job.get("trainer_options") or {}).items()
@@ -124,14 +123,14 @@ def run_by_hand(
 
     Raises:
         TopDownError: E_GPU (78) when the configuration asks for GPUs that are not here;
-            those of ``check_scored``, before anything is trained; of ``run_job``.
+            those of ``check_works``, before anything is written; of ``run_job``.
     """
     asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
     check_gpus(int(asked))
+    if not (Path(folder) / "retrain.yaml").is_file():
+        check_works(spec.base, plan(spec).stack, spec.task, spec.trainer)
     planned = prepare(spec, folder)
     print(planned.table(spec), flush=True)
-    if not is_done(folder) and not (Path(folder) / "checkpoint.pth").is_file():
-        check_scored(spec.base)
     run_job(folder, ngpu=ngpu, allow_infeasible=allow_infeasible)
     result = read_json(Path(folder) / "score.json")
     task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])

@@ -24,6 +24,7 @@ class Task:
         options_of: Module whose options ``train.yaml`` holds.
         task: The ESPnet task, as ``module:name``.
         check: Checks a base experiment before a search, as ``module:name``.
+        works: Tries its model before a search or a retraining, as ``module:name``.
         score: Gives ``score.json`` of the validation set, as ``module:name``.
         criteria: What a search can be decided by.
         counted: What is summed over the set: errors, or nats of likelihood.
@@ -35,13 +36,14 @@ class Task:
     options_of: str
     task: str
     check: str
+    works: str
     score: str
     criteria: tuple[str, ...]
     counted: str
     decoder: str
 
     def call(self, what: str) -> Any:
-        """The function or class that ``what`` ("task", "check", "score") names."""
+        """The function or class that an attribute names, such as ``task``."""
         module, _, name = getattr(self, what).partition(":")
         return getattr(importlib.import_module(module), name)
 

@@ -139,6 +139,20 @@ class Recognizer:
         args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
         return TopDownASRTask.build_preprocess_fn(args, False)
 
+    def training_batch(
+        self, files: Mapping[str, str], texts: Mapping[str, str]
+    ) -> dict[str, torch.Tensor]:
+        """What the trainer would give the model for these utterances."""
+        from espnet_topdown.trainer.task import TopDownASRTask
+
+        args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
+        prepare = TopDownASRTask.build_preprocess_fn(args, True)
+        join = TopDownASRTask.build_collate_fn(args, True)
+        sounds = longest_first(files, self.experiment.sample_rate)
+        raw = ((utt, {"speech": sound, "text": texts[utt]}) for utt, sound in sounds)
+        _, batch = join([(utt, prepare(utt, data)) for utt, data in raw])
+        return batch
+
     @property
     def of_phones(self) -> bool:
         """Whether tokens are phones, which no text can be made of again."""

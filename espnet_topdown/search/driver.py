@@ -22,6 +22,7 @@ from espnet_topdown.cmd.launch import (
 from espnet_topdown.cmd.python import python_module
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError, warn
 from espnet_topdown.files import Lock, read_json, sha256, utc_now
+from espnet_topdown.jobs.check import check_works
 from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done, is_trained
 from espnet_topdown.models.tasks import amount, shown
@@ -52,10 +53,12 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
         if ngpu is None:
             ngpu = int(search.base.config.get("ngpu") or 0)
         check_launcher(request.cmd or backend_cmd(request.cmd_backend), ngpu)
+    if not (request.output_dir / "search.yaml").is_file():
+        r, check = request, search.task.call("check")
+        check(search.base, r.allow_unfinished, r.allow_pipes, r.allow_overlap)
+        trainer = search.request.trainer
+        check_works(search.base, search.stack, search.task, trainer)
     with Lock(request.output_dir / "lock"):
-        if not (request.output_dir / "search.yaml").is_file():
-            r, check = request, search.task.call("check")
-            check(search.base, r.allow_unfinished, r.allow_pipes, r.allow_overlap)
         if wider := write_request(search):
             log.info("wider than before: %s; what is trained stays", ", ".join(wider))
         if state.is_finished(request.output_dir):

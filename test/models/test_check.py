@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,10 @@ from espnet_topdown.jobs.prepare import prepare
 from espnet_topdown.jobs.run import run_by_hand
 from espnet_topdown.jobs.spec import spec_by_hand
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.weights import load_weights
+from espnet_topdown.models.layers import LayerStack
+from espnet_topdown.models.weights import load_weights, save_weights
+from espnet_topdown.search.driver import run_search
+from espnet_topdown.search.request import SearchRequest
 
 pytestmark = pytest.mark.espnet
 TRANSDUCER = {
@@ -37,56 +39,99 @@ def sounds(tmp_path_factory) -> Set:
     return Set(tmp_path_factory.mktemp("sounds"))
 
 
-@pytest.fixture
-def rnnt(monkeypatch) -> None:
-    """The loss of a transducer, but for its numbers."""
-    module = types.ModuleType("warprnnt_pytorch")
-    module.RNNTLoss = torch.nn.Identity
-    monkeypatch.setitem(sys.modules, "warprnnt_pytorch", module)
+def base_of(folder: Path) -> Experiment:
+    """Of ``Set.experiment``, which is trained on its validation set."""
+    config = read_yaml(folder / "config.yaml")
+    key = "data_path_and_name_and_type"
+    config[f"train_{key}"] = config[f"valid_{key}"]
+    write_yaml(folder / "config.yaml", config)
+    return Experiment(folder, MODEL)
 
 
-def test_the_base_is_decoded_and_scored(sounds):
-    check.check_scored(Experiment(sounds.experiment("rnn"), MODEL))
+def works(base: Experiment, stack: LayerStack | None = None) -> None:
+    spec = spec_by_hand(base.folder, "softmax", base_model=MODEL)
+    stack = stack or spec.stack.bind(base.weights())
+    check.check_works(base, stack, spec.task, spec.trainer)
 
 
-def test_a_transducer_has_no_score(sounds, rnnt):
-    base = Experiment(sounds.experiment("rnn", **TRANSDUCER), MODEL)
-    with pytest.raises(TopDownError, match="E_NO_CTC"):
-        check.check_scored(base)
+def test_the_base_is_trained_decoded_and_scored(sounds):
+    works(base_of(sounds.experiment("rnn", sure=1.0)))
 
 
-def test_a_package_that_is_missing(sounds, rnnt, monkeypatch):
-    base = Experiment(sounds.experiment("rnn", **TRANSDUCER), MODEL)
+def test_a_layer_that_no_gradient_reaches(sounds):
+    """Its output is the same whatever it is given: the layers below learn nothing."""
+    base = base_of(sounds.experiment("rnn", sure=0.0))
+    with pytest.raises(TopDownError, match="E_STACK.*gradient.*layer blstm1, blstm0"):
+        works(base)
+
+
+def test_a_loss_that_is_not_a_number(sounds):
+    base = base_of(sounds.experiment("rnn", sure=1.0, model_conf={"ctc_weight": 1.0}))
+    huge = {n: t * 1e30 for n, t in base.weights().items()}
+    with pytest.raises(TopDownError, match="E_NAN|E_OUTPUT_NONFINITE"):
+        save_weights(huge, base.folder / MODEL)
+        works(base)
+
+
+def test_a_transducer_has_no_score(sounds):
+    """Said before its loss package is asked for."""
+    folder = sounds.experiment("rnn")
+    config = read_yaml(folder / "config.yaml")
+    write_yaml(folder / "config.yaml", {**config, **TRANSDUCER})
+    with pytest.raises(TopDownError, match="E_NO_CTC.*'transducer'.*ctc_weight"):
+        works(base_of(folder))
+
+
+def test_a_package_that_is_missing(sounds, monkeypatch):
+    folder = sounds.experiment("rnn")
+    config = read_yaml(folder / "config.yaml")
+    both = {**TRANSDUCER, "model_conf": {"ctc_weight": 0.3}}
+    write_yaml(folder / "config.yaml", {**config, **both})
     monkeypatch.setitem(sys.modules, "warprnnt_pytorch", None)
     with pytest.raises(TopDownError, match="E_INSTALL.*package warprnnt_pytorch"):
-        check.check_scored(base)
+        works(base_of(folder))
 
 
-def test_weights_of_another_vocabulary(sounds):
-    folder = sounds.experiment("rnn", sure=50.0)
+def another_vocabulary(folder: Path) -> None:
     config = read_yaml(folder / "config.yaml")
     tokens = [*config["token_list"][:-1], "Z", "<sos/eos>"]
     write_yaml(folder / "config.yaml", {**config, "token_list": tokens})
-    with pytest.raises(TopDownError, match="E_CKPT_SHAPE.*ctc_lo"):
-        check.check_scored(Experiment(folder, MODEL))
+
+
+def without_ctc(folder: Path) -> None:
+    config = read_yaml(folder / "config.yaml")
+    write_yaml(folder / "config.yaml", {**config, **TRANSDUCER})
+
+
+@pytest.mark.parametrize("max_jobs", [1, 2])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (another_vocabulary, "E_CKPT_SHAPE.*ctc_lo"),
+        (without_ctc, "E_NO_CTC"),
+    ],
+)
+def test_a_base_that_does_not_work_leaves_nothing(sounds, spoil, message, max_jobs):
+    """Neither a search nor a retraining writes anything, or starts a job."""
+    folder = sounds.experiment("rnn", sure=50.0)
+    base_of(folder), spoil(folder)
+    out = sounds.folder / "out"
+    more = {"base_model": MODEL, "allow_overlap": True, "max_jobs": max_jobs}
+    with pytest.raises(TopDownError, match=message):
+        run_search(SearchRequest(folder, out, **more))
+    with pytest.raises(TopDownError, match=message):
+        run_by_hand(spec_by_hand(folder, "softmax", base_model=MODEL), out)
+    assert not out.exists()
 
 
 def test_the_layers_hold_what_the_trainer_trains(sounds):
-    folder = sounds.experiment("rnn", sure=40.0)
-    spec = spec_by_hand(folder, "softmax", base_model=MODEL)
-    job = {
-        "base_exp": str(folder),
-        "base_model": str(folder / MODEL),
-        "task": "asr",
-        "stack": spec.stack.name,
-        "layers": plan(spec).sizes,
-        "stack_sha256": spec.stack.digest,
-    }
-    (folder / "stack.yaml").write_text(spec.stack.text)
-    check.check_trained(folder, job)
-    less = {"softmax": job["layers"]["softmax"]}
-    with pytest.raises(TopDownError, match="E_STACK: the trainer has [0-9,]+ values"):
-        check.check_trained(folder, {**job, "layers": less})
+    base = base_of(sounds.experiment("rnn", sure=40.0))
+    spec = spec_by_hand(base.folder, "softmax", base_model=MODEL)
+    less = LayerStack(spec.stack.bind(base.weights()).groups[:1])
+    with pytest.raises(
+        TopDownError, match="E_STACK: the trainer of .* has [0-9,]+ val"
+    ):
+        works(base, less)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.bfloat16])
@@ -151,6 +196,8 @@ def test_a_criterion_that_only_the_model_knows(model, known):
 
 def test_a_language_model_that_is_not_trained_here(toy_experiment):
     folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", model="lm")
-    for refuse in (check.check_scored, check.check_lm_base):
-        with pytest.raises(TopDownError, match="E_KIND.*'seq_rnn'"):
-            refuse(Experiment(folder))
+    base = Experiment(folder)
+    with pytest.raises(TopDownError, match="E_KIND.*'seq_rnn'"):
+        check.check_lm_model(base, LayerStack(()))
+    with pytest.raises(TopDownError, match="E_KIND.*'seq_rnn'"):
+        check.check_lm_base(base)
