@@ -27,6 +27,7 @@ from espnet_topdown.jobs.run import run_job  # noqa: E402
 from espnet_topdown.jobs.spec import spec_by_hand  # noqa: E402
 from espnet_topdown.jobs.verify import verify  # noqa: E402
 from espnet_topdown.models.experiment import Experiment  # noqa: E402
+from espnet_topdown.models.layers import LayerStack  # noqa: E402
 from espnet_topdown.models.weights import load_weights, save_weights  # noqa: E402
 from espnet_topdown.scoring import perplexity
 from espnet_topdown.search.request import Search, SearchRequest  # noqa: E402
@@ -202,6 +203,10 @@ def test_a_search_knows_what_a_language_model_needs(train) -> None:
     with pytest.raises(TopDownError, match="E_RANGE.*kind 'lm'"):
         Search.of(SearchRequest(base, Path("search"), criterion="cer"))
     nodes.task.call("check")(nodes.base)
+    nodes.task.call("works")(nodes.base, nodes.stack)
+    less = LayerStack(nodes.stack.groups[1:])
+    with pytest.raises(TopDownError, match="E_STACK: the trainer.*lm.embed.weight"):
+        nodes.task.call("works")(nodes.base, less)
     Path("data/dev.txt").write_text("w1 never w2\n")
     with pytest.raises(TopDownError, match=r"E_OOV.*dev.txt:1: 'never'"):
         nodes.task.call("check")(nodes.base)
