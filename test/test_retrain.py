@@ -64,6 +64,8 @@ def test_the_plan_writes_nothing(toy_experiment):
         (["softmaks"], {}, "E_FREEZE_NOMATCH.*nearest: softmax"),
         (["softmax", "blstm1", "blstm0"], {}, "E_FREEZE_ALL"),
         (["blstm0"], {}, "E_FREEZE_ORDER"),
+        (["softmax"], {"seed": -1}, "E_CONFIG_KEY: seed -1: .*NumPy takes 0 to"),
+        (["softmax"], {"seed": 2**32 - 1}, "E_CONFIG_KEY: seed 4294967295"),
     ],
 )
 def test_what_is_refused(toy_experiment, frozen, options, message):

@@ -119,7 +119,7 @@ def plan(spec: RetrainSpec) -> Plan:
     check_outputs(base, stack, header)
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
     names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
-    _warn_of_seed(spec, base)
+    _check_seed(spec, base)
     source: Header = {}
     if spec.frozen_from == spec.base_model:
         source = header
@@ -190,10 +190,13 @@ def with_aliases(names: Iterable[str], tied: Mapping[str, str]) -> tuple[str, ..
     return tuple(dict.fromkeys([*names, *more]))
 
 
-def _warn_of_seed(spec: RetrainSpec, base: Experiment) -> None:
+def _check_seed(spec: RetrainSpec, base: Experiment) -> None:
     """ESPnet's epoch e of seed s draws from stream s + e: near seeds share them."""
     ours, theirs = spec.seed, int(base.config.get("seed") or 0)
     epochs = int(spec.overrides.get("max_epoch") or base.config["max_epoch"])
+    if not 0 <= ours < 2**32 - epochs:
+        what = f"seed {ours}: ESPnet adds the epoch, and NumPy takes 0 to {2**32 - 1}"
+        raise TopDownError("E_CONFIG_KEY", what, "choose another seed")
     apart = abs(ours - theirs)
     if 0 < apart < epochs:
         shared = 100 * (epochs - apart) // epochs

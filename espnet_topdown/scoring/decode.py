@@ -137,7 +137,12 @@ class Recognizer:
         from espnet_topdown.trainer.task import TopDownASRTask
 
         args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
-        return TopDownASRTask.build_preprocess_fn(args, False)
+        try:
+            return TopDownASRTask.build_preprocess_fn(args, False)
+        except RuntimeError as e:  # a token that is there twice, or no <unk>
+            what = f"{self.experiment.folder}/config.yaml: token_list: {e}"
+            do = "make the token list again (stage 5)"
+            raise TopDownError("E_TOKENS", what, do, DATA) from e
 
     def training_batch(
         self, files: Mapping[str, str], texts: Mapping[str, str]
