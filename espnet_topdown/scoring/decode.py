@@ -83,7 +83,8 @@ def _build(experiment: Experiment) -> torch.nn.Module:
         raise TopDownError("E_MISSING", what, do, MISSING) from e
     except ModuleNotFoundError as e:
         what = f"the model of {config} needs the package {e.name}"
-        raise TopDownError("E_INSTALL", what, f"run 'pip install {e.name}'") from e
+        do = f"run 'pip install {e.name}', or ESPnet's installer of it"
+        raise TopDownError("E_INSTALL", what, do) from e
     except Exception as e:  # each part of ESPnet refuses its options in its own way
         what = f"{config} does not describe an ASR model of this ESPnet"
         do = "give the config.yaml that training wrote, of the ESPnet in use"

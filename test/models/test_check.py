@@ -7,20 +7,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from random_models import Set
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.jobs import check
-from espnet_topdown.jobs.plan import plan
-from espnet_topdown.jobs.prepare import prepare
 from espnet_topdown.jobs.run import run_by_hand
 from espnet_topdown.jobs.spec import spec_by_hand
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack
-from espnet_topdown.models.weights import load_weights, save_weights
+from espnet_topdown.models.weights import save_weights
 from espnet_topdown.search.driver import run_search
 from espnet_topdown.search.request import SearchRequest
 
@@ -132,27 +129,6 @@ def test_the_layers_hold_what_the_trainer_trains(sounds):
         TopDownError, match="E_STACK: the trainer of .* has [0-9,]+ val"
     ):
         works(base, less)
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.bfloat16])
-def test_weights_of_another_precision(toy_experiment, caplog, dtype):
-    weights = {n: t.to(dtype) for n, t in rnn_weights().items()}
-    folder = write_experiment(Path("exp/half"), weights)
-    prepare(spec_by_hand(folder, "softmax"), Path("job"))
-    tensors = load_weights(Path("job/frozen.pth"))
-    assert {t.dtype for t in tensors.values()} == {torch.float32}
-    assert "W_PRECISION" in caplog.text and "converted to float32" in caplog.text
-
-
-def test_names_of_a_data_parallel_model(toy_experiment, caplog):
-    weights = {f"module.{n}": t for n, t in rnn_weights().items()}
-    folder = write_experiment(Path("exp/parallel"), weights)
-    assert list(plan(spec_by_hand(folder, "softmax")).sizes) == [
-        "softmax",
-        "blstm1",
-        "blstm0",
-    ]
-    assert "W_PREFIX" in caplog.text
 
 
 def test_gpus_that_are_not_here(toy_experiment, monkeypatch):
