@@ -76,7 +76,7 @@ def recipe(tmp_path_factory):
     def run(words: tuple) -> tuple[int, str]:
         folder = tmp_path_factory.mktemp("recipe") / "asr1"
         setup = HERE.parent / "egs2" / "TEMPLATE" / "asr1" / "setup.sh"
-        options = dict(capture_output=True, text=True, timeout=20)
+        options = dict(capture_output=True, text=True, timeout=120)
         subprocess.run(["bash", str(setup), str(folder)], check=True, **options)
         before = snapshot(folder)
         env = {k: v for k, v in os.environ.items() if k != "ESPNET_ROOT"}
