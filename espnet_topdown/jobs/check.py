@@ -17,7 +17,7 @@ from espnet_topdown.files import read_yaml
 from espnet_topdown.jobs.plan import layer_sizes
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack
-from espnet_topdown.models.tasks import FILE, Task
+from espnet_topdown.models.tasks import FILE, Task, kind_of
 from espnet_topdown.models.text import TextReader
 from espnet_topdown.scoring.sound import read_wav_scp
 
@@ -154,7 +154,7 @@ def check_asr_model(base: Experiment, stack: LayerStack) -> None:
 
 def check_lm_model(base: Experiment, stack: LayerStack) -> None:
     """``check_works`` of a language model on continuous text."""
-    check_lm_kind(base)
+    check_lm_kind(base, "lm")
     from espnet_topdown.scoring.perplexity import likelihood, load_model
     from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows
 
@@ -166,6 +166,19 @@ def check_lm_model(base: Experiment, stack: LayerStack) -> None:
     text = columns(texts["train"][: 2 * steps], 2)
     ((_, batch), *_) = Batches(text, fixed_windows(text.shape[1], steps), steps)
     check_gradients(base, stack, model, batch, "its first lines")
+
+
+def check_sentence_model(base: Experiment, stack: LayerStack) -> None:
+    """``check_works`` of ESPnet's own language model, which reads single sentences."""
+    check_lm_kind(base, "sentence_lm")
+    from espnet_topdown.scoring.perplexity import load_model, sentences
+
+    model = load_model(base.folder / "config.yaml", base.model_file())
+    check_layers(base, stack, model)
+    for phase in ("valid", "train"):
+        names, batch = next(iter(sentences(base, phase, 2)))
+        model.nll(**batch)
+    check_gradients(base, stack, model, batch, " and ".join(names))
 
 
 def _shortest(base: Experiment, phase: str) -> tuple[dict[str, str], dict[str, str]]:
@@ -240,17 +253,19 @@ def check_gradients(
     raise TopDownError("E_STACK", what, do)
 
 
-def check_lm_kind(base: Experiment) -> None:
-    """Refuse a language model that is not trained and scored here.
+def check_lm_kind(base: Experiment, task: str) -> None:
+    """Refuse a layer stack of the other kind of language model.
 
     Raises:
-        TopDownError: E_KIND (78) for ESPnet's own, which takes single sentences.
+        TopDownError: E_KIND (78).
     """
-    if base.config.get("model") != "continuous":
-        what = f"{base.folder} is ESPnet's own language model '{base.config['lm']}': "
-        what += "its layers and a plan are shown, but it is not trained or scored here"
-        do = "train one on continuous text (lm: awd_lstm, model: continuous)"
-        raise TopDownError("E_KIND", what, do)
+    kind = kind_of(base.config)
+    if kind != task:
+        what = (
+            f"{base.folder} (lm: {base.config['lm']}) is of kind '{kind}', its layer "
+        )
+        what += f"stack is for '{task}'"
+        raise TopDownError("E_KIND", what, f"write 'task: {kind}' in the stack file")
 
 
 def check_lm_base(
@@ -267,8 +282,32 @@ def check_lm_base(
     if not allow_unfinished:
         base.check_finished()
     check_criteria(base)
-    check_lm_kind(base)
+    check_lm_kind(base, "lm")
     tokens = check_vocabulary(base.token_list, f"{base.folder}/config.yaml")
     for phase in PHASES:
         path, _ = base.data_path(phase, "text")
         log.info("%s text: %d tokens", phase, len(read_ids(path, tokens)))
+
+
+def check_sentence_base(
+    base: Experiment,
+    allow_unfinished: bool = False,
+    allow_pipes: bool = False,
+    allow_overlap: bool = False,
+) -> None:
+    """The same for ESPnet's own language models, whose texts are lines of sentences.
+
+    Raises:
+        TopDownError: E_NOT_CONVERGED, E_CRITERION, E_KIND, E_EMPTY, E_UTT_DUP and
+            others of ``read_pairs``.
+    """
+    if not allow_unfinished:
+        base.check_finished()
+    check_criteria(base)
+    check_lm_kind(base, "sentence_lm")
+    for phase in PHASES:
+        path, _ = base.data_path(phase, "text")
+        if not (texts := read_pairs(path)):
+            do = "give the text that it was trained on"
+            raise TopDownError("E_EMPTY", f"{path} holds no sentence", do, DATA)
+        log.info("%s text: %d sentences", phase, len(texts))

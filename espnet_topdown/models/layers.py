@@ -338,9 +338,9 @@ def stack_for(
     Raises:
         TopDownError: E_STACK when none fits; E_KIND for a model of another kind.
     """
-    kind_of(config)
+    kind = kind_of(config)
     if name == GENERIC and names:
-        return generic_stack(names())
+        return generic_stack(names(), kind)
     if name and name != "auto":
         return load_stack(name)
     for spec in map(load_stack, shipped()):
@@ -356,7 +356,7 @@ def stack_for(
     raise TopDownError("E_STACK", what, do)
 
 
-def generic_stack(names: Iterable[str]) -> StackSpec:
+def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:
     """A stack for a model that no shipped one fits: its numbered blocks are layers.
 
     What a part of the model registers before its blocks goes below them, what it
@@ -364,6 +364,7 @@ def generic_stack(names: Iterable[str]) -> StackSpec:
 
     Args:
         names: Of the model's tensors, in its own order.
+        task: The kind of model.
 
     Returns:
         A stack whose text is a file that can be written and changed.
@@ -382,8 +383,8 @@ def generic_stack(names: Iterable[str]) -> StackSpec:
         layers += _generic_part(part, [n for n in left if n.split(".")[0] == part])
     about = "numbered blocks, found by their names; look at them before you use them"
     data: dict[str, Any] = {"about": about, "layers": layers}
-    if "lm" in parts:
-        data["task"] = "lm"
+    if task != "asr":
+        data["task"] = task
     return parse_stack(yaml_bytes(data).decode(), GENERIC, Path(GENERIC))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from espnet_topdown.errors import TopDownError, nearest
 from espnet_topdown.files import read_yaml
+from espnet_topdown.models import type_checks
 
 FILE = Path(__file__).with_name("tasks.yaml")
 
@@ -44,6 +45,7 @@ class Task:
 
     def call(self, what: str) -> Any:
         """The function or class that an attribute names, such as ``task``."""
+        type_checks.leave_out()
         module, _, name = getattr(self, what).partition(":")
         return getattr(importlib.import_module(module), name)
 
@@ -73,15 +75,16 @@ def find_task(name: str) -> Task:
 
 
 def kind_of(config: Mapping[str, Any]) -> str:
-    """What kind of model a training config describes: "asr" or "lm".
+    """What kind of model a training config describes: "asr", "lm" or "sentence_lm".
 
+    A language model reads continuous text ("lm") or, as ESPnet's own, single sentences.
     Spoken language understanding without transcripts is trained and scored as "asr".
 
     Raises:
         TopDownError: E_KIND (78), with its name, for every other one.
     """
     if "lm" in config:
-        return "lm"
+        return "lm" if config.get("model") == "continuous" else "sentence_lm"
     facts = read_yaml(FILE)
     found = [n for n, keys in facts["others"].items() if any(k in config for k in keys)]
     for name, (has, lacks) in facts["lacks"].items():

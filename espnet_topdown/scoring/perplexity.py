@@ -1,10 +1,11 @@
-"""Perplexity of a text that is read on, with the hidden state carried along."""
+"""Perplexity: of a text that is read on with the hidden state, or of sentences."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.config import read_config
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.tasks import find_task, shown
+from espnet_topdown.models.tasks import find_task, kind_of, shown
 from espnet_topdown.models.weights import check_keys, load_weights
 from espnet_topdown.trainer.bptt import columns, fixed_windows
 
 DECODER = "perplexity"
 DEV_WIDTH, TEST_WIDTH, STEPS = 10, 1, 70
+SENTENCES = 20  # read at once
 
 
 def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Module:
@@ -33,8 +35,9 @@ def load_model(config: Path, weights: Path, device: str = "cpu") -> torch.nn.Mod
     """
     state = load_weights(weights)
     args = argparse.Namespace(**{**read_config(config), "init": None})
+    task = find_task(kind_of(vars(args))).call("task")
     try:
-        model = find_task("lm").call("task").build_model(args)
+        model = task.build_model(args)
     except Exception as e:  # each part of ESPnet refuses its options in its own way
         what = f"{config} does not describe a language model of this ESPnet"
         do = "give the config.yaml that training wrote, of the ESPnet in use"
@@ -100,15 +103,26 @@ def score_text(
     start = time.perf_counter()
     experiment = Experiment(Path(config).parent)
     text = columns(read_ids(path, experiment.token_list), width)
-    lm = load_model(config, weights, device).lm
+    counts = likelihood(load_model(config, weights, device).lm, text)
+    return _record(experiment, weights, Path(path).stem, width, counts, start)
+
+
+def _record(
+    experiment: Experiment,
+    weights: Path,
+    name: str,
+    utts: int,
+    counts: dict[str, Any],
+    start: float,
+) -> dict[str, Any]:
     return {
         "schema": 1,
-        "set": Path(path).stem,
+        "set": name,
         "decoder": DECODER,
         "model_file": Path(weights).name,
         "epoch": experiment.epoch_of(weights),
-        "utts": width,
-        "ppl": likelihood(lm, text),
+        "utts": utts,
+        "ppl": counts,
         "seconds": round(time.perf_counter() - start, 3),
     }
 
@@ -119,6 +133,48 @@ def validation_score(config: Path, weights: Path) -> dict[str, Any]:
     path, _ = experiment.data_path("valid", "text")
     width = experiment.config.get("valid_batch_size") or DEV_WIDTH
     return score_text(config, weights, path, width)
+
+
+def sentences(
+    experiment: Experiment, phase: str, size: int = SENTENCES
+) -> Iterable[tuple[list[str], dict[str, Tensor]]]:
+    """Names and numbers of ``size`` sentences at once, read as ESPnet's training does.
+
+    Args:
+        experiment: One of ESPnet's own language models.
+        phase: ``train`` or ``valid``.
+        size: How many; the last are fewer.
+    """
+    task = find_task(kind_of(experiment.config)).call("task")
+    args = argparse.Namespace(**experiment.config)
+    entries = experiment.config[f"{phase}_data_path_and_name_and_type"]
+    return task.build_streaming_iterator(
+        [tuple(entry) for entry in entries],
+        task.build_preprocess_fn(args, False),
+        task.build_collate_fn(args, False),
+        batch_size=size,
+        dtype=experiment.train_dtype,
+        num_workers=0,
+    )
+
+
+@torch.no_grad()
+def sentence_score(config: Path, weights: Path) -> dict[str, Any]:
+    """``score.json`` of the validation sentences, by the model's own likelihood.
+
+    Each ends with ``<sos/eos>``, which counts as a token.
+    """
+    start = time.perf_counter()
+    experiment, model = Experiment(Path(config).parent), load_model(config, weights)
+    utts, ref, nats = 0, 0, []
+    for names, batch in sentences(experiment, "valid"):
+        nll, lengths = model.nll(**batch)  # (B, T), 0 beyond a sentence's end; (B,)
+        utts += len(names)
+        ref += int(lengths.sum())
+        nats.append(math.fsum(nll.flatten().tolist()))
+    counts = {"ref": ref, "nll": round(math.fsum(nats), 6)}
+    path, _ = experiment.data_path("valid", "text")
+    return _record(experiment, weights, path.parent.name, utts, counts, start)
 
 
 def score_experiment(

@@ -170,10 +170,34 @@ def test_a_criterion_that_only_the_model_knows(model, known):
         check_criteria(args)
 
 
-def test_a_language_model_that_is_not_trained_here(toy_experiment):
-    folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", model="lm")
-    base = Experiment(folder)
-    with pytest.raises(TopDownError, match="E_KIND.*'seq_rnn'"):
-        check.check_lm_model(base, LayerStack(()))
-    with pytest.raises(TopDownError, match="E_KIND.*'seq_rnn'"):
-        check.check_lm_base(base)
+@pytest.mark.parametrize(
+    "model, task, kind, checks",
+    [
+        ("lm", "lm", "sentence_lm", (check.check_lm_base, check.check_lm_model)),
+        (
+            "continuous",
+            "sentence_lm",
+            "lm",
+            (check.check_sentence_base, check.check_sentence_model),
+        ),
+    ],
+)
+def test_a_stack_of_the_other_kind_of_language_model(
+    toy_experiment, model, task, kind, checks
+):
+    folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", model=model)
+    base, (check_base, check_model) = Experiment(folder), checks
+    message = f"E_KIND.*is of kind '{kind}'.*'{task}'.*'task: {kind}'"
+    with pytest.raises(TopDownError, match=message):
+        check_base(base)
+    with pytest.raises(TopDownError, match=message):
+        check_model(base, LayerStack(()))
+
+
+def test_a_set_without_a_sentence(toy_experiment):
+    sets = [["none.txt", "text", "text"]]
+    more = {f"{p}_data_path_and_name_and_type": sets for p in ("train", "valid")}
+    Path("none.txt").touch()
+    folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", **more)
+    with pytest.raises(TopDownError, match="E_EMPTY: none.txt"):
+        check.check_sentence_base(Experiment(folder))

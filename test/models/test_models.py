@@ -29,7 +29,7 @@ def build(tmp_path, monkeypatch):
     """Make an experiment of a case; returns it, and the values that are trained."""
     import torch
 
-    from espnet_topdown.models.tasks import find_task
+    from espnet_topdown.models.tasks import find_task, kind_of
 
     monkeypatch.chdir(tmp_path)
     sizes = {"sum": np.zeros(8), "sum_square": 4 * np.ones(8), "count": np.array(3.0)}
@@ -51,15 +51,14 @@ def build(tmp_path, monkeypatch):
     def make(
         kind: str, tokens: list[str] = TOKENS, **changes: object
     ) -> tuple[Path, int]:
-        from espnet2.tasks.lm import LMTask
-
-        stock = kind == "lm" and changes["lm"] != "awd_lstm"
-        task = LMTask if stock else find_task(kind).call("task")
+        kind = kind_of(changes) if kind == "lm" else kind
+        task = find_task(kind).call("task")
         args = task.get_parser().parse_args(["--output_dir", "exp/base"])
         args.token_list, args.normalize = list(tokens), None
-        if kind == "lm" and not stock:
+        if kind == "lm":
             args.token_list = ["<unk>", "a", "b", "<eos>"]
-        args.frontend_conf = {"n_mels": 8, "n_fft": 64, "hop_length": 32}
+        if kind == "asr":
+            args.frontend_conf = {"n_mels": 8, "n_fft": 64, "hop_length": 32}
         for key, value in changes.items():
             setattr(args, key, value)
         folder = Path("exp/base")
@@ -177,6 +176,74 @@ def test_a_search_of(trained, name):
     n = len(FACTS["asr"][name]["layers"].split())
     assert list(result["nodes"]) == [f"m{n}", f"m1.{n - 1}"]
     assert result["best"] in result["nodes"]
+
+
+SENTENCES = [name for name, case in FACTS["lm"].items() if "trainer" not in case]
+
+
+@pytest.fixture
+def reads_sentences(build):
+    """Make an experiment of ESPnet's own language models; returns it."""
+
+    def make(name: str) -> Path:
+        words = ["ABC DE", "H", "GAB", "x A", "DEFGH CAB A"]  # x is unknown
+        lines = [f"u{i:02} {words[i % 5]}\n" for i in range(43)]
+        Path("dev").mkdir()
+        Path("dev/text").write_text("".join(lines))
+        shapes = [f"u{i:02} {len(words[i % 5])},12\n" for i in range(43)]
+        Path("dev/text_shape").write_text("".join(shapes))
+        case = FACTS["lm"][name]
+        more = {"fold_length": [150], **TRAINING}
+        del more["allow_infeasible"]
+        for phase in ("train", "valid"):
+            sets = [["dev/text", "text", "text"]]
+            more[f"{phase}_data_path_and_name_and_type"] = sets
+            more[f"{phase}_shape_file"] = ["dev/text_shape"]
+        changes = {k: v for k, v in case.items() if k not in OURS}
+        return build("lm", **more, **changes, tokens=SPOKEN)[0]
+
+    return make
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_the_likelihood_of_sentences(reads_sentences, name):
+    """Equal to one sentence at a time, and every sentence ends."""
+    import torch
+
+    from espnet_topdown.scoring.perplexity import load_model, sentence_score
+
+    exp = reads_sentences(name)
+    config, weights = exp / "config.yaml", exp / "1epoch.pth"
+    score, model = sentence_score(config, weights), load_model(config, weights)
+    assert (score["set"], score["utts"], score["epoch"]) == ("dev", 43, 1)
+    index, end, ref, nats = {t: i for i, t in enumerate(SPOKEN)}, len(SPOKEN) - 1, 0, 0
+    for line in Path("dev/text").read_text().splitlines():
+        ids = [index.get("<space>" if c == " " else c, 1) for c in line[4:]]
+        with torch.no_grad():
+            scores, _ = model.lm(torch.tensor([[end, *ids]]), None)
+        likely = scores[0].double().log_softmax(-1)
+        nats -= float(sum(likely[i, t] for i, t in enumerate([*ids, end])))
+        ref += len(ids) + 1
+    assert score["ppl"] == {"ref": ref, "nll": pytest.approx(nats, abs=1e-3)}
+
+
+@pytest.mark.nightly
+def test_a_search_of_a_language_model(reads_sentences):
+    """Every job by the launcher and ESPnet's own trainer; what is frozen stays."""
+    import torch
+
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.models.weights import load_weights
+    from espnet_topdown.search.driver import run_search
+    from espnet_topdown.search.request import SearchRequest
+
+    base = reads_sentences("LSTM")
+    asked = {"base_model": Path("1epoch.pth"), "max_frozen": 1}
+    result = run_search(SearchRequest(base, Path("exp/search"), **asked))
+    assert list(result["nodes"]) == ["m4", "m1.3"]
+    weights = Experiment(Path("exp/search/m1.3")).weights()
+    for name, value in load_weights(base / "1epoch.pth").items():
+        assert torch.equal(value, weights[name]) == name.startswith("lm.decoder."), name
 
 
 @pytest.mark.parametrize(
