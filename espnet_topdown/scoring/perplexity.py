@@ -180,9 +180,18 @@ def sentence_score(config: Path, weights: Path) -> dict[str, Any]:
 def score_experiment(
     exp: Path, model_file: str, text: Path, width: int, ngpu: int, output_dir: Path
 ) -> str:
-    """``score_text`` as ``bin/perplexity`` does it; returns the score in words."""
+    """``score_text`` as ``bin/perplexity`` does it; returns the score in words.
+
+    Raises:
+        TopDownError: E_KIND (78) for a model that does not read continuous text.
+    """
     check_output(output_dir, ("wav.scp", "config.yaml"))
-    model = Experiment(exp).model_file(model_file)
+    experiment = Experiment(exp)
+    if (kind := kind_of(experiment.config)) != "lm":
+        what = f"{exp} is of kind '{kind}', which reads no continuous text"
+        do = "for sentences run 'python -m espnet2.bin.lm_calc_perplexity --help'"
+        raise TopDownError("E_KIND", what, do)
+    model = experiment.model_file(model_file)
     device = "cuda" if ngpu else "cpu"
     score = score_text(Path(exp) / "config.yaml", model, text, width, device)
     Path(output_dir).mkdir(parents=True, exist_ok=True)

@@ -227,6 +227,14 @@ def test_the_likelihood_of_sentences(reads_sentences, name):
     assert score["ppl"] == {"ref": ref, "nll": pytest.approx(nats, abs=1e-3)}
 
 
+def test_a_continuous_text_is_not_for_a_model_of_sentences(reads_sentences):
+    from espnet_topdown.scoring.perplexity import score_experiment
+
+    exp = reads_sentences("LSTM")
+    with pytest.raises(TopDownError, match="E_KIND.*'sentence_lm'.*calc_perplexity"):
+        score_experiment(exp, "best", Path("dev/text"), 1, 0, Path("decode"))
+
+
 @pytest.mark.nightly
 def test_a_search_of_a_language_model(reads_sentences):
     """Every job by the launcher and ESPnet's own trainer; what is frozen stays."""
