@@ -236,6 +236,17 @@ def test_a_continuous_text_is_not_for_a_model_of_sentences(reads_sentences):
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("name", SENTENCES)
+def test_a_retraining_of_a_language_model(reads_sentences, name):
+    from espnet_topdown.jobs.run import run_by_hand
+    from espnet_topdown.jobs.spec import spec_by_hand
+
+    base, model = reads_sentences(name), Path("1epoch.pth")
+    run_by_hand(spec_by_hand(base, "softmax", base_model=model), Path("exp/job"))
+    assert (Path("exp/job") / ".done").is_file()
+
+
+@pytest.mark.nightly
 def test_a_search_of_a_language_model(reads_sentences):
     """Every job by the launcher and ESPnet's own trainer; what is frozen stays."""
     import torch
