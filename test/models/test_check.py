@@ -147,6 +147,11 @@ def test_a_criterion_that_the_base_did_not_report(toy_experiment):
     )
     with pytest.raises(TopDownError, match="E_CRITERION.*no valid.acc_mlm.*loss"):
         check.check_criteria(Experiment(folder))
+    usual = [["valid", "loss", "min"], ["valid", "acc", "max"]]  # ESPnet's own default
+    folder = write_experiment(
+        Path("exp/usual"), rnn_weights(), best_model_criterion=usual
+    )
+    check.check_criteria(Experiment(folder))
 
 
 @pytest.mark.parametrize("model, known", [("espnet", False), ("maskctc", True)])
