@@ -90,4 +90,5 @@ bench: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 	git ls-files '*.sh' | xargs -r shellcheck -x -e SC1091

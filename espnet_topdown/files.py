@@ -446,5 +446,5 @@ def has_locks(folder: Path) -> bool:
 
 def utc_now() -> str:
     """The time as our files have it, such as ``2026-01-31T08:30:00Z``."""
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,8 +6,12 @@ import os
 import shutil
 from collections.abc import Sequence
 
-SCTK = ("/usr/lib/sctk/bin", "{KALDI_ROOT}/tools/sctk/bin")
-SCTK += ("{MAIN_ROOT}/tools/sctk/bin", "{ESPNET_ROOT}/tools/sctk/bin")
+SCTK = (
+    "/usr/lib/sctk/bin",
+    "{KALDI_ROOT}/tools/sctk/bin",
+    "{MAIN_ROOT}/tools/sctk/bin",
+    "{ESPNET_ROOT}/tools/sctk/bin",
+)
 
 
 def find_tool(name: str, folders: Sequence[str] = ()) -> str | None:

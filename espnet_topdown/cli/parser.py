@@ -112,10 +112,9 @@ class Parser(argparse.ArgumentParser):
     as in a Kaldi recipe.
     """
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        kwargs.setdefault("formatter_class", _Help)
+    def __init__(self, **settings: Any) -> None:
         self.places: list[tuple[argparse.Action, Option]] = []
-        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[arg-type]
+        super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
 
     def add_options(self, options: tuple[Option, ...]) -> None:
         """Add the options of a verb under their headings."""

@@ -75,7 +75,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def _silent(written: object) -> float:
     """Seconds since the training last wrote where it is."""
     then = parse_time(written)
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return (now - then).total_seconds() if then else 0.0
 
 

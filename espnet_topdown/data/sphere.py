@@ -16,7 +16,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 
@@ -28,7 +28,7 @@ MAX_HEADER = 1 << 16
 LAWS = {"ulaw": "ulaw", "mu-law": "ulaw", "alaw": "alaw", "a-law": "alaw"}
 WIDTHS = {"pcm": 2, "ulaw": 1, "alaw": 1}
 _FIELD = re.compile(rb"([A-Za-z0-9_.-]+) -(i|r|s[0-9]{1,9}) (.*)")
-Value = Union[int, float, str]
+Value = int | float | str
 
 
 @dataclass(frozen=True)

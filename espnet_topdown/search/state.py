@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 from espnet_topdown.cmd.submission import open_jobs, why_waiting
 from espnet_topdown.errors import DATA, INTERNAL, MISSING, TopDownError
@@ -57,7 +57,7 @@ class Likelihood:
         return math.exp(self.nll / self.ref)
 
 
-Amount = Union[Counts, Likelihood]
+Amount = Counts | Likelihood
 
 
 @dataclass(frozen=True)

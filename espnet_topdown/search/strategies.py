@@ -144,7 +144,9 @@ def _by_level(
     return []
 
 
-def _within(space: Space, wanted: Sequence[Composition], used: int = 0) -> list:
+def _within(
+    space: Space, wanted: Sequence[Composition], used: int = 0
+) -> list[Composition]:
     return list(wanted[: space.budget - used] if space.budget else wanted)
 
 

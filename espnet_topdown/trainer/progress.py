@@ -82,7 +82,7 @@ class Progress:
 
     def _write(self, state: dict[str, Any]) -> None:
         self.written = time.monotonic()
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         state = {**state, "time": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
         write_json(self.folder / "progress.json", state)
 

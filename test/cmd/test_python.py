@@ -53,8 +53,6 @@ def test_a_module_is_started(folder: Path, monkeypatch, new: bool) -> None:
     """By ``-P``, and by what Pythons before 3.11 have instead."""
     if not new:
         monkeypatch.setattr(python.sys, "version_info", (3, 9))
-    elif sys.version_info < (3, 11):
-        pytest.skip("this Python has no -P")
     said = run([*python_module("a_job", "a b", "-m")], folder, "")
     assert str(folder) not in said.splitlines()[0]
     assert said.splitlines()[1].endswith("a_job.py', 'a b', '-m']")
