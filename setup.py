@@ -36,6 +36,7 @@ setup(
         "sentencepiece",  # BPE models, trained and applied
         "kaldiio",  # Kaldi archives (espnet 202611 no longer brings it)
         "numpy",  # scoring, resampling of utterances
+        "scipy",  # quantiles of intervals over seeds (espnet brings it)
         "pyyaml",  # configs, layer stacks
         "jinja2",  # pages of the report (torch brings it)
         "soundfile",  # audio files, also plain SPHERE

@@ -9,13 +9,11 @@ from pathlib import Path
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.report.rows import (
     MIN_UTTS,
-    REASONS,
     mean_and_deviation,
     utterance_counts,
 )
-from espnet_topdown.scoring.bootstrap import paired_bootstrap
-from espnet_topdown.scoring.counts import Counts, total
-from espnet_topdown.scoring.units import check_same_utterances
+from espnet_topdown.scoring.bootstrap import seeds_interval
+from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.state import (
     CONTROL,
     JOINT,
@@ -74,8 +72,8 @@ class Difference:
     Attributes:
         better: In how many seeds the group makes fewer errors.
         n: Utterances that the interval is over.
-        low: With ``high``, the 95 % interval of a paired bootstrap: an utterance is
-            drawn with its results of all seeds. None where single ones are not known.
+        low: With ``high``, the 95 % interval of the mean over seeds, see
+            ``seeds_interval``; None where there is none, and ``why`` says the reason.
     """
 
     group: Group
@@ -85,6 +83,7 @@ class Difference:
     n: int = 0
     low: float | None = None
     high: float | None = None
+    why: str = ""
 
     @property
     def clear(self) -> bool | None:
@@ -206,22 +205,14 @@ def _difference(
     pairs: Sequence[tuple[Score, Score]],
     unit: str,
 ) -> Difference:
-    ours, base = (total(pair[i].counts[unit] for pair in pairs) for i in (0, 1))
-    better = sum(a.counts[unit].errors < b.counts[unit].errors for a, b in pairs)
-    known = Difference(group, both, ours.percent - base.percent, better)
+    counts = [(a.counts[unit], b.counts[unit]) for a, b in pairs]
+    better = sum(a.errors < b.errors for a, b in counts)
+    value, _ = mean_and_deviation([a.percent - b.percent for a, b in counts])
+    if len(both) < 2:
+        return Difference(group, both, value, better, why="one seed")
     try:
-        a, b = (_summed([pair[i] for pair in pairs], unit) for i in (0, 1))
-        bounds = paired_bootstrap(a, b)
+        ours, base = ([utterance_counts(p[i], unit) for p in pairs] for i in (0, 1))
+        bounds = seeds_interval(ours, base)[1:]
     except TopDownError as e:
-        if e.code not in REASONS:
-            raise
-        return known
-    return Difference(group, both, known.value, better, len(a), *bounds)
-
-
-def _summed(scores: Sequence[Score], unit: str) -> dict[str, Counts]:
-    """Counts of each utterance, over the seeds."""
-    seen = [utterance_counts(score, unit) for score in scores]
-    for other in seen[1:]:
-        check_same_utterances(seen[0], other, ("one seed", "another"))
-    return {utt: total(counts[utt] for counts in seen) for utt in seen[0]}
+        return Difference(group, both, value, better, why=e.code)
+    return Difference(group, both, value, better, len(ours[0]), *bounds)

@@ -38,16 +38,16 @@ RARE = ("epochs", "width", "budget", "steps", "reinit")
 INTERVAL_NOTE = (
     "Differences in percent points: below 0 the best model is better. 95 % intervals "
     "by paired bootstrap over the n utterances, 10,000 draws, seed 0; over fewer than "
-    f"{MIN_UTTS} no verdict is drawn. They are over utterances only; another seed may "
-    "differ by more."
+    f"{MIN_UTTS} no verdict is drawn. They hold the seeds fixed: they speak of other "
+    "utterances, not of other trainings, which may differ by more."
 )
 MEANS_NOTE = (
     "Error rates in percent, mean and sample standard deviation over the seeds. The "
-    "last columns: that rate on the last set minus that of joint training over the "
-    "seeds that have both; below 0 is better. 95 % intervals by paired bootstrap, "
-    "10,000 draws, seed 0: each of the n utterances is drawn with its results of all "
-    "these seeds. So the interval says how much the choice of utterances matters, and "
-    "the last column how far seeds agree."
+    "last columns: that rate on the last set minus that of joint training, mean over "
+    "the S seeds that have both; below 0 is better. 95 % intervals: mean \u00b1 t(S-1) "
+    "sqrt(s^2/S + v), where s is the standard deviation of the seeds' differences, and "
+    "v the variance of their mean in 10,000 bootstrap samples of the n utterances, "
+    "seed 0. They speak of other seeds and of other utterances."
 )
 CURVES_NOTE = (
     "A dot marks the epoch that became the model. The trainer measures these rates "
@@ -104,8 +104,7 @@ def interval(d: Comparison | Difference) -> str:
     """The 95 % interval, or why there is none."""
     if d.low is not None and d.high is not None:
         return f"{signed(d.low)} to {signed(d.high)}"
-    reason = getattr(d, "why", "")
-    return f"{NOT_RUN} ({REASONS.get(reason, reason)})" if reason else NOT_RUN
+    return f"{NOT_RUN} ({REASONS.get(d.why, d.why)})"
 
 
 def _verdict(d: Comparison | Difference) -> str:
@@ -264,7 +263,8 @@ def headline(search: SearchState, found: Sequence[Comparison]) -> str:
         return f"{change} (n = {d.n}: {_verdict(d)})."
     zero = "" if d.clear else ", which includes zero"
     points = f"a difference of {signed(d.difference)} points"
-    return f"{change}, {points} (95 % interval {interval(d)}, n = {d.n}{zero})."
+    bounds = f"95 % interval over utterances {interval(d)}, n = {d.n}{zero}"
+    return f"{change}, {points} ({bounds})."
 
 
 def leading(search: SearchState, found: Sequence[Comparison]) -> Comparison | None:
@@ -474,7 +474,8 @@ def seeds_headline(
     if d.low is None:
         return f"{said}."
     zero = "" if d.clear else f", {_verdict(d)}"
-    return f"{said} (95 % interval {interval(d)}, n = {d.n}{zero})."
+    bounds = f"95 % interval over seeds and utterances {interval(d)}, n = {d.n}"
+    return f"{said} ({bounds}{zero})."
 
 
 def seeds_evidence(seeds: Seeds, found: Sequence[Difference], name: str) -> list[str]:

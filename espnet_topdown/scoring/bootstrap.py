@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from espnet_topdown.scoring.counts import Counts
+from espnet_topdown.scoring.counts import Counts, total
 from espnet_topdown.scoring.units import check_same_utterances
 
 _BLOCK = 2_000_000  # random numbers at a time, to bound memory
@@ -31,6 +31,56 @@ def paired_bootstrap(
         n: How many sets are drawn.
         seed: The same seed gives the same interval.
     """
+    low, high = np.percentile(_drawn(a, b, n, seed), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def seeds_interval(
+    a: Sequence[Mapping[str, Counts]],
+    b: Sequence[Mapping[str, Counts]],
+    n: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Mean over seeds of rate A minus rate B, and its 95 % interval, in percent points.
+
+    ``mean +- t(S - 1) sqrt(s^2 / S + v)``: of ``S`` seeds, ``s`` is the sample standard
+    deviation of their differences, ``t`` the quantile 0.975 of Student's distribution,
+    and ``v`` the variance of the mean when utterances are drawn with replacement, the
+    same ones for all systems and seeds. So it speaks of other trainings and of other
+    utterances; :func:`paired_bootstrap` holds the trainings fixed.
+
+    Args:
+        a: Of each seed, the counts of system A by utterance.
+        b: Of the same seeds, the counts of system B on the same references.
+        n: How many sets are drawn.
+        seed: The same seed gives the same interval.
+
+    Returns:
+        The mean, and the two ends of the interval.
+
+    Raises:
+        ValueError: For fewer than two seeds, which say nothing of another.
+        TopDownError: E_UTT_SETS where the utterances are not the same.
+    """
+    if len(a) < 2 or len(a) != len(b):
+        raise ValueError("an interval over seeds needs two of them, with both systems")
+    from scipy.special import stdtrit  # here, as its import takes a second
+
+    for other in (*a[1:], *b):
+        check_same_utterances(a[0], other, ("one seed", "another"))
+    pooled = [{u: total(x[u] for x in system) for u in a[0]} for system in (a, b)]
+    rates = [[total(x.values()).percent for x in system] for system in (a, b)]
+    differences = np.subtract(*rates)
+    mean, s2 = differences.mean(), differences.var(ddof=1)
+    v = _drawn(*pooled, n, seed).var(ddof=1)
+    half = stdtrit(len(a) - 1, 0.975) * np.sqrt(s2 / len(a) + v)
+    return float(mean), float(mean - half), float(mean + half)
+
+
+def _drawn(
+    a: Mapping[str, Counts], b: Mapping[str, Counts], n: int, seed: int
+) -> np.ndarray:
+    """Rate A minus rate B in each of ``n`` drawn sets."""
     check_same_utterances(a, b, _SYSTEMS)
     utts = sorted(a)
     ref = np.array([a[u].ref for u in utts], dtype=np.float64)
@@ -42,5 +92,4 @@ def paired_bootstrap(
         drawn = random.integers(len(utts), size=(min(block, n - start), len(utts)))
         tokens = ref[drawn].sum(1)
         rates.append(100.0 * diff[drawn].sum(1) / np.maximum(tokens, 1.0))
-    low, high = np.percentile(np.concatenate(rates), [2.5, 97.5])
-    return float(low), float(high)
+    return np.concatenate(rates)

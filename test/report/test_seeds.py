@@ -17,7 +17,7 @@ from espnet_topdown.report import text
 from espnet_topdown.report.rows import utterance_counts
 from espnet_topdown.report.seeds import differences, read_seeds
 from espnet_topdown.report.write import write_seeds
-from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
 from espnet_topdown.scoring.counts import total
 
 TEST = ("ctc_greedy", "test")
@@ -79,16 +79,21 @@ def test_best_is_what_each_search_returned(three: list[Path]):
     assert "m5" not in found
 
 
-def test_the_interval_draws_an_utterance_with_all_its_seeds(three: list[Path]):
+def test_the_interval_is_over_seeds_and_utterances(three: list[Path]):
     seeds = read_seeds(three)
     d = next(d for d in differences(seeds, TEST, "cer") if d.group.name == "m1.1.3")
-    sides = []
-    for name in ("m1.1.3", "m5"):
-        group = next(g for g in seeds.groups if g.name == name)
-        by = [utterance_counts(s, "cer") for s in group.scores(TEST).values()]
-        sides.append({utt: total(c[utt] for c in by) for utt in by[0]})
-    assert (d.low, d.high) == paired_bootstrap(*sides)
-    assert d.low < d.value < d.high
+    scores = [g.scores(TEST).values() for g in (d.group, seeds.joint)]
+    sides = [[utterance_counts(s, "cer") for s in of_seeds] for of_seeds in scores]
+    assert (d.value, d.low, d.high) == pytest.approx(seeds_interval(*sides))
+    pooled = [{u: total(c[u] for c in by) for u in by[0]} for by in sides]
+    low, high = paired_bootstrap(*pooled)  # holds the seeds fixed
+    assert d.low < low < d.value < high < d.high
+
+
+def test_one_seed_says_nothing_of_others(three: list[Path], tmp_path: Path):
+    shown = write_seeds(three[:1], tmp_path / "out").markdown
+    assert "Over 1 seed the search lowered the CER on test" in shown
+    assert "not run (one seed)" in shown and "95 % interval over" not in shown
 
 
 def test_without_single_utterances_there_is_no_interval(three: list[Path]):
@@ -96,7 +101,7 @@ def test_without_single_utterances_there_is_no_interval(three: list[Path]):
     seeds = read_seeds(three)
     d = differences(seeds, TEST, "cer")[0]
     assert d.low is None and d.value != 0
-    assert text.interval(d) == "not run"
+    assert "no counts of single utterances" in text.interval(d)
 
 
 def test_other_utterances_give_no_interval(three: list[Path]):

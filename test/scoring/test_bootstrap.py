@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
 from espnet_topdown.scoring.counts import Counts
 
 
@@ -55,3 +58,51 @@ def test_bootstrap_in_blocks_is_as_in_one(monkeypatch) -> None:
 def test_systems_must_have_the_same_utterances() -> None:
     with pytest.raises(TopDownError, match="E_UTT_SETS.*system B lacks 1"):
         paired_bootstrap(by_errors([1, 2]), by_errors([1]))
+
+
+def test_interval_over_seeds_as_by_hand() -> None:
+    """Every utterance differs alike, so that only the seeds do: +10, +20 and +60."""
+    b = [by_errors([1] * 20)] * 3
+    a = [by_errors([n] * 20) for n in (2, 3, 7)]
+    mean, low, high = seeds_interval(a, b)
+    half = 4.302653 * math.sqrt(700.0 / 3)  # t(2); squares 400 + 100 + 900, over 2
+    assert (mean, low, high) == pytest.approx((30.0, 30.0 - half, 30.0 + half))
+
+
+def test_interval_over_seeds_that_agree_is_that_of_utterances() -> None:
+    """Half of the utterances differ by 1 of 10: of n, the mean varies by 25 / n."""
+    a, b = by_errors([1, 0] * 50), by_errors([0] * 100)
+    mean, low, high = seeds_interval([a, a], [b, b], n=40_000)
+    assert mean == pytest.approx(5.0)
+    assert (high - low) / 2 == pytest.approx(12.706205 * math.sqrt(0.25), rel=0.02)
+
+
+ERRORS = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=2)
+
+
+@given(ERRORS, st.data())
+def test_interval_over_seeds(errors: list[list[int]], data: st.DataObject) -> None:
+    a = [by_errors(e) for e in errors]
+    b = [by_errors(data.draw(st.permutations(e))) for e in errors]
+    c = [by_errors(e[::-1]) for e in errors]
+    for other in (b, c):  # the same sums: no difference, whatever the utterances are
+        mean, low, high = seeds_interval(a, other, n=50)
+        assert mean == pytest.approx(0) and low <= mean <= high
+    zero = [by_errors([0] * 5)] * len(a)
+    mean, low, high = seeds_interval(a, zero, n=50)
+    assert mean == pytest.approx(sum(map(sum, errors)) * 2 / len(a))
+    assert seeds_interval(zero, a, n=50) == pytest.approx((-mean, -high, -low))
+    narrow = (high - low) / 2
+    spread = statistics.stdev(2.0 * sum(e) for e in errors)
+    assert narrow >= 1.959 * spread / math.sqrt(len(a)) - 1e-9, "t is above the normal"
+
+
+@pytest.mark.parametrize("a, b", [(1, 1), (0, 0), (2, 3)])
+def test_interval_over_seeds_needs_two(a: int, b: int) -> None:
+    with pytest.raises(ValueError):
+        seeds_interval([by_errors([1])] * a, [by_errors([1])] * b)
+
+
+def test_seeds_must_have_the_same_utterances() -> None:
+    with pytest.raises(TopDownError, match="E_UTT_SETS"):
+        seeds_interval([by_errors([1, 2]), by_errors([1])], [by_errors([1, 2])] * 2)
