@@ -8,6 +8,8 @@ import pytest
 
 from espnet_topdown.files import read_yaml
 from espnet_topdown.records import Journal
+from espnet_topdown.search.controls import stretched
+from espnet_topdown.search.strategies import CONTROLS
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
@@ -36,11 +38,64 @@ def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
     assert read_yaml(OUT / "control.joint" / "train.yaml")["max_epoch"] == 4 + 4 + 4
 
 
-def test_warm_control_copies_the_softmax_but_trains_it(search):
-    search({"m3": 50, "m1.2": 60}, controls=("warm",))
-    warm = read_yaml(OUT / "control.warm" / "train.yaml")
-    assert warm["init_param"] == ["exp/search/control.warm/frozen.pth"]
-    assert warm["freeze_param"] == []
+TRISTAGE = {"max_steps": 600, "warmup_ratio": 0.1, "hold_ratio": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("warm", {"init_param": ["frozen.pth"], "max_epoch": 3}),
+        ("restart", {"init_param": ["start.pth"], "max_epoch": 3}),
+        (
+            "long",
+            {
+                "init_param": [],
+                "max_epoch": 2 * 4,
+                "patience": None,
+                "scheduler_conf": {**TRISTAGE, "max_steps": 1200},
+            },
+        ),
+    ],
+)
+def test_what_a_control_trains(name, want, search, toy_experiment):
+    import yaml
+
+    from espnet_topdown.models.weights import load_weights
+
+    config = read_yaml(toy_experiment / "config.yaml")
+    config.update(patience=7, scheduler="tristagelr", scheduler_conf=TRISTAGE)
+    (toy_experiment / "config.yaml").write_text(yaml.safe_dump(config))
+    search({"m3": 50, "m1.2": 60}, controls=(name,), max_epoch=3)
+    folder = OUT / f"control.{name}"
+    train = read_yaml(folder / "train.yaml")
+    want = {"patience": 7, "scheduler_conf": TRISTAGE, "freeze_param": [], **want}
+    want["init_param"] = [str(folder / file) for file in want["init_param"]]
+    assert {key: train[key] for key in want} == want
+    assert train["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
+    if name == "restart":
+        base = load_weights(toy_experiment / "4epoch.pth")
+        start = load_weights(folder / "start.pth")
+        assert start.keys() == base.keys()
+        assert all((start[n] == base[n]).all() for n in base)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "conf", "twice"),
+    [
+        (None, {}, {}),
+        ("warmuplr", {"warmup_steps": 100}, {"warmup_steps": 100}),
+        ("reducelronplateau", {"patience": 2}, {"patience": 2}),
+        ("multisteplr", {"milestones": [3, 5]}, {"milestones": [6, 10]}),
+        (
+            "onecyclelr",
+            {"total_steps": None, "epochs": 9, "steps_per_epoch": 7},
+            {"total_steps": None, "epochs": 18, "steps_per_epoch": 7},
+        ),
+        ("exponentiallr", {"gamma": 0.25}, {"gamma": 0.5}),
+    ],
+)
+def test_schedules_are_stretched(scheduler, conf, twice):
+    assert stretched({"scheduler": scheduler, "scheduler_conf": conf}, 2) == twice
 
 
 def test_all_controls(search):
@@ -50,13 +105,14 @@ def test_all_controls(search):
         "control.bottom_up1": 45,
         "control.bottom_up2": 48,
     }
-    names = ("joint", "warm", "random", "lowest", "bottom_up")
+    *others, _ = names = tuple(CONTROLS)
+    assert names[-1] == "bottom_up"
     result, calls = search(errors, controls=names, max_jobs=3)
     assert sorted(c for c in calls if "train_only" not in c) == sorted(
-        [*(f"control.{n}" for n in names[:4]), *errors]
+        [*(f"control.{n}" for n in others), *errors]
     )
     assert {n for n in result["nodes"] if n.startswith("control")} == {
-        *(f"control.{n}" for n in names[:4]),
+        *(f"control.{n}" for n in others),
         "control.bottom_up1",
         "control.bottom_up2",
     }

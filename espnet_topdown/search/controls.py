@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.files import read_yaml
 from espnet_topdown.jobs.prepare import extend, prepare
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
     from espnet_topdown.models.weights import Weights
 
 Errors = Mapping[Composition, float]
+# Of ESPnet's schedulers (202511, 202611): options that are a length in steps or epochs.
+# Those of a warm-up stay, and so does a plateau's patience.
+LENGTHS = (
+    "T_max",  # CosineAnnealingLR
+    "T_0",  # CosineAnnealingWarmRestarts
+    "epochs",  # OneCycleLR
+    "first_cycle_steps",  # CosineAnnealingWarmupRestarts
+    "max_steps",  # TristageLR
+    "milestones",  # MultiStepLR
+    "step_size",  # StepLR, WarmupStepLR
+    "total_steps",  # ExponentialDecayWarmup, OneCycleLR
+)
 
 
 def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
@@ -41,10 +53,22 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
         search.base.model_file(),
         control=name,
     )
-    if name == "joint":
+    if name in ("joint", "long"):
         longer = {**spec.overrides, "max_epoch": epochs, "patience": None}
+        if name == "long":
+            longer["max_epoch"] = 2 * int(search.base.config["max_epoch"])
+            longer["scheduler_conf"] = stretched(search.base.config, 2)
         return dataclasses.replace(
             spec, frozen_from=None, frozen=(), trainable=True, overrides=longer
+        )
+    if name == "restart":
+        return dataclasses.replace(
+            spec,
+            frozen_from=None,
+            frozen=(),
+            trainable=True,
+            reinit="keep",
+            start_from=spec.base_model,
         )
     if name == "warm":
         return dataclasses.replace(spec, trainable=True)
@@ -54,6 +78,24 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
     if name == "lowest":
         return dataclasses.replace(spec, frozen=names[-1:], any_order=True)
     return _bottom_up(search, spec, int(name[len("bottom_up") :]))
+
+
+def stretched(config: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """The options of a training's scheduler, for that many times as many epochs.
+
+    >>> conf = {"max_steps": 900, "warmup_ratio": 0.1}
+    >>> stretched({"scheduler": "tristagelr", "scheduler_conf": conf}, 2)
+    {'max_steps': 1800, 'warmup_ratio': 0.1}
+    """
+    conf = dict(config.get("scheduler_conf") or {})
+    for key in LENGTHS:
+        if isinstance(conf.get(key), list):
+            conf[key] = [times * length for length in conf[key]]
+        elif conf.get(key) is not None:
+            conf[key] *= times
+    if config.get("scheduler") == "exponentiallr":  # one factor an epoch
+        conf["gamma"] **= 1 / times
+    return conf
 
 
 def _bottom_up(search: Search, spec: RetrainSpec, frozen: int) -> RetrainSpec:

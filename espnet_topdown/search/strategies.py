@@ -167,7 +167,9 @@ def _chain(space: Space, errors: Errors, start: Composition) -> list[Composition
 # name -> what it is, as help texts and the report say it
 CONTROLS = {
     "joint": "all layers from scratch, for as many epochs as the whole path took",
+    "long": "all layers from scratch, for twice the epochs, with a schedule for these",
     "warm": "the top layer copied from the joint training, but not frozen",
+    "restart": "the joint model trained on, its optimizer and schedule begun anew",
     "random": "the top layer frozen at random initial values",
     "lowest": "the lowest layer frozen instead of the top one",
     "bottom_up": "layers frozen from the bottom, one more each time while it helps",
