@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import socket
 import tempfile
 import time
@@ -82,13 +83,46 @@ def read_text(path: Path) -> str:
             DATA,
         )
     raw = path.read_bytes()
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as e:
-        line = raw.count(b"\n", 0, e.start) + 1
-        raise TopDownError(
-            "E_UTF8", f"{path} line {line} is not UTF-8", "convert it to UTF-8", DATA
-        ) from None
+    return decode_utf8(raw, path).removeprefix("\ufeff")
+
+
+_MARKS = {  # byte order marks, the longer ones first
+    "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+    "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
+}
+
+
+def decode_utf8(data: bytes, path: Path) -> str:
+    """The text of a file's bytes, or how to convert the file.
+
+    Text in UTF-16 or UTF-32 is known by its mark, or by a zero byte beside every line
+    feed.
+
+    Raises:
+        TopDownError: E_UTF8 (65), with line and byte.
+    """
+    coding = next((c for c, marks in _MARKS.items() if data.startswith(marks)), "")
+    zeros = [data[i : 1 << 16 : 4].count(0) for i in range(4)]
+    ends = "BE" if zeros[0] > zeros[3] else "LE"
+    beside = max(data.count(b"\n\0"), data.count(b"\0\n"))
+    if not coding and sum(zeros) and beside == data.count(b"\n"):
+        coding = ("UTF-32" if sum(zeros) > 2 * max(zeros) + 1 else "UTF-16") + ends
+    if coding:
+        where = f"line 1 byte 1 is {coding}, not UTF-8"
+    else:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as e:
+            line, start = data.count(b"\n", 0, e.start), data.rfind(b"\n", 0, e.start)
+            where = f"line {line + 1} byte {e.start - start} is not UTF-8"
+            if sum(zeros):
+                coding = "UTF-16" + ends
+    name, new = (shlex.quote(f"{path}{suffix}") for suffix in ("", ".utf8"))
+    run = (
+        f"run: iconv -f {coding or 'latin1'} -t UTF-8 {name} >{new} && mv {new} {name}"
+    )
+    do = run if coding else f"find out what it is; if latin1, {run}"
+    raise TopDownError("E_UTF8", f"{path} {where}", do, DATA)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -223,14 +257,14 @@ def check_output(folder: Path, names: Iterable[str], reports: bool = False) -> N
 
 
 def check_apart(source: Path, folder: Path) -> None:
-    """Refuse to write a data directory into the one that it is made from.
+    """Refuse to write data over those that they are made from.
 
     Raises:
         TopDownError: E_CREATE (73).
     """
     if Path(source).resolve() == Path(folder).resolve():
         what = f"{folder} is {source}, which is only read"
-        raise TopDownError("E_CREATE", what, "give another --output_dir", CREATE)
+        raise TopDownError("E_CREATE", what, "give another output", CREATE)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from espnet_topdown.bin.main import main
 
@@ -31,6 +34,88 @@ def folders(toy_experiment) -> None:
     ):
         Path(path).parent.mkdir(exist_ok=True)
         Path(path).write_text("mine: 1\n")
+
+
+LISTS = {"wav.scp": "{} x.wav", "text": "{} A", "utt2spk": "{} s"}
+FORMAT = "format_wav whole --fs 8k --output_dir"
+FILTER = "filter_data formatted --fs 8k --output_dir"
+PERTURB = "perturb_speed whole --factors 0.9 --output_dir"
+TOKENS = "token_list --input whole/text --vocab_size 5 --output_dir"
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch):
+    """A data directory through stages 2 to 5, and ones of other utterances."""
+    monkeypatch.chdir(tmp_path)
+    for name, utts in (("whole", "abcde"), ("other", "xyz")):
+        Path(name).mkdir()
+        for file, line in LISTS.items():
+            lines = (line.format(utt) + "\n" for utt in utts)
+            Path(name, file).write_text("".join(lines))
+    Path("whole/wav.scp").write_text("".join(f"{u} {u}.wav\n" for u in "abcde"))
+    for utt in "abcde":
+        soundfile.write(f"{utt}.wav", np.full(8000, 0.1), 16000)
+    for command, place in (
+        (FORMAT, "formatted"),
+        (FILTER, "filtered"),
+        (TOKENS, "bpe"),
+    ):
+        main([*command.split(), place])
+    main([*PERTURB.split(), "whole_sp"])
+    shutil.copytree("other", "other_sp0.9")
+    for stage in ("formatted", "filtered"):
+        shutil.copytree(stage, f"{stage}_other")
+        for name in LISTS:
+            shutil.copy(f"other/{name}", f"{stage}_other/{name}")
+    Path("chars").mkdir()
+    Path("chars/tokens.txt").write_text("<blank>\n")
+
+
+@pytest.mark.parametrize(
+    "command, place, said",
+    [
+        *[
+            (command, place, "other/wav.scp is there and not ours")
+            for command in (FORMAT, FILTER, PERTURB, TOKENS)
+            for place in ("other", "./other")
+        ],
+        (FORMAT, "filtered", "filtered/wav.scp is there and not ours"),
+        (FORMAT, "formatted_other", "wav.scp is there and holds other utterances"),
+        (FILTER, "formatted", "is formatted, which is only read"),
+        (FILTER, "formatted_other", "formatted_other/data is there and not ours"),
+        (FILTER, "filtered_other", "wav.scp is there and holds other utterances"),
+        (
+            "perturb_speed other --factors 0.9 --output_dir",
+            "new",
+            "other_sp0.9/wav.scp",
+        ),
+        (TOKENS, "filtered", "filtered/wav.scp is there and not ours"),
+        (TOKENS, "chars", "chars/tokens.txt is there and not ours"),
+        ("filter_text --input other/text --output", "other/text", "is only read"),
+    ],
+)
+def test_data_of_another_set(sets, capsys, command, place, said):
+    before = files()
+    with pytest.raises(SystemExit) as e:
+        main([*command.split(), place])
+    error = capsys.readouterr().err
+    assert e.value.code == 73 and "E_CREATE: " in error and said in error
+    assert files() == before
+
+
+def test_a_stage_writes_again_what_it_wrote(sets):
+    """Also after utterances were left out, as the messages advise."""
+    for name in LISTS:
+        lines = Path("whole", name).read_text().splitlines(keepends=True)
+        Path("whole", name).write_text("".join(lines[1:]))
+    for command, place in (
+        (FORMAT, "formatted"),
+        (FILTER, "filtered"),
+        (PERTURB, "whole_sp"),
+        (TOKENS, "bpe"),
+    ):
+        main([*command.split(), place])
+    assert len(Path("filtered/text").read_text().splitlines()) == 4
 
 
 def files() -> dict[Path, bytes | bool]:

@@ -86,6 +86,21 @@ def filter_data(args: argparse.Namespace) -> None:
 
 @verb(
     option("--input", type=Path, nargs="+", required=True, help="Lists 'utt words...'"),
+    option("--output", type=Path, required=True, help="One list, to be made"),
+)
+def filter_text(args: argparse.Namespace) -> None:
+    """Join lists of texts, with plain spaces, without empty ones (stage 4).
+
+    Example:
+        espnet-topdown filter_text --input dump/raw/train/text --output lm_train.txt
+    """
+    from espnet_topdown.data.format import filter_texts
+
+    filter_texts(args.input, args.output)
+
+
+@verb(
+    option("--input", type=Path, nargs="+", required=True, help="Lists 'utt words...'"),
     option("--output_dir", type=Path, required=True, help="To be made"),
     option("--token_type", default="bpe", choices=["bpe"], help="Only bpe"),
     option("--vocab_size", type=int, default=30, help="Tokens in all"),

@@ -6,6 +6,7 @@ Legend: samples are float32 or int16 arrays of shape (T,), or (T, C) for all cha
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import os
@@ -34,6 +35,7 @@ BLOCK = 1 << 20
 LATE = 0.5  # seconds that a segment may end after its recording, as in Kaldi
 UNKNOWN = 1 << 60  # more samples than a file has: FLAC that was written into a pipe
 OPEN_END = 0x7FFF0000  # a size that a writer into a pipe leaves in the header
+SEVERAL = "it holds several streams, of which only the first would be read"
 # What libsndfile says of a file that ends before its header says so.
 _SHORTER = re.compile(
     r"(?m)^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
@@ -122,8 +124,11 @@ def _run(source: Source) -> io.BytesIO:
 @contextlib.contextmanager
 def open_sound(
     source: Source, root: Path = Path("."), allow_pipes: bool = False
-) -> Iterator[Any]:
-    """Open a sound file (``soundfile.SoundFile``) that is as long as it says.
+) -> Iterator[tuple[Any, BinaryIO]]:
+    """Open a sound file that is as long as it says.
+
+    Yields:
+        A ``soundfile.SoundFile``, and the file that it reads.
 
     Raises:
         TopDownError: E_WAV_FORMAT (65) for what is no sound file, E_WAV_LENGTH (65)
@@ -143,12 +148,12 @@ def open_sound(
         with sound:
             lacking = _lacking(sound, file)
             if lacking:
-                raise _cut_off(source, lacking)
-            yield sound
+                raise _damaged(source, lacking)
+            yield sound, file
 
 
-def _cut_off(source: Source, lacking: str) -> TopDownError:
-    what = f"{source.where}: {source.value[:200]} was cut off: {lacking}"
+def _damaged(source: Source, lacking: str) -> TopDownError:
+    what = f"{source.where}: {source.value[:200]} is cut off or damaged: {lacking}"
     return TopDownError("E_WAV_LENGTH", what, "copy or make the file again", DATA)
 
 
@@ -163,19 +168,71 @@ def _lacking(sound: Any, file: BinaryIO) -> str:
         if missing > 0 and int(declared) < OPEN_END:
             return f"{missing} bytes fewer than its header says"
     lacking, place = "", file.tell()
-    if sound.format == "NIST":
-        file.seek(0)
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if sound.format in _CHUNKS:
+        lacking = _chunks_lack(sound.format, file, length)
+    elif sound.format == "AU":
+        head = file.read(12)
+        order: Any = "big" if head[:4] == b".snd" else "little"
+        start, size = (int.from_bytes(head[i : i + 4], order) for i in (4, 8))
+        lacking = "" if size >= OPEN_END else _uncounted(length - start - size)
+    elif sound.format == "NIST":
         count = re.search(rb"(?m)^sample_count -i (\d+)", file.read(1024))
-        if count and int(count[1]) > sound.frames:
-            lacking = f"{sound.frames} of {int(count[1])} samples"
+        total = int(count[1]) if count else sound.frames
+        if total > sound.frames or sound.frames > total + 512:  # some pad the end
+            lacking = f"{sound.frames} samples, {total} by its header"
     elif sound.format in ("MPEG", "MP3"):
-        file.seek(0)
         lacking = _mpeg_lacks(file.read())
     elif sound.format == "OGG":
-        file.seek(max(0, file.seek(0, os.SEEK_END) - (1 << 17)))
         lacking = _ogg_lacks(file.read())
     file.seek(place)
     return lacking
+
+
+# format -> where its chunks begin, bytes of a name and of a size, order, alignment
+_CHUNKS: dict[str, tuple[int, int, int, Any, int]] = {
+    **dict.fromkeys(("WAV", "WAVEX", "RF64"), (12, 4, 4, "little", 2)),
+    "AIFF": (12, 4, 4, "big", 2),
+    "CAF": (8, 4, 8, "big", 1),
+    "W64": (40, 16, 8, "little", 8),
+}
+
+
+def _chunks_lack(audio_format: str, file: BinaryIO, length: int) -> str:
+    """What follows the samples of a file, if that is no chunk: samples, perhaps."""
+    at, name_bytes, size_bytes, order, align = _CHUNKS[audio_format]
+    head_bytes, long_size, seen = name_bytes + size_bytes, 0, False
+    if file.read(4) == b"RIFX":
+        order = "big"
+    while at + head_bytes <= length:
+        file.seek(at)
+        head = file.read(head_bytes)
+        name, size = head[:4], int.from_bytes(head[name_bytes:], order)
+        if name == b"ds64":  # of RF64: the size that has no room in its own place
+            long_size = int.from_bytes(file.read(16)[8:], order)
+        elif name in (b"data", b"SSND"):
+            if seen:
+                return "it holds samples in two places"
+            seen, size = True, long_size or size
+            if size == 0 or size >= OPEN_END and not long_size:
+                return ""  # written into a pipe: they go on to its end
+        elif seen and (not _is_name(name) or at + size > length):
+            break
+        elif name.upper() == b"RIFF":
+            return SEVERAL
+        at += max(size, 24) if audio_format == "W64" else size + head_bytes
+        file.seek(at)
+        at += 0 if _is_name(file.read(4)) else -at % align  # some are not padded
+    return _uncounted(length - at) if seen else ""
+
+
+def _is_name(name: bytes) -> bool:
+    return len(name) == 4 and name.isascii() and name.decode().isprintable()
+
+
+def _uncounted(left: int) -> str:
+    return f"{left} bytes more than its header says" if left > 1 else ""
 
 
 def _ogg_lacks(data: bytes) -> str:
@@ -184,7 +241,11 @@ def _ogg_lacks(data: bytes) -> str:
     if len(page) < 27 or len(page) < 27 + page[26]:
         return "its last page is not whole"
     size = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return "its last page is not there" if size > len(page) or not page[5] & 4 else ""
+    if size > len(page) or not page[5] & 4:
+        return "its last page is not there"
+    if re.compile(rb"OggS\x00[\x02\x06]").search(data, 4):  # another first page
+        return SEVERAL
+    return _uncounted(len(page) - size)
 
 
 _MPEG_RATES = (44100, 48000, 32000)
@@ -227,56 +288,52 @@ def _mpeg_lacks(data: bytes) -> str:
         if frames == 0 and max(tag) > 0 and data[max(tag) + 7] & 1:
             total = int.from_bytes(data[max(tag) + 8 : max(tag) + 12], "big") + 1
         at, frames = at + size, frames + 1
-    ended = at == len(data) and frames < total
-    return f"{frames} of {total} frames" if ended else ""
+    if not total or frames == total or (frames < total and at < len(data)):
+        return ""
+    return f"{frames} frames, {total} by its tag"
 
 
-def last_is_there(sound: Any) -> bool:
-    """Whether the last sample can be read; a FLAC file may be cut off before it."""
-    import soundfile
-
-    if sound.frames <= 0 or not sound.seekable():
-        return True
-    try:
-        sound.seek(sound.frames - 1)
-        return len(sound.read(1)) == 1
-    except (soundfile.LibsndfileError, RuntimeError):
-        return False
-
-
-def header(source: Source, root: Path = Path(".")) -> Any:
-    """A whole, mono file that has samples: its ``frames`` and ``samplerate``.
+def header(source: Source, root: Path = Path(".")) -> tuple[int, int]:
+    """Samples and rate in Hz of a whole, mono file that has samples.
 
     Raises:
         TopDownError: E_WAV_EMPTY, E_WAV_CHANNELS, and those of ``open_sound``.
     """
-    with open_sound(source, root) as sound:
+    with open_sound(source, root) as (sound, file):
         if sound.frames == 0:
-            what = f"{source.where}: no samples"
-            raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
+            raise _empty(source)
         if sound.channels != 1:
             what = f"{source.where}: {sound.channels} channels"
             do = "let stage 3 write one channel of it"
             raise TopDownError("E_WAV_CHANNELS", what, do, DATA)
-        if not last_is_there(sound):
-            raise _cut_off(source, f"not all of {sound.frames} samples can be read")
-        return sound
+        for _ in _decoded(source, sound, file, sound.frames - 1, 1, "int16"):
+            pass  # a FLAC file may be cut off before its last sample
+        return sound.frames, sound.samplerate
+
+
+def _empty(source: Source) -> TopDownError:
+    what = f"{source.where}: no samples"
+    return TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
 
 
 def is_ready(source: Source, rate: int, audio_format: str) -> int:
     """The number of samples if the file can be used as it is, else 0.
 
-    That is: a whole file, mono, 16 bit, with the wanted rate and format.
+    That is: mono, 16 bit, with the wanted rate and format. Nothing reads it again
+    before training, so it is decoded here.
+
+    Raises:
+        TopDownError: Those of ``open_sound``.
     """
     if source.is_pipe or source.start is not None:
         return 0
-    with open_sound(source) as sound:
+    with open_sound(source) as (sound, file):
         wanted = (rate, 1, FORMATS[audio_format], "PCM_16")
         have = (sound.samplerate, sound.channels, sound.format, sound.subtype)
         if have != wanted:
             return 0
-        if not last_is_there(sound):
-            raise _cut_off(source, f"not all of {sound.frames} samples can be read")
+        for _ in _decoded(source, sound, file, 0, sound.frames, "int16"):
+            pass
         return sound.frames
 
 
@@ -301,17 +358,18 @@ def read(
             recording; E_WAV_NONFINITE, E_WAV_CLIPPED, E_WAV_CHANNELS, E_WAV_EMPTY,
             and those of ``open_sound``.
     """
-    with open_sound(source, allow_pipes=allow_pipes) as sound:
+    import numpy as np
+
+    with open_sound(source, allow_pipes=allow_pipes) as (sound, file):
         rate, channels = sound.samplerate, sound.channels
         is_int = sound.subtype in ("PCM_16", "ULAW", "ALAW")
         first, frames = _span(source, rate, sound.frames)
         column = None if every else _column(source, channels, channel)
-        samples = _samples(sound, first, frames, "int16" if is_int else "float32")
-        if len(samples) != frames:
-            raise _cut_off(source, f"{len(samples)} of {frames} samples can be read")
-    if len(samples) == 0:
-        what = f"{source.where}: no samples"
-        raise TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
+        dtype = "int16" if is_int else "float32"
+        blocks = list(_decoded(source, sound, file, first, frames, dtype))
+    if not blocks:
+        raise _empty(source)
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if column is not None:
         samples = samples[:, column]
     if not is_int:
@@ -319,33 +377,43 @@ def read(
     return samples, rate
 
 
-def _blocks(sound: Any, frames: int, dtype: str) -> Iterator[np.ndarray]:
-    """Samples (T, C) by and by, as many as can be read."""
+def _decoded(
+    source: Source, sound: Any, file: BinaryIO, first: int, frames: int, dtype: str
+) -> Iterator[np.ndarray]:
+    """Samples (T, C) by and by; E_WAV_LENGTH where fewer or others can be read."""
     import soundfile
 
-    while frames > 0:
-        try:
-            block = sound.read(min(frames, BLOCK), dtype, always_2d=True)
-        except (soundfile.LibsndfileError, RuntimeError):
-            return  # a damaged FLAC stops in the middle
-        if not len(block):
-            return
-        frames -= len(block)
-        yield block
-
-
-def _samples(sound: Any, first: int, frames: int, dtype: str) -> np.ndarray:
-    import numpy as np
-    import soundfile
-
+    left, bits = frames, {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(sound.subtype)
+    is_whole = sound.format == "FLAC" and bits and frames == sound.frames
+    digest, promised = hashlib.md5(usedforsecurity=False), bytes(16)
+    if is_whole:
+        promised = _flac_digest(source, file)
     try:
         sound.seek(first)
-        blocks = list(_blocks(sound, frames, dtype))
+        while left > 0 and len(block := sound.read(min(left, BLOCK), dtype, True)):
+            left -= len(block)
+            if any(promised):
+                scaled = block if dtype == "int16" else block * 2.0 ** (bits - 1)
+                octets = scaled.astype("<i4").view("u1").reshape(-1, 4)
+                digest.update(octets[:, : bits // 8].tobytes())
+            yield block
     except (soundfile.LibsndfileError, RuntimeError):
-        blocks = []  # the file ends before that place
-    if not blocks:
-        return np.zeros((0, sound.channels), dtype)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        pass  # a damaged FLAC stops in the middle
+    if left:
+        raise _damaged(source, f"not all of {sound.frames} samples can be read")
+    if any(promised) and digest.digest() != promised:
+        raise _damaged(source, "its samples are not those of its MD5 sum")
+
+
+def _flac_digest(source: Source, file: BinaryIO) -> bytes:
+    """MD5 of all samples as a FLAC file has it (RFC 9639); zeros if it has none."""
+    place = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(place)
+    if re.compile(rb"fLaC[\x00\x80]\x00\x00\x22").search(data, 4):
+        raise _damaged(source, SEVERAL)
+    return data[26:42] if data[:4] == b"fLaC" else bytes(16)
 
 
 def _span(source: Source, rate: int, frames: int) -> tuple[int, int]:
@@ -400,24 +468,22 @@ def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
         raise TopDownError("E_WAV_CLIPPED", what, do, DATA)
 
 
-def read_all(source: Source, root: Path, frames: int) -> str:
+def read_all(source: Source, root: Path = Path(".")) -> str:
     """Read every sample: "silent", "clipped" or "" (E_WAV_NONFINITE, E_WAV_LENGTH)."""
     import numpy as np
 
     seen = high = 0
     sounding = False
-    with open_sound(source, root) as sound:
-        for block in _blocks(sound, frames, "float32"):
+    with open_sound(source, root) as (sound, file):
+        for block in _decoded(source, sound, file, 0, sound.frames, "float32"):
             if not np.isfinite(block).all():
                 _check_values(source, block, seen)
             seen += len(block)
             sounding = sounding or bool(block.any())
             high += int(np.count_nonzero(np.abs(block) >= 1.0 - 2.0**-15))
-    if seen != frames:
-        raise _cut_off(source, f"{seen} of {frames} samples can be read")
     if not sounding:
         return "silent"
-    return "clipped" if high > CLIPPED * frames else ""
+    return "clipped" if high > CLIPPED * seen else ""
 
 
 def resample(samples: np.ndarray, rate: float, target: float) -> np.ndarray:

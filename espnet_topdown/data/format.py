@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from espnet_topdown.data.audio import Source
 from espnet_topdown.data.characters import mend_texts
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
+    check_target,
     copy_dir,
     intersect,
     place,
@@ -29,7 +30,7 @@ from espnet_topdown.data.kaldi_dir import (
     write_pairs,
 )
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.files import check_apart
+from espnet_topdown.files import check_apart, check_output
 
 # recording, start, end, channel from 0: as Kaldi's extract-segments reads them
 _SECONDS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2})?"
@@ -103,6 +104,8 @@ def run_format(
 ) -> None:
     """One shard (``job``), the lists (``merge``), or all shards and then the lists."""
     check_apart(data_dir, output_dir)
+    utts = [source.utt for source in sources(data_dir)]
+    check_target(output_dir, "data/format.1/sources", utts)
     rate = audio.parse_rate(fs)
     request = FormatRequest(
         data_dir, output_dir, rate, audio_format, channel, allow_pipes
@@ -228,6 +231,8 @@ def filter_dir(
     source, out = Path(data_dir), Path(output_dir)
     check_apart(source, out)
     lists = read_dir(source)
+    check_output(out, ("data",))  # of stage 3
+    check_target(out, "utt2num_samples", lists["wav.scp"])
     samples = read_pairs(source / "utt2num_samples")
     rate = audio.parse_rate(fs)
     low, high = int(min_wav_duration * rate), int(max_wav_duration * rate)
@@ -247,3 +252,18 @@ def filter_dir(
     write_dir(out, kept)
     logging.info("%s: %d of %d utterances kept", out, len(kept["text"]), len(samples))
     return len(samples), len(kept["text"])
+
+
+def filter_texts(inputs: Sequence[Path], output: Path) -> None:
+    """Stage 4: one list of the lines that have text, with plain spaces only.
+
+    Raises:
+        TopDownError: Those of ``read_pairs`` and ``mend_texts``; E_CREATE (73) if
+            the output is one of the inputs.
+    """
+    lines = []
+    for path in inputs:
+        check_apart(path, output)
+        texts = mend_texts(read_pairs(path, as_espnet=True), path)
+        lines += [f"{utt} {text}" for utt, text in texts.items() if text]
+    write_lines(output, lines)

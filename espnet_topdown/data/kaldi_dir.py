@@ -13,12 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
-from espnet_topdown.files import write_bytes
+from espnet_topdown.errors import CREATE, DATA, MISSING, USAGE, TopDownError, warn
+from espnet_topdown.files import check_output, decode_utf8, write_bytes
 
 LISTS = ("wav.scp", "text", "utt2spk", "segments")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
-_BOM = b"\xef\xbb\xbf"
 T = TypeVar("T")
 
 
@@ -73,34 +72,24 @@ def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         do = "run the stage that writes it, or check the path"
         raise TopDownError("E_MISSING", f"no file {path}", do, MISSING) from None
-    if data.startswith(_BOM):
+    text = decode_utf8(data, path)
+    if text.startswith("\ufeff"):
         if as_espnet:
             what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
             do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"
             raise TopDownError("E_BOM", what, do, DATA)
-        data = data[len(_BOM) :]
+        text = text[1:]
         warn("W_BOM", f"{path} starts with a byte order mark; ignored")
-    if b"\r\n" in data:
-        data = data.replace(b"\r\n", b"\n")
+    if "\r\n" in text:
+        text = text.replace("\r\n", "\n")
         warn("W_CRLF", f"{path} has Windows line ends; ignored")
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return [_decode(line, path, n) for n, line in enumerate(lines, 1)]
-
-
-def _decode(line: bytes, path: Path, number: int) -> str:
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as e:
-        what = f"{path} line {number} byte {e.start + 1} is not UTF-8"
-        do = f"convert it, e.g. with: iconv -f latin1 -t utf-8 {shlex.quote(str(path))}"
-        raise TopDownError("E_UTF8", what, do, DATA) from None
     if "\r" in text:
+        number = text.count("\n", 0, text.index("\r")) + 1
         what = f"{path} line {number} holds a carriage return, which ends a line too"
         do = f"run: sed -i 's/\\r/ /g' {shlex.quote(str(path))}"
         raise TopDownError("E_TEXT_LINE", what, do, DATA)
-    return text
+    lines = text.split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
@@ -202,6 +191,26 @@ def write_dir(folder: Path, lists: Mapping[str, Mapping[str, str]]) -> None:
         write_pairs(folder / name, pairs)
     if "utt2spk" in lists:
         write_pairs(folder / "spk2utt", spk2utt(lists["utt2spk"]))
+
+
+def check_target(folder: Path, mark: str, utts: Iterable[str]) -> None:
+    """Refuse to write a data directory over one that the same stage did not write.
+
+    Args:
+        folder: To be written; it need not be there.
+        mark: What that stage leaves in it.
+        utts: The ids of ``wav.scp`` to come: a set with none of them is another one.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    wav_scp = Path(folder) / "wav.scp"
+    if not (Path(folder) / mark).exists():
+        check_output(folder, LISTS)
+    elif wav_scp.is_file() and read_pairs(wav_scp).keys().isdisjoint(utts):
+        what = f"{wav_scp} is there and holds other utterances"
+        do = "give another --output_dir, or move that folder away"
+        raise TopDownError("E_CREATE", what, do, CREATE)
 
 
 def subset(

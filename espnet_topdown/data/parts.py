@@ -21,7 +21,7 @@ from espnet_topdown.data.kaldi_dir import (
     write_lines,
     write_pairs,
 )
-from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.errors import CREATE, DATA, TopDownError
 
 
 def part_of(utts: Iterable[str], percent: int, last: bool = False) -> list[str]:
@@ -47,7 +47,8 @@ def make_part(
     with the statistics of the whole set, so that parts differ in data only.
 
     Raises:
-        TopDownError: E_PART (65) for an empty part, or when the list holds others.
+        TopDownError: E_PART (65) for an empty part, or when the list holds others;
+            E_CREATE (73) when the folder holds others.
     """
     data_dir, stats_dir = Path(data_dir), Path(stats_dir)
     whole = read_dir(data_dir)
@@ -61,6 +62,10 @@ def make_part(
         do = f"move {path.parent} and its models away, or restore the training set"
         raise TopDownError("E_PART", what, do, DATA)
     target = data_dir.with_name(f"{data_dir.name}_{name}")
+    there = target / "wav.scp"
+    if there.exists() and list(read_pairs(there)) != keep:
+        what = f"{there} is there and holds other utterances"
+        raise TopDownError("E_CREATE", what, "move that folder away", CREATE)
     write_dir(target, subset(whole, keep))
     _write_stats(stats_dir, stats_dir.with_name(f"{stats_dir.name}_{name}"), keep)
     write_lines(path, keep)

@@ -14,6 +14,7 @@ from espnet_topdown.data import audio
 from espnet_topdown.data.audio import Source
 from espnet_topdown.data.format import sources
 from espnet_topdown.data.kaldi_dir import (
+    check_target,
     places,
     read_dir,
     read_pairs,
@@ -152,9 +153,11 @@ def run_perturb(
     output_dir = Path(output_dir or f"{data_dir}_sp")
     check_apart(data_dir, output_dir)
     jobs = [job] if job is not None else range(1, 1 if merge else nj + 1)
-    folders = [Path(data_dir)]
+    folders, recordings = [Path(data_dir)], list(read_dir(data_dir)["wav.scp"])
+    check_target(output_dir, "utt2uniq", recordings)
     for factor in parse_factors(factors):
         folder = Path(f"{data_dir}_sp{factor}")
+        check_target(folder, "utt2uniq", [f"sp{factor}-{r}" for r in recordings])
         for number in jobs:
             perturb_audio(data_dir, factor, folder, number, nj, channel, allow_pipes)
         if job is None:

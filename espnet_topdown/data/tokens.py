@@ -6,8 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_topdown.data.characters import mend_texts
 from espnet_topdown.data.kaldi_dir import read_lines, read_pairs, write_lines
 from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.files import check_output
 
 BLANK, UNK, SOS_EOS = "<blank>", "<unk>", "<sos/eos>"
 
@@ -60,38 +62,44 @@ def train_bpe(
 
     Writes ``train.txt``, ``bpe.model``, ``bpe.vocab`` and ``tokens.txt`` with the
     contents that ESPnet's recipes give them.
+
+    Returns:
+        The tokens.
+
+    Raises:
+        TopDownError: E_BPE (65), E_CREATE (73) for a folder of somebody else's, and
+            those of ``read_pairs``.
     """
+    import sentencepiece
+
     out = Path(output_dir)
-    words = [text for path in texts for text in read_pairs(path).values() if text]
+    made = () if (out / "bpe.model").exists() else ("tokens.txt", "train.txt")
+    check_output(out, ("wav.scp", "text", "config.yaml", *made))
+    lists = [mend_texts(read_pairs(path), path) for path in texts]
+    words = [text for pairs in lists for text in pairs.values() if text]
     write_lines(out / "train.txt", words)
-    _run_sentencepiece(
-        len(words),
-        input=str(out / "train.txt"),
-        model_prefix=str(out / "bpe"),
-        vocab_size=vocab_size,
-        model_type=bpemode,
-        character_coverage=character_coverage,
-        input_sentence_size=input_sentence_size,
-        user_defined_symbols=_symbols(nlsyms),
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            input=str(out / "train.txt"),
+            model_prefix=str(out / "bpe"),
+            vocab_size=vocab_size,
+            model_type=bpemode,
+            character_coverage=character_coverage,
+            input_sentence_size=input_sentence_size,
+            user_defined_symbols=_symbols(nlsyms),
+            minloglevel=1,
+        )
+    except (RuntimeError, OSError) as e:
+        (out / "train.txt").unlink()
+        reason = str(e).strip().rsplit("] ", 1)[-1][-200:]
+        what = f"{vocab_size} tokens from {len(words)} lines: {reason}"
+        do = "give another --vocab_size (in a recipe: --nbpe)"
+        raise TopDownError("E_BPE", what, do, DATA) from None
     pieces = [line.split("\t")[0] for line in read_lines(out / "bpe.vocab")]
     tokens = [*special[:2], *pieces[3:], special[2]]
     write_lines(out / "tokens.txt", tokens)
     logging.info("%s: %d tokens", out / "tokens.txt", len(tokens))
     return tokens
-
-
-def _run_sentencepiece(n_lines: int, **options: object) -> None:
-    import sentencepiece
-
-    try:
-        sentencepiece.SentencePieceTrainer.train(minloglevel=1, **options)
-    except (RuntimeError, OSError) as e:
-        reason = str(e).strip().rsplit("] ", 1)[-1][-200:]
-        what = f"{options['vocab_size']} tokens from {n_lines} lines: {reason}"
-        raise TopDownError(
-            "E_BPE", what, "give another --vocab_size (in a recipe: --nbpe)", DATA
-        ) from None
 
 
 def _symbols(nlsyms: str) -> list[str]:

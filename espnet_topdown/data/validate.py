@@ -218,19 +218,19 @@ def _check_audio(
     full: bool | None,
     report: SetReport,
 ) -> None:
-    headers = [(s, audio.header(s, root)) for s in sources]
+    headers = [(s, *audio.header(s, root)) for s in sources]
     if not headers:
         return
-    _same_rate([(s, info.samplerate) for s, info in headers], fs)
-    report.samples = {s.utt: info.frames for s, info in headers}
-    lengths = [info.frames / fs for _, info in headers]
+    _same_rate([(s, rate) for s, _, rate in headers], fs)
+    report.samples = {s.utt: frames for s, frames, _ in headers}
+    lengths = [frames / fs for frames in report.samples.values()]
     report.seconds, report.shortest = sum(lengths), min(lengths)
     report.longest = max(lengths)
     report.full = report.seconds < FULL_READ_SECONDS if full is None else full
     if not report.full:
         return
-    for source, info in headers:
-        fault = audio.read_all(source, root, info.frames)
+    for source in sources:
+        fault = audio.read_all(source, root)
         if fault:
             (report.silent if fault == "silent" else report.clipped).append(source.utt)
     for name, utts in (("SILENT", report.silent), ("CLIPPED", report.clipped)):
@@ -363,7 +363,9 @@ def _shapes(stats_dir: Path | None, role: str) -> list[Path]:
 
 
 def _print(folder: Path, report: SetReport) -> None:
-    depth = "every sample read" if report.full else "headers read"
+    depth = "every sample read"
+    if not report.full:
+        depth = "headers read, no sound decoded (--full true does)"
     print(
         f"{folder}: {report.utterances} utterances, {report.seconds:.1f} s"
         f" ({report.shortest:.2f} to {report.longest:.2f}), {depth}: good",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.data.kaldi_dir import read_lines
+from espnet_topdown.errors import DATA, TopDownError
 
 END, UNKNOWN = "<eos>", "<unk>"
 
@@ -18,32 +18,13 @@ def lines_of(path: Path) -> Iterator[list[str]]:
     """The words of each line, without the end of the line.
 
     Raises:
-        TopDownError: E_MISSING (66), E_BOM, E_UTF8 or E_EMPTY (65).
+        TopDownError: E_EMPTY (65), and those of ``read_lines``.
     """
-    path = Path(path)
-    if not path.is_file():
-        do = "run the stage that writes it, or start in the recipe's folder"
-        raise TopDownError("E_MISSING", f"no text {path}", do, MISSING)
-    data, number = path.read_bytes(), 0
-    if data.startswith(b"\xef\xbb\xbf"):
-        what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
-        do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"
-        raise TopDownError("E_BOM", what, do, DATA)
-    if not data.strip():
-        raise TopDownError(
-            "E_EMPTY", f"{path} holds no word", "get the corpus again", DATA
-        )
-    for number, line in enumerate(data.split(b"\n")[: _whole(data)], 1):
-        try:
-            yield line.decode("utf-8").split()
-        except UnicodeDecodeError as e:
-            what = f"{path}:{number} is not UTF-8 ({e.reason})"
-            raise TopDownError("E_UTF8", what, "get the corpus again", DATA) from None
-
-
-def _whole(data: bytes) -> int | None:
-    """What follows the last line feed is a line only if there is something."""
-    return -1 if data.endswith(b"\n") else None
+    lines = read_lines(path, as_espnet=True)
+    if not any(line.strip() for line in lines):
+        what = f"{path} holds no word"
+        raise TopDownError("E_EMPTY", what, "get the corpus again", DATA)
+    return (line.split() for line in lines)
 
 
 def word_counts(paths: Iterable[Path]) -> Counter[str]:

@@ -49,7 +49,7 @@ def longest_first(
 
 def n_samples(utt: str, file: str) -> int:
     """Number of samples of a whole, mono file; see ``data.audio.header``."""
-    return int(header(Source(utt, file, f"utt {utt}")).frames)
+    return header(Source(utt, file, f"utt {utt}"))[0]
 
 
 def read_sound(utt: str, file: str, fs: int) -> np.ndarray:

@@ -75,3 +75,12 @@ def test_a_list_once_written_never_changes(whole):
 def test_a_part_of_nothing(whole):
     with pytest.raises(TopDownError, match="E_PART: 1 % of 20 utterances is none"):
         make_part("p1", 1, *whole)
+
+
+def test_a_folder_of_others_is_not_written_over(whole):
+    other = whole[0].with_name("train_p20")
+    other.mkdir()
+    (other / "wav.scp").write_text("a x.wav\n")
+    with pytest.raises(TopDownError, match="E_CREATE: .*train_p20/wav.scp is there"):
+        make_part("p20", 20, *whole)
+    assert list(other.iterdir()) == [other / "wav.scp"]

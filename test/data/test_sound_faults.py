@@ -80,12 +80,71 @@ def test_a_file_that_was_cut_off(file, share, capsys):
         assert "u1 (d/wav.scp line 1)" in message and file in message
 
 
-def test_a_file_used_in_place_is_looked_at_too(capsys):
-    """Stage 3 reads no samples of a file that is right already."""
+def halved(file: str, whole: bytes) -> bytes:
+    """The header says half of the samples; the file is as long as before."""
+    at, order, size = {
+        "u.wav": (40, "little", 4),
+        "ulaw.wav": (whole.find(b"data") + 4, "little", 4),
+        "float.wav": (whole.find(b"data") + 4, "little", 4),
+        "rf64.wav": (28, "little", 8),
+        "u.aiff": (whole.find(b"SSND") + 4, "big", 4),
+        "u.au": (8, "big", 4),
+        "u.w64": (whole.find(b"data") + 16, "little", 8),
+        "u.caf": (whole.find(b"data") + 4, "big", 8),
+        "u.flac": (22, "big", 4),
+        "u24.flac": (22, "big", 4),
+    }[file]
+    half = int.from_bytes(whole[at : at + size], order) // 4 * 2
+    return whole[:at] + half.to_bytes(size, order) + whole[at + size :]
+
+
+def flipped(file: str, whole: bytes) -> bytes:
+    middle = len(whole) // 2
+    return whole[:middle] + bytes([whole[middle] ^ 16]) + whole[middle + 1 :]
+
+
+HALVES = ["u.wav", "ulaw.wav", "float.wav", "rf64.wav", "u.aiff", "u.au", "u.w64"]
+DAMAGE = [(halved, file) for file in [*HALVES, "u.caf", "u.flac", "u24.flac"]]
+DAMAGE += [(flipped, file) for file in ("u.flac", "u24.flac")]
+DAMAGE += [(lambda file, whole: whole[: len(whole) // 2], "u.flac")]
+DAMAGE += [(lambda file, whole: whole + whole, file) for file in KINDS]
+DAMAGE += [
+    (lambda file, whole: whole + bytes(range(1, 97)) * 20, file)
+    for file in KINDS
+    if file not in ("u.flac", "u.mp3")  # there, nothing is lost
+]
+
+
+@pytest.mark.parametrize("damage, file", DAMAGE)
+def test_sound_that_the_header_does_not_count(damage, file, capsys):
+    """Halved, with a flipped bit, or with more behind it; or used as it is."""
+    write(file, **KINDS.get(file, {"subtype": "PCM_24"}))
+    Path(file).write_bytes(damage(file, Path(file).read_bytes()))
+    whole = [*STAGE_10[:-2], "--full", "true"]
+    for verb, options in (("format_wav", STAGE_3), ("validate_data", whole)):
+        message = said(verb, options, capsys)
+        assert message.startswith(("E_WAV_LENGTH: utt u1 (d/wav.scp", "E_WAV_FORMAT"))
+
+
+LIST = b"LIST" + (4).to_bytes(4, "little") + b"INFO"
+
+
+@pytest.mark.parametrize(
+    "samples, more", [(2, LIST), (2, b""), (1, b""), (1, b"\0"), (1, b"\0" + LIST)]
+)
+def test_other_chunks_and_a_pad_byte_are_no_sound(samples, more, capsys):
+    write("u.wav", NOISE[:samples], subtype="PCM_U8")
+    data = Path("u.wav").read_bytes()[: 44 + samples] + more
+    Path("u.wav").write_bytes(data)
+    assert said("format_wav", STAGE_3, capsys) == ""
+
+
+def test_what_was_not_decoded_is_said(capsys):
     write("u.flac")
-    whole = Path("u.flac").read_bytes()
-    Path("u.flac").write_bytes(whole[: len(whole) // 2])
-    assert "E_WAV_LENGTH: utt u1" in said("format_wav", STAGE_3[:6], capsys)
+    main(["validate_data", *STAGE_10])
+    assert (
+        "headers read, no sound decoded (--full true does)" in capsys.readouterr().out
+    )
 
 
 def test_what_a_pipe_writes_is_looked_at(capsys):

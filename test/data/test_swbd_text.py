@@ -1,4 +1,4 @@
-"""Switchboard's words and acronyms, against pairs that the usual scripts made."""
+"""Switchboard's words and acronyms, eval2000's segments: tables of single lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 from corpora import load
 
 swbd = load("prepare_swbd")
-clean = swbd.clean_transcript
 
 WORDS = {
     "[LAUGHTER-STORY]": "STORY",
@@ -55,10 +54,20 @@ def test_words(word, wanted):
 
 def test_lines():
     line = "[noise] them_1 {alrighty} [tranged/changed] <b_aside> hold on <e_aside>"
-    assert clean(line) == "[noise] them alrighty tranged hold on"
-    assert clean("hi um [laughter-yeah] w[ould]- talk") == "hi um yeah w- talk"
-    assert clean("[silence]") == clean("[SILENCE] [silence]") == ""
-    assert clean("so [silence] it") == "so it" and clean("x[silence]") == "x-"
+    assert swbd.clean_transcript(line) == "[noise] them alrighty tranged hold on"
+    assert (
+        swbd.clean_transcript("hi um [laughter-yeah] w[ould]- talk")
+        == "hi um yeah w- talk"
+    )
+    assert (
+        swbd.clean_transcript("[silence]")
+        == swbd.clean_transcript("[SILENCE] [silence]")
+        == ""
+    )
+    assert (
+        swbd.clean_transcript("so [silence] it") == "so it"
+        and swbd.clean_transcript("x[silence]") == "x-"
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,3 +120,59 @@ def test_repetitions():
     assert yeah == [u for u, s in zip(utts, states) if s]
     assert abs(len(yeah) - 300) < 5
     assert swbd.Repetitions(501).keep(texts) == list(texts)
+
+
+def test_times_are_cut_off_not_rounded():
+    assert (
+        swbd.Segment("en_4001", "A", 1.15, 10.29, "").utt == "en_4001-A_000114-001029"
+    )
+    assert (
+        swbd.Segment("sw_4390", "B", 0.0, 299.99, "").utt == "sw_4390-B_000000-029999"
+    )
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        (
+            "HE IS GONNA CALL (%HESITATION) TO- TOMORROW",
+            "he is gonna call to- tomorrow",
+        ),
+        ("((TH-) YEAH <B_ASIDE> NOT YOU <E_ASIDE> OKAY", "th- yeah okay"),
+        ("UM-HUM (%UH) I CAN'T (%UM) SAY", "um-hum i can't say"),
+        ("(%HESITATION)", ""),
+    ],
+)
+def test_reference_text(text, wanted):
+    assert swbd.clean_reference(text) == wanted
+
+
+def test_what_is_scored():
+    assert swbd.mended("((TH-) YEAH <B_ASIDE> NOT <E_ASIDE>") == "(TH-) YEAH  NOT "
+    assert swbd.mended("(A) ((B)") == "(A) (B)"
+
+
+@pytest.mark.parametrize(
+    "segments, wanted",
+    [
+        ([(1.0, 2.0)], [(0.9, 2.1)]),
+        ([(0.05, 2.0)], [(0.0, 2.1)]),
+        ([(1.0, 2.0), (2.5, 3.0)], [(0.9, 2.1), (2.4, 3.1)]),
+        ([(1.0, 2.0), (2.1, 3.0)], [(0.9, 2.05), (2.05, 3.1)]),
+        ([(1.0, 2.0), (2.0, 3.0)], [(0.9, 2.0), (2.0, 3.1)]),
+        ([(1.0, 2.0), (1.9, 3.0)], [(0.9, 2.0), (1.9, 3.1)]),
+    ],
+)
+def test_extended_segments(segments, wanted):
+    sides = [swbd.Segment("f", side, a, b, "") for side in "AB" for a, b in segments]
+    found = swbd.extend(sides)
+    assert [x[1:] for x in found.values()] == wanted * 2
+    assert [x[0] for x in found.values()] == ["f-A"] * len(wanted) + ["f-B"] * len(
+        wanted
+    )
+
+
+def test_segments_that_overlap_are_a_warning(tmp_path, caplog):
+    (tmp_path / "pem").write_text("f A x 1.0 3.0\nf A x 2.0 4.0\nf A x 0.1 0.2\n")
+    assert [s.start for s in swbd.read_pem(tmp_path / "pem")] == [0.1, 1.0, 2.0]
+    assert "W_SEGMENTS" in caplog.text and "line 2" in caplog.text

@@ -122,6 +122,50 @@ def test_the_advice_for_what_cannot_be_seen_works(capsys):
     assert stage_10(capsys)[0] == 0
 
 
+CODINGS = ("UTF-16", "UTF-16-LE", "UTF-16-BE", "UTF-32", "UTF-32-LE", "UTF-32-BE")
+
+
+@pytest.mark.parametrize("words", ["uno dos", "caf\u00e9", "\u4f60\u597d" * 30])
+@pytest.mark.parametrize("coding", [*CODINGS, "latin1"])
+def test_the_advice_for_another_encoding_works(coding, words, capsys):
+    import subprocess
+
+    if coding == "latin1":
+        words = "caf\u00e9"
+    make("tr", words, words)
+    make("dv", words, words)
+    text = Path("tr/text")
+    right = text.read_bytes()
+    text.write_bytes(right.decode().encode(coding))
+    status, said = stage_10(capsys)
+    assert status == 65 and said.startswith("E_UTF8: tr/text line 1 byte ")
+    command = said.split("run: " if coding != "latin1" else "if latin1, run: ")[1]
+    assert subprocess.run(["bash", "-c", command.rstrip(".")]).returncode == 0
+    assert text.read_bytes() == right
+
+
+TEXT_READERS = ["filter_text --input mine --output lm_train.txt"]
+TEXT_READERS += ["token_list --input mine --output_dir bpe --vocab_size 12"]
+
+
+@pytest.mark.parametrize("command", TEXT_READERS)
+def test_other_texts_for_tokens_and_the_language_model(command, capsys):
+    """``--lm_train_text`` and ``--bpe_train_text`` are read and mended as the sets."""
+    other = "" if "bpe" in command else "b-2\u00a0\n"  # no text
+    Path("mine").write_text(f"b-1 {WORDS}\u3000uno\n{other}a-1 dos\n", "utf-8")
+    main(command.split())
+    made = Path("lm_train.txt" if "filter" in command else "bpe/train.txt").read_text()
+    assert f"{WORDS} uno\n" in made and made.count("\n") == 2
+    for text, code in (
+        ("a uno\u200b\n", "E_TEXT_CHAR: utt a (mine line 1)"),
+        ("a uno\na dos\n", "E_UTT_DUP: a lines 1, 2 of mine"),
+    ):
+        Path("mine").write_text(text, "utf-8")
+        with pytest.raises(SystemExit, match="65"):
+            main(command.split())
+        assert code in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "char", "\u200c\u200d\u2800\u3164\ufffd\ue000\u00a0\u3000\ufe0f"
 )

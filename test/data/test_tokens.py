@@ -55,6 +55,7 @@ def test_too_many_tokens(text, tmp_path, capfd):
     with pytest.raises(SystemExit) as e:
         run(text, tmp_path / "bpe", "--vocab_size", "9999")
     assert e.value.code == 65 and "E_BPE" in capfd.readouterr().err
+    assert list((tmp_path / "bpe").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_every_line_ends_with_eos(tmp_path: Path, text: bytes, ids: list) -> Non
         (b"", "E_EMPTY", "t"),
         (b" \n\n", "E_EMPTY", "t"),
         (b"a\na c\n", "E_OOV", "t:2: 'c'"),
-        (b"a\n\xff\n", "E_UTF8", "t:2"),
+        (b"a\n\xff\n", "E_UTF8", "t line 2 byte 1"),
         (b"\xef\xbb\xbfa\n", "E_BOM", "t line 1"),
         (None, "E_MISSING", "t"),
     ],

@@ -96,10 +96,11 @@ if stage_on 4; then
             --data_dir "${data_feats}/org/${NAME}" --output_dir "${data_feats}/${NAME}" \
             --fs "${fs}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
     done
-    for NAME in ${lm_train_text}; do
-        need_file "text" format "${NAME}"
-        awk 'NF > 1' "${NAME}"
-    done >"${data_feats}/lm_train.txt"
+    # shellcheck disable=SC2086  # several files
+    need_file "text" format ${lm_train_text}
+    # shellcheck disable=SC2086  # several files
+    "${PYTHON[@]}" -m espnet_topdown filter_text --input ${lm_train_text} \
+        --output "${data_feats}/lm_train.txt"
 fi
 
 if stage_on 5; then
