@@ -311,6 +311,13 @@ def header(source: Source, root: Path = Path(".")) -> tuple[int, int]:
         return sound.frames, sound.samplerate
 
 
+def is_current(target: Path, source: Source) -> bool:
+    """Whether a file that was made of a source is there and not older."""
+    if source.is_pipe or not target.exists():
+        return False
+    return target.stat().st_mtime >= audio_path(source).stat().st_mtime
+
+
 def _empty(source: Source) -> TopDownError:
     what = f"{source.where}: no samples"
     return TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)

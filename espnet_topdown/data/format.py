@@ -2,6 +2,7 @@
 
 ``dump/raw/org/<set>`` gets ``wav.scp``, ``utt2num_samples``, ``feats_type`` and
 ``audio_format`` beside the copied lists; the audio is in ``data/format.N`` below it.
+Stage 4 keeps what can be used of that.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.data import audio
@@ -37,49 +37,41 @@ _SECONDS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2})?"
 _SEGMENT = re.compile(
     rf"(\S+)\s+({_SECONDS})\s+(-1(?:\.0*)?|{_SECONDS})(?:\s+(-1|[0-9]{{1,3}}))?"
 )
-REPLACED = (
-    "text",
-    "wav.scp",
-    "segments",
-    "utt2num_samples",
-    "feats_type",
-    "audio_format",
-)
-
-
-@dataclass(frozen=True)
-class FormatRequest:
-    """What stage 3 is asked for. ``rate`` in Hz; ``channel`` from 1 for stereo."""
-
-    data_dir: Path
-    output_dir: Path
-    rate: int
-    audio_format: str = "flac"
-    channel: int | None = None
-    allow_pipes: bool = False
+_REPLACED = ("text", "wav.scp", "segments", "utt2num_samples", "feats_type")
+_REPLACED += ("audio_format", "reco2file_and_channel")
 
 
 def sources(data_dir: Path) -> list[Source]:
-    """What to read for each utterance, sorted; with ``segments``, cuts in seconds."""
+    """What to read for each utterance, sorted; with ``segments``, cuts in seconds.
+
+    Args:
+        data_dir: Has ``wav.scp``, perhaps ``segments``.
+
+    Returns:
+        One source an utterance.
+
+    Raises:
+        TopDownError: E_SEGMENT (65) or E_UTT_SETS (65) with utterance and line, and
+            those of ``read_dir``.
+    """
     lists = read_dir(data_dir)
-    wavs = lists["wav.scp"]
     name = "segments" if "segments" in lists else "wav.scp"
     lines = places(Path(data_dir) / name)
-    found = []
+    every = []
     for utt in c_sorted(lists[name]):
         where, value = f"utt {utt} ({lines[utt]})", lists[name][utt]
         if name == "segments":
-            found.append(_cut(utt, value, wavs, where))
+            every.append(_cut(utt, value, lists["wav.scp"], where))
         else:
-            found.append(Source(utt, value, where))
-    return found
+            every.append(Source(utt, value, where))
+    return every
 
 
 def _cut(utt: str, value: str, wavs: Mapping[str, str], where: str) -> Source:
-    found = _SEGMENT.fullmatch(value)
-    recording, start, end, channel = found.groups() if found else ("", 0, 0, None)
+    match = _SEGMENT.fullmatch(value)
+    recording, start, end, channel = match.groups() if match else ("", 0, 0, None)
     start, end, channel = float(start), float(end), int(channel or -1)
-    if not found or not (end > start or end == -1):
+    if not match or not (end > start or end == -1):
         what = f"{where}: '{value[:200]}'"
         do = "write '<utt> <recording> <start> <end>' in seconds; a fifth column is the"
         do += " channel from 0, or -1"
@@ -102,50 +94,72 @@ def run_format(
     merge: bool = False,
     allow_pipes: bool = False,
 ) -> None:
-    """One shard (``job``), the lists (``merge``), or all shards and then the lists."""
-    check_apart(data_dir, output_dir)
-    utts = [source.utt for source in sources(data_dir)]
-    check_target(output_dir, "data/format.1/sources", utts)
-    rate = audio.parse_rate(fs)
-    request = FormatRequest(
-        data_dir, output_dir, rate, audio_format, channel, allow_pipes
-    )
-    if job is not None:
-        format_shard(request, job, nj)
-        return
-    for number in range(1, 1 if merge else nj + 1):
-        format_shard(request, number, nj)
-    merge_shards(request, nj)
+    """Stage 3: one shard (``job``), the lists (``merge``), or all shards and the lists.
 
+    A finished file is kept when its source is the same and not newer, so a run that
+    was cut off continues. Shards beyond the number of utterances do nothing.
 
-def format_shard(request: FormatRequest, job: int, nj: int) -> int:
-    """Shard ``job`` of ``nj`` (from 1) into ``data/format.<job>``.
+    Args:
+        data_dir: From stage 1 or 2.
+        output_dir: To be made, or one that this stage made before.
+        fs: Sample rate, such as ``8k``.
+        audio_format: ``flac`` or ``wav``.
+        channel: From 1, for stereo.
+        nj: Number of shards.
+        job: Make only this shard, from 1.
+        merge: Only write the lists.
+        allow_pipes: Run the commands of ``wav.scp``.
 
-    A finished file is kept when its source is the same and not newer, so a run
-    that was cut off continues. Shards beyond the number of utterances do nothing.
+    Raises:
+        TopDownError: E_CREATE (73) for a folder of somebody else's, E_FORMAT_SHARDS
+            (65) where shards are missing; those of ``sources`` and ``audio.read``.
     """
-    part = shard(sources(request.data_dir), job, nj)
-    folder = _folder(request, job)
-    if not part:
-        logging.info("shard %d of %d: nothing to do", job, nj)
-        return 0
+    check_apart(data_dir, output_dir)
+    rate, every = audio.parse_rate(fs), sources(data_dir)
+    check_target(output_dir, "data/format.1/sources", [s.utt for s in every])
+    jobs = [job] if job is not None else range(1, 1 if merge else nj + 1)
+    for number in jobs:
+        part = shard(every, number, nj)
+        if part:
+            folder = _folder(output_dir, number)
+            _format_shard(part, folder, rate, audio_format, channel, allow_pipes)
+        logging.info("shard %d of %d: %d utterances", number, nj, len(part))
+    if job is None:
+        _merge_shards(data_dir, output_dir, audio_format, every, nj)
+
+
+def _folder(output_dir: Path, job: int) -> Path:
+    return Path(output_dir) / "data" / f"format.{job}"
+
+
+def _format_shard(
+    part: Sequence[Source],
+    folder: Path,
+    rate: int,
+    audio_format: str,
+    channel: int | None,
+    allow_pipes: bool,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     before = _finished(folder / "sources")
-    wavs, samples = {}, {}
+    wavs, lengths = {}, {}
     with open(folder / "sources", "a", encoding="utf-8") as record:
         for source in part:
-            path, n = _format_one(request, source, folder, before)
-            wavs[source.utt], samples[source.utt] = path, str(n)
-            record.write(f"{source.utt} {source.text()}\n")
+            utt, target = source.utt, folder / f"{source.utt}.{audio_format}"
+            n = audio.is_ready(source, rate, audio_format)
+            wavs[utt] = source.value if n else target.as_posix()
+            if not n and before.get(utt) == source.text():
+                n = _kept(source, target, rate, audio_format)
+            if not n:
+                samples, rate_of_file = audio.read(source, channel, allow_pipes)
+                samples = audio.resample(samples, rate_of_file, rate)
+                audio.write(target, samples, rate, audio_format)
+                n = len(samples)
+            lengths[utt] = str(n)
+            record.write(f"{utt} {source.text()}\n")
             record.flush()
-    write_pairs(folder / "utt2num_samples", samples)
+    write_pairs(folder / "utt2num_samples", lengths)
     write_pairs(folder / "wav.scp", wavs)
-    logging.info("shard %d of %d: %d utterances", job, nj, len(part))
-    return len(part)
-
-
-def _folder(request: FormatRequest, job: int) -> Path:
-    return Path(request.output_dir) / "data" / f"format.{job}"
 
 
 def _finished(record: Path) -> dict[str, str]:
@@ -156,59 +170,38 @@ def _finished(record: Path) -> dict[str, str]:
     return dict(line.partition(" ")[::2] for line in lines)
 
 
-def _format_one(
-    request: FormatRequest, source: Source, folder: Path, before: Mapping[str, str]
-) -> tuple[str, int]:
-    """(path for wav.scp, number of samples) of one utterance."""
-    n = audio.is_ready(source, request.rate, request.audio_format)
-    if n:
-        return source.value, n
-    target = folder / f"{source.utt}.{request.audio_format}"
-    if before.get(source.utt) == source.text():
-        n = _kept(request, source, target)
-        if n:
-            return target.as_posix(), n
-    samples, rate = audio.read(source, request.channel, request.allow_pipes)
-    samples = audio.resample(samples, rate, request.rate)
-    audio.write(target, samples, request.rate, request.audio_format)
-    return target.as_posix(), len(samples)
-
-
-def _kept(request: FormatRequest, source: Source, target: Path) -> int:
-    if source.is_pipe or not target.exists():
+def _kept(source: Source, target: Path, rate: int, audio_format: str) -> int:
+    """The number of samples of a file that need not be written again, else 0."""
+    if not audio.is_current(target, source):
         return 0
-    original = Path(source.value)
-    if not original.exists() or original.stat().st_mtime > target.stat().st_mtime:
-        return 0
-    written = Source(source.utt, str(target), source.where)
     try:
-        return audio.is_ready(written, request.rate, request.audio_format)
+        written = Source(source.utt, str(target), source.where)
+        return audio.is_ready(written, rate, audio_format)
     except TopDownError:  # ours, and damaged: it is made again from its source
         return 0
 
 
-def merge_shards(request: FormatRequest, nj: int) -> int:
-    """Join the shards' lists into ``output_dir``; the number of utterances."""
-    out = Path(request.output_dir)
-    known = [s.utt for s in sources(request.data_dir)]
+def _merge_shards(
+    data_dir: Path, output_dir: Path, audio_format: str, every: list[Source], nj: int
+) -> None:
+    """Join the shards' lists into ``output_dir``."""
+    out, text = Path(output_dir), Path(data_dir) / "text"
     wavs: dict[str, str] = {}
-    samples: dict[str, str] = {}
-    for job in range(1, min(nj, len(known)) + 1):
-        wavs.update(read_pairs(_folder(request, job) / "wav.scp"))
-        samples.update(read_pairs(_folder(request, job) / "utt2num_samples"))
-    if set(wavs) != set(known):
-        what = f"{len(wavs)} of {len(known)} utterances in {out}/data/format.*"
+    lengths: dict[str, str] = {}
+    for job in range(1, min(nj, len(every)) + 1):
+        wavs.update(read_pairs(_folder(out, job) / "wav.scp"))
+        lengths.update(read_pairs(_folder(out, job) / "utt2num_samples"))
+    if wavs.keys() != {source.utt for source in every}:
+        what = f"{len(wavs)} of {len(every)} utterances in {out}/data/format.*"
         do = "run the shards again with this --nj, then merge"
         raise TopDownError("E_FORMAT_SHARDS", what, do, DATA)
-    copy_dir(request.data_dir, out, leave_out=(*REPLACED, "reco2file_and_channel"))
-    text = Path(request.data_dir) / "text"
+    copy_dir(data_dir, out, leave_out=_REPLACED)
     if text.exists():
         write_pairs(out / "text", mend_texts(read_pairs(text), text))
-    write_pairs(out / "utt2num_samples", samples)
+    write_pairs(out / "utt2num_samples", lengths)
     write_lines(out / "feats_type", ["raw"])
-    write_lines(out / "audio_format", [request.audio_format])
+    write_lines(out / "audio_format", [audio_format])
     write_pairs(out / "wav.scp", wavs)
-    return len(wavs)
 
 
 def filter_dir(
@@ -217,16 +210,22 @@ def filter_dir(
     fs: str,
     min_wav_duration: float = 0.1,
     max_wav_duration: float = 20.0,
-) -> tuple[int, int]:
+) -> None:
     """Stage 4: keep utterances that have text and a length strictly between.
 
-    The text is written with plain spaces only; see ``mend_texts``.
+    The text is written with plain spaces only; see ``mend_texts``. ``audio_format`` is
+    copied too: later stages read it.
 
-    The limits are in seconds, counted in whole samples as ESPnet does.
-    ``audio_format`` is copied too: later stages read it.
+    Args:
+        data_dir: From stage 3.
+        output_dir: To be made, or one that this stage made before.
+        fs: Sample rate, such as ``8k``.
+        min_wav_duration: Seconds, counted in whole samples as ESPnet does.
+        max_wav_duration: The same.
 
-    Returns:
-        (utterances before, utterances kept).
+    Raises:
+        TopDownError: E_CREATE (73) for a folder of somebody else's; E_SHAPE (65) with
+            the line; E_SET_EMPTY (65) if nothing is left; those of ``mend_texts``.
     """
     source, out = Path(data_dir), Path(output_dir)
     check_apart(source, out)
@@ -251,11 +250,14 @@ def filter_dir(
     copy_dir(source, out, leave_out=(*kept, "spk2utt"))
     write_dir(out, kept)
     logging.info("%s: %d of %d utterances kept", out, len(kept["text"]), len(samples))
-    return len(samples), len(kept["text"])
 
 
 def filter_texts(inputs: Sequence[Path], output: Path) -> None:
     """Stage 4: one list of the lines that have text, with plain spaces only.
+
+    Args:
+        inputs: Lists ``utt words...``.
+        output: The list, in the order of the inputs.
 
     Raises:
         TopDownError: Those of ``read_pairs`` and ``mend_texts``; E_CREATE (73) if

@@ -45,25 +45,23 @@ def test_bad_lists_name_the_line(tmp_path, data, code, where):
 @pytest.mark.parametrize(
     "data, code",
     [
-        (b"\xef\xbb\xbfa uno dos\n", "W_BOM"),
-        (b"a uno dos\r\n", "W_CRLF"),
+        (b"\xef\xbb\xbfa my  file.wav\nb x\n", "W_BOM"),
+        (b"a my  file.wav\r\nb x\r\n", "W_CRLF"),
+        (b"a\tmy  file.wav \nb x", ""),
     ],
 )
-def test_harmless_oddities_are_read_with_a_warning(tmp_path, caplog, data, code):
+def test_harmless_oddities_are_read(tmp_path, caplog, data, code):
     (tmp_path / "text").write_bytes(data)
-    assert kd.read_pairs(tmp_path / "text") == {"a": "uno dos"}
-    assert code in caplog.text
+    assert kd.read_pairs(tmp_path / "text") == {"a": "my  file.wav", "b": "x"}
+    assert code in caplog.text and bool(code) == bool(caplog.text)
 
 
-def test_last_line_without_end_tabs_and_inner_spaces(tmp_path):
-    (tmp_path / "wav.scp").write_text("a\tmy  file.wav \nb x")
-    assert kd.read_pairs(tmp_path / "wav.scp") == {"a": "my  file.wav", "b": "x"}
-
-
-def test_missing_list(tmp_path):
-    with pytest.raises(TopDownError) as e:
+def test_what_is_not_there(tmp_path):
+    with pytest.raises(TopDownError, match="E_MISSING") as e:
         kd.read_pairs(tmp_path / "text")
-    assert e.value.code == "E_MISSING" and e.value.status == 66
+    assert e.value.status == 66
+    with pytest.raises(TopDownError, match="E_DATA_DIR"):
+        kd.read_dir(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -81,11 +79,6 @@ def test_write_dir_makes_spk2utt(tmp_path):
     kd.write_dir(tmp_path, lists)
     assert (tmp_path / "spk2utt").read_text() == "s s-1 s-2\n"
     assert kd.read_dir(tmp_path) == lists
-
-
-def test_a_directory_without_wav_scp(tmp_path):
-    with pytest.raises(TopDownError, match="E_DATA_DIR"):
-        kd.read_dir(tmp_path)
 
 
 LISTS = {
@@ -120,21 +113,16 @@ def test_copy_dir_leaves_files_out(tmp_path):
     assert os.listdir(tmp_path / "b") == ["text"]
 
 
-@pytest.mark.parametrize(
-    "n_items, n, sizes",
-    [(7, 3, [3, 2, 2]), (8, 3, [3, 3, 2]), (3, 3, [1, 1, 1]), (5, 1, [5])],
-)
-def test_split_evenly(n_items, n, sizes):
+@pytest.mark.parametrize("n_items, sizes", [(7, [3, 2, 2]), (3, [1, 1, 1]), (2, [])])
+def test_split_evenly(n_items, sizes):
     items = list(range(n_items))
-    parts = kd.split_evenly(items, n)
-    assert [len(part) for part in parts] == sizes
-    assert sum(parts, []) == items
-
-
-@pytest.mark.parametrize("n", [0, 4])
-def test_split_into_too_many_or_no_parts(n):
-    with pytest.raises(TopDownError, match="E_SPLIT"):
-        kd.split_evenly([1, 2, 3], n)
+    if sizes:
+        parts = kd.split_evenly(items, 3)
+        assert [len(part) for part in parts] == sizes and sum(parts, []) == items
+        return
+    for n in (0, 3):
+        with pytest.raises(TopDownError, match="E_SPLIT"):
+            kd.split_evenly(items, n)
 
 
 def test_shards_cover_everything_once_and_may_be_empty():

@@ -6,8 +6,6 @@ import pytest
 
 from espnet_topdown.bin.main import main
 from espnet_topdown.data.kaldi_dir import read_lines, write_pairs
-from espnet_topdown.data.tokens import check_tokens
-from espnet_topdown.errors import TopDownError
 
 TEXTS = {f"a-{i}": f"marque {word} para salir" for i, word in enumerate("abcdefgh")}
 
@@ -56,19 +54,3 @@ def test_too_many_tokens(text, tmp_path, capfd):
         run(text, tmp_path / "bpe", "--vocab_size", "9999")
     assert e.value.code == 65 and "E_BPE" in capfd.readouterr().err
     assert list((tmp_path / "bpe").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "tokens, problem",
-    [
-        ([], "is empty"),
-        (["<unk>", "<blank>", "<sos/eos>"], "starts with '<unk>'"),
-        (["<blank>", "a", "<sos/eos>"], "lacks <unk>"),
-        (["<blank>", "<unk>", "a"], "lacks <sos/eos>"),
-        (["<blank>", "<unk>", "a", "a", "<sos/eos>"], "'a' twice"),
-    ],
-)
-def test_unusable_token_lists(tokens, problem):
-    with pytest.raises(TopDownError) as e:
-        check_tokens(tokens, "tokens.txt")
-    assert e.value.code == "E_TOKENS" and problem in str(e.value)

@@ -1,19 +1,25 @@
-"""Stage 1 of every recipe also runs from the folder where ESPnet's asr.sh runs."""
+"""Stage 1 of the recipes as a user runs it: local/data.sh."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from packages import real_packages
 
-RECIPES = sorted(Path(__file__).resolve().parents[2].glob("egs2/*_topdown/asr1"))
+from espnet_topdown.data.kaldi_dir import read_pairs
 
+EGS2 = Path(__file__).resolve().parents[2] / "egs2"
+RECIPES = sorted(EGS2.glob("*_topdown/asr1"))
+DEB = "flight-of-the-amazon-queen"
 pytestmark = pytest.mark.recipe
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda folder: folder.parent.name)
 @pytest.mark.parametrize("where", [".", ".upstream"])
 def test_data_sh_finds_its_recipe(recipe, where, run, tmp_path):
+    """Also from the folder where ESPnet's asr.sh runs."""
     upstream = tmp_path / ".upstream"
     (upstream / "utils").mkdir(parents=True)  # ESPnet's, not ours
     (upstream / "local").symlink_to("../local")
@@ -22,3 +28,64 @@ def test_data_sh_finds_its_recipe(recipe, where, run, tmp_path):
     done = run("local/data.sh", "--help", cwd=tmp_path / where)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout + done.stderr
+
+
+@pytest.fixture
+def data_sh(tmp_path, run, monkeypatch):
+    """Run the local/data.sh of a recipe in a folder whose path has a space."""
+    (tmp_path / "my recipe" / "downloads").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "my recipe")
+
+    def start(corpus: str, *options: str):
+        for name in ("utils", "path.sh", "db.sh", "local"):
+            Path(name).symlink_to((EGS2 / f"{corpus}_topdown/asr1" / name).resolve())
+        return run("local/data.sh", *options, cwd=Path.cwd())
+
+    return start
+
+
+MISTAKES = [
+    ("prompts", "--lang de", 64, "E_LANG: no prompts in 'de'"),
+    ("prompts", "--langg es", 64, "did you mean --lang?"),
+    ("prompts", "es", 64, "unexpected argument 'es'"),
+    ("prompts", "--source local", 66, "asterisk-core-sounds-es-wav-1.6.1.tar.gz"),
+    ("queen", "--source cd", 64, "E_USAGE: argument --source: invalid choice: 'cd'"),
+    ("queen", "--minutes 3", 64, "unknown option --minutes"),
+    ("queen", "--train_minutes half", 64, "--train_minutes must be an integer"),
+    ("queen", "--source local", 66, "E_DOWNLOAD: downloads has neither queen.1c"),
+]
+
+
+@pytest.mark.parametrize("corpus, options, status, part", MISTAKES)
+def test_mistakes(data_sh, corpus, options, status, part):
+    done = data_sh(corpus, *options.split())
+    assert done.returncode == status and part in done.stderr, done.stderr
+    assert not Path("data").exists()
+
+
+def sizes() -> dict[str, int]:
+    return {p.parent.name: len(read_pairs(p)) for p in Path("data").glob("*/text")}
+
+
+@pytest.mark.nightly
+def test_the_real_spanish_prompts(data_sh):
+    real_packages(Path("downloads"))
+    done = data_sh("prompts", "--lang", "es", "--source", "local")
+    assert done.returncode == 0, done.stderr
+    assert sizes() == {"train": 382, "dev": 47, "test": 46}
+    assert all(Path(p).is_file() for p in read_pairs(Path("data/dev/wav.scp")).values())
+
+
+@pytest.mark.nightly
+def test_debians_package_of_the_game(data_sh):
+    get = ["apt-get", "download", DEB]
+    done = subprocess.run(get, cwd="downloads", capture_output=True, timeout=100)
+    if done.returncode != 0:
+        pytest.skip("apt-get cannot download here")
+    done = data_sh("queen", "--source", "local", "--train_minutes", "30")
+    assert done.returncode == 0, done.stderr
+    counts = sizes()
+    assert counts.pop("train_30min") > 350
+    assert counts == {"train": 1329, "dev": 400, "test": 600}
+    texts = read_pairs(Path("data/test/text"))
+    assert sum(map(len, texts.values())) == 31034

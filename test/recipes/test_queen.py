@@ -6,15 +6,12 @@ The game is made up (``queen_game``), but for one test with Debian's package.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import os
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import soundfile
+from corpora import load
 from packages import deb, fake_apt_get
 from queen_game import dialogue, game, mp3
 
@@ -104,11 +101,7 @@ GAME = game(entries())
 @pytest.fixture
 def queen(tmp_path, monkeypatch):
     """The recipe's program, in an empty folder, for the made-up game."""
-    path = ASR1 / "local" / "prepare_queen.py"
-    spec = importlib.util.spec_from_file_location("prepare_queen", path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
+    module = load("prepare_queen")
     monkeypatch.setattr(module, "SHA256", hashlib.sha256(GAME).hexdigest())
     monkeypatch.setattr(module, "DEV", 1)
     monkeypatch.setattr(module, "TEST", 2)
@@ -153,7 +146,7 @@ def test_lines_get_their_voices_and_the_rest_a_reason(queen):
     assert 2.0 <= info.duration < 2.4  # both voices; MP3 fills up its frames
 
 
-def test_equal_texts_are_in_one_set_and_figures_are_of_the_sets(queen):
+def test_equal_texts_are_in_one_set_and_figures_are_of_the_sets(queen, monkeypatch):
     summary = prepare(queen, GAME)
     sets = [set(texts(name).values()) for name in ("train", "dev", "test")]
     assert sum(map(len, sets)) == len(set.union(*sets)) == 6
@@ -167,6 +160,12 @@ def test_equal_texts_are_in_one_set_and_figures_are_of_the_sets(queen):
         for path in read_pairs(Path("data", name, "wav.scp")).values():
             seconds += soundfile.info(path).duration
     assert 12 < seconds < 15
+    monkeypatch.setattr(queen, "first_minutes", lambda train, minutes: train[:1])
+    assert (
+        prepare(queen, GAME, train_minutes=30)["sets"]["train_30min"]["utterances"] == 1
+    )
+    assert len(texts("train_30min")) == 1
+    assert texts("train_30min").items() <= texts("train").items()
 
 
 @pytest.mark.parametrize("minutes, n", [(1, 12), (2, 24)])
@@ -187,15 +186,6 @@ def test_more_minutes_than_there_are(queen, minutes):
     with pytest.raises(TopDownError, match=r"E_RANGE: .* there are 3\.3") as e:
         queen.first_minutes(made, minutes)
     assert e.value.status == 64
-
-
-def test_the_part_is_a_set_of_its_own(queen, monkeypatch):
-    monkeypatch.setattr(queen, "first_minutes", lambda train, minutes: train[:1])
-    summary = prepare(queen, GAME, train_minutes=30)
-    assert len(texts("train_30min")) == 1 and texts("train_30min").items() <= (
-        texts("train").items()
-    )
-    assert summary["sets"]["train_30min"]["utterances"] == 1
 
 
 def put(offset: int, code: str, value: object) -> bytes:
@@ -274,37 +264,26 @@ def test_any_changed_byte_is_read_or_an_error_of_ours(queen):
     assert refused > 400
 
 
-SOURCES = {
-    "local": ("queen.1c", GAME),
-    "auto": (DEB, deb({"./usr/share/scummvm/x/queen.1c": GAME})),
-}
+MADE = deb({"./usr/share/scummvm/x/queen.1c": GAME})
+URL = f"http://127.0.0.1/pool/{DEB.split('_')[0]}_3_all.deb"
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_from_downloads(queen, source):
-    name, data = SOURCES[source]
-    Path("downloads", name).write_bytes(data)
-    prepare(queen, source=source)
-    assert texts("train", "dev", "test") == USED
-
-
-def test_from_an_apt_mirror(queen, tmp_path, monkeypatch):
-    Path(DEB).write_bytes(SOURCES["auto"][1])
-    fake_apt_get(tmp_path, f"[ $2 = {DEB.split('_')[0]} ] && cp '{tmp_path}/{DEB}' .")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    prepare(queen, source="apt")
-    assert texts("train", "dev", "test") == USED
-
-
-def test_by_http(queen, monkeypatch):
+@pytest.mark.parametrize("source", ["local", "auto", "apt", "http"])
+def test_sources(queen, source, tmp_path, monkeypatch):
     def fetch(url, target):
-        assert url == "http://127.0.0.1/pool/flight-of-the-amazon-queen_3_all.deb"
-        target.write_bytes(SOURCES["auto"][1])
+        assert url == URL and target.name.endswith("_3_all.deb")
+        target.write_bytes(MADE)
 
     monkeypatch.setattr(queen, "http_download", fetch)
-    prepare(
-        queen, source="http", url=f"http://127.0.0.1/pool/{DEB.split('_')[0]}_3_all.deb"
-    )
+    name, data = ("queen.1c", GAME) if source == "local" else (DEB, MADE)
+    where = {"local": "downloads", "auto": "downloads"}.get(source, ".")
+    Path(where, name).write_bytes(data)
+    if source == "apt":
+        fake_apt_get(
+            tmp_path, f"[ $2 = {DEB.split('_')[0]} ] && cp '{tmp_path}/{DEB}' ."
+        )
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    prepare(queen, source=source, url=URL)
     assert texts("train", "dev", "test") == USED
 
 
@@ -349,63 +328,6 @@ def test_a_full_disk(queen, monkeypatch, capsys):
     assert not Path("data").exists()
     prepare(queen)  # the same command continues
     assert texts("train", "dev", "test") == USED
-
-
-@pytest.fixture
-def data_sh(tmp_path, run):
-    """Run local/data.sh in a copy of the recipe whose path has a space."""
-    recipe = tmp_path / "my recipe"
-    recipe.mkdir()
-    for name in ("utils", "path.sh", "db.sh", "local"):
-        (recipe / name).symlink_to((ASR1 / name).resolve())
-    (recipe / "downloads").mkdir()
-
-    def start(*options: str):
-        return run("local/data.sh", *options, cwd=recipe)
-
-    start.recipe = recipe
-    return start
-
-
-@pytest.mark.parametrize(
-    "options, status, part",
-    [
-        (["--source", "cd"], 64, "E_USAGE: argument --source: invalid choice: 'cd'"),
-        (["--minutes", "3"], 64, "unknown option --minutes"),
-        (["--train_minutes", "half"], 64, "--train_minutes must be an integer"),
-        (["--source", "local"], 66, "E_DOWNLOAD: downloads has neither queen.1c"),
-    ],
-)
-def test_mistakes(data_sh, options, status, part):
-    done = data_sh(*options)
-    assert done.returncode == status and part in done.stderr, done.stderr
-    assert not (data_sh.recipe / "data").exists()
-
-
-def test_another_build_of_the_game_is_refused(data_sh):
-    (data_sh.recipe / "downloads" / "queen.1c").write_bytes(GAME)
-    done = data_sh("--source", "local")
-    assert done.returncode == 65
-    assert done.stderr.splitlines()[-1].startswith("E_DIGEST: queen.1c of downloads/")
-
-
-@pytest.mark.nightly
-def test_debians_package(data_sh):
-    done = subprocess.run(
-        ["apt-get", "download", DEB.split("_")[0]],
-        cwd=data_sh.recipe / "downloads",
-        capture_output=True,
-        timeout=100,
-    )
-    if done.returncode != 0:
-        pytest.skip("apt-get cannot download here")
-    done = data_sh("--source", "local", "--train_minutes", "30")
-    assert done.returncode == 0, done.stderr
-    os.chdir(data_sh.recipe)
-    counts = {p.parent.name: len(read_pairs(p)) for p in Path("data").glob("*/text")}
-    assert counts.pop("train_30min") > 350
-    assert counts == {"train": 1329, "dev": 400, "test": 600}
-    assert sum(map(len, texts("test").values())) == 31034
 
 
 CHOICES = [
