@@ -168,7 +168,7 @@ def tamper(tries: int) -> Rows:
                 data = bytearray(whole)
                 data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
                 path.write_bytes(bytes(data))
-                seen += bool(fsck(search).found)
+                seen += bool(fsck(search).problems)
             path.write_bytes(whole)
             rows.append((f"one bit flipped: {name}", f"{seen} of {tries} noticed"))
         os.chdir("/")

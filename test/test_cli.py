@@ -1,3 +1,5 @@
+"""The command line as a user writes it: words, folders by place, messages, statuses."""
+
 from __future__ import annotations
 
 import os
@@ -8,97 +10,137 @@ from pathlib import Path
 
 import pytest
 
+from espnet_topdown.bin import run_job
 from espnet_topdown.bin.main import main, parser_of
 from espnet_topdown.cli.parser import VERBS, Parser
 from espnet_topdown.errors import TopDownError, command
-from espnet_topdown.files import true_or_false
+from espnet_topdown.search import driver, state
 
-NEEDED = ["--base_exp", "exp", "--output_dir", "out"]
-
-
-@pytest.mark.parametrize(
-    "cmd, message",
-    [
-        (["--serch", "full"], "unknown option --serch .nearest: --search"),
-        (["--strateg", "full"], "unknown option --strateg .nearest: --strategy"),
-        (["other"], "EXP is given twice: other and exp"),
-        (["exp", "other"], "DIR is given twice: other and out"),
-        (["exp", "out", "more"], "unexpected argument 'more'"),
-        (["--max_jobs"], "expected one argument"),
-        (["--max_jobs", "x"], "invalid int value: 'x'"),
-        (["--allow_pipes", "yes"], "must be true or false, got 'yes'"),
-        (["--epochs", "3,x"], "must be whole numbers with commas, got '3,x'"),
-    ],
-)
-def test_wrong_command_lines(cmd, message):
-    with pytest.raises(TopDownError, match=message) as e:
-        parser_of("search").parse_args([*NEEDED, *cmd])
-    assert e.value.status == 64
-    assert "Do: see 'espnet-topdown search --help'" in str(e.value)
-
-
-def test_an_option_that_has_left_is_answered_by_name():
-    with pytest.raises(TopDownError, match="--halving was removed, see docs/") as e:
-        parser_of("search").parse_args([*NEEDED, "--halving", "2:8"])
-    assert (e.value.code, e.value.remedy) == ("E_USAGE", "leave it out")
+CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"
+BY_NAME = "search --base_exp exp --output_dir out"
 
 
 @pytest.mark.parametrize(
-    "words",
+    "words, message",
     [
-        "exp out --yes",
-        "--yes exp --max_jobs 1 out",
-        "exp --output_dir out --yes true",
-        "out --base_exp exp --yes",
-        "--output-dir=out exp --yes=true",
-        "exp out --exp exp --output_dir out --yes",
-        "--yes --base_exp exp --output_dir out",
+        ("serch", "unknown command 'serch' (nearest: search"),
+        (f"{BY_NAME} --serch full", "unknown option --serch (nearest: --search"),
+        (f"{BY_NAME} --strateg x", "unknown option --strateg (nearest: --strategy"),
+        (f"{BY_NAME} --halving 2:8", "--halving was removed, see docs/"),
+        (f"{BY_NAME} other", "EXP is given twice: other and exp"),
+        (f"{BY_NAME} exp other", "DIR is given twice: other and out"),
+        (f"{BY_NAME} exp out more", "unexpected argument 'more'"),
+        ("search", "search: EXP is missing"),
+        ("search a", "search: DIR is missing"),
+        ("fsck a --search_dir b", "DIR is given twice: a and b"),
+        (f"{BY_NAME} --max_jobs", "expected one argument"),
+        (f"{BY_NAME} --max_jobs x", "invalid int value: 'x'"),
+        (f"{BY_NAME} --allow_pipes yes", "must be true or false, got 'yes'"),
+        (f"{BY_NAME} --epochs 3,x", "must be whole numbers with commas, got '3,x'"),
+        (f"{BY_NAME} --ngpu -1", "--ngpu: must be 0 or more, got '-1'"),
+        ("decode a --models some", "invalid choice: 'some'"),
     ],
 )
-def test_folders_by_place_and_by_name(words):
-    args = parser_of("search").parse_args(words.split())
-    assert (args.base_exp, args.output_dir) == (Path("exp"), Path("out"))
-    assert args.yes is True and args.max_jobs == 1
+def test_wrong_command_lines(words: str, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as e:
+        main(words.split())
+    err = capsys.readouterr().err
+    assert e.value.code == 64 and err.startswith("E_USAGE: ") and message in err
+    verb = "search --help" if BY_NAME in words else "--help'"
+    assert verb in err or "Do: leave it out." in err
 
 
 @pytest.mark.parametrize(
-    "verb, words, found",
+    "words, message",
     [
-        ("seeds", "a b --output_dir c", {"search_dirs": [Path("a"), Path("b")]}),
-        ("seeds", "--search_dirs a b --output_dir c", {"output_dir": Path("c")}),
-        ("status", "--watch a", {"search_dir": Path("a"), "watch": True}),
-        ("status", "a --watch false", {"watch": False}),
-        ("layers", "-- -a", {"base_exp": Path("-a")}),
-        ("search", "a b --search full", {"strategy": "full"}),
-        ("validate_data", "--full --fs 8k", {"full": True}),
-        ("validate_data", "--fs 8k", {"full": None}),
+        ("--num_nodes 2", "--num_nodes was removed, see docs/structure.md"),
+        ("--ngpu -1", "--ngpu: must be 0 or more, got '-1'"),
+        ("--folder", "expected one argument"),
     ],
 )
-def test_places_and_flags(verb, words, found):
-    args = vars(parser_of(verb).parse_args(words.split()))
-    assert {k: args[k] for k in found} == found
+def test_wrong_command_lines_of_a_job(words: str, message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as e:
+        run_job.main(["--folder", "x", *words.split()])
+    assert e.value.code == 64 and message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words, missing", [("", "EXP"), ("a", "DIR")])
-def test_a_folder_is_missing(words, missing):
-    with pytest.raises(TopDownError, match=f"search: {missing} is missing") as e:
-        parser_of("search").parse_args(words.split())
-    assert (e.value.code, e.value.status) == ("E_USAGE", 64)
+@pytest.mark.parametrize(
+    "words, wanted",
+    [
+        ("search exp out --yes", {"yes": True, "max_jobs": 1}),
+        ("search --yes exp --max_jobs 1 out", {"yes": True, "max_jobs": 1}),
+        ("search exp --output_dir out --yes true", {"yes": True}),
+        ("search out --base_exp exp", {"yes": False}),
+        ("search --output-dir=out exp --yes=true", {"yes": True}),
+        ("search exp out --exp exp --output_dir out --yes", {"yes": True}),
+        ("search --yes --base_exp exp --output_dir out", {"yes": True}),
+        ("search exp out --max-jobs=3 --max-frozen 1", {"max_jobs": 3}),
+        ("search exp out --search full", {"strategy": "full"}),
+        ("seeds exp b --output_dir out", {"search_dirs": [Path("exp"), Path("b")]}),
+        ("seeds --search_dirs a b --output_dir out", {"output_dir": Path("out")}),
+        ("status --watch exp", {"search_dir": Path("exp"), "watch": True}),
+        ("status a --watch false", {"watch": False}),
+        ("layers -- -a", {"base_exp": Path("-a")}),
+        ("validate_data --full --fs 8k", {"full": True, "hop_length": 128}),
+        ("validate_data --fs 8k", {"full": None}),
+        ("perturb_speed a --factors 0.9 1.1", {"factors": ["0.9", "1.1"]}),
+    ],
+)
+def test_right_command_lines(words: str, wanted: dict) -> None:
+    verb, *rest = words.split()
+    values = vars(parser_of(verb).parse_args(rest))
+    if verb == "search":
+        wanted = {**wanted, "base_exp": Path("exp"), "output_dir": Path("out")}
+    assert {k: values[k] for k in wanted} == wanted
 
 
-def test_dashes_and_underscores_are_the_same():
-    args = parser_of("search").parse_args(
-        [*NEEDED, "--max-jobs=3", "--max-frozen", "1"]
-    )
-    assert (args.max_jobs, args.max_frozen) == (3, 1)
+@pytest.mark.parametrize(
+    "given, controls",
+    [("", ()), ("none", ()), ("joint,warm", ("joint", "warm"))],
+)
+def test_what_a_search_is_asked_and_says(given, controls, monkeypatch, capsys) -> None:
+    requests = []
+    monkeypatch.setattr(driver, "run_search", requests.append)
+    monkeypatch.setattr("espnet_topdown.cli.installation.check", lambda: None)
+    ended = type("", (), {"best_name": "m1.4", "reason": "made up"})
+    monkeypatch.setattr(state, "read_state", lambda folder: ended)
+    main(["search", "exp/a", "exp/b", "--controls", given])
+    assert requests[0].controls == controls
+    best, after = capsys.readouterr().out.splitlines()
+    assert best == "best: exp/b/m1.4 (made up)"
+    assert after == "next: espnet-topdown decode exp/b --data DATA_DIR"
 
 
-@pytest.mark.parametrize("text, value", [("true", True), ("False", False)])
-def test_true_or_false(text, value):
-    assert true_or_false(text) is value
+def test_a_plan_is_not_made_for_other_sets_than_the_papers(tmp_path, capsys) -> None:
+    sets = [tmp_path / name for name in ("test_dev93", "test_eval92")]
+    for folder in sets:
+        folder.mkdir()
+        (folder / "text").write_text("u1 A\n")
+    call = ["rows", "--step", "plan", "--paper", "wsj", "--row", "A.B"]
+    call += ["--conf", str(CONF), "--set_dirs", *map(str, sets)]
+    with pytest.raises(SystemExit) as e:
+        main(call)
+    out, err = capsys.readouterr()
+    assert e.value.code == 65 and err.startswith("E_EVAL_SET: ") and out == ""
+    main([*call, "--allow_partial"])
+    assert capsys.readouterr().out.count("\n") == 3
 
 
-def test_an_error_is_one_line_and_a_status(capsys):
+def test_help_lists_every_command(capsys) -> None:
+    main(["--help"])
+    out = capsys.readouterr().out
+    assert all(f"\n  {name} " in out for name in VERBS)
+
+
+def test_defaults_are_shown_where_there_are_any() -> None:
+    parser = Parser(prog="x")
+    parser.add_argument("--n", type=int, default=7, help="A number")
+    parser.add_argument("--m", type=int, help="Another")
+    text = parser.format_help()
+    assert "(default: 7)" in text and "None" not in text
+
+
+def test_an_error_is_one_line_and_a_status(capsys) -> None:
     @command
     def main(cmd=None):
         raise TopDownError("E_X", "something, somewhere.", "this.", 65)
@@ -109,32 +151,11 @@ def test_an_error_is_one_line_and_a_status(capsys):
     assert capsys.readouterr().err == "E_X: something, somewhere. Do: this.\n"
 
 
-def test_help_lists_every_command(capsys):
-    main(["--help"])
-    out = capsys.readouterr().out
-    assert all(name in out for name in VERBS)
-
-
-def test_unknown_command(capsys):
-    with pytest.raises(SystemExit) as e:
-        main(["serch"])
-    assert e.value.code == 64
-    assert "nearest: search" in capsys.readouterr().err
-
-
-def test_parser_defaults_are_shown():
-    parser = Parser(prog="x")
-    parser.add_argument("--n", type=int, default=7, help="A number")
-    parser.add_argument("--m", type=int, help="Another")
-    text = parser.format_help()
-    assert "(default: 7)" in text and "None" not in text
-
-
 FULL = "from espnet_topdown.errors import command; command(lambda cmd: {})()"
 
 
 @pytest.mark.parametrize("where", ["stdout", "stderr", "a file"])
-def test_a_full_disk_is_said_with_its_status(where):
+def test_a_full_disk_is_said_with_its_status(where: str) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     doing = {
@@ -152,7 +173,7 @@ def test_a_full_disk_is_said_with_its_status(where):
         assert re.search(r"^E_DISK: .*need \d+ B, free \d+ B at /", ran.stderr)
 
 
-def test_another_system_error_is_not_called_a_full_disk():
+def test_another_system_error_is_not_called_a_full_disk() -> None:
     @command
     def main(cmd=None):
         raise FileNotFoundError(2, "no such file", "x")

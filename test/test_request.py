@@ -134,7 +134,7 @@ def test_a_wider_request_continues_the_narrower_ones_folder(search, first, then,
     with pytest.raises(TopDownError, match="E_CONFIG_CHANGED"):
         search(ERRORS, **first)
     fake = "E_REINIT_SAME"  # its weights are the base's
-    assert [f for f in fsck(OUT).found if fake not in f] == []
+    assert [f for f in fsck(OUT).problems if fake not in f] == []
 
 
 def test_a_wider_request_lets_control_joint_train_on(search):

@@ -141,7 +141,7 @@ def test_a_search_with_a_stack_file_is_killed_and_its_file_moved(
     for name in trained:
         assert verify(out / name)
         assert (out / name / "stack.yaml").read_text() == stack(*LAYERS)
-    assert fsck(out).found == []
+    assert fsck(out).problems == []
     assert said(capfd, "status", out)[0] == 0
     assert said(capfd, "report", out)[0] == 0
     assert "high" in (out / "report.html").read_text()

@@ -1,26 +1,31 @@
-"""status, cancel, du and clean read nothing but the search's folder."""
+"""status, cancel, du, clean and decode read nothing but the folder of a search."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import fake_slurm
 import pytest
 
 from espnet_topdown.bin.main import main
-from espnet_topdown.cli import clean, status
+from espnet_topdown.cli import clean
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, holder
 from espnet_topdown.records import Journal
+from espnet_topdown.report import write
+from espnet_topdown.scoring import decode
 
 REPOSITORY = Path(__file__).parents[1]
+GOLDEN = Path(__file__).with_name("golden") / "finished"
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ def search(tmp_path: Path) -> Path:
     folder = tmp_path / "topdown"
     for node in ("m3", "m1.2", "m1.1.1"):
         (folder / node).mkdir(parents=True)
-    (folder / "search.yaml").write_text("strategy: greedy\n")
+    (folder / "search.yaml").write_text("strategy: greedy\nlayers: [a, b, c]\n")
     journal = Journal(folder / "journal.jsonl")
     journal.append("search_open")
     for node, errors, verdict in (("m3", 50, None), ("m1.2", 40, "accepted")):
@@ -54,97 +59,104 @@ def finish(folder: Path) -> None:
         (folder / node / "valid.loss.best.pth").symlink_to("4epoch.pth")
 
 
-def test_the_screen_of_a_stopped_search(search: Path) -> None:
-    text = status.screen(search)
-    assert "interrupted; the same command continues" in text
-    assert re.search(r"m1\.2 +accepted .*40 errors", text)
-    assert re.search(r"m1\.1\.1 +interrupted +3/40", text)
-
-
-def test_the_screen_of_a_running_search(search: Path) -> None:
-    with Lock(search / "lock"):
-        text = status.screen(search)
-    assert f"running (pid {os.getpid()} on " in text
-    assert re.search(r"m1\.1\.1 +running +3/40 +5 min +this machine", text)
-
-
-def test_the_screen_says_what_a_training_waits_for(search: Path) -> None:
-    by = "a place, TOPDOWN_SLOTS=1: held by pid 7 on vm since 10:00 (x in /y)"
-    (search / "m1.1.1" / "train.log").write_text(f"# Waiting for {by} (Sun)\n")
-    with Lock(search / "lock"):
-        assert re.search(r"m1\.1\.1 +waiting .*for a place", status.screen(search))
-        assert by in status.screen(search)
-    place = search / "m1.1.1" / "q" / "train.log-1"
+def submit(folder: Path, **more: str) -> None:
+    place = folder / "m1.1.1" / "q" / "train.log-1"
     place.mkdir(parents=True)
-    (search / "m1.1.1" / "train.log").unlink()
-    text = '{"token": "t", "job": "17", "log": "x", "waits": "PENDING, Priority"}'
-    (place / "submit.json").write_text(text)
-    text = status.screen(search)
-    assert re.search(r"m1\.1\.1 +waiting .*job 17 +for PENDING, Priority", text)
+    job = {"token": "t", "job": "17", "log": "x", **more}
+    (place / "submit.json").write_text(json.dumps(job))
 
 
-def test_the_screen_names_jobs_failures_and_results(search: Path) -> None:
-    place = search / "m1.1.1" / "q" / "train.log-1"
-    place.mkdir(parents=True)
-    (place / "submit.json").write_text('{"token": "t", "job": "17", "log": "x"}')
-    assert re.search(r"m1\.1\.1 +running +3/40 +5 min +job 17", status.screen(search))
-    Journal(search / "journal.jsonl").append("failed", node="m1.1.1", status=70)
-    assert re.search(r"m1\.1\.1 +failed .*status 70, see", status.screen(search))
-    finish(search)
-    assert "finished, best m1.2" in status.screen(search)
+def hold(folder: Path, log: str) -> Lock:
+    (folder / "m1.1.1" / "train.log").write_text(log)
+    lock = Lock(folder / "lock")
+    lock.take()
+    return lock
 
 
-@pytest.mark.parametrize("command", ["status", "cancel", "du", "clean"])
-def test_a_folder_that_is_no_search(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def silent(folder: Path) -> None:
+    path = folder / "m1.1.1" / "progress.json"
+    path.write_text(json.dumps({"epoch": 3, "time": "2026-01-01T00:00:00Z"}))
+    submit(folder)
+
+
+SCREENS: list[tuple[Callable[[Path], object], str]] = [
+    (lambda f: None, "interrupted; the same command continues"),
+    (lambda f: None, r"m1\.2 +accepted .*40 errors"),
+    (lambda f: None, r"m1\.1\.1 +interrupted +3/40 +the same command continues"),
+    (lambda f: hold(f, ""), rf"running \(pid {os.getpid()} on "),
+    (lambda f: hold(f, ""), r"m1\.1\.1 +running +3/40 +5 min +this machine"),
+    (
+        lambda f: hold(f, "# Waiting for a place: held by pid 7 (x in /y) (Sun)\n"),
+        r"m1\.1\.1 +waiting .*for a place: held by pid 7 \(x in /y\)",
+    ),
+    (submit, "its jobs run on the cluster; the same command takes them over"),
+    (submit, r"m1\.1\.1 +running +3/40 +5 min +job 17"),
+    (
+        lambda f: submit(f, waits="PENDING, Priority"),
+        r"m1\.1\.1 +waiting .*job 17 +for PENDING, Priority",
+    ),
+    (silent, r"m1\.1\.1 +running .*silent for \d+ min"),
+    (
+        lambda f: Journal(f / "journal.jsonl").append(
+            "failed", node="m1.1.1", status=70
+        ),
+        r"m1\.1\.1 +failed .*status 70, see .*m1\.1\.1/train\.log",
+    ),
+    (finish, r"finished, best m1\.2 \(m1\.1\.1 \.\.\.\)"),
+]
+
+
+@pytest.mark.parametrize("change, line", SCREENS, ids=[line for _, line in SCREENS])
+def test_the_screen(search: Path, change: Callable, line: str, capsys) -> None:
+    held = change(search)
+    main(["status", str(search)])
+    assert re.search(line, capsys.readouterr().out)
+    if isinstance(held, Lock):
+        held.give_back()
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel", "du", "clean", "report", "fsck"])
+def test_a_folder_that_is_no_search(verb: str, tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as caught:
-        main([command, str(tmp_path)])
+        main([verb, str(tmp_path)])
     assert caught.value.code == 66
     assert "E_NO_SEARCH" in capsys.readouterr().err
 
 
-def test_a_lock_whose_holder_was_killed_is_free(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    assert holder(path) == {}
-    with Lock(path):
-        assert holder(path)["pid"] == os.getpid()
-    path.write_text('{"pid": 1, "host": "x"}')
-    assert holder(path) == {}
-
-
-def test_du_counts_every_file_once(search: Path, capsys: pytest.CaptureFixture) -> None:
+def test_du_counts_every_file_once(search: Path, capsys) -> None:
     finish(search)
     (search / "m1.1.1" / "big").write_bytes(b"x" * 2_000_000)
+    (search / "best").symlink_to("m1.1.1")
     main(["du", str(search)])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["2.0", "MB", "m1.1.1"]
-    assert lines[-1].split()[-1] == "all"
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.split() == last.split()[:2] + ["m1.1.1"] == ["2.0", "MB", "m1.1.1"]
 
 
-@pytest.mark.parametrize("answer, gone", [("y", True), ("", False), ("no", False)])
+@pytest.mark.parametrize(
+    "words, answer, gone",
+    [
+        ("", "y", True),
+        ("--yes", None, True),
+        ("--keep best", "", False),
+        ("", "no", False),
+        ("", None, False),  # nobody to ask
+    ],
+)
 def test_clean_asks_first(
-    search: Path, monkeypatch: pytest.MonkeyPatch, answer: str, gone: bool
+    search: Path, monkeypatch, words: str, answer: str | None, gone: bool
 ) -> None:
+    def ask(question: str) -> str:
+        if answer is None:
+            raise EOFError
+        return answer
+
     finish(search)
-    monkeypatch.setattr("builtins.input", lambda question: answer)
-    before = {p for p in search.rglob("*")}
-    main(["clean", str(search), "--keep", "best"])
+    monkeypatch.setattr("builtins.input", ask)
+    before = set(search.rglob("*"))
+    main(["clean", str(search), *words.split()])
     missing = {str(p.relative_to(search)) for p in before - set(search.rglob("*"))}
     wanted = {"m1.1.1/checkpoint.pth", "m1.1.1/4epoch.pth"}
     assert missing == (wanted if gone else set())
-
-
-def test_clean_without_anybody_to_ask(
-    search: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def nobody(question: str) -> str:
-        raise EOFError
-
-    finish(search)
-    monkeypatch.setattr("builtins.input", nobody)
-    main(["clean", str(search)])
-    assert (search / "m1.1.1" / "checkpoint.pth").exists()
 
 
 def test_clean_refuses_what_is_not_finished_or_runs(search: Path) -> None:
@@ -175,28 +187,85 @@ def test_cancel_ends_the_search(search: Path) -> None:
     while not holder(search / "lock"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert clean.cancel(search) == [f"search (pid {running.pid}): told to stop"]
+    assert clean.cancel(search) == [f"search (pid {running.pid}): asked to stop"]
     assert running.wait(30) == 128 + signal.SIGTERM
     assert clean.cancel(search) == ["nothing runs here"]
 
 
 def test_cancel_ends_jobs_that_were_left_behind(
-    search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     path = fake_slurm.install(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
-    place = search / "m1.1.1" / "q" / "train.log-1"
-    place.mkdir(parents=True)
-    (place / "submit.json").write_text('{"token": "t", "job": "17", "log": "x"}')
-    assert clean.cancel(search) == ["m1.1.1: job 17: cancelled"]
+    submit(search)
+    main(["cancel", str(search)])
+    assert capsys.readouterr().out == "m1.1.1: job 17: cancelled\n"
     assert "scancel 17" in (tmp_path / "calls").read_text()
 
 
-def test_cancel_on_another_machine(
-    search: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cancel_on_another_machine(search: Path, monkeypatch) -> None:
     with Lock(search / "lock"):
         monkeypatch.setattr(clean.socket, "gethostname", lambda: "elsewhere")
         with pytest.raises(TopDownError, match="E_LOCKED.*on that machine"):
             clean.cancel(search)
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch) -> list:
+    """A finished search in the current folder; gets what is decoded."""
+    shutil.copytree(GOLDEN, tmp_path / "exp", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    calls: list = []
+
+    def decode_models(models: dict, data: Path, **options: object) -> dict:
+        calls.append((str(data), {str(k): v for k, v in models.items()}))
+        counts = {"ref": 10, "corr": 9, "sub": 1, "del": 0, "ins": 0}
+        return {folder: {"cer": counts, "wer": counts} for folder in models}
+
+    monkeypatch.setattr(decode, "decode_models", decode_models)
+    monkeypatch.setattr(write, "write_report", calls.append)
+    monkeypatch.setattr("espnet_topdown.cli.installation.check", lambda: None)
+    return calls
+
+
+ALL = {"m3", "m1.2", "m1.1.1", "control.joint", "control.warm"}
+
+
+@pytest.mark.parametrize(
+    "words, names", [("", ALL - {"m1.1.1"}), ("--models all", ALL)]
+)
+def test_decode_the_models_of_a_search(
+    asked: list, capsys, words: str, names: set[str]
+) -> None:
+    sets = ["dump/raw/test", "dump/raw/org/dev"]
+    main(["decode", "exp/search", "--data", *sets, *words.split()])
+    (test, models), (dev, _), report = asked
+    assert [test, dev] == sets and report == Path("exp/search")
+    wanted = {
+        f"exp/search/{n}/decode_ctc_greedy/test": Path("exp/search", n) for n in names
+    }
+    wanted["exp/search/m3/decode_ctc_greedy/test"] = Path("exp/joint")
+    assert {place: exp for place, (exp, _) in models.items()} == wanted
+    assert next(iter(models)).startswith("exp/search/m3/")
+    out = capsys.readouterr().out
+    assert "m3 test: CER 10.0 % (1 errors of 10)" in out and "m3 org/dev: " in out
+    assert "exp/search/report.html" in out
+
+
+def test_decode_an_experiment(asked: list, capsys) -> None:
+    main(["decode", "exp/joint", "--data", "dump/raw/test", "--model_file", "1"])
+    place = "exp/joint/decode_ctc_greedy/test"
+    assert asked == [("dump/raw/test", {place: (Path("exp/joint"), "1")})]
+    assert capsys.readouterr().out.startswith("test: CER")
+
+
+@pytest.mark.parametrize(
+    "words, status",
+    [("", 64), ("--wav_scp a", 64), ("--data a --wav_scp", 64), ("--data a", 78)],
+)
+def test_decode_which_set(asked: list, capsys, words: str, status: int) -> None:
+    Path("exp/search/result.json").unlink()  # E_UNFINISHED
+    with pytest.raises(SystemExit) as e:
+        main(["decode", "exp/search", *words.split()])
+    assert e.value.code == status and asked == []

@@ -121,7 +121,7 @@ def check(folder: Path, kills: int = 1) -> None:
         assert (result["best"], result["path"][-1]) == ("m1.2", "m1.1.1")
         assert os.readlink(SEARCH / "best") == "m1.2"
         report = fsck(SEARCH, repair=True)
-        assert report.found == []
+        assert report.problems == []
         work = collections.Counter(Path("work").read_text().split("\n")[:-1])
         # one line an epoch: two retrainings of four
         repeated = sum(work.values()) - 8

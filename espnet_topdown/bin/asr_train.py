@@ -13,7 +13,7 @@ from espnet_topdown.trainer.fast.threads import do_not_spin
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """ESPnet's parser with one more group of options."""
+    """Return ESPnet's parser with one more group of options."""
     from espnet_topdown.trainer.task import TopDownASRTask
 
     return TopDownASRTask.get_parser()

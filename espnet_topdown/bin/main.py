@@ -15,7 +15,7 @@ from espnet_topdown.errors import USAGE, TopDownError, command, nearest
 
 
 def usage() -> str:
-    """The help text."""
+    """Return the help text."""
     lines = [f"usage: {__doc__}".rstrip()]
     for module in (look, search, score, care, data):
         lines += ["", f"{module.__doc__}:"]
@@ -33,7 +33,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     elif name == "--version":
         print(__version__)
     elif name in VERBS:
-        VERBS[name].run(parser_of(name).parse_args(rest))
+        VERBS[name].run(**vars(parser_of(name).parse_args(rest)))
     else:
         what = f"unknown command '{name}' ({nearest(name, VERBS)})"
         raise TopDownError("E_USAGE", what, f"see '{PROGRAM} --help'", USAGE)

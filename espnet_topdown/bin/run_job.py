@@ -5,30 +5,19 @@ Train, verify and score a job folder that `search` or `retrain` has prepared.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from espnet_topdown.cli.parser import Parser, whole
+from espnet_topdown.cli.parser import Parser, flag, path
+from espnet_topdown.cli.search import INFEASIBLE, NGPU
 from espnet_topdown.errors import command
-from espnet_topdown.files import true_or_false
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Options of the command."""
+def get_parser() -> Parser:
+    """Return the options of the command."""
     parser = Parser(prog="espnet_topdown.bin.run_job", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="The job folder")
-    parser.add_argument(
-        "--train_only", type=true_or_false, default=False, help="Do not score yet"
-    )
-    parser.add_argument(
-        "--ngpu", type=whole, help="GPUs that train together; default: as the base"
-    )
-    parser.add_argument(
-        "--allow_infeasible",
-        type=true_or_false,
-        default=False,
-        help="Train on, though CTC cannot align some utterances",
+    folder = path("--folder", "The job folder", required=True)
+    parser.add_options(
+        (folder, flag("--train_only", "Do not score yet"), NGPU, INFEASIBLE)
     )
     return parser
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
+import espnet_topdown
 from espnet_topdown.cli.look import SEARCH_DIR
-from espnet_topdown.cli.parser import flag, option, place, verb
+from espnet_topdown.cli.parser import flag, option, path, place, verb
 from espnet_topdown.errors import MISSING
 
 
-@verb(
-    SEARCH_DIR,
-    option("--output_dir", type=Path, help="Where to write; default: DIR itself"),
-)
-def report(args: argparse.Namespace) -> None:
+@verb(SEARCH_DIR, path("--output_dir", "Where to write; default: DIR itself"))
+def report(search_dir: Path, output_dir: Path | None) -> None:
     """Write RESULTS.md, report.html and figures/ of a search, and print the tables.
 
     Example:
         espnet-topdown report exp/asr_train_raw_en_char_topdown
     """
-    from espnet_topdown.report.write import write_report
-
-    print(write_report(args.search_dir, args.output_dir))
+    print(espnet_topdown.load_search(search_dir).report(output_dir))
 
 
 @verb(
-    place("DIR...", "--search_dirs", nargs="+", help="Folders of searches, one a seed"),
-    option("--output_dir", type=Path, required=True, help="Where to write"),
+    place("DIR...", "--search_dirs", "Folders of searches, one a seed", nargs="+"),
+    path("--output_dir", "Where to write", required=True),
 )
-def seeds(args: argparse.Namespace) -> None:
+def seeds(search_dirs: list[Path], output_dir: Path) -> None:
     """Compare searches that differ in the seed of their joint training.
 
     Means, spreads, intervals. Writes RESULTS.md and report.html.
@@ -40,15 +35,15 @@ def seeds(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.report.write import write_seeds
 
-    print(write_seeds(args.search_dirs, args.output_dir))
+    print(write_seeds(search_dirs, output_dir))
 
 
 @verb(
     SEARCH_DIR,
-    option("--keep", default="best", help="best: the best model and those of its path"),
+    option("--keep", "best: the best model and those of its path", "best"),
     flag("--yes", "Delete without asking"),
 )
-def clean(args: argparse.Namespace) -> None:
+def clean(search_dir: Path, keep: str, yes: bool) -> None:
     """Delete checkpoints and models of all but the best path of a finished search.
 
     It shows them and asks first; scores, configurations, logs and the report stay.
@@ -56,18 +51,19 @@ def clean(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown clean exp/asr_train_raw_en_char_topdown --keep best
     """
-    from espnet_topdown.cli.clean import removable, remove
-    from espnet_topdown.cli.status import megabytes
+    from espnet_topdown.cli.clean import removable
 
-    files = removable(args.search_dir, args.keep)
-    for path in files:
-        print(f"{megabytes(path.stat().st_size):>12}  {path}")
-    freed = megabytes(sum(p.stat().st_size for p in files))
+    files = removable(search_dir, keep)
+    sizes = [file.stat().st_size for file in files]
+    for file, size in zip(files, sizes):
+        print(f"{_megabytes(size)}  {file}")
+    amount = f"{len(files)} files, {_megabytes(sum(sizes)).strip()}"
     if not files:
         print("nothing to delete")
-    elif args.yes or _agreed(f"delete these {len(files)} files ({freed})? [y/N] "):
-        remove(files)
-        print(f"deleted {len(files)} files, {freed}")
+    elif yes or _agreed(f"delete these {amount}? [y/N] "):
+        for file in files:
+            file.unlink()
+        print(f"deleted {amount}")
     else:
         print("nothing was deleted")
 
@@ -79,18 +75,32 @@ def _agreed(question: str) -> bool:
         return False
 
 
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:9.1f} MB"
+
+
 @verb(SEARCH_DIR)
-def du(args: argparse.Namespace) -> None:
-    """How much room each model of a search takes.
+def du(search_dir: Path) -> None:
+    """How much room each model of a search takes; links count nothing.
 
     Example:
         espnet-topdown du exp/asr_train_raw_en_char_topdown
     """
-    from espnet_topdown.cli.status import disk_use, megabytes
+    from espnet_topdown.search.state import check_search
 
-    sizes = disk_use(args.search_dir)
-    for name, size in [*sizes, ("all", sum(s for _, s in sizes))]:
-        print(f"{megabytes(size):>12}  {name}")
+    folders = [p for p in check_search(search_dir).iterdir() if p.is_dir()]
+    sizes = {
+        folder.name: sum(
+            p.stat().st_size
+            for p in folder.rglob("*")
+            if p.is_file() and not p.is_symlink()
+        )
+        for folder in folders
+        if not folder.is_symlink()
+    }
+    for name, size in sorted(sizes.items(), key=lambda pair: -pair[1]):
+        print(f"{_megabytes(size)}  {name}")
+    print(f"{_megabytes(sum(sizes.values()))}  all")
 
 
 @verb(
@@ -98,7 +108,7 @@ def du(args: argparse.Namespace) -> None:
     flag("--repair", "Set right what can be: links, stray files, a torn journal"),
     flag("--decode", "Decode every model again and compare its errors (minutes)"),
 )
-def fsck(args: argparse.Namespace) -> None:
+def fsck(search_dir: Path, repair: bool, decode: bool) -> None:
     """Check a search folder: journal, digests, frozen tensors, scores, links.
 
     Never deletes.
@@ -106,20 +116,16 @@ def fsck(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown fsck exp/asr_train_raw_en_char_topdown
     """
-    from espnet_topdown.cli.fsck import print_report
+    from espnet_topdown.cli.fsck import fsck as check
 
-    print_report(args.search_dir, args.repair, args.decode)
+    check(search_dir, repair, decode).show()
 
 
 @verb(
-    option(
-        "--recipe",
-        default="all",
-        help="One recipe: then what only that recipe needs counts, too",
-    ),
+    option("--recipe", "One recipe: what it needs counts, too", "all"),
     flag("--json", "Output for programs"),
 )
-def doctor(args: argparse.Namespace) -> None:
+def doctor(recipe: str, json: bool) -> None:
     """What is missing on this machine, and the one command that mends each.
 
     For everything or for one recipe. Exit status 0 if nothing needed is missing, else
@@ -128,9 +134,8 @@ def doctor(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown doctor --recipe prompts
     """
-    from espnet_topdown.cli import doctor as machine
+    from espnet_topdown.cli.doctor import examine
 
-    recipes = machine.recipes_of(args.recipe)
-    checks = machine.examine(recipes)
-    print((machine.to_json if args.json else machine.render)(checks, recipes))
-    sys.exit(0 if machine.is_ready(checks, recipes) else MISSING)
+    machine = examine(recipe)
+    print(machine.json() if json else machine.text())
+    sys.exit(0 if machine.ready else MISSING)

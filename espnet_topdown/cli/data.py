@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Any
 
-from espnet_topdown.cli.parser import Option, flag, option, place, verb
+from espnet_topdown.cli.parser import flag, option, path, place, verb
 
-PIPES = flag("--allow_pipes", "Run the commands in wav.scp")
-CHANNEL = option("--channel", type=int, help="Which one, from 1, if stereo")
-FS = option("--fs", default="16k", help="Sample rate, e.g. 8k or 8000")
-
-
-def _shards(about: str) -> tuple[Option, ...]:
-    return (
-        option("--nj", type=int, default=1, help="Number of shards"),
-        option("--job", type=int, help="Make only this shard, from 1"),
-        flag("--merge", about),
-    )
+OUT = place("OUT_DIR", "--output_dir", "To be made")
+FS = option("--fs", "Sample rate, e.g. 8k or 8000", "16k")
+AUDIO = (
+    option("--channel", "Which one, from 1, if stereo", type=int),
+    flag("--allow_pipes", "Run the commands in wav.scp"),
+    option("--nj", "Number of shards", 1),
+    option("--job", "Make only this shard, from 1", type=int),
+    flag("--merge", "Only join the shards: write the lists"),
+)
+INPUT = path("--input", "Lists 'utt words...'", nargs="+", required=True)
+SPEEDS = ("0.9", "1.0", "1.1")
 
 
 @verb(
-    place("DATA_DIR", "--data_dir", help="From stage 1"),
-    option("--output_dir", type=Path, help="All copies together; default: DATA_DIR_sp"),
-    option("--factors", nargs="+", default=["0.9", "1.0", "1.1"], help="Speeds"),
-    CHANNEL,
-    PIPES,
-    *_shards("Only write the lists"),
+    place("DATA_DIR", "--data_dir", "From stage 1"),
+    path("--output_dir", "All copies together; default: DATA_DIR_sp"),
+    option("--factors", f"Speeds; default: {' '.join(SPEEDS)}", SPEEDS, nargs="+"),
+    *AUDIO,
 )
-def perturb_speed(args: argparse.Namespace) -> None:
+def perturb_speed(**options: Any) -> None:
     """Add faster and slower copies to a training set (stage 2).
 
     Writes DATA_DIR_sp0.9, DATA_DIR_sp1.1 and DATA_DIR_sp, which also holds DATA_DIR.
@@ -40,19 +38,17 @@ def perturb_speed(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.data.perturb import run_perturb
 
-    run_perturb(**vars(args))
+    run_perturb(**options)
 
 
 @verb(
-    place("DATA_DIR", "--data_dir", help="From stage 1 or 2"),
-    place("OUT_DIR", "--output_dir", help="To be made"),
+    place("DATA_DIR", "--data_dir", "From stage 1 or 2"),
+    OUT,
     FS,
-    option("--audio_format", default="flac", choices=["flac", "wav"], help="flac, wav"),
-    CHANNEL,
-    PIPES,
-    *_shards("Only join the shards"),
+    option("--audio_format", "flac or wav", "flac", choices=("flac", "wav")),
+    *AUDIO,
 )
-def format_wav(args: argparse.Namespace) -> None:
+def format_wav(**options: Any) -> None:
     """Write the audio of a data directory in one rate and format (stage 3).
 
     In a recipe, ``--job JOB`` makes one shard under the launcher, then ``--merge``
@@ -63,17 +59,17 @@ def format_wav(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.data.format import run_format
 
-    run_format(**vars(args))
+    run_format(**options)
 
 
 @verb(
-    place("DATA_DIR", "--data_dir", help="From stage 3"),
-    place("OUT_DIR", "--output_dir", help="To be made"),
+    place("DATA_DIR", "--data_dir", "From stage 3"),
+    OUT,
     FS,
-    option("--min_wav_duration", type=float, default=0.1, help="Longer is kept (s)"),
-    option("--max_wav_duration", type=float, default=20.0, help="Shorter is kept (s)"),
+    option("--min_wav_duration", "Longer is kept (s)", 0.1),
+    option("--max_wav_duration", "Shorter is kept (s)", 20.0),
 )
-def filter_data(args: argparse.Namespace) -> None:
+def filter_data(**options: Any) -> None:
     """Keep the utterances of usable length that have text (stage 4).
 
     Example:
@@ -81,14 +77,14 @@ def filter_data(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.data.format import filter_dir
 
-    filter_dir(**vars(args))
+    filter_dir(**options)
 
 
 @verb(
-    option("--input", type=Path, nargs="+", required=True, help="Lists 'utt words...'"),
-    option("--output", type=Path, required=True, help="One list, to be made"),
+    INPUT,
+    path("--output", "One list, to be made", required=True),
 )
-def filter_text(args: argparse.Namespace) -> None:
+def filter_text(input: list[Path], output: Path) -> None:
     """Join lists of texts, with plain spaces, without empty ones (stage 4).
 
     Example:
@@ -96,23 +92,23 @@ def filter_text(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.data.format import filter_texts
 
-    filter_texts(args.input, args.output)
+    filter_texts(input, output)
 
 
 @verb(
-    option("--input", type=Path, nargs="+", required=True, help="Lists 'utt words...'"),
-    option("--output_dir", type=Path, required=True, help="To be made"),
-    option("--token_type", default="bpe", choices=["bpe"], help="Only bpe"),
-    option("--vocab_size", type=int, default=30, help="Tokens in all"),
-    option("--bpemode", default="unigram", choices=["unigram", "bpe"], help="Kind"),
-    option("--character_coverage", type=float, default=1.0, help="Characters kept"),
-    option("--input_sentence_size", type=int, default=100_000_000, help="Lines used"),
-    option("--nlsyms", default="", help="Symbols kept whole: a file, or a,b,c"),
-    option("--blank", default="<blank>", help="CTC blank"),
-    option("--oov", default="<unk>", help="Unknown token"),
-    option("--sos_eos", default="<sos/eos>", help="Sentence boundary"),
+    INPUT,
+    path("--output_dir", "To be made", required=True),
+    option("--token_type", "Only bpe", "bpe", choices=("bpe",)),
+    option("--vocab_size", "Tokens in all", 30),
+    option("--bpemode", "Kind", "unigram", choices=("unigram", "bpe")),
+    option("--character_coverage", "Characters kept", 1.0),
+    option("--input_sentence_size", "Lines used", 100_000_000),
+    option("--nlsyms", "Symbols kept whole: a file, or a,b,c", ""),
+    option("--blank", "CTC blank", "<blank>"),
+    option("--oov", "Unknown token", "<unk>"),
+    option("--sos_eos", "Sentence boundary", "<sos/eos>"),
 )
-def token_list(args: argparse.Namespace) -> None:
+def token_list(**options: Any) -> None:
     """Train a subword model and write its token list (stage 5).
 
     Example:
@@ -120,44 +116,32 @@ def token_list(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.data.tokens import train_bpe
 
-    train_bpe(
-        args.input,
-        args.output_dir,
-        args.vocab_size,
-        args.bpemode,
-        args.character_coverage,
-        args.input_sentence_size,
-        args.nlsyms,
-        (args.blank, args.oov, args.sos_eos),
-    )
+    options.pop("token_type")
+    special = tuple(options.pop(name) for name in ("blank", "oov", "sos_eos"))
+    train_bpe(options.pop("input"), **options, special=special)
 
 
 @verb(
-    option("--train", type=Path, help="Data directory"),
-    option("--dev", type=Path, help="Data directory"),
-    option("--test", type=Path, nargs="*", default=[], help="Any number of them"),
+    path("--train", "Data directory"),
+    path("--dev", "Data directory"),
+    path("--test", "Any number of them", nargs="*", default=[]),
     FS,
-    option("--stats_dir", type=Path, help="With the shapes of stage 10"),
-    option("--token_list", type=Path, help="tokens.txt"),
-    *(
-        option(f"--{name}", help=f"As in training: {about}")
-        for name, about in (
-            ("token_type", "char, word, bpe, phn, or another of ESPnet's (char)"),
-            ("bpemodel", "of bpe tokens"),
-            ("cleaner", "ESPnet's text cleaner"),
-            ("g2p", "ESPnet's grapheme to phoneme, of phn tokens"),
-            ("non_linguistic_symbols", "file of symbols that are one token each"),
-        )
-    ),
-    flag("--full", "Read every sample; default: below 2 hours", default=None),
-    option("--hop_length", type=int, default=128, help="Samples a frame"),
-    option("--subsampling", type=int, default=0, help="Encoder's; 0: no CTC check"),
-    option("--min_samples", type=int, default=1, help="That the encoder needs"),
+    path("--stats_dir", "With the shapes of stage 10"),
+    path("--token_list", "tokens.txt"),
+    option("--token_type", "As in training: char, word, bpe, phn, or ESPnet's others"),
+    option("--bpemodel", "As in training: of bpe tokens"),
+    option("--cleaner", "As in training: ESPnet's text cleaner"),
+    option("--g2p", "As in training: ESPnet's grapheme to phoneme, of phn tokens"),
+    option("--non_linguistic_symbols", "As in training: symbols that are one token"),
+    flag("--full", "Read every sample; default: below 2 hours", None),
+    option("--hop_length", "Samples a frame", 128),
+    option("--subsampling", "Encoder's; 0: no CTC check", 0),
+    option("--min_samples", "That the encoder needs", 1),
     flag("--allow_pipes", "Let wav.scp hold commands; they are not run here"),
     flag("--allow_overlap", "Let sets share utterances or recordings"),
     flag("--check_speakers", "Sets must not share speakers"),
 )
-def validate_data(args: argparse.Namespace) -> None:
+def validate_data(**options: Any) -> None:
     """Check sets before anything is trained on them (stage 10).
 
     Lists, audio, transcripts, tokens, and that the sets do not overlap. Prints one line
@@ -170,7 +154,6 @@ def validate_data(args: argparse.Namespace) -> None:
     from espnet_topdown.data.validate import validate_sets
     from espnet_topdown.models.text import OPTIONS, TextReader
 
-    options = vars(args)
     tokens = options.pop("token_list")
     text = {name: options.pop(name) for name in OPTIONS}
     text["token_list"] = read_token_list(tokens) if tokens else None

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import USAGE, TopDownError
-from espnet_topdown.files import read_json, read_yaml
+from espnet_topdown.files import read_json
 from espnet_topdown.models.tasks import shown
+from espnet_topdown.search.state import CANDIDATE, JOINT, read_state
 
 
 def decode_sets(
@@ -50,14 +51,16 @@ def decode_sets(
         out = output_dir or exp / "decode_ctc_greedy" / _name(wav_scp.parent)
         score = decode_experiment(exp, model_file, wav_scp, out, text=text, **options)
         yield from _line(str(text), score)
-    found = chosen(exp, models) if is_search else [("", exp, model_file)]
-    if is_search and read_yaml(exp / "search.yaml").get("fix_eval_dropout"):
-        options["fix_eval_dropout"] = True
+    which = {"": (exp, model_file)}
+    if is_search:
+        which = chosen(exp, models)
+        if read_state(exp).request.get("fix_eval_dropout"):
+            options["fix_eval_dropout"] = True
     for folder in data:
         out = Path("decode_ctc_greedy", _name(folder))
-        to = {(output_dir or exp) / n / out: (base, file) for n, base, file in found}
+        to = {(output_dir or exp) / name / out: which[name] for name in which}
         scores = decode_models(to, folder, **options)
-        for (name, *_), score in zip(found, scores.values()):
+        for name, score in zip(which, scores.values()):
             yield from _line(f"{name} {_name(folder)}".strip(), score)
     if is_search:
         write_report(exp)
@@ -69,8 +72,8 @@ def _line(what: str, score: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"{what}: {', '.join(shown(u, score[u]) for u in ('cer', 'wer'))}"
 
 
-def chosen(search_dir: Path, models: str) -> list[tuple[str, Path, str]]:
-    """Name, experiment and file of weights of a search's models, the base first.
+def chosen(search_dir: Path, models: str) -> dict[str, tuple[Path, str]]:
+    """Return experiment and file of weights of a search's models, the base first.
 
     Args:
         search_dir: A finished search.
@@ -79,23 +82,18 @@ def chosen(search_dir: Path, models: str) -> list[tuple[str, Path, str]]:
     Raises:
         TopDownError: E_UNFINISHED (78) before the search has a result.
     """
-    if not (search_dir / "result.json").is_file():
+    search = read_state(search_dir)
+    if not search.finished:
         what = f"{search_dir}: the search has no result yet"
         raise TopDownError("E_UNFINISHED", what, "let it finish first")
-    result = read_json(search_dir / "result.json")
-    base = result["path"][0]
-    names = [n for n in result["nodes"] if models == "all" or n == result["best"]]
-    controls = [n for n in result["nodes"] if n.startswith("control.")]
-    found = []
-    for name in dict.fromkeys([base, *names, *controls]):
-        exp = search_dir / name
-        if name == base:
-            exp = Path(read_yaml(search_dir / "search.yaml")["base_exp"])
-        score = read_json(search_dir / name / "score.json")
-        found.append((name, exp, score.get("model_file", "best")))
-    return found
+    wanted = {}
+    for c in search.candidates:
+        if c.valid and (models == "all" or c.role != CANDIDATE or c == search.best):
+            exp = Path(search.base_exp) if c.role == JOINT else search_dir / c.name
+            score = read_json(c.valid.folder / "score.json")
+            wanted[c.name] = (exp, score.get("model_file", "best"))
+    return wanted
 
 
 def _name(folder: Path) -> str:
-    """Of a set; ESPnet's stage 3 keeps those that are trained on under ``org``."""
     return f"org/{folder.name}" if folder.parent.name == "org" else folder.name

@@ -8,56 +8,86 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from espnet_topdown.cli import fsck_job
+from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import Lock, link, read_json, read_yaml, sha256
-from espnet_topdown.records import Journal, recover
+from espnet_topdown.jobs import run
+from espnet_topdown.jobs.verify import verify
+from espnet_topdown.models.checkpoint import check_archive
+from espnet_topdown.records import Journal, read_seal, recover
+from espnet_topdown.scoring.counts import FILE, Counts, read_counts, summary
+from espnet_topdown.scoring.score import hypothesis_digest, recount
+from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.state import (
+    ERROR_UNITS,
     RESULT,
     check_search,
     is_finished,
     job_folders,
+    read_score,
+    sealed_score,
 )
+from espnet_topdown.search.strategies import Space, outcome
 
+Event = Mapping[str, Any]
 TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
 QUARANTINE = "quarantine"
+MEND = "run fsck --repair true"
 
 
 @dataclass
 class Report:
-    """What was looked at and what was found.
+    """What was looked at and what is wrong.
 
     Attributes:
-        found: One message a problem, ``CODE: what. Do: remedy.``
+        problems: One message each, ``CODE: what. Do: remedy.``
         repaired: What was set right.
-        checked: How many jobs, files and scores were compared.
+        compared: How many jobs, files and scores were looked at.
     """
 
-    found: list[str] = field(default_factory=list)
+    folder: Path
+    problems: list[str] = field(default_factory=list)
     repaired: list[str] = field(default_factory=list)
-    checked: dict[str, int] = field(default_factory=dict)
+    compared: Counter[str] = field(default_factory=Counter)
 
-    def count(self, what: str, n: int = 1) -> None:
-        """Add to the number of things that were compared."""
-        self.checked[what] = self.checked.get(what, 0) + n
+    def look(self, kind: str, check: Callable[..., Any], *args: Any) -> Any:
+        """Call a check and count what it compared; its error becomes a problem.
 
-    def look(self, check: Callable[..., Any], *args: Any) -> Any:
-        """Call a check; its error becomes a line of the report."""
+        Returns:
+            What the check returns; None after an error.
+        """
         try:
-            return check(*args)
+            result = check(*args)
+            self.compared[kind] += result if isinstance(result, int) else 0
+            return result
         except TopDownError as e:
-            self.found.append(str(e))
+            self.problems.append(str(e))
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as e:
             where = next((a for a in args if isinstance(a, Path)), "")
             what = f"{where} cannot be understood ({type(e).__name__}: {e})"
             do = "bring the file back, or move its folder away and search again"
-            self.found.append(str(TopDownError("E_FSCK", what, do, DATA)))
+            self.problems.append(str(_wrong("E_FSCK", what, do)))
         return None
+
+    def show(self) -> None:
+        """Print it, and fail if anything is wrong.
+
+        Raises:
+            TopDownError: E_FSCK (65).
+        """
+        print(*(f"repaired: {line}\n" for line in self.repaired), sep="", end="")
+        print(*(f"{line}\n" for line in self.problems), sep="", end="")
+        counts = ", ".join(f"{n} {kind}" for kind, n in self.compared.items() if n)
+        if self.problems:
+            what = f"{len(self.problems)} problems in {self.folder} ({counts} compared)"
+            raise _wrong("E_FSCK", what, "see the lines above, or give --repair true")
+        print(f"{self.folder}: {counts} compared, nothing wrong")
 
 
 def fsck(folder: Path, repair: bool = False, decode: bool = False) -> Report:
@@ -68,12 +98,14 @@ def fsck(folder: Path, repair: bool = False, decode: bool = False) -> Report:
         repair: Set right what can be; needs that no search runs here.
         decode: Decode every model again and compare the errors; takes minutes.
 
+    Returns:
+        What is wrong, and what was set right.
+
     Raises:
         TopDownError: E_NO_SEARCH (66), E_LOCKED (75) while a search runs.
     """
-    folder = check_search(folder)
+    report = Report(check_search(folder))
     with Lock(folder / "lock"):
-        report = Report()
         if repair:
             _repair(folder, report)
         _check(folder, decode, report)
@@ -81,165 +113,223 @@ def fsck(folder: Path, repair: bool = False, decode: bool = False) -> Report:
 
 
 def _check(folder: Path, decode: bool, report: Report) -> None:
-    events = report.look(lambda f: Journal(f).events(), folder / "journal.jsonl")
-    request = report.look(read_yaml, folder / "search.yaml") or {}
-    report.look(_request, folder, request, events or [])
+    journal = folder / "journal.jsonl"
+    events = report.look("", Journal(journal).events)
+    request = report.look("", read_yaml, folder / "search.yaml") or {}
+    report.look("", _request, folder, request, events or [])
     scored = {e["node"]: e for e in events or [] if e["event"] == "scored"}
     for job in job_folders(folder):
-        report.count("jobs")
-        for check in fsck_job.CHECKS:
-            report.count("files", report.look(check, job, scored.get(job.name)) or 0)
+        report.compared["jobs"] += 1
+        report.look("files", _archives, job)
+        if run.is_done(job):
+            report.look("files", _frozen, job)
+            report.look("files", _scored, job, scored.get(job.name, {}), request)
         for place in sorted(job.glob("decode_*/*")):
-            if report.look(fsck_job.decoded, place):
-                report.count("scores")
-        if decode and report.look(fsck_job.decode_again, job):
-            report.count("decoded")
+            report.look("scores", decoded, place)
+        if decode and run.is_done(job):
+            report.look("decoded", decode_again, job)
     if events is not None:
-        report.look(_torn, folder / "journal.jsonl")
-        report.look(_result, folder, request, events)
+        report.look("", _result, folder, request, events)
+        if journal.is_file() and not journal.read_bytes().endswith(b"\n"):
+            what = f"{journal}: the last line is half-written"
+            do = f"run the search again, or {MEND[4:]}"
+            report.problems.append(str(_wrong("E_JOURNAL_TORN", what, do)))
     for path in stray(folder):
         what = f"{path} is what a killed process had not finished"
-        report.look(_raise, "E_STRAY", what, f"run fsck --repair true on {folder}")
+        report.problems.append(str(_wrong("E_STRAY", what, f"{MEND} on {folder}")))
 
 
-def _request(folder: Path, request: dict[str, Any], events: list[dict]) -> None:
+def _request(folder: Path, request: Mapping[str, Any], events: list[Event]) -> None:
+    asked = [e["request"] for e in events if "request" in e]
     path = folder / "search.yaml"
-    told = [e["request"] for e in events if "request" in e]
-    if told and sha256(path) != told[-1]:
-        _raise("E_DIGEST", f"{path} is not what the journal speaks of", "bring it back")
+    if asked and sha256(path) != asked[-1]:
+        raise _wrong("E_DIGEST", f"{path} is not what the journal speaks of")
     for key, digest in (
         (request.get("base_model"), request.get("base_digest")),
         (f"{request.get('base_exp')}/config.yaml", request.get("base_config_digest")),
     ):
         base = Path(str(key))
         if digest and base.is_file() and sha256(base) != digest:
-            _raise("E_DIGEST", f"{base} is not what was searched from", "bring it back")
+            raise _wrong("E_DIGEST", f"{base} is not what was searched from")
 
 
-def _torn(path: Path) -> None:
-    data = path.read_bytes() if path.is_file() else b""
-    if data and not data.endswith(b"\n"):
-        what = f"{path}: the last line is half-written"
-        _raise("E_JOURNAL_TORN", what, "run the search again, or fsck --repair true")
+def _archives(folder: Path) -> int:
+    # every file of weights agrees with the checksums that it holds
+    paths = sorted(folder.glob("*.pth"))
+    for path in paths:
+        if not path.exists():
+            what = f"{path} -> {os.readlink(path)} is not there"
+            raise _wrong("E_LINK", what, MEND)
+        if not path.is_symlink():
+            check_archive(path)
+    return sum(not p.is_symlink() for p in paths)
 
 
-def _result(folder: Path, request: dict[str, Any], events: list[dict]) -> None:
+def _frozen(folder: Path) -> int:
+    trained = read_yaml(folder / "retrain.yaml")["trainer"]
+    return len(verify(folder)) if trained else 0
+
+
+def _scored(folder: Path, event: Event, request: Mapping[str, Any]) -> int:
+    # sealed; its integers add up, and are those that the journal has
+    sealed_score(folder, event)
+    counts = read_score(folder / "score.json").counts
+    for unit, c in counts.items():
+        if isinstance(c, Counts) and (min(c) < 0 or c.corr + c.sub + c.dele != c.ref):
+            raise _wrong("E_SCORE", f"{folder}/score.json: {unit} does not add up")
+    if event and not folder.name.startswith("control."):
+        errors = counts[request["criterion"]].errors
+        if errors != event["errors"]:
+            what = f"{folder}/score.json has {errors} errors, the journal"
+            raise _wrong("E_SCORE", f"{what} {event['errors']}")
+    return len(read_seal(folder).get("sha256", ()))
+
+
+def decoded(place: Path) -> int:
+    """Check that a decoded set's score follows from its hypotheses.
+
+    Returns:
+        1, or 0 where there is no score.
+
+    Raises:
+        TopDownError: E_SCORE, E_UTT_SETS (65).
+    """
+    path, text = place / "score.json", place / "text"
+    if not path.is_file():
+        return 0
+    score = read_json(path)
+    digest = score.get("hyp_sha256")
+    if digest and text.is_file() and hypothesis_digest(read_pairs(text)) != digest:
+        raise _wrong("E_SCORE", f"{text} is not what {path} was counted from")
+    for part in sorted(place.glob("score_*/ref.trn")):
+        folder, unit = part.parent, part.parent.name[len("score_") :]
+        if unit not in score:
+            continue
+        counts = recount(folder)
+        if len(counts) != score["utts"]:
+            raise _wrong("E_UTT_SETS", f"{folder}: utterances differ from {path}")
+        counted = summary(counts)
+        if counted != {k: score[unit].get(k) for k in counted}:
+            what = f"{path}: {unit} is {score[unit]}, {folder} gives {counted}"
+            raise _wrong("E_SCORE", what)
+        # in order: ids of a .trn file begin with the speaker, those here do not
+        listed = read_counts(folder) if (folder / FILE).is_file() else counts
+        if list(listed.values()) != list(counts.values()):
+            raise _wrong("E_SCORE", f"{folder / FILE} is not what {folder}/*.trn give")
+    return 1
+
+
+def decode_again(folder: Path) -> int:
+    """Decode the validation set anew; the same integers must come out.
+
+    Returns:
+        1.
+
+    Raises:
+        TopDownError: E_SCORE (65).
+    """
+    old = read_json(folder / "score.json")
+    new = run.score(folder, read_yaml(folder / "retrain.yaml"))
+    for key in (*ERROR_UNITS, "utts", "hyp_sha256"):
+        if key in old and old[key] != new.get(key):
+            what = f"decoding again gives {key} {new.get(key)}, not {old[key]}"
+            raise _wrong("E_SCORE", f"{folder}: {what}")
+    return 1
+
+
+def _result(folder: Path, request: Mapping[str, Any], events: list[Event]) -> None:
     """The result follows from the scores, and is what the journal ends with."""
     path = folder / RESULT
     ended = bool(events) and events[-1]["event"] == "search_done"
-    if not path.is_file():
-        if ended:
-            what = f"{path} is gone"
-            _raise("E_RESULT_LOST", what, "run the same search command, it writes it")
-        return
-    if not is_finished(folder) or not ended:
+    if ended and not path.is_file():
+        do = "run the same search command, it writes it"
+        raise _wrong("E_RESULT_LOST", f"{path} is gone", do)
+    if not ended and path.is_file():
         what = f"{path} is there, but the journal does not end with the search's end"
-        _raise("E_JOURNAL_CUT", what, "run fsck --repair true, then the search")
+        raise _wrong("E_JOURNAL_CUT", what, f"{MEND}, then the search")
+    if not is_finished(folder):
+        return
     result = read_json(path)
-    errors = {e["node"]: e["errors"] for e in events if e["event"] == "scored"}
-    why = wrong_decision(request["strategy"], result, errors)
-    if why:
+    if why := _other_than(result, request, events):
         do = "move it away and run the same search again; nothing is trained anew"
-        _raise("E_RESULT", f"{path}: {why}", do)
+        raise _wrong("E_RESULT", f"{path}: {why}", do)
     if os.path.realpath(folder / "best") != os.path.realpath(folder / result["best"]):
         what = f"{folder / 'best'} is not {result['best']}"
-        _raise("E_BEST_LINK", what, "run fsck --repair true")
+        raise _wrong("E_BEST_LINK", what, MEND)
 
 
-def wrong_decision(
-    strategy: str, result: Mapping[str, Any], errors: Mapping[str, float]
-) -> str:
-    """Why a result does not follow from the errors that the journal has, or "".
-
-    >>> wrong_decision("full", {"best": "a", "nodes": {}}, {"a": 2, "b": 1})
-    'b has 1 errors, the best, a, has 2'
-    """
-    for name, told in result["nodes"].items():
-        have = told.get("errors", told.get("value"))
-        if name in errors and have != errors[name]:
-            return f"{name} has {errors[name]} errors in the journal, {have} here"
-    best = result["best"]
-    if best not in errors:
-        return f"the best, {best}, was never scored"
-    if strategy != "greedy":
-        least = min(errors, key=lambda n: (errors[n], n != best))
-        if least == best:
-            return ""
-        return (
-            f"{least} has {errors[least]} errors, the best, {best}, has {errors[best]}"
-        )
-    path = [n for n in result["path"] if n in errors]
-    if best not in path:
-        return f"the best, {best}, is not on the path"
-    for above, below in zip(path, path[1:]):
-        worse = errors[below] > errors[above]
-        if worse != (above == best):
-            return f"{below} has {errors[below]} errors after {errors[above]}"
-    return ""
+def _other_than(result: Event, request: Mapping[str, Any], events: list[Event]) -> str:
+    # what the strategy makes of the journal's errors; "" if that is the result
+    models = [e for e in events if e["event"] == "scored" and e["node"][0] == "m"]
+    scored = {e["node"]: e["errors"] for e in models}
+    for name, node in result["nodes"].items():
+        if node["errors"] != scored.get(name, node["errors"]):
+            return f"{name} has {scored[name]} errors in the journal, not this"
+    options = {k: request[k] for k in ("width", "budget") if k in request}
+    options |= {k: tuple(request.get(k) or ()) for k in ("steps", "epochs")}
+    space = Space(len(request["layers"]), request["max_frozen"], **options)
+    errors = {Composition.parse(name): n for name, n in scored.items()}
+    right = outcome(request["strategy"], space, errors)
+    if result["best"] == str(right.best):
+        return ""
+    return f"the best is {right.best} ({right.reason}), not {result['best']}"
 
 
 def stray(folder: Path) -> Iterator[Path]:
-    """Temporary files whose process is dead."""
+    """Find temporary files whose process is dead.
+
+    Yields:
+        Each of them.
+    """
     for path in sorted(folder.rglob(".*.tmp")):
-        found = TEMPORARY.match(path.name)
+        name = TEMPORARY.match(path.name)
         inside = QUARANTINE in path.relative_to(folder).parts
-        if found and not inside and not os.path.exists(f"/proc/{found[1]}"):
+        if name and not inside and not os.path.exists(f"/proc/{name[1]}"):
             yield path
-
-
-def _raise(code: str, what: str, do: str) -> NoReturn:
-    raise TopDownError(code, what, do, DATA)
 
 
 def _repair(folder: Path, report: Report) -> None:
     for path in list(stray(folder)):
-        report.repaired.append(f"{path} -> {set_aside(path, folder)}")
-    journal = folder / "journal.jsonl"
+        report.repaired.append(f"{path} -> {_set_aside(path, folder)}")
+    journal, result = folder / "journal.jsonl", folder / RESULT
     report.repaired += [f"{journal}: {done}" for done in recover(journal)]
     for job in job_folders(folder):
-        report.repaired += report.look(fsck_job.relink, job) or []
-    result = folder / RESULT
+        report.repaired += report.look("", _relink, job) or []
     try:
         if is_finished(folder) and not (folder / "best").exists():
             best = read_json(result)["best"]
             link(best, folder / "best")
             report.repaired.append(f"{folder / 'best'} -> {best}")
     except TopDownError:
-        moved = set_aside(result, folder)
+        moved = _set_aside(result, folder)
         report.repaired.append(f"{result} -> {moved}; run the search to write it again")
 
 
-def set_aside(path: Path, folder: Path) -> Path:
-    """Move a file into ``quarantine/`` under a name of its own."""
+def _relink(folder: Path) -> list[str]:
+    # links to models as they were when the job was finished
+    done = []
+    for name, target in read_seal(folder).get("links", {}).items():
+        path = folder / name
+        free = path.is_symlink() or not path.exists()
+        right = path.is_symlink() and os.readlink(path) == target
+        if free and not right and (folder / target).is_file():
+            link(target, path)
+            done.append(f"{path} -> {target}")
+    return done
+
+
+def _set_aside(path: Path, folder: Path) -> Path:
+    # into quarantine/, under a name that is free
     place = folder / QUARANTINE
     place.mkdir(exist_ok=True)
     name = str(path.relative_to(folder)).replace("/", "__").lstrip(".")
-    n, target = 0, place / name
-    while target.exists():
-        n += 1
-        target = place / f"{name}.{n}"
+    names = (name, *(f"{name}.{n}" for n in range(1, 1000)))
+    target = next(place / n for n in names if not (place / n).exists())
     os.rename(path, target)
     return target
 
 
-def print_report(folder: Path, repair: bool, decode: bool) -> None:
-    """Check, say what was found, and fail if anything remains.
-
-    Raises:
-        TopDownError: E_FSCK (65).
-    """
-    report = fsck(folder, repair, decode)
-    for line in report.repaired:
-        print(f"repaired: {line}")
-    for line in report.found:
-        print(line)
-    counts = ", ".join(f"{n} {what}" for what, n in report.checked.items())
-    if report.found:
-        more = "" if repair else ", or give --repair true"
-        raise TopDownError(
-            "E_FSCK",
-            f"{len(report.found)} problems in {folder} ({counts} compared)",
-            f"see the lines above{more}",
-            DATA,
-        )
-    print(f"{folder}: {counts} compared, nothing wrong")
+def _wrong(
+    code: str, what: str, do: str = "bring it back, or decode again"
+) -> TopDownError:
+    return TopDownError(code, what, do, DATA)

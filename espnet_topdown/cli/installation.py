@@ -71,47 +71,50 @@ class Trial:
     files: dict[str, Sequence[str]]
     gpus: int = 0
 
+    def problem(self, module: str) -> TopDownError | None:
+        """Return why a module could not be imported, and what mends it."""
+        error = self.errors[module]
+        if not error:
+            return None
+        names = _involved(module, error, self.files.get(module, ()))
+        one, *others = [
+            f"{name} {installed(name) or '(not installed)'}" for name in names
+        ]
+        what = f"{one} cannot be used" + (f" with {others[0]}" if others else "")
+        what += f": {re.sub(r'/[^ ]*/(site|dist)-packages/', '', error)[:300]}"
+        known = tested()
+        if not known:
+            do = f"make setup PYTHON=/path/to/python{supported()[0]}"
+            what += (
+                f"; Python {platform.python_version()} has no tested set of versions"
+            )
+            return TopDownError("E_INSTALL", what, do)
+        if fit := [f"{name} {known[name]}" for name in names if name in known]:
+            what += f"; known to work together: {', '.join(fit)}"
+        return TopDownError("E_INSTALL", what, f"run '{remedy(names)}'")
+
 
 def installed(package: str) -> str | None:
-    """Version of an installed package, from its metadata."""
+    """Return the version of an installed package; None if it is not."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def broken_requirements(package: str) -> list[str]:
-    """Declared needs of a package that are not met: ``torch 2.12.0 (!=2.12.0)``."""
-    try:
-        from packaging.requirements import Requirement
-    except ImportError:
-        return ["packaging is not installed"]
-    broken = []
-    for line in importlib.metadata.requires(package) or []:
-        need = Requirement(line)
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
-            continue
-        version = installed(need.name)
-        if version is None:
-            broken.append(f"{need.name} is missing")
-        elif not need.specifier.contains(version, prereleases=True):
-            broken.append(f"{need.name} {version} ({need.specifier})")
-    return broken
-
-
 def supported() -> list[str]:
-    """The Pythons that have a tested set of versions, as ``3.11``, oldest first."""
+    """Return the Pythons that have a tested set, as ``3.11``, oldest first."""
     names = [p.stem[len("python") :] for p in CONSTRAINTS.glob("python*.txt")]
     return sorted(names, key=lambda name: [int(part) for part in name.split(".")])
 
 
 def constraints() -> Path:
-    """The file with the tested set of this Python, if there is one."""
+    """Return the file with the tested set of this Python; it may be missing."""
     return CONSTRAINTS / f"python{'.'.join(platform.python_version_tuple()[:2])}.txt"
 
 
 def tested() -> dict[str, str]:
-    """Versions known to work together on this Python, by package; or nothing."""
+    """Return the versions that work together on this Python, by package; or {}."""
     path = constraints()
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     pinned = [line.split()[0].split("==") for line in lines if "==" in line]
@@ -119,7 +122,15 @@ def tested() -> dict[str, str]:
 
 
 def try_imports(modules: Sequence[str] = NEEDED, timeout_sec: float = 600) -> Trial:
-    """Import modules, one after the other, in a process of its own."""
+    """Import modules, one after the other, in a process of its own.
+
+    Args:
+        modules: Their dotted names.
+        timeout_sec: For all of them.
+
+    Returns:
+        How it went.
+    """
     ran = subprocess.Popen(
         [sys.executable, "-c", _TRY, *modules],
         stdout=subprocess.PIPE,
@@ -135,41 +146,18 @@ def try_imports(modules: Sequence[str] = NEEDED, timeout_sec: float = 600) -> Tr
         ran.kill()
         output, _ = ran.communicate()
         end = f"takes more than {timeout_sec:.0f} s"
-    errors, files, gpus = {}, {}, 0
-    for line in output.splitlines():
-        said = json.loads(line) if line.startswith('{"') else {}
-        gpus = said.get("gpus", gpus)
-        if "module" in said:
-            errors[said["module"]] = said["error"]
-            files[said["module"]] = said.get("files", [])
-    errors = {m: end if e == "ended" else e for m, e in errors.items()}
-    for module in modules:  # those that were not even begun
-        errors.setdefault(module, end)
-    return Trial(errors, files, gpus)
-
-
-def problem(trial: Trial, module: str) -> TopDownError | None:
-    """Why a module could not be imported: who does not fit whom, and what mends it."""
-    error = trial.errors[module]
-    if not error:
-        return None
-    names = _involved(module, error, trial.files.get(module, ()))
-    one, *others = [f"{name} {installed(name) or '(not installed)'}" for name in names]
-    what = f"{one} cannot be used" + (f" with {others[0]}" if others else "")
-    what += f": {re.sub(r'/[^ ]*/(site|dist)-packages/', '', error)[:300]}"
-    known = tested()
-    if not known:
-        do = f"make setup PYTHON=/path/to/python{supported()[0]}"
-        here = f"Python {platform.python_version()} has no tested set of versions"
-        return TopDownError("E_INSTALL", f"{what}; {here}", do)
-    fit = [f"{name} {known[name]}" for name in names if name in known]
-    if fit:
-        what += f"; known to work together: {', '.join(fit)}"
-    return TopDownError("E_INSTALL", what, f"run '{remedy(names)}'")
+    lines = [json.loads(line) for line in output.splitlines() if line[:2] == '{"']
+    tried = {line["module"]: line for line in lines if "module" in line}
+    errors = {m: tried.get(m, {"error": "ended"})["error"] for m in modules}
+    return Trial(
+        {m: end if e == "ended" else e for m, e in errors.items()},
+        {m: line.get("files", []) for m, line in tried.items()},
+        max((line.get("gpus", 0) for line in lines), default=0),
+    )
 
 
 def remedy(names: Sequence[str]) -> str:
-    """The command that installs packages in the versions that are known to work."""
+    """Return the command that installs packages in versions that are known to work."""
     python, known = sys.executable, tested()
     words = [python, "-m", "pip", "install"]
     if importlib.util.find_spec("pip") is None:
@@ -180,10 +168,8 @@ def remedy(names: Sequence[str]) -> str:
 
 
 def _involved(module: str, error: str, files: Sequence[str]) -> list[str]:
-    """The one or two packages that an error is about, the failing one first.
-
-    These are packages that its text names, then those whose code was running.
-    """
+    # One or two packages that an error is about, the failing one first: packages that
+    # its text names, then those whose code was running.
     inner = re.findall(r"(?:site|dist)-packages/(\w+)", " ".join(reversed(files)))
     owners = importlib.metadata.packages_distributions()
     known = tested()
@@ -207,7 +193,7 @@ def check() -> None:
     log = logging.getLogger("espnet_topdown")
     log.info("trying whether the installed packages work (once for these versions)")
     trial = try_imports()
-    for error in filter(None, (problem(trial, module) for module in NEEDED)):
+    for error in filter(None, map(trial.problem, NEEDED)):
         raise error
     if passed is not None:
         try:
@@ -218,7 +204,7 @@ def check() -> None:
 
 
 def _memory() -> Path | None:
-    """The file that is there if this very installation has passed."""
+    # The file that is there if this very installation has passed.
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if not os.path.isabs(cache):
         return None

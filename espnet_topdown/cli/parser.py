@@ -2,11 +2,12 @@
 
 A module of this room declares its verbs::
 
-    @verb(place("EXP", "--exp", help="An experiment"), flag("--yes", "Do not ask"))
-    def layers(args: argparse.Namespace) -> None:
+    @verb(place("EXP", "--exp", "An experiment"), flag("--yes", "Do not ask"))
+    def layers(**options: Any) -> None:
         ...
 
-The function's docstring is the help text, with a line that works under ``Example:``.
+The function gets its options by name. Its docstring is the help text, with a line that
+works under ``Example:``.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Option:
     """One option of a verb.
 
     Attributes:
-        names: with their dashes; the first one names the value.
-        settings: for ``argparse``.
-        place: as what it may be given without its name; empty for other options.
-        group: the heading in the help text; empty for the common one.
+        names: With their dashes; the first one names the value.
+        settings: For ``argparse``.
+        place: As what it may be given without its name; empty for other options.
+        group: The heading in the help text; empty for the common one.
     """
 
     names: tuple[str, ...]
@@ -46,7 +47,7 @@ class Option:
 class Verb:
     """What ``espnet-topdown NAME`` does."""
 
-    run: Callable[[argparse.Namespace], None]
+    run: Callable[..., None]
     options: tuple[Option, ...]
 
     @property
@@ -58,50 +59,67 @@ class Verb:
 VERBS: dict[str, Verb] = {}
 
 
-def verb(*options: Option) -> Callable[[Callable], Callable]:
-    """Make a function a verb, under its own name."""
+def verb(*options: Option) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a verb, under its own name.
 
-    def register(run: Callable) -> Callable:
+    Returns:
+        A decorator that leaves the function as it is.
+    """
+
+    def register(run: Callable[..., None]) -> Callable[..., None]:
         VERBS[run.__name__] = Verb(run, options)
         return run
 
     return register
 
 
-def option(*names: str, **settings: Any) -> Option:
-    """An option with a value."""
-    return Option(names, settings)
+def option(names: str, about: str, default: Any = None, **settings: Any) -> Option:
+    """Return an option with a value, a number if its default is one.
+
+    Args:
+        names: Its names with blanks between; the first one names the value.
+        about: Its help text.
+        default: Its value where it is not given.
+        **settings: More for ``argparse``.
+    """
+    settings = {"default": default, "help": about, **settings}
+    if isinstance(default, (int, float)):
+        settings.setdefault("type", type(default))
+    return Option(tuple(names.split()), settings)
+
+
+def path(names: str, about: str, **settings: Any) -> Option:
+    """Return an option whose value is a file or a folder."""
+    return option(names, about, type=Path, **settings)
 
 
 def flag(name: str, about: str, default: bool | None = False) -> Option:
-    """An option that needs no value, and takes ``true`` or ``false``."""
-    settings = dict(type=truth, nargs="?", const=True, default=default)
-    return Option((name,), {**settings, "help": about})
+    """Return an option that needs no value, and takes ``true`` or ``false``."""
+    return option(name, about, default, type=truth, nargs="?", const=True)
 
 
-def place(shown: str, *names: str, **settings: Any) -> Option:
-    """A folder that is given by its place; its long names are the same."""
-    return Option(names, {"type": Path, **settings}, place=shown)
+def place(shown: str, names: str, about: str, **settings: Any) -> Option:
+    """Return a folder that is given by its place; its long names are the same."""
+    return dataclasses.replace(path(names, about, **settings), place=shown)
 
 
 def group(title: str, *options: Option) -> tuple[Option, ...]:
-    """The options under a heading of their own."""
+    """Return the options under a heading of their own."""
     return tuple(dataclasses.replace(o, group=title) for o in options)
 
 
 def parser_of(name: str) -> Parser:
-    """The parser of a verb."""
-    found = VERBS[name]
-    text, _, example = inspect.cleandoc(found.run.__doc__ or "").partition("Example:")
-    places = [o.place if o.settings.get("required", True) else f"[{o.place}]"
-              for o in found.options if o.place]  # fmt: skip
+    """Return the parser of a verb."""
+    wanted = VERBS[name]
+    text, _, example = inspect.cleandoc(wanted.run.__doc__ or "").partition("Example:")
+    places = [o.place for o in wanted.options if o.place]
     parser = Parser(
         prog=f"{PROGRAM} {name}",
         usage=" ".join([PROGRAM, name, *places, "[OPTION]..."]),
         description=text.strip(),
-        epilog=f"example:\n  {inspect.cleandoc(example)}" if example else None,
+        epilog=f"example:\n  {inspect.cleandoc(example)}",
     )
-    parser.add_options(found.options)
+    parser.add_options(wanted.options)
     return parser
 
 
@@ -113,7 +131,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.places: list[tuple[argparse.Action, Option]] = []
+        self.places: list[argparse.Action] = []
         super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
 
     def add_options(self, options: tuple[Option, ...]) -> None:
@@ -122,14 +140,13 @@ class Parser(argparse.ArgumentParser):
         for item in options:
             if item.group not in groups:
                 groups[item.group] = self.add_argument_group(item.group)
-            settings = dict(item.settings)
+            action = groups[item.group].add_argument(*item.names, **item.settings)
             if item.place:
-                settings.update(required=False, metavar=item.place)
-            action = groups[item.group].add_argument(*item.names, **settings)
-            if item.place:
-                self.places.append((action, item))
+                action.metavar = item.place
+                self.places.append(action)
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Return values and what is left of a command line, see ``argparse``."""
         args = list(sys.argv[1:] if args is None else args)
         end = args.index("--") if "--" in args else len(args)
         args[:end] = map(_underscored, args[:end])
@@ -141,30 +158,30 @@ class Parser(argparse.ArgumentParser):
         namespace, extra = super().parse_known_args(args, namespace)
         return namespace, self._fill_places(namespace, extra) if self.places else extra
 
-    def _fill_places(self, found: argparse.Namespace, extra: list[str]) -> list[str]:
-        """Give the words without a name to the places that are not filled yet."""
+    def _fill_places(self, values: argparse.Namespace, extra: list[str]) -> list[str]:
+        # words without a name go to the places that are not filled yet
         words = [w for w in extra if w != "--"]
         if any(w.startswith("-") for w in words) and "--" not in extra:
             return extra
-        open_ = [p for p in self.places if getattr(found, p[0].dest) is None]
-        for action, item in open_ if len(words) <= len(open_) else self.places:
+        empty = [a for a in self.places if getattr(values, a.dest) is None]
+        for action in empty if len(words) <= len(empty) else self.places:
             if words and action.nargs == "+":
-                values, words = [self._get_value(action, w) for w in words], []
-                setattr(found, action.dest, values)
+                given, words = [self._get_value(action, w) for w in words], []
             elif words:
-                value = self._get_value(action, words.pop(0))
-                given = getattr(found, action.dest)
-                if given is not None and given != value:
-                    self.error(f"{item.place} is given twice: {value} and {given}")
-                setattr(found, action.dest, value)
-        for action, item in self.places:
-            if getattr(found, action.dest) is None and item.settings.get(
-                "required", True
-            ):
-                self.error(f"{item.place} is missing")
+                given = self._get_value(action, words.pop(0))
+                if getattr(values, action.dest) not in (None, given):
+                    twice = f"{given} and {getattr(values, action.dest)}"
+                    self.error(f"{action.metavar} is given twice: {twice}")
+            else:
+                break
+            setattr(values, action.dest, given)
+        for action in self.places:
+            if getattr(values, action.dest) is None:
+                self.error(f"{action.metavar} is missing")
         return words
 
     def error(self, message: str) -> NoReturn:
+        """Refuse a command line: E_USAGE (64)."""
         do = f"see '{self.prog} --help'"
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
@@ -210,21 +227,21 @@ def _underscored(arg: str) -> str:
 
 
 def truth(text: str) -> bool:
-    """``true`` or ``false``."""
+    """Return what ``true`` or ``false`` says."""
     from espnet_topdown.files import true_or_false  # with it comes a parser of YAML
 
     return true_or_false(text)
 
 
 def whole(text: str) -> int:
-    """A whole number from 0 on."""
+    """Return a whole number from 0 on."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be 0 or more, got '{text}'")
     return int(text)
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas.
+    """Return the whole numbers of a text with commas between.
 
     >>> numbers("20,40")
     (20, 40)

@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Any
 
+from espnet_topdown.cli import installation
 from espnet_topdown.cli.look import FIX_EVAL_DROPOUT
-from espnet_topdown.cli.parser import flag, option, place, verb
+from espnet_topdown.cli.parser import flag, option, path, place, verb
 
-NLSYMS = option("--nlsyms", type=Path, help="Symbols not scored, one a line")
+NLSYMS = path("--nlsyms", "Symbols not scored, one a line")
+REF = path("--ref", "Text that was said", required=True)
+MODELS = "Of a search: best (joint training, the best one, controls) or all"
+BATCH_SECONDS = "Seconds of speech, padding included, that are decoded at once"
+MODEL_FILE = "Of an experiment: best, an epoch number, a file name in it, or a path"
 
 
 @verb(
-    place("DIR", "--exp", help="An ESPnet experiment, or the folder of a search"),
-    option("--data", type=Path, nargs="+", default=[], help="Data directories: sets"),
-    option("--wav_scp", type=Path, help="Audio to decode, instead of --data"),
-    option("--text", type=Path, help="Its references; with them, score"),
-    option("--utt2spk", type=Path, help="Speakers; default: beside --text"),
-    option("--output_dir", type=Path, help="Default: in DIR, by the name of the set"),
-    option(
-        "--model_file",
-        "--base_model",
-        default="best",
-        help="Of an experiment: best, an epoch number, a file name in it, or a path",
-    ),
-    option(
-        "--models",
-        default="best",
-        choices=("best", "all"),
-        help="Of a search: best (joint training, the best one, controls) or all",
-    ),
-    option(
-        "--batch_seconds",
-        type=float,
-        default=120.0,
-        help="Seconds of speech, padding included, that are decoded at once",
-    ),
-    option("--ngpu", type=int, default=0, choices=(0, 1), help="1: on the GPU"),
+    place("DIR", "--exp", "An ESPnet experiment, or the folder of a search"),
+    path("--data", "Data directories: sets", nargs="+", default=[]),
+    path("--wav_scp", "Audio to decode, instead of --data"),
+    path("--text", "Its references; with them, score"),
+    path("--utt2spk", "Speakers; default: beside --text"),
+    path("--output_dir", "Default: in DIR, by the name of the set"),
+    option("--model_file --base_model", MODEL_FILE, "best"),
+    option("--models", MODELS, "best", choices=("best", "all")),
+    option("--batch_seconds", BATCH_SECONDS, 120.0),
+    option("--ngpu", "1: on the GPU", 0, choices=(0, 1)),
     flag("--accept_random", "Decode a model that is random at test time, with a seed"),
     FIX_EVAL_DROPOUT,
 )
-def decode(args: argparse.Namespace) -> None:
+def decode(**options: Any) -> None:
     """Recognise sets by greedy CTC decoding in batches; with references, score them.
 
     With the folder of a search it decodes with joint training and the best model, and
@@ -49,32 +39,24 @@ def decode(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown decode exp/asr_train_raw_en_char_topdown --data dump/raw/test
     """
-    from espnet_topdown.cli import installation
-
     installation.check()
     from espnet_topdown.cli.decoding import decode_sets
 
-    for line in decode_sets(**vars(args)):
+    for line in decode_sets(**options):
         print(line, flush=True)
 
 
 @verb(
-    option("--ref", type=Path, required=True, help="Text that was said"),
-    option("--hyp", type=Path, required=True, help="Text recognised"),
-    option("--unit", default="wer", choices=("cer", "wer"), help="cer or wer"),
+    REF,
+    path("--hyp", "Text recognised", required=True),
+    option("--unit", "cer or wer", "wer", choices=("cer", "wer")),
     NLSYMS,
-    option("--utt2spk", type=Path, help="Speakers; default: beside --ref"),
-    option(
-        "--output_dir", type=Path, help="Gets counts.tsv, ref.trn, hyp.trn, result.txt"
-    ),
-    option(
-        "--bootstrap_against",
-        type=Path,
-        help="Hypotheses of another system: is the difference chance?",
-    ),
-    option("--seed", type=int, default=0, help="Of the bootstrap"),
+    path("--utt2spk", "Speakers; default: beside --ref"),
+    path("--output_dir", "Gets counts.tsv, ref.trn, hyp.trn, result.txt"),
+    path("--bootstrap_against", "Text of another system: is the difference chance?"),
+    option("--seed", "Of the bootstrap", 0),
 )
-def score(args: argparse.Namespace) -> None:
+def score(**options: Any) -> None:
     """Count errors as sclite counts them, and print the rates.
 
     Example:
@@ -82,41 +64,36 @@ def score(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.scoring.score import score_files
 
-    print(score_files(**vars(args)))
+    print(score_files(**options))
 
 
 @verb(
-    option("--ref", type=Path, required=True, help="Text that was said"),
-    option("--decode_dir", type=Path, required=True, help="Holds text"),
-    option("--decoder", default="beam", help="Its name in the report"),
-    option("--model_file", type=Path, required=True, help="Weights used"),
+    REF,
+    path("--decode_dir", "Holds text", required=True),
+    option("--decoder", "Its name in the report", "beam"),
+    path("--model_file", "Weights used", required=True),
     NLSYMS,
 )
-def score_set(args: argparse.Namespace) -> None:
+def score_set(**options: Any) -> None:
     """Write score.json, the error counts of a set that another decoder decoded.
 
     Example:
         espnet-topdown score_set --ref text --decode_dir d --model_file m.pth
     """
-    from espnet_topdown.scoring.score import score_set as write_score
+    from espnet_topdown.scoring import score
 
-    write_score(**vars(args))
+    score.score_set(**options)
 
 
 @verb(
-    place("EXP", "--exp", help="The language model's experiment"),
-    option("--text", type=Path, required=True, help="A sentence a line"),
-    option("--output_dir", type=Path, required=True, help="Gets score.json"),
-    option(
-        "--model_file",
-        "--base_model",
-        default="best",
-        help="best, an epoch, or a file in EXP",
-    ),
-    option("--width", type=int, default=1, help="Columns that the text is read in"),
-    option("--ngpu", type=int, default=0, help="1: on the GPU"),
+    place("EXP", "--exp", "The language model's experiment"),
+    path("--text", "A sentence a line", required=True),
+    path("--output_dir", "Gets score.json", required=True),
+    option("--model_file --base_model", "best, an epoch, or a file in EXP", "best"),
+    option("--width", "Columns that the text is read in", 1),
+    option("--ngpu", "1: on the GPU", 0),
 )
-def perplexity(args: argparse.Namespace) -> None:
+def perplexity(**options: Any) -> None:
     """Perplexity of a text under a language model, the hidden state carried along.
 
     Example:
@@ -127,14 +104,14 @@ def perplexity(args: argparse.Namespace) -> None:
     do_not_spin()
     from espnet_topdown.scoring.perplexity import score_experiment
 
-    print(score_experiment(**vars(args)))
+    print(score_experiment(**options))
 
 
 @verb(
-    place("EXP", "--exp", help="An ESPnet experiment"),
-    option("--n", type=int, default=10, help="How many epochs, by its own criterion"),
+    place("EXP", "--exp", "An ESPnet experiment"),
+    option("--n", "How many epochs, by its own criterion", 10),
 )
-def average(args: argparse.Namespace) -> None:
+def average(exp: Path, n: int) -> None:
     """Write the mean of an experiment's best epochs and print the file's name.
 
     Example:
@@ -142,4 +119,4 @@ def average(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.models.averaging import average_best
 
-    print(average_best(args.exp, args.n).name)
+    print(average_best(exp, n).name)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
+import espnet_topdown
 from espnet_topdown.cli.look import (
     BASE,
     FIX_EVAL_DROPOUT,
@@ -13,117 +14,90 @@ from espnet_topdown.cli.look import (
     RETRAINING,
     SEARCH_DIR,
     STACK,
-    spec_of,
 )
-from espnet_topdown.cli.parser import flag, group, numbers, option, place, verb, whole
+from espnet_topdown.cli.parser import (
+    flag,
+    group,
+    numbers,
+    option,
+    path,
+    place,
+    verb,
+    whole,
+)
 from espnet_topdown.search.strategies import CONTROLS
 
 CMD = (
-    option("--cmd", default="", help="Launcher and options, e.g. 'slurm.pl --mem 4G'"),
-    option("--cmd_backend", default="local", help="local, slurm or sge, if no --cmd"),
+    option("--cmd", "Launcher and options, e.g. 'slurm.pl --mem 4G'", ""),
+    option("--cmd_backend", "local, slurm or sge, if no --cmd", "local"),
 )
-NGPU = option(
-    "--ngpu", type=whole, help="GPUs of each; default: as the base experiment"
-)
+NGPU = option("--ngpu", "GPUs of each; default: as the base experiment", type=whole)
 INFEASIBLE = flag(
     "--allow_infeasible", "Train on, though CTC cannot align some utterances"
 )
-CONF = option("--conf", type=Path, default="conf", help="Folder of rows.yaml")
-PAPER = (option("--paper", required=True, help="A corpus of rows.yaml"), CONF)
+CONF = path("--conf", "Folder of rows.yaml", default=Path("conf"))
+PAPER = (option("--paper", "A corpus of rows.yaml", required=True), CONF)
+STRATEGY = (
+    "greedy (Algorithm 1), full (all compositions), beam, epoch (classifiers of "
+    "--epochs) or layers_x_epochs"
+)
+CRITERION = (
+    "Validation error: cer, wer, ter (tokens), or ppl of a language model; auto: the "
+    "first of these that the model has"
+)
 
 
 @verb(
     *group(
         "what is searched",
         *BASE,
-        place("DIR", "--output_dir", help="The folder of the search"),
-        option(
-            "--strategy",
-            "--search",
-            default="greedy",
-            help="greedy (Algorithm 1), full (all compositions), beam, epoch "
-            "(classifiers of --epochs) or layers_x_epochs",
-        ),
-        option(
-            "--epochs", type=numbers, default=(), help="Of joint training: 20,40,60"
-        ),
-        option("--width", type=int, default=2, help="Of the beam: models that go on"),
-        option(
-            "--budget", type=whole, default=0, help="Retrainings at most; 0: no limit"
-        ),
-        option(
-            "--steps",
-            type=numbers,
-            default=(),
-            help="Freeze only so many layers: 1,4,8",
-        ),
-        option(
-            "--max_frozen",
-            type=int,
-            help="Freeze at most N layers; default: all but one",
-        ),
-        option(
-            "--criterion",
-            default="auto",
-            help="Validation error: cer, wer, ter (tokens), or ppl of a language "
-            "model; auto: the first of these that the model has",
-        ),
+        place("DIR", "--output_dir", "The folder of the search"),
+        option("--strategy --search", STRATEGY, "greedy"),
+        option("--epochs", "Of joint training: 20,40,60", (), type=numbers),
+        option("--width", "Of the beam: models that go on", 2),
+        option("--budget", "Retrainings at most; 0: no limit", 0, type=whole),
+        option("--steps", "Freeze only so many layers: 1,4,8", (), type=numbers),
+        option("--max_frozen", "Freeze N layers at most; default: all but 1", type=int),
+        option("--criterion", CRITERION, "auto"),
         STACK,
-        option("--retrain_seed", default="own", help="own (base's + 1000 k) or same"),
-        option(
-            "--controls",
-            default="",
-            help=f"none, or with commas: {', '.join(CONTROLS)}",
-        ),
-        option(
-            "--max_epoch", type=int, help="Of each retraining; default: as the base"
-        ),
+        option("--retrain_seed", "own (base's + 1000 k) or same", "own"),
+        option("--controls", f"none, or with commas: {', '.join(CONTROLS)}", ""),
+        option("--max_epoch", "Of each retraining; default: as the base", type=int),
     ),
     *group("not in the paper", FIX_EVAL_DROPOUT, REINIT),
     *group(
         "how it is run",
-        option(
-            "--max_jobs_total", type=int, default=32, help="More trainings need --yes"
-        ),
+        option("--max_jobs_total", "More trainings need --yes", 32),
         flag("--yes", "Go beyond --max_jobs_total"),
-        option("--max_jobs", type=int, default=1, help="Trainings at the same time"),
+        option("--max_jobs", "Trainings at the same time", 1),
         NGPU,
         *CMD,
-        option("--trainer", default="auto", help="Training module; auto: the stack's"),
+        option("--trainer", "Training module; auto: the stack's", "auto"),
         flag("--allow_unfinished", "Allow a base model not trained to its end"),
         flag("--allow_pipes", "Allow commands in wav.scp"),
         flag("--allow_overlap", "Allow utterances in both training and validation set"),
         INFEASIBLE,
     ),
 )
-def search(args: argparse.Namespace) -> None:
+def search(**options: Any) -> None:
     """Top-down training from an ESPnet experiment. The same command continues.
 
     Example:
         espnet-topdown search exp/asr_a exp/asr_a_topdown --controls joint,warm
     """
-    from espnet_topdown.cli import installation
-
-    installation.check()
-    from espnet_topdown.search.driver import run_search
-    from espnet_topdown.search.request import SearchRequest
-
-    options = vars(args)
-    given = options["controls"] if options["controls"] != "none" else ""
-    options["controls"] = tuple(c for c in given.split(",") if c)
-    result = run_search(SearchRequest(**options))
-    print(f"best: {args.output_dir / result['best']} ({result['reason']})")
-    print(f"next: espnet-topdown decode {args.output_dir} --data DATA_DIR")
+    done = espnet_topdown.run_search(**options)
+    print(f"best: {done.best} ({done.state.reason})")
+    print(f"next: espnet-topdown decode {done.folder} --data DATA_DIR")
 
 
 @verb(
     *BASE,
-    place("DIR", "--output_dir", help="The job's folder"),
+    place("DIR", "--output_dir", "The job's folder"),
     *RETRAINING,
     NGPU,
     INFEASIBLE,
 )
-def retrain(args: argparse.Namespace) -> None:
+def retrain(**options: Any) -> None:
     """One retraining by hand; the same command continues.
 
     Any layers can be frozen, also those of another model (--frozen_from).
@@ -131,16 +105,11 @@ def retrain(args: argparse.Namespace) -> None:
     Example:
         espnet-topdown retrain exp/asr_a exp/asr_a_softmax --freeze softmax
     """
-    from espnet_topdown.cli import installation
-
-    installation.check()
-    from espnet_topdown.jobs.run import run_by_hand
-
-    run_by_hand(spec_of(args), args.output_dir, args.ngpu, args.allow_infeasible)
+    espnet_topdown.retrain(**options)
 
 
 @verb(SEARCH_DIR)
-def cancel(args: argparse.Namespace) -> None:
+def cancel(search_dir: Path) -> None:
     """End a search and its jobs, here or on the cluster. 'search' continues it.
 
     Example:
@@ -148,21 +117,19 @@ def cancel(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.cli.clean import cancel as end
 
-    print("\n".join(end(args.search_dir)))
+    print("\n".join(end(search_dir)))
 
 
 @verb(
-    option("--step", choices=("plan", "model", "table"), required=True, help="What"),
+    option("--step", "What", choices=("plan", "model", "table"), required=True),
     *PAPER,
-    option("--row", default="all", help="Rows or groups of rows, with spaces"),
-    option("--set_dirs", type=Path, nargs="*", default=[], help="Test sets to check"),
+    option("--row", "Rows or groups of rows, with spaces", "all"),
+    path("--set_dirs", "Test sets to check", nargs="*", default=[]),
     flag("--allow_partial", "Smaller sets"),
-    option(
-        "--exp", type=Path, help="Of --step model: print the file --row is decoded with"
-    ),
-    option("--rows_dir", type=Path, default="exp/rows", help="Where rows are decoded"),
+    path("--exp", "Of --step model: print the file --row is decoded with"),
+    path("--rows_dir", "Where rows are decoded", default=Path("exp/rows")),
 )
-def rows(args: argparse.Namespace) -> None:
+def rows(step: str, paper: str, conf: Path, row: str, **options: Any) -> None:
     """Rows of the paper: what to train for them, and a table of ours beside its.
 
     In a recipe, ``run.sh --row NAME`` does all of it.
@@ -172,33 +139,32 @@ def rows(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.search.rows import check_sets, plan_rows, read_paper
 
-    paper = read_paper(args.paper, args.conf)
-    if args.step == "plan":
-        plan = plan_rows(paper, args.row.split(), args.conf)
-        check_sets(paper, args.set_dirs, args.allow_partial)
+    table = read_paper(paper, conf)
+    if step == "plan":
+        plan = plan_rows(table, row.split(), conf)
+        check_sets(table, options["set_dirs"], options["allow_partial"])
         print("\n".join(plan))
-    elif args.step == "model":
+    elif step == "model":
         from espnet_topdown.models.averaging import model_of
 
-        (row,) = paper.chosen([args.row])
-        print(model_of(args.exp, row.average).name)
+        print(model_of(options["exp"], table.chosen([row])[0].average).name)
     else:
         from espnet_topdown.report.paper import write_rows
 
-        print(write_rows(paper, args.rows_dir, args.allow_partial))
+        print(write_rows(table, options["rows_dir"], options["allow_partial"]))
 
 
 @verb(
     BASE[0],
-    place("DIR", "--output_dir", help="Gets a folder for each row"),
-    option("--rows", default="table4", help="Rows, with commas: L.2, table4, controls"),
+    place("DIR", "--output_dir", "Gets a folder for each row"),
+    option("--rows", "Rows, with commas: L.2, table4, controls", "table4"),
     CONF,
-    option("--dev", type=Path, required=True, help="Validation text"),
-    option("--test", type=Path, required=True, help="Test text"),
-    option("--dev_width", type=int, default=10, help="Columns that dev is read in"),
-    option("--test_width", type=int, default=1, help="Columns that test is read in"),
+    path("--dev", "Validation text", required=True),
+    path("--test", "Test text", required=True),
+    option("--dev_width", "Columns that dev is read in", 10),
+    option("--test_width", "Columns that test is read in", 1),
 )
-def lm_rows(args: argparse.Namespace) -> None:
+def lm_rows(base_exp: Path, output_dir: Path, rows: str, **options: Any) -> None:
     """Rows of Table 4 (language model): retrainings, controls, perplexities.
 
     Example:
@@ -209,20 +175,20 @@ def lm_rows(args: argparse.Namespace) -> None:
     do_not_spin()
     from espnet_topdown.search.rows import Setting, make_rows, read_paper
 
-    texts = {"dev": (args.dev, args.dev_width), "test": (args.test, args.test_width)}
-    names = [n for n in args.rows.split(",") if n]
-    paper = read_paper("wikitext2", args.conf)
-    print(make_rows(paper, names, Setting(args.base_exp, args.output_dir, texts)))
+    texts = {s: (options[s], options[f"{s}_width"]) for s in ("dev", "test")}
+    paper = read_paper("wikitext2", options["conf"])
+    names = [n for n in rows.split(",") if n]
+    print(make_rows(paper, names, Setting(base_exp, output_dir, texts)))
 
 
 @verb(
     *PAPER,
-    option("--part", required=True, help="A name in its 'parts'"),
-    option("--data_dir", type=Path, required=True, help="The whole training set"),
-    option("--stats_dir", type=Path, required=True, help="Its statistics (stage 10)"),
-    option("--lists", type=Path, required=True, help="Folder of lists of utterances"),
+    option("--part", "A name in its 'parts'", required=True),
+    path("--data_dir", "The whole training set", required=True),
+    path("--stats_dir", "Its statistics (stage 10)", required=True),
+    path("--lists", "Folder of lists of utterances", required=True),
 )
-def part(args: argparse.Namespace) -> None:
+def part(paper: str, conf: Path, part: str, **folders: Path) -> None:
     """Write a part of a training set and of its statistics: D_p20 and S_p20.
 
     Parts are nested, and `unseen` has no utterance of p80.
@@ -233,33 +199,34 @@ def part(args: argparse.Namespace) -> None:
     from espnet_topdown.data.parts import make_part
     from espnet_topdown.search.rows import read_paper
 
-    percent = read_paper(args.paper, args.conf).parts[args.part]
-    print(make_part(args.part, percent, args.data_dir, args.stats_dir, args.lists))
+    print(make_part(part, read_paper(paper, conf).parts[part], **folders))
 
 
 @verb(
-    place("EXP", "--exp", help="An ESPnet experiment"),
-    option("--seed", type=int, required=True, help="Of the values"),
-    option("--output", type=Path, required=True, help="File of weights"),
+    place("EXP", "--exp", "An ESPnet experiment"),
+    option("--seed", "Of the values", type=int, required=True),
+    path("--output", "File of weights", required=True),
 )
-def random_model(args: argparse.Namespace) -> None:
+def random_model(**options: Any) -> None:
     """Write the weights that a model has before training, for 'retrain --frozen_from'.
 
     Example:
         espnet-topdown random_model exp/asr_a --seed 1 --output random.pth
     """
-    from espnet_topdown.models.random_model import random_model as write_random
+    from espnet_topdown.models import random_model as models
 
-    print(write_random(**vars(args)))
+    print(models.random_model(**options))
 
 
 @verb(
     *CMD,
-    option("--log", type=Path, required=True, help="Where the command's output goes"),
-    option("--watch", type=Path, required=True, help="The folder it trains in"),
-    option("command", nargs="+", help="After '--': the command and its arguments"),
+    path("--log", "Where the command's output goes", required=True),
+    path("--watch", "The folder it trains in", required=True),
+    option("command", "After '--': the command and its arguments", nargs="+"),
 )
-def launch(args: argparse.Namespace) -> None:
+def launch(
+    command: list[str], log: Path, watch: Path, cmd: str, cmd_backend: str
+) -> None:
     """Run one training through a launcher and show its progress meanwhile.
 
     Exits with the launcher's status.
@@ -269,7 +236,4 @@ def launch(args: argparse.Namespace) -> None:
     """
     from espnet_topdown.search.progress import run_and_show
 
-    backend = args.cmd_backend
-    sys.exit(
-        run_and_show(args.command, args.log, args.watch, args.cmd, backend=backend)
-    )
+    sys.exit(run_and_show(command, log, watch, cmd, cmd_backend))

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
 import tiny_conf  # noqa: E402
 
-from espnet_topdown.cli.machine import SCTK, find_tool  # noqa: E402
+from espnet_topdown.cli.doctor import find_program  # noqa: E402
 from espnet_topdown.files import read_json, read_yaml  # noqa: E402
 from espnet_topdown.models.layers import is_statistic  # noqa: E402
 from espnet_topdown.models.weights import differing, load_weights  # noqa: E402
@@ -134,7 +134,7 @@ def test_all_stages(trained):
     assert len((decoded / "text").read_text().splitlines()) == 3
     assert len(list((decoded / "logdir").glob("asr_inference.*.log"))) == 2
     figures = (decoded / "hub5" / "result.txt").read_text()
-    if find_tool("hubscr.pl", SCTK):
+    if find_program("hubscr.pl"):
         assert "swbd: WER" in figures and figures.count("(2 segments, ") == 2
         report = (search / "RESULTS.md").read_text()
         lines = [x for x in report.splitlines() if "eval2000/hub5/swbd" in x]
@@ -168,7 +168,7 @@ def test_rows_of_table_3(trained, go):
     go("--row", "W.td W.search")
     assert (trained / f"{W}_topdown" / "result.json").stat().st_mtime_ns == before
     assert_frozen(trained, W, "W.td")
-    if find_tool("hubscr.pl", SCTK):
+    if find_program("hubscr.pl"):
         for row in ("W.td", "W.search"):
             line = table(trained)[row]
             assert "| 2 of 1831 + 2 of 2628 |" in line and "not run" not in line
@@ -183,7 +183,7 @@ def test_every_row(trained, go):
     rows = table(trained)
     for base, row in ((X, "X.td"), (E, "E.td")):
         assert_frozen(trained, base, row)
-    if find_tool("hubscr.pl", SCTK):
+    if find_program("hubscr.pl"):
         for row in ("W", "W.td", "W.search", "X", "X.td", "E", "E.td"):
             assert "not run" not in rows[row]
 

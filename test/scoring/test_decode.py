@@ -22,7 +22,7 @@ pytest.importorskip("espnet2.tasks.asr")
 pytest.importorskip("soundfile")
 
 from espnet_topdown.bin.main import main  # noqa: E402
-from espnet_topdown.cli import fsck_job  # noqa: E402
+from espnet_topdown.cli import fsck  # noqa: E402
 from espnet_topdown.jobs import run  # noqa: E402
 from espnet_topdown.scoring import attention_greedy, ctc_greedy, decode  # noqa: E402
 from espnet_topdown.scoring.sound import read_sound  # noqa: E402
@@ -361,7 +361,7 @@ def test_odd_hypotheses_are_what_was_counted(data, tmp_path, monkeypatch) -> Non
     exp, out = data.experiment("rnn"), tmp_path / "decode_x" / "dev"
     options = {"wav_scp": data.wav_scp, "text": data.text}
     decode.decode_experiment(exp, "1", output_dir=out, **options)
-    assert fsck_job.decoded(out)
+    assert fsck.decoded(out)
 
 
 def spoil(state: dict, how: str) -> None:
