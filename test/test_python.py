@@ -1,0 +1,181 @@
+"""The functions of ``espnet_topdown`` for Python: those that the command line calls."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import espnet_topdown
+from espnet_topdown import (
+    TopDownError,
+    list_layers,
+    load_search,
+    plan_retraining,
+    retrain,
+    run_search,
+)
+from espnet_topdown.bin.main import main
+from espnet_topdown.cli import installation
+from espnet_topdown.jobs import run
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).with_name("golden") / "finished"
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch) -> Path:
+    shutil.copytree(GOLDEN, tmp_path / "exp", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    return Path("exp/search")
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch) -> None:
+    monkeypatch.setattr(installation, "check", lambda: None)
+
+
+def test_the_import_loads_nothing_heavy() -> None:
+    code = "import sys, espnet_topdown as t; print(dir(t)); print(*sys.modules)"
+    words = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}]; {code}",
+    ]
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    names, modules = ran.stdout.splitlines()
+    assert names == str(sorted([*espnet_topdown.__all__, "__version__"]))
+    assert not {"torch", "numpy", "yaml", "espnet2", "argparse"} & {*modules.split()}
+
+
+@pytest.mark.parametrize(
+    "verb, call",
+    [
+        ("layers", list_layers),
+        ("plan --freeze softmax", lambda exp: plan_retraining(exp, freeze="softmax")),
+        (
+            "plan --freeze softmax --seed 7 --allow_any_order",
+            lambda exp: plan_retraining(
+                exp, freeze="softmax", seed=7, allow_any_order=True
+            ),
+        ),
+    ],
+)
+def test_tables_are_those_of_the_command_line(
+    finished: Path, capsys, verb: str, call
+) -> None:
+    text = call("exp/joint")
+    main([*verb.split(), "exp/joint"])
+    assert capsys.readouterr().out == f"{text}\n" == f"{text!r}\n"
+    assert text._repr_html_().startswith("<pre>") and "softmax" in text._repr_html_()
+
+
+def test_a_search_that_was_loaded(finished: Path, capsys, monkeypatch) -> None:
+    search = load_search(str(finished))
+    main(["status", "exp/search"])
+    assert capsys.readouterr().out == f"{search.status()}\n"
+    assert search.best == finished / "m1.2"
+    rows = {row["model"]: row for row in search.table}
+    assert list(rows) == ["m3", "m1.2", "m1.1.1", "control.joint", "control.warm"]
+    assert (rows["m1.2"]["errors"], rows["m1.2"]["frozen"]) == (40, "softmax")
+    assert round(rows["m1.2"]["cer test (ctc_greedy)"], 2) == 5.47
+    assert "<svg" not in search._repr_html_()
+    text = search.report("elsewhere")
+    assert "# RESULTS" in text and Path("elsewhere/report.html").is_file()
+    search.report()
+    html = search._repr_html_()
+    assert "accepted" in html and html.count("<svg") == 1 and "<?xml" not in html
+    frames = SimpleNamespace(DataFrame=list)
+    monkeypatch.setitem(sys.modules, "pandas", frames)
+    assert search.table.to_pandas() == list(search.table)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(TopDownError, match="E_INSTALL: pandas") as e:
+        search.table.to_pandas()
+    assert e.value.remedy == "run 'pip install pandas'"
+
+
+@pytest.mark.parametrize(
+    "call, code, text",
+    [
+        (lambda: load_search("exp"), "E_NO_SEARCH", "no search in exp"),
+        (lambda: list_layers("none"), "E_EXP", "no ESPnet experiment in none"),
+        (
+            lambda: run_search("exp/joint", "out", strateg="full"),
+            "E_USAGE",
+            "search: unknown option strateg (nearest: strategy",
+        ),
+        (
+            lambda: plan_retraining("exp/joint", "softmax", sed=1),
+            "E_USAGE",
+            "plan: unknown option sed (nearest: seed",
+        ),
+        (
+            lambda: retrain("exp/joint", "out", "softmaks"),
+            "E_FREEZE_NOMATCH",
+            "nearest: softmax",
+        ),
+        (
+            lambda: run_search("exp/joint", "out", controls=["warn"]),
+            "E_RANGE",
+            "--controls warn is unknown (nearest: warm",
+        ),
+        (
+            lambda: run_search("exp/joint", "exp/search", stack="x.yaml"),
+            "E_STACK",
+            "x.yaml",
+        ),
+    ],
+)
+def test_mistakes(finished: Path, call, code: str, text: str) -> None:
+    with pytest.raises(TopDownError) as e:
+        call()
+    assert e.value.code == code and text in e.value.what and e.value.remedy
+    assert not Path("out").exists()
+
+
+def test_one_retraining(finished: Path, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(run, "run_by_hand", lambda *given: asked.append(given))
+    assert retrain("exp/joint", "exp/soft", freeze="softmax", ngpu=1) == Path(
+        "exp/soft"
+    )
+    ((spec, folder, ngpu, infeasible),) = asked
+    assert (spec.frozen, folder, ngpu) == (("softmax",), Path("exp/soft"), 1)
+    assert spec.base_exp == Path("exp/joint") and infeasible is False
+
+
+INTERRUPTING = """import os, runpy, signal, sys, time
+from pathlib import Path
+once = Path(os.environ["FAKE_DIR"], "interrupt")
+if once.exists() and "m1.1.1" in sys.argv[1]:
+    once.unlink()
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
+runpy.run_path({fake!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.espnet
+def test_an_interrupted_cell_is_continued(
+    toy_experiment: Path, fake_cmd: str, tmp_path: Path
+) -> None:
+    python, fake = fake_cmd.split()
+    (tmp_path / "launcher.py").write_text(INTERRUPTING.format(fake=fake))
+    (tmp_path / "errors.json").write_text('{"m3": 50, "m1.2": 40, "m1.1.1": 41}')
+    (tmp_path / "root").write_text("m3")
+    (tmp_path / "interrupt").touch()
+    options = {"controls": "none", "cmd": f"{python} {tmp_path / 'launcher.py'}"}
+    with pytest.raises(KeyboardInterrupt):
+        run_search(str(toy_experiment), "exp/search", **options)
+    stopped = load_search("exp/search")
+    assert stopped.best is None and "interrupted" in stopped.status()
+    search = run_search(str(toy_experiment), "exp/search", **options)
+    assert search.best == Path("exp/search/m1.2")
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls == ["m3", "m1.2", "m1.1.1"]
+    assert run_search(toy_experiment, "exp/search", **options).best == search.best
+    assert (tmp_path / "calls").read_text().split() == calls
