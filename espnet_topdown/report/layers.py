@@ -2,98 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from espnet_topdown.report import text
 from espnet_topdown.report.palette import inks
-from espnet_topdown.report.rows import amount_of, main_unit
+from espnet_topdown.report.rows import Unit
 from espnet_topdown.search.state import CONTROL, JOINT, Candidate, SearchState
 
 
-@dataclass(frozen=True)
-class Block:
-    """One layer of one model. ``kind`` is frozen, joint, new or copied."""
-
-    layer: str
-    kind: str
-    origin: str
-    ink: str
-    title: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """One model, its layers from the top; ``amount`` is empty where none is known."""
-
-    name: str
-    state: str
-    ink: str
-    best: bool
-    control: bool
-    blocks: Sequence[Block]
-    amount: str
-    rate: str
+def drawing(search: SearchState, unit: Unit) -> dict[str, Any]:
+    """What ``layers.html.j2`` draws: a column a model, and what its blocks mean."""
+    start = begun(search.request.get("reinit"))
+    legend = [
+        ("frozen", "frozen; colour and name say which model trained it"),
+        ("new", f"{start}, retrained"),
+    ]
+    columns = [_column(c, search, unit) for c in search.candidates]
+    return {"columns": columns, "legend": legend}
 
 
-def columns(search: SearchState) -> list[Column]:
-    """What ``layers.html.j2`` draws."""
-    ink, unit = inks(search), main_unit(search)
-    found = []
-    for c in search.candidates:
-        counts = amount_of(c.valid, unit)
-        what = f"{text.amount(counts)} {unit.amount}" if counts else text.NOT_RUN
-        if c.status in ("failed", "running", "waiting", "interrupted"):
-            what = what if counts else c.status
-        column = Column(
-            name=c.control or c.name if c.role == CONTROL else text.math(c.name),
-            state=_state(c, search),
-            ink=ink[c.name].name,
-            best=c.name == search.best_name,
-            control=c.role == CONTROL,
-            blocks=[
-                _block(c, i, layer, {name: x.name for name, x in ink.items()})
-                for i, (layer, _) in enumerate(search.layers)
-            ],
-            amount=what,
-            rate=f"{text.rate(counts, unit)}{unit.sign or ' PPL'}" if counts else "",
-        )
-        found.append(column)
-    return found
+def _column(c: Candidate, search: SearchState, unit: Unit) -> dict[str, Any]:
+    """One model, its layers from the top."""
+    counts = unit.of(c.valid)
+    ink = {name: x.name for name, x in inks(search).items()}
+    state = {JOINT: "joint training", CONTROL: "control"}.get(c.role, c.status)
+    is_best = c.name == search.best_name
+    below = f"{text.sum_of(counts)} {unit.amount}" if counts else text.NOT_RUN
+    if not counts and c.status in ("failed", "running", "waiting", "interrupted"):
+        below = c.status
+    return {
+        "name": c.control or c.name if c.role == CONTROL else text.math(c.name),
+        "state": "\u2605 best" if is_best else state,
+        "ink": ink[c.name],
+        "best": is_best,
+        "control": c.role == CONTROL,
+        "blocks": [
+            _block(c, i, name, ink) for i, (name, _) in enumerate(search.layers)
+        ],
+        "amount": below,
+        "rate": f"{text.rate(counts, unit)}{unit.sign or ' PPL'}" if counts else "",
+    }
 
 
-def _state(c: Candidate, search: SearchState) -> str:
-    if c.name == search.best_name:
-        return "\u2605 best"
-    if c.role == JOINT:
-        return "joint training"
-    return "control" if c.role == CONTROL else c.status
-
-
-def _block(c: Candidate, index: int, layer: str, ink: dict[str, str]) -> Block:
-    kind, origin = _origin(c, index, layer)
-    title = {
-        "frozen": f"frozen, trained in {text.math(origin)}",
-        "joint": "trained jointly",
-        "new": f"{begun(c.start)} and retrained",
-        "copied": "copied from the joint training and trained on",
-    }[kind]
-    return Block(
-        layer=layer,
-        kind=kind,
-        origin=text.math(origin) if kind == "frozen" else "",
-        ink=ink.get(origin, "base"),
-        title=f"{layer}: {title}",
-    )
-
-
-def _origin(c: Candidate, index: int, layer: str) -> tuple[str, str]:
-    """How a layer came to be in a model, and the model that trained it last."""
+def _block(c: Candidate, index: int, layer: str, ink: dict[str, str]) -> dict[str, str]:
+    """One layer: how it came to be in the model, and which model trained it last."""
+    kind, origin, how = "new", c.name, f"{begun(c.start)} and retrained"
     if layer in c.frozen:
-        return "frozen", _trained_in(c, index)
-    if c.role == JOINT:
-        return "joint", c.name
-    return ("copied" if layer in c.copied else "new"), c.name
+        kind, origin = "frozen", _trained_in(c, index)
+        how = f"frozen, trained in {text.math(origin)}"
+    elif c.role == JOINT:
+        kind, how = "joint", "trained jointly"
+    elif layer in c.copied:
+        kind, how = "copied", "copied from the joint training and trained on"
+    return {
+        "layer": layer,
+        "kind": kind,
+        "origin": text.math(origin) if kind == "frozen" else "",
+        "ink": ink.get(origin, "base"),
+        "title": f"{layer}: {how}",
+    }
 
 
 def _trained_in(c: Candidate, index: int) -> str:
@@ -114,11 +81,3 @@ def begun(start: object) -> str:
     ('re-initialised', 'begun with --reinit shrink:0.4,0.1')
     """
     return f"begun with --reinit {start}" if start else "re-initialised"
-
-
-def legend(search: SearchState) -> list[tuple[str, str]]:
-    """Kinds of blocks and what they mean."""
-    return [
-        ("frozen", "frozen; colour and name say which model trained it"),
-        ("new", f"{begun(search.request.get('reinit'))}, retrained"),
-    ]

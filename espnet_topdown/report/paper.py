@@ -9,21 +9,20 @@ more and more epochs). The lines across are controls.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from espnet_topdown.files import write_bytes
-from espnet_topdown.report import write
-from espnet_topdown.report.figures import Figures
-from espnet_topdown.report.palette import LIGHT, numbered
+from espnet_topdown.report.figures import Chart, Figures, Point, Series
+from espnet_topdown.report.palette import Ink, numbered
 from espnet_topdown.report.rows import mean_and_deviation
-from espnet_topdown.report.tables import Row as TableRow
-from espnet_topdown.report.tables import Table
+from espnet_topdown.report.tables import Row, Table
 from espnet_topdown.report.text import NOT_RUN
+from espnet_topdown.report.write import OURS, render
 from espnet_topdown.scoring.counts import Counts
-from espnet_topdown.search.rows import RANDOM, Paper, Row, check_count
-from espnet_topdown.search.state import read_score
+from espnet_topdown.search.rows import RANDOM, Paper, check_count
+from espnet_topdown.search.rows import Row as PaperRow
+from espnet_topdown.search.state import Score, read_score
 
 SCORER = (
     "Scored with sclite's costs on text cut as ESPnet up to 202511 cuts it: "
@@ -36,19 +35,23 @@ AXES = {
     1: "share of the training set that the frozen classifier was trained on, %",
     2: "epoch of the frozen classifier",
 }
-SCRATCH = "scratch"
-Points = dict[str, list[tuple[int, float]]]  # set -> (seed, percent)
+SCRATCH = "jointly trained"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One row under one decoder: set -> counts and number of utterances."""
+    """One row under one decoder, and its scores by set; none if it was not run."""
 
-    row: Row
+    row: PaperRow
     seed: int
     decoder: str
-    counts: dict[str, Counts] = field(default_factory=dict)
-    utts: dict[str, int] = field(default_factory=dict)
+    scores: dict[str, Score]
+    unit: str
+
+    def counts(self, name: str) -> Counts | None:
+        """The errors on a set."""
+        score = self.scores.get(name)
+        return score.counts[self.unit] if score else None
 
 
 def read_rows(
@@ -59,49 +62,55 @@ def read_rows(
     Raises:
         TopDownError: E_EVAL_SET when a set has not the paper's number of utterances.
     """
-    found = []
+    rows = []
     for row in paper.rows.values():
-        seed, before = paper.seed(row), len(found)
+        decoded = {"": {}}
         for place in sorted((Path(folder) / row.name).glob("decode_*")):
-            one = Measured(row, seed, place.name[len("decode_") :])
-            for path in sorted(place.rglob("score.json")):
-                name, score = path.parent.name, read_score(path)
-                if name in paper.sets:
-                    check_count(name, score.utts or 0, paper.sets, allow_partial)
-                    one.counts[name] = score.counts[paper.unit]
-                    one.utts[name] = score.utts or 0
-            if one.counts:
-                found.append(one)
-        if len(found) == before:
-            found.append(Measured(row, seed, ""))
-    return found
+            paths = {p.parent.name: p for p in sorted(place.rglob("score.json"))}
+            scores = {s: read_score(paths[s]) for s in paper.sets if s in paths}
+            for name, score in scores.items():
+                check_count(name, score.utts or 0, paper.sets, allow_partial)
+            decoded |= {place.name.removeprefix("decode_"): scores} if scores else {}
+        for decoder, scores in decoded.items():
+            if scores or len(decoded) == 1:
+                one = Measured(row, paper.seed(row), decoder, scores, paper.unit)
+                rows.append(one)
+    return rows
 
 
 def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
-    """Write RESULTS.md, rows.tsv and figures into ``folder``; returns the Markdown.
+    """Write RESULTS.md, rows.tsv and figures into ``folder``.
+
+    Args:
+        paper: Its rows, from ``search.rows.read_paper``.
+        folder: Holds the experiment of each row, by the row's name.
+        allow_partial: Sets may have fewer utterances than the paper's.
+
+    Returns:
+        The Markdown.
 
     Raises:
         TopDownError: E_EVAL_SET when a set has not the paper's number of utterances.
     """
     measured, folder = read_rows(paper, folder, allow_partial), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    figures = Figures(folder / "figures")
-    drawn = [n for n in AXES if _add_figure(n, paper, measured, figures)]
+    charts = [chart for n in AXES for chart in _charts(n, paper, measured)]
+    figures = Figures(folder / "figures", charts)
     first = next(iter(paper.sets))
-    clean = "" if paper.within else f"{first} chooses models: only the other is clean."
+    clean = f"{first} chooses models: only the other is clean."
     parts = [("table", table) for table in _tables(paper, measured)]
-    parts += [("figure", (f"figure{n}", "")) for n in drawn]
+    parts += [("figure", (chart.name, "")) for chart in charts]
     values = {
         "name": "Rows of the paper",
         "headline": f"{paper.about}. {HUB5 if paper.within else SCORER}",
-        "evidence": [clean] if clean else [],
+        "evidence": [] if paper.within else [clean],
         "warnings": [],
-        "sections": [("", parts)],
+        "sections": [("Tables", parts)],
         "figures": figures.inline,
         "links": [],
-        "ours": write.OURS,
+        "ours": OURS,
     }
-    text = write.render("results.md.j2", values)
+    text = render("results.md.j2", values)
     write_bytes(folder / "RESULTS.md", text.encode())
     write_bytes(folder / "rows.tsv", _tsv(paper, measured).encode())
     return text
@@ -110,34 +119,36 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
 def _tables(paper: Paper, measured: Sequence[Measured]) -> list[Table]:
     names = [part for s in paper.sets for part in (f"{s} paper", f"{s} ours")]
     header = ("row", "model", "seed", "decoder", *names, "utterances")
-    numbers = sorted({m.row.table for m in measured if m.row.table})
-    parts = {
-        f"Table {number}": [m for m in measured if m.row.table == number]
-        for number in numbers
-    }
-    parts["Beyond the paper"] = [m for m in measured if m.row.beyond]
-    found = [
-        Table(
-            title, header, tuple(TableRow(_cells(paper, m)) for m in rows), len(names)
-        )
-        for title, rows in parts.items()
-        if rows
-    ]
-    spread = tuple(map(TableRow, _spread(measured)))
+    parts: dict[str, list[Row]] = {}
+    for m in sorted(measured, key=lambda m: (m.row.beyond, m.row.table or 0)):
+        if m.row.table or m.row.beyond:
+            title = "Beyond the paper" if m.row.beyond else f"Table {m.row.table}"
+            parts.setdefault(title, []).append(Row(_cells(paper, m)))
+    tables = [Table(title, header, rows, len(names)) for title, rows in parts.items()]
+    groups: dict[tuple[str, str], list[float]] = {}
+    for m in measured:
+        for name in m.scores if m.row.group else ():
+            groups.setdefault((m.row.group, name), []).append(m.counts(name).percent)
+    spread = []
+    for who, values in groups.items():
+        mean, deviation = mean_and_deviation(values)
+        shown = "-" if deviation is None else f"{deviation:.2f}"
+        spread.append(Row((*who, str(len(values)), f"{mean:.2f}", shown)))
     header = ("rows", "set", "seeds", "mean", "standard deviation")
-    return [*found, Table("Spread over seeds", header, spread, 3)] if spread else found
-
-
-def _cells(paper: Paper, m: Measured) -> tuple[str, ...]:
-    cells = [m.row.name, m.row.label, str(m.seed), m.decoder or "-"]
-    numbers = [f"{number:.1f}" for number in m.row.paper] or ["-"] * len(paper.sets)
-    for number, name in zip(numbers, paper.sets):
-        cells += [number, rate(m.counts.get(name))]
-    utts = [
-        f"{m.utts[s]}" if m.utts.get(s) == n else f"{m.utts.get(s, 0)} of {n}"
-        for s, n in paper.sets.items()
+    return [
+        *tables,
+        *([Table("Spread over seeds", header, spread, 3)] if spread else []),
     ]
-    return (*cells, " + ".join(utts) if m.utts else "-")
+
+
+def _cells(paper: Paper, m: Measured) -> list[str]:
+    cells = [m.row.name, m.row.label, str(m.seed), m.decoder or "-"]
+    utts = []
+    for k, (name, n) in enumerate(paper.sets.items()):
+        cells += [f"{m.row.paper[k]:.1f}" if m.row.paper else "-", rate(m.counts(name))]
+        have = m.scores[name].utts or 0 if name in m.scores else 0
+        utts.append(f"{n}" if have == n else f"{have} of {n}")
+    return [*cells, " + ".join(utts) if m.scores else "-"]
 
 
 def rate(counts: Counts | None) -> str:
@@ -147,43 +158,24 @@ def rate(counts: Counts | None) -> str:
     return f"{counts.percent:.1f}" if counts.ref else "no reference"
 
 
-def _spread(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
-    """Mean and standard deviation over seeds, of what was run."""
-    groups: dict[tuple[str, str], list[float]] = {}
-    for m in measured:
-        for name, counts in m.counts.items():
-            if m.row.group:
-                groups.setdefault((m.row.group, name), []).append(counts.percent)
-    found = []
-    for (group, name), values in groups.items():
-        mean, deviation = mean_and_deviation(values)
-        shown = "-" if deviation is None else f"{deviation:.2f}"
-        found.append((group, name, str(len(values)), f"{mean:.2f}", shown))
-    return found
-
-
 def _tsv(paper: Paper, measured: Sequence[Measured]) -> str:
     head = ["row", "model", "seed", "decoder", "set", "utts", "paper", "ours"]
-    head += ["errors", "ref", "sub", "del", "ins"]
-    lines = ["\t".join(head)]
+    lines = [[*head, "errors", "ref", "sub", "del", "ins"]]
     for m in measured:
-        numbers = m.row.paper or [""] * len(paper.sets)
-        for number, name in zip(numbers, paper.sets):
-            c = m.counts.get(name)
-            cells = [m.row.name, m.row.label, str(m.seed), m.decoder, name]
-            cells += [str(m.utts.get(name, "")), str(number)]
-            if c is None:
-                cells += [NOT_RUN, *[""] * 5]
-            else:
-                counts = (c.errors, c.ref, c.sub, c.dele, c.ins)
-                cells += [f"{c.percent:.4f}", *map(str, counts)]
-            lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
+        for k, name in enumerate(paper.sets):
+            score, c = m.scores.get(name), m.counts(name)
+            number = m.row.paper[k] if m.row.paper else ""
+            who = [m.row.name, m.row.label, m.seed, m.decoder, name]
+            ours = [NOT_RUN, *[""] * 5]
+            if c:
+                ours = [f"{c.percent:.4f}", c.errors, c.ref, c.sub, c.dele, c.ins]
+            lines.append([*who, (score.utts or 0) if score else "", number, *ours])
+    return "".join("\t".join(map(str, line)) + "\n" for line in lines)
 
 
-def _classifier(number: int, paper: Paper, m: Measured) -> str:
+def _classifier(number: int, paper: Paper, row: PaperRow) -> str:
     """What a row is in a figure; "" if it is not part of it."""
-    row, source = m.row, paper.rows.get(m.row.source)
+    source = paper.rows.get(row.source)
     if row.figure == 1 and source is None:
         return RANDOM if row.source == RANDOM else SCRATCH
     if row.figure != number or source is None:
@@ -191,48 +183,32 @@ def _classifier(number: int, paper: Paper, m: Measured) -> str:
     return str(paper.parts[source.data] if row.epoch is None else row.epoch)
 
 
-def _add_figure(
-    number: int, paper: Paper, measured: Sequence[Measured], figures: Figures
-) -> bool:
-    """Add Figure 1 or 2 if there are points: percentage or epoch, then controls."""
-    found: dict[str, Points] = {}
+def _charts(number: int, paper: Paper, measured: Sequence[Measured]) -> list[Chart]:
+    """Figure 1 or 2 if there are points: seeds, their means, controls."""
+    rates: dict[tuple[str, str], dict[int, float]] = {}  # classifier, set; seed
     for m in measured:
-        name = _classifier(number, paper, m)
-        for set_name, counts in m.counts.items() if name else ():
-            point = (m.seed, counts.percent)
-            found.setdefault(name, {}).setdefault(set_name, []).append(point)
-    shares = sorted((name for name in found if name.isdigit()), key=int)
-    if not shares:
-        return False
-
-    def draw(axes: Any) -> None:
-        for i, set_name in enumerate(paper.sets):
-            colour, line = numbered(i).colour, []
-            for k, share in enumerate(shares):
-                values = [v for _, v in found[share].get(set_name, [])]
-                if values:
-                    axes.plot([k] * len(values), values, "o", color=colour, ms=3)
-                    line.append((k, mean_and_deviation(values)[0]))
-            if line:
-                axes.plot(*zip(*line), color=colour, label=set_name)
-            for control, dash in ((SCRATCH, (8, 4)), (RANDOM, (2, 3))):
-                values = [v for _, v in found.get(control, {}).get(set_name, [])]
-                if values:
-                    mean, style = mean_and_deviation(values)[0], (0, dash)
-                    what = "jointly trained" if control == SCRATCH else control
-                    label = f"{what} ({set_name})"
-                    axes.axhline(mean, color=colour, linestyle=style, label=label)
-        every = 1 + len(shares) // 13
-        axes.set_xticks(range(len(shares))[::every], shares[::every])
-        axes.set_xlabel(AXES[number])
-        axes.set_ylabel(f"{paper.unit.upper()}, %", color=LIGHT["soft"])
-        axes.grid(True, axis="y")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-
-    rows: list[Sequence[object]] = [("classifier", "set", "seed", "percent")]
-    for name, points in found.items():
-        for set_name, pairs in points.items():
-            rows += [(name, set_name, seed, f"{v:.4f}") for seed, v in pairs]
-    alt = f"{paper.unit.upper()} in percent under classifiers of parts of the data"
-    figures.add(f"figure{number}", rows, draw, alt, (6.2, 3.6))
-    return True
+        name = _classifier(number, paper, m.row)
+        for place in m.scores if name else ():
+            rates.setdefault((name, place), {})[m.seed] = m.counts(place).percent
+    shares = sorted({name for name, _ in rates if name.isdigit()}, key=int)
+    series = []
+    for i, place in enumerate(paper.sets):
+        ink, line = numbered(i), []
+        for k, share in enumerate(shares):
+            by_seed = rates.get((share, place), {})
+            for seed, percent in by_seed.items():
+                name = f"{place}, seed {seed}"
+                series.append(Series(name, "", ink, [Point(k, percent)], "points"))
+            if by_seed:
+                line.append(Point(k, mean_and_deviation(list(by_seed.values()))[0]))
+        series.append(Series(f"{place}, mean", place, ink, line, marks=()))
+        for control, dash in ((SCRATCH, (8, 4)), (RANDOM, (2, 3))):
+            values = list(rates.get((control, place), {}).values())
+            name, ink = f"{control} ({place})", Ink(ink.name, dash)
+            level = [Point(0, mean_and_deviation(values)[0])] if values else []
+            series.append(Series(name, name, ink, level, "level"))
+    columns = ("set", "classifier", "percent")
+    drawn = [s for s in series if s.points]
+    unit = f"{paper.unit.upper()}, %"
+    chart = Chart(f"figure{number}", columns, AXES[number], unit, drawn, shares)
+    return [chart] if shares else []

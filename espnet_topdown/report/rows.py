@@ -1,26 +1,31 @@
-"""What a report compares: units, and the best model against the others."""
+"""What a report compares: models, alone or over seeds, in a unit, on a set."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from espnet_topdown.errors import TopDownError
-from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
 from espnet_topdown.scoring.counts import FILE, Counts, read_counts, total
 from espnet_topdown.scoring.score import recount
 from espnet_topdown.search.state import (
     CANDIDATE,
     CONTROL,
+    JOINT,
+    LIKELIHOOD,
     Amount,
     Candidate,
     Key,
     Likelihood,
     Score,
     SearchState,
+    read_state,
 )
 
+BEST = "best"
 MIN_UTTS = 30  # over fewer utterances an interval is shown, but no verdict is drawn
 
 # Why there is no interval, by the code of the error.
@@ -52,12 +57,17 @@ class Unit:
         """For example CER."""
         return self.name.upper()
 
+    def of(self, score: Score | None) -> Amount | None:
+        """What a score says in this unit."""
+        return score.counts.get(self.name) if score else None
+
     def rate(self, amount: Amount) -> float:
         """Errors of 100 reference tokens, or the perplexity; NaN without any token."""
         if not amount.ref:
             return float("nan")
-        is_text = isinstance(amount, Likelihood)
-        return amount.perplexity if is_text else amount.percent
+        if isinstance(amount, Likelihood):
+            return amount.perplexity
+        return amount.percent
 
 
 UNITS = {
@@ -68,48 +78,204 @@ UNITS = {
 }
 
 
-def main_unit(search: SearchState) -> Unit:
-    """The unit that the search decides by."""
-    return UNITS[search.criterion] if search.criterion in UNITS else UNITS["cer"]
-
-
-def units(search: SearchState) -> tuple[Unit, ...]:
-    """The units to show: CER and WER, and the criterion if it is another."""
-    if search.criterion == "ppl":
-        return (UNITS["ppl"],)
-    more = (UNITS["ter"],) if search.criterion == "ter" else ()
-    return (UNITS["cer"], UNITS["wer"], *more)
-
-
-def amount_of(score: Score | None, unit: Unit) -> Amount | None:
-    """What a score says in a unit."""
-    return score.counts.get(unit.name) if score else None
+def score_on(candidate: Candidate, key: Key | None) -> Score | None:
+    """A model's score on a test set; None as the key is the validation set."""
+    return candidate.valid if key is None else candidate.tests.get(key)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Best minus other, in percent points; below 0 the best model is better.
+class Group:
+    """The same kind of model in each search, by the seed of joint training.
 
-    Attributes:
-        n: Utterances (or scored segments) that the interval is over; 0 without one.
-        low: With ``high``, the bounds of the 95 % bootstrap interval over utterances;
-            None where it could not be computed, and ``why`` is the code of the reason.
+    ``name`` is the candidate's, or ``best``: what each of several searches returned.
     """
 
-    key: Key
+    name: str
+    role: str
+    members: Mapping[int | None, Candidate]
+
+    def scores(self, key: Key | None, unit: Unit) -> dict[int | None, Score]:
+        """Scores that have a reference in this unit."""
+        found = {s: score_on(c, key) for s, c in self.members.items()}
+        return {s: x for s, x in found.items() if x and (a := unit.of(x)) and a.ref}
+
+    def rates(self, key: Key | None, unit: Unit) -> dict[int | None, float]:
+        """Error rates or perplexities."""
+        scores = self.scores(key, unit).items()
+        return {s: unit.rate(x.counts[unit.name]) for s, x in scores}
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a report is about: a search, or several that differ in their seed.
+
+    Attributes:
+        searches: By the seed of joint training.
+        groups: Of the models that were scored: joint training, retrainings, of several
+            searches what they returned, controls.
+    """
+
+    searches: Mapping[int | None, SearchState]
+    groups: tuple[Group, ...]
+
+    @property
+    def several(self) -> bool:
+        """Is it about seeds?"""
+        return len(self.searches) > 1
+
+    @property
+    def first(self) -> SearchState:
+        """The search, or the one that stands for all where they agree."""
+        return next(iter(self.searches.values()))
+
+    @property
+    def unit(self) -> Unit:
+        """What the search decides by."""
+        return UNITS.get(self.first.criterion, UNITS["cer"])
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """CER and WER, and the criterion if it is another; or the perplexity alone."""
+        if self.unit.name == LIKELIHOOD:
+            return (self.unit,)
+        return tuple(
+            {u.name: u for u in (UNITS["cer"], UNITS["wer"], self.unit)}.values()
+        )
+
+    @property
+    def valid(self) -> str:
+        """The name of the validation set."""
+        candidates = (c for s in self.searches.values() for c in s.candidates)
+        return next((c.valid.set for c in candidates if c.valid), "validation")
+
+    @property
+    def tests(self) -> dict[Key, str]:
+        """The sets that any model was decoded on, and what they are called."""
+        keys = dict.fromkeys(k for s in self.searches.values() for k in s.test_sets)
+        several = len({decoder for decoder, _ in keys}) > 1
+        return {(d, name): f"{name} ({d})" if several else name for d, name in keys}
+
+    @property
+    def sets(self) -> dict[Key | None, str]:
+        """The validation set, then the others."""
+        return {None: self.valid, **self.tests}
+
+    @property
+    def joint(self) -> Group | None:
+        """Joint training."""
+        return next(iter(self.having(JOINT)), None)
+
+    @property
+    def best(self) -> Group | None:
+        """What the search returned, or each of the searches."""
+        name = BEST if self.several else self.first.best_name
+        return next((g for g in self.groups if g.name == name), None)
+
+    def having(self, role: str) -> tuple[Group, ...]:
+        """The groups of a role."""
+        return tuple(g for g in self.groups if g.role == role)
+
+
+def read_study(folders: Sequence[Path]) -> Study:
+    """Read a search, or several of the same kind; they may be unfinished.
+
+    Raises:
+        TopDownError: E_SEEDS where several are not of the same kind or have no seed of
+            their own, or no joint model was scored; and what ``read_state`` raises.
+    """
+    found: dict[int | None, SearchState] = {}
+    for search in map(read_state, folders):
+        seed = search.joint.seed if search.joint else None
+        if len(folders) > 1 and seed is None:
+            what = f"{search.folder}: the seed of its joint training {search.base_exp}"
+            raise _not_seeds(f"{what} is not known", MISSING)
+        if seed in found:
+            both = f"{found[seed].folder} and {search.folder}"
+            raise _not_seeds(f"{both} have the same seed, {seed}")
+        found[seed] = search
+    if not found:
+        raise _not_seeds("no search was given", MISSING)
+    searches = dict(sorted(found.items())) if len(found) > 1 else found
+    study = Study(searches, _groups(searches))
+    if study.several:
+        _check_same_kind(study)
+    return study
+
+
+def _not_seeds(what: str, status: int = DATA) -> TopDownError:
+    do = "give finished searches that differ in the seed of their joint training alone"
+    return TopDownError("E_SEEDS", what, do, status)
+
+
+def _check_same_kind(study: Study) -> None:
+    first = study.first
+    if study.unit.name == LIKELIHOOD:
+        what = f"{first.folder} is a search of language models"
+        raise TopDownError("E_SEEDS", what, "use espnet-topdown lm_rows", DATA)
+    kinds: dict[str, Callable[[SearchState], object]] = {
+        "layers": lambda s: s.layers,
+        "criterion": lambda s: s.criterion,
+        "decoder": lambda s: s.decoder,
+        "validation set": lambda s: _reference_length(s, study.unit),
+    }
+    for search in study.searches.values():
+        for name, of in kinds.items():
+            if None not in (of(search), of(first)) and of(search) != of(first):
+                what = f"{first.folder} and {search.folder} differ in their {name}"
+                raise _not_seeds(f"{what}: {of(first)} and {of(search)}")
+    if study.joint is None:
+        raise _not_seeds(f"{first.folder}: no joint model was scored", MISSING)
+
+
+def _reference_length(search: SearchState, unit: Unit) -> int | None:
+    amount = unit.of(search.joint.valid) if search.joint else None
+    return amount.ref if amount else None
+
+
+def _groups(searches: Mapping[int | None, SearchState]) -> tuple[Group, ...]:
+    members: dict[tuple[str, str], dict[int | None, Candidate]] = {}
+    for seed, search in searches.items():
+        scored = [c for c in search.candidates if c.valid is not None]
+        keys = [(c.role, c.name, c) for c in scored]
+        if len(searches) > 1 and search.best is not None:
+            keys.append((BEST, BEST, search.best))
+        for role, name, c in keys:
+            members.setdefault((role, name), {})[seed] = c
+    order = (JOINT, CANDIDATE, BEST, CONTROL)
+    found = sorted(members, key=lambda key: order.index(key[0]))
+    return tuple(Group(name, role, members[role, name]) for role, name in found)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One kind of model minus another, over the seeds that have both.
+
+    Attributes:
+        rates: Means over the seeds; ``value`` is in percent points, below 0 the first
+            is better.
+        better: In how many seeds the first makes fewer errors.
+        n: Utterances (or scored segments) that the interval is over; 0 without one.
+        low: With ``high``, the bounds of the 95 % interval: of one seed by bootstrap
+            over utterances, which holds it fixed; of more, over seeds and utterances.
+            None where it could not be computed: then ``why`` is the code of the reason.
+    """
+
+    ours: Group
+    other: Group
+    key: Key | None
     unit: Unit
-    other: str
-    best_counts: Counts
-    other_counts: Counts
+    seeds: tuple[int | None, ...]
+    rates: tuple[float, float]
+    better: int
     n: int = 0
     low: float | None = None
     high: float | None = None
     why: str = ""
 
     @property
-    def difference(self) -> float:
-        """Percent points."""
-        return self.best_counts.percent - self.other_counts.percent
+    def value(self) -> float:
+        """The difference."""
+        return self.rates[0] - self.rates[1]
 
     @property
     def clear(self) -> bool | None:
@@ -119,38 +285,57 @@ class Comparison:
         return self.low > 0 or self.high < 0
 
 
-def comparisons(search: SearchState) -> tuple[Comparison, ...]:
-    """Best minus joint training, then best minus each control, on every test set.
+def differences(study: Study) -> tuple[Difference, ...]:
+    """What was decoded on every test set, best first.
 
-    Where joint training is the best it is compared with what was retrained.
+    Of one search: the best model minus joint training and each control; where joint
+    training is the best, minus what was retrained. Of several: all others minus joint
+    training, then the best minus each control.
     """
-    best, joint = search.best, search.joint
-    if best is None or joint is None:
+    best, joint, controls = study.best, study.joint, study.having(CONTROL)
+    if joint is None or (best is None and not study.several):
         return ()
-    first = search.having(CANDIDATE) if best is joint else (joint,)
-    return tuple(
-        found
-        for other in (*first, *search.having(CONTROL))
-        for key in search.test_sets
+    against = [(best, control) for control in controls if best]
+    if study.several:
+        others = [g for g in study.groups if g not in (best, joint)]
+        pairs = [(g, joint) for g in (best, *others) if g] + against
+    elif best is joint:
+        pairs = [(joint, g) for g in study.having(CANDIDATE)] + against
+    else:
+        pairs = [(best, joint), *against]
+    every = (
+        compare(ours, other, key, unit)
+        for ours, other in pairs
+        if ours
+        for key in study.tests
         for unit in (UNITS["cer"], UNITS["wer"])
-        for found in _compare(best, other, key, unit)
     )
+    return tuple(d for d in every if d)
 
 
-def _compare(
-    best: Candidate, other: Candidate, key: Key, unit: Unit
-) -> Sequence[Comparison]:
-    scores = [s for s in (best.tests.get(key), other.tests.get(key)) if s]
-    sums = [s.counts[unit.name] for s in scores if unit.name in s.counts]
-    pooled = [c for c in sums if isinstance(c, Counts) and c.ref]
-    if len(pooled) < 2:
-        return ()
-    start = (key, unit, other.name, *pooled)
+def compare(
+    ours: Group, other: Group, key: Key | None, unit: Unit
+) -> Difference | None:
+    """A difference with its interval; None where no seed has both."""
+    a, b = (group.scores(key, unit) for group in (ours, other))
+    seeds = tuple(seed for seed in a if seed in b)
+    if not seeds:
+        return None
+    sides = [[x[s].counts[unit.name] for s in seeds] for x in (a, b)]
+    first, second = (mean_and_deviation([unit.rate(v) for v in x])[0] for x in sides)
+    better = sum(x.errors < y.errors for x, y in zip(*sides))
+    known = (ours, other, key, unit, seeds, (first, second), better)
     try:
-        a, b = (utterance_counts(s, unit.name) for s in scores)
-        return [Comparison(*start, len(a), *paired_bootstrap(a, b))]
+        ours_, base = (
+            [utterance_counts(x[s], unit.name) for s in seeds] for x in (a, b)
+        )
+        if len(seeds) > 1:
+            bounds = seeds_interval(ours_, base)[1:]
+        else:
+            bounds = paired_bootstrap(ours_[0], base[0])
     except TopDownError as e:
-        return [Comparison(*start, why=e.code)]
+        return Difference(*known, why=e.code)
+    return Difference(*known, len(base[0]), *bounds)
 
 
 def utterance_counts(score: Score, unit: str) -> Mapping[str, Counts]:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from espnet_topdown.errors import REMOVED_OPTIONS, TopDownError
 from espnet_topdown.report.rows import (
+    BEST,
     MIN_UTTS,
     REASONS,
-    Comparison,
+    UNITS,
+    Difference,
+    Group,
+    Study,
     Unit,
-    amount_of,
+    compare,
     empty_hypotheses,
-    main_unit,
+    mean_and_deviation,
 )
-from espnet_topdown.report.seeds import BEST, Difference, Group, Seeds
+from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.state import (
     CANDIDATE,
@@ -27,7 +31,6 @@ from espnet_topdown.search.state import (
     NOT_RUN,
     Amount,
     Candidate,
-    Key,
     SearchState,
 )
 from espnet_topdown.search.strategies import CONTROLS
@@ -35,24 +38,28 @@ from espnet_topdown.search.strategies import CONTROLS
 # Options that are named only where they are not as usual.
 RARE = ("epochs", "width", "budget", "steps", "reinit")
 
+UNRECORDED = "not recorded"
+_NO_VERDICT = f"over fewer than {MIN_UTTS} utterances no verdict is drawn."
 INTERVAL_NOTE = (
     "Differences in percent points: below 0 the best model is better. 95 % intervals "
-    "by paired bootstrap over the n utterances, 10,000 draws, seed 0; over fewer than "
-    f"{MIN_UTTS} no verdict is drawn. They hold the seeds fixed: they speak of other "
-    "utterances, not of other trainings, which may differ by more."
+    "by paired bootstrap over the n utterances, 10,000 draws, seed 0; " + _NO_VERDICT
+) + (
+    " They hold the seeds fixed: they speak of other utterances, not of other "
+    "trainings, which may differ by more."
 )
-MEANS_NOTE = (
-    "Error rates in percent, mean and sample standard deviation over the seeds. The "
-    "last columns: that rate on the last set minus that of joint training, mean over "
-    "the S seeds that have both; below 0 is better. 95 % intervals: mean \u00b1 t(S-1) "
-    "sqrt(s^2/S + v), where s is the standard deviation of the seeds' differences, and "
-    "v the variance of their mean in 10,000 bootstrap samples of the n utterances, "
-    "seed 0. They speak of other seeds and of other utterances."
+SEEDS_NOTE = (
+    "Differences in percent points, means over the S seeds that have both models; "
+    "below 0 the first is better. 95 % intervals: mean \u00b1 t(S-1) sqrt(s^2/S + v), "
+    "where s is the standard deviation of the seeds' differences, and v the variance "
+    "of their mean in 10,000 bootstrap samples of the n utterances, seed 0. They speak "
+    "of other seeds and utterances; of one seed, by bootstrap alone, they hold it "
+    "fixed; " + _NO_VERDICT
 )
 CURVES_NOTE = (
     "A dot marks the epoch that became the model. The trainer measures these rates "
     "batch by batch; the search decides on decoded errors instead."
 )
+RATES_NOTE = "One line a seed; a bar is the mean."
 
 
 # How values are written.
@@ -76,18 +83,23 @@ def _math_in(sentence: str) -> str:
     return re.sub(names, lambda m: math(m.group()), sentence)
 
 
-def rate(found: Amount | None, unit: Unit) -> str:
+def label(group: Group) -> str:
+    """What a kind of models is called."""
+    return "best of the search" if group.role == BEST else math(group.name)
+
+
+def rate(amount: Amount | None, unit: Unit) -> str:
     """A rate, two decimals: on 10,000 characters one error shows."""
-    if found is None:
+    if amount is None:
         return NOT_RUN
-    return f"{unit.rate(found):.2f}" if found.ref else "no reference"
+    return f"{unit.rate(amount):.2f}" if amount.ref else "no reference"
 
 
-def amount(found: Amount | None) -> str:
+def sum_of(amount: Amount | None) -> str:
     """Errors, or nats with three decimals."""
-    if found is None:
+    if amount is None:
         return NOT_RUN
-    return f"{found.errors}" if isinstance(found.errors, int) else f"{found.errors:.3f}"
+    return f"{amount.errors}" if isinstance(amount, Counts) else f"{amount.errors:.3f}"
 
 
 def signed(value: float) -> str:
@@ -100,30 +112,32 @@ def signed(value: float) -> str:
     return "0.00" if float(shown) == 0 else shown
 
 
-def interval(d: Comparison | Difference) -> str:
+def interval(d: Difference) -> str:
     """The 95 % interval, or why there is none."""
     if d.low is not None and d.high is not None:
         return f"{signed(d.low)} to {signed(d.high)}"
     return f"{NOT_RUN} ({REASONS.get(d.why, d.why)})"
 
 
-def _verdict(d: Comparison | Difference) -> str:
+def _verdict(d: Difference) -> str:
     """What an interval says of zero."""
     if d.clear is None:
         return f"too few utterances for a verdict: at least {MIN_UTTS} are needed"
     return "which excludes zero" if d.clear else "which includes zero"
 
 
-def spread(mean: float, deviation: float | None, n: int) -> str:
+def spread(rates: Iterable[float]) -> str:
     """Mean and deviation of percentages.
 
-    >>> spread(17.432, 0.401, 3) == "17.43 \\u00b1 0.40"
+    >>> spread([17.0, 18.0]) == "17.50 \\u00b1 0.71"
     True
-    >>> spread(17.0, None, 1), spread(float("nan"), None, 0)
+    >>> spread([17.0]), spread([])
     ('17.00', 'not run')
     """
-    if not n:
+    values = list(rates)
+    if not values:
         return NOT_RUN
+    mean, deviation = mean_and_deviation(values)
     return f"{mean:.2f}" + ("" if deviation is None else f" \u00b1 {deviation:.2f}")
 
 
@@ -151,7 +165,7 @@ def epochs(c: Candidate) -> str:
 
 def unknown(c: Candidate) -> str:
     """How a missing value is called: a trained model has one that nobody wrote down."""
-    return "not recorded" if c.valid else NOT_RUN
+    return UNRECORDED if c.valid else NOT_RUN
 
 
 def layer_list(names: Sequence[str], most: int = 4) -> str:
@@ -181,14 +195,6 @@ def role(c: Candidate) -> str:
     return "joint training" if c.role == JOINT else "top-down"
 
 
-def group_label(group: Group) -> str:
-    """What a kind of models is called."""
-    if group.role == CONTROL:
-        return f"control: {group.name.partition('.')[2]}"
-    names = {JOINT: "joint training", BEST: "best of the search"}
-    return names.get(group.role, math(group.name))
-
-
 def plural(n: int, noun: str) -> str:
     """A number with its noun.
 
@@ -196,19 +202,6 @@ def plural(n: int, noun: str) -> str:
     ('1 layer', '2 layers')
     """
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def set_label(search: SearchState, key: Key) -> str:
-    """The set's name; with the decoder where there are several."""
-    decoder, name = key
-    several = len({d for d, _ in search.test_sets}) > 1
-    return f"{name} ({decoder})" if several else name
-
-
-def valid_label(search: SearchState) -> str:
-    """The name of the validation set."""
-    found = (c.valid.set for c in search.candidates if c.valid)
-    return next(found, "validation")
 
 
 def as_html(sentence: str) -> str:
@@ -234,131 +227,162 @@ def as_markdown(sentence: str) -> str:
     return re.sub(r"([\\`*|\[\]])", r"\\\1", shown)
 
 
-# What a search brought.
+# What a search brought, or several.
 
 
-def headline(search: SearchState, found: Sequence[Comparison]) -> str:
+def headline(study: Study, differences: Sequence[Difference]) -> str:
     """One sentence: what top-down training brought."""
-    best, joint, unit = search.best, search.joint, main_unit(search)
+    best, joint, unit, n = study.best, study.joint, study.unit, len(study.searches)
+    ended = _not_ended(study)
+    if ended or best is None or joint is None:
+        return ended or f"No model of {plural(n, 'search')} was scored."
+    subject = f"Over {plural(n, 'seed')} the search"
+    if not study.several:
+        n, k = len(study.first.layers), len(study.first.best.frozen)
+        top = f"the top layer of {n}" if k == 1 else f"the top {k} of {n} layers"
+        subject = f"Freezing {top} and retraining the rest"
+    d = leading(study, differences) or compare(best, joint, None, unit)
+    if d is None:
+        return f"{subject} gave {label(best)}."
+    place = study.sets[d.key] + (", on which it was chosen," if d.key is None else "")
+    new, old = (f"{rate:.2f}{unit.sign}" for rate in d.rates)
+    verb = "lowered" if d.value < 0 else "raised"
+    change = f"{verb} the {unit.label} on {place} from {old} to {new}"
+    if d.value == 0:
+        change = f"left the {unit.label} on {place} at {new}"
+    if d.low is None:
+        return f"{subject} {change}."
+    if d.clear is None:
+        return f"{subject} {change} (n = {d.n}: {_verdict(d)})."
+    over = "seeds and utterances" if len(d.seeds) > 1 else "utterances"
+    bounds = f"95 % interval over {over} {interval(d)}, n = {d.n}"
+    zero = "" if d.clear else ", which includes zero"
+    points = f"a difference of {signed(d.value)} points"
+    return f"{subject} {change}, {points} ({bounds}{zero})."
+
+
+def _not_ended(study: Study) -> str:
+    """The headline where nothing was gained or nothing is known yet."""
+    search, best, joint = study.first, study.best, study.joint
+    if study.several:
+        if best is None:
+            return f"No search of {plural(len(study.searches), 'seed')} has ended."
+        kept = all(s.best in (None, s.joint) for s in study.searches.values())
+        n = plural(len(best.members), "seed")
+        return f"Over {n} the search kept joint training." if kept else ""
     if search.status == NOT_RUN:
         return "This search has not run yet: no model was retrained."
     if not search.finished:
-        n = sum(c.valid is not None for c in search.having(CANDIDATE))
+        scored = sum(c.valid is not None for c in search.having(CANDIDATE))
         begun = "was interrupted" if search.status == "interrupted" else "is running"
-        return f"This search {begun}; {plural(n, 'retrained model')} scored so far."
+        return (
+            f"This search {begun}; {plural(scored, 'retrained model')} scored so far."
+        )
     if best is None or joint is None:
         return "This search ended without a model."
     if best is joint:
+        stays = f"Joint training {label(joint)} stays the best model"
         return (
-            f"Joint training {math(joint.name)} stays the best model: no retraining "
-            f"made fewer {unit.amount} on {valid_label(search)}."
+            f"{stays}: no retraining made fewer {study.unit.amount} on {study.valid}."
         )
-    n, k = len(search.layers), len(best.frozen)
-    top = f"the top layer of {n}" if k == 1 else f"the top {k} of {n} layers"
-    change = f"Freezing {top} and retraining the rest {_change(search, best, joint)}"
-    d = leading(search, found)
-    if d is None or d.low is None:
-        return f"{change}."
-    if d.clear is None:
-        return f"{change} (n = {d.n}: {_verdict(d)})."
-    zero = "" if d.clear else ", which includes zero"
-    points = f"a difference of {signed(d.difference)} points"
-    bounds = f"95 % interval over utterances {interval(d)}, n = {d.n}{zero}"
-    return f"{change}, {points} ({bounds})."
+    return ""
 
 
-def leading(search: SearchState, found: Sequence[Comparison]) -> Comparison | None:
-    """The comparison that the headline is about."""
-    joint = search.joint.name if search.joint else ""
-    of_joint = [d for d in found if d.other == joint and d.unit is main_unit(search)]
-    return of_joint[0] if of_joint else None
+def leading(study: Study, differences: Sequence[Difference]) -> Difference | None:
+    """The difference that the headline is about."""
+    of = (d for d in differences if d.ours is study.best and d.other is study.joint)
+    return next((d for d in of if d.unit is study.unit), None)
 
 
-def _change(search: SearchState, best: Candidate, joint: Candidate) -> str:
-    unit = main_unit(search)
-    scores = [
-        (set_label(search, key), best.tests.get(key), joint.tests.get(key))
-        for key in search.test_sets
-    ]
-    selected = f"{valid_label(search)}, on which it was chosen,"
-    for name, *pair in [*scores, (selected, best.valid, joint.valid)]:
-        new, old = (amount_of(score, unit) for score in pair)
-        if new is None or old is None:
-            continue
-        what = f"the {unit.label} on {name}"
-        if new.errors == old.errors:
-            return f"left {what} at {rate(old, unit)}{unit.sign}"
-        verb = "lowered" if new.errors < old.errors else "raised"
-        rates = (f"{rate(x, unit)}{unit.sign}" for x in (old, new))
-        return f"{verb} {what} from {' to '.join(rates)}"
-    return f"gave {math(best.name)}"
-
-
-def evidence(search: SearchState, found: Sequence[Comparison]) -> list[str]:
-    """The sentences after the headline: other comparisons, the validation set."""
-    joint, unit, first = search.joint, main_unit(search), leading(search, found)
-    said = [
-        _comparison(search, d)
-        for d in found
+def evidence(study: Study, differences: Sequence[Difference]) -> list[str]:
+    """The sentences after the headline: other differences, the validation set."""
+    unit, first, joint = study.unit, leading(study, differences), study.joint
+    lines = [
+        _difference(study, d)
+        for d in differences
         if d.unit is unit
-        and ((joint and d.other == joint.name) or d.key == search.test_sets[0])
+        and d.ours is study.best
+        and (d.other is joint or d.key == next(iter(study.tests)))
         and (d is not first or d.clear is None)
     ]
-    if search.best and joint and search.best is not joint:
-        new, old = (amount_of(c.valid, unit) for c in (search.best, joint))
+    search = study.first
+    running = [str(k) for k, s in study.searches.items() if not s.finished]
+    if study.several:
+        of_controls = {s for g in study.having(CONTROL) for s in g.members}
+        lacking = [str(s) for s in study.searches if s not in of_controls]
+        if running:
+            lines.append(f"Not finished: the search of seed {', '.join(running)}.")
+        if lacking:
+            lines.append(f"Controls of seed {', '.join(lacking)}: {NOT_RUN}.")
+    elif search.best and search.joint and search.best is not search.joint:
+        new, old = (unit.of(c.valid) for c in (search.best, search.joint))
         if new and old:
-            said.append(
-                f"{valid_label(search)}, on which the search selects: {amount(old)} to "
-                f"{amount(new)} {unit.amount} in {old.ref} {unit.token}. A gain there "
+            lines.append(
+                f"{study.valid}, on which the search selects: {sum_of(old)} to "
+                f"{sum_of(new)} {unit.amount} in {old.ref} {unit.token}. A gain there "
                 "is too good; a test set says more."
             )
-    if search.finished and search.best and not any(c.tests for c in search.candidates):
-        how = "" if unit.name == "ppl" else f" Decode one: {decode_command(search)}"
-        said.append(f"A test set: {NOT_RUN}.{how}")
-    return said
+    if not running and not study.tests:
+        how = "" if unit is UNITS["ppl"] else f" Decode one: {decode_command(search)}"
+        lines.append(f"A test set: {NOT_RUN}.{how}")
+    return lines
 
 
-def _comparison(search: SearchState, d: Comparison) -> str:
-    other = search.find(d.other)
-    name = "joint training" if other and other.role == JOINT else math(d.other)
-    start = f"{set_label(search, d.key)}: {signed(d.difference)} points "
-    start += f"{d.unit.label} against {name}"
+def _difference(study: Study, d: Difference) -> str:
+    other = "joint training" if d.other.role == JOINT else math(d.other.name)
+    start = f"{study.sets[d.key]}: {signed(d.value)} points {d.unit.label} against "
+    start += other
+    if study.several:
+        start += f" over {plural(len(d.seeds), 'seed')}, better in {d.better}"
     if d.low is None:
         return f"{start}; 95 % interval {interval(d)}."
     return f"{start}, 95 % interval {interval(d)} (n = {d.n}), {_verdict(d)}."
 
 
-def warnings(search: SearchState) -> list[str]:
+def warnings(study: Study) -> list[str]:
     """What speaks against taking these numbers as they are."""
-    unit, best = main_unit(search), search.best
-    said = []
+    lines = []
+    for seed, search in study.searches.items():
+        start = f"Seed {seed}: " if study.several else ""
+        lines += [start + sentence for sentence in _warnings(search, study.unit)]
+    return lines
+
+
+def _warnings(search: SearchState, unit: Unit) -> list[str]:
+    best, joint, lines = search.best, search.joint, []
     for c in search.candidates:
+        if c.status == "failed":
+            cause = c.why or "no cause recorded"
+            lines.append(f"{math(c.name)} failed: {cause}; see {c.name}/train.log.")
         for score in [c.valid, *c.tests.values()]:
             n = empty_hypotheses(score, unit.name) if score else 0
             if score and n:
                 of = f"{n} of {plural(score.utts or n, 'utterance')} of {score.set}"
-                said.append(f"{math(c.name)} recognised nothing in {of}.")
-    chosen = amount_of(best.valid, unit) if best else None
-    if chosen and unit.amount == "errors" and chosen.ref and unit.rate(chosen) >= 100:
-        said.append("The best model makes an error for each token: nothing was learnt.")
-    n = best.valid.utts or 0 if best and best.valid else 0
-    if chosen and unit.amount == "errors" and 0 < n < MIN_UTTS:
-        few = f"{plural(n, 'utterance')}; at least {MIN_UTTS} are needed"
-        said.append(f"The search decided on {few}.")
+                lines.append(f"{math(c.name)} recognised nothing in {of}.")
+    valid = best.valid if best else None
+    chosen, dev = unit.of(valid), valid.set if valid else ""
+    is_errors = unit.amount == "errors"
+    if chosen and is_errors and chosen.ref and unit.rate(chosen) >= 100:
+        lines.append(
+            "The best model makes an error for each token: nothing was learnt."
+        )
+    if valid and chosen and is_errors and 0 < (valid.utts or 0) < MIN_UTTS:
+        few = f"{plural(valid.utts or 0, 'utterance')}; at least {MIN_UTTS} are needed"
+        lines.append(f"The search decided on {few}.")
     for c in search.having(CANDIDATE):
         parent = search.find(str(c.composition.parent)) if c.composition else None
         if parent and c.errors is not None and c.errors == parent.errors:
-            tie = f"{math(c.name)} and {math(parent.name)} tie on {valid_label(search)}"
-            said.append(f"{tie} ({c.errors:g} {unit.amount}); ties continue.")
-    if best and best is not search.joint and best.errors is not None:
+            tie = f"{math(c.name)} and {math(parent.name)} tie on {dev or 'validation'}"
+            lines.append(f"{tie} ({c.errors:g} {unit.amount}); ties continue.")
+    if best and best is not joint and best.errors is not None:
         equal = [c for c in search.having(CONTROL) if c.errors is not None]
         names = [math(c.name) for c in equal if c.errors <= best.errors]
         if names:
-            said.append(
-                f"Not worse than the best model on {valid_label(search)}: "
-                f"{', '.join(names)}. The gain may not come from freezing the top."
+            lines.append(
+                f"Not worse than the best model on {dev}: {', '.join(names)}. "
+                "The gain may not come from freezing the top."
             )
-    return said
+    return lines
 
 
 def path(search: SearchState) -> str:
@@ -401,112 +425,35 @@ def controls(search: SearchState) -> list[str]:
     """Which controls ran, one sentence each; asked for but absent ones say so."""
     asked = [str(c) for c in search.request.get("controls") or ()]
     ran = {c.control or c.name.partition(".")[2]: c for c in search.having(CONTROL)}
-    said = []
+    lines = []
     for kind in dict.fromkeys([*asked, *ran]):
         if kind not in ran and f"{kind}1" in ran:  # a chain of models
             continue
         state = status(ran[kind], None) if kind in ran else NOT_RUN
         meaning = CONTROLS.get(kind.rstrip("0123456789"), "")
-        said.append(f"{kind}: {state}" + (f" ({meaning})" if meaning else ""))
-    return said or ["none was asked for (--controls joint,warm says where gains start)"]
-
-
-def failures(search: SearchState) -> list[str]:
-    """Models whose training failed, and what the journal says of the cause."""
-    return [
-        f"{math(c.name)} failed: {c.why or 'no cause recorded'}; see {c.name}/train.log"
-        for c in search.candidates
-        if c.status == "failed"
-    ]
-
-
-def facts(
-    search: SearchState, found: Sequence[Comparison]
-) -> list[tuple[str, str, str]]:
-    """A few numbers worth a large type: what, the value, a remark."""
-    best, joint, unit = search.best, search.joint, main_unit(search)
-    rows = []
-    for d in [d for d in found if joint and d.other == joint.name][:2]:
-        what = f"{d.unit.label} on {set_label(search, d.key)}, points"
-        remark = "no interval" if d.low is None else f"{interval(d)}, n = {d.n}"
-        rows.append((what, signed(d.difference), remark))
-    pair = [amount_of(c.valid, unit) for c in (joint, best) if c]
-    if best is not joint and len(pair) == 2 and all(pair):
-        value = " -> ".join(map(amount, pair))
-        rows.append((f"{unit.amount} on {valid_label(search)}", value, "selected on"))
-    trained = [c for c in search.candidates if c.role != JOINT and c.valid]
-    if trained:
-        known = [c.seconds for c in trained if c.seconds is not None]
-        spent = f"{duration(sum(known))} of training" if known else "time not recorded"
-        rows.append(("models retrained", str(len(trained)), spent))
-    return rows
-
-
-# Over several seeds.
-
-
-def seeds_headline(
-    seeds: Seeds, found: Sequence[Difference], name: str, key: Key | None
-) -> str:
-    """What the searches gained on average on one set."""
-    unit = main_unit(seeds.first)
-    best = next((g for g in seeds.groups if g.role == BEST), None)
-    n = plural(len(seeds.searches), "seed")
-    if best is None or not best.rates(key, unit.name):
-        return f"No search of {n} has ended with a decoded model."
-    kept = [s for s in seeds.searches.values() if s.best and s.best is s.joint]
-    if len(kept) == len(best.members):
-        return f"Over {plural(len(kept), 'seed')} the search kept joint training."
-    d = next((d for d in found if d.group.role == BEST), None)
-    if d is None:
-        return f"Joint training was not decoded on {name}."
-    rates = []
-    for group in (seeds.joint, best):
-        values = [v for s, v in group.rates(key, unit.name).items() if s in d.seeds]
-        rates.append(sum(values) / len(values))
-    what = f"the {unit.label} on {name}"
-    change = f"left {what} at {rates[1]:.2f} %"
-    if d.value:
-        verb = "lowered" if d.value < 0 else "raised"
-        change = f"{verb} {what} from {rates[0]:.2f} % to {rates[1]:.2f} %"
-    said = f"Over {plural(len(d.seeds), 'seed')} the search {change}, a difference of "
-    said += f"{signed(d.value)} points"
-    if d.low is None:
-        return f"{said}."
-    zero = "" if d.clear else f", {_verdict(d)}"
-    bounds = f"95 % interval over seeds and utterances {interval(d)}, n = {d.n}"
-    return f"{said} ({bounds}{zero})."
-
-
-def seeds_evidence(seeds: Seeds, found: Sequence[Difference], name: str) -> list[str]:
-    """What a reader must know beside the headline."""
-    said = [
-        f"{group_label(d.group)} against joint training on {name}: {signed(d.value)} "
-        f"points over {plural(len(d.seeds), 'seed')}, better in {d.better}."
-        for d in found
-        if d.group.role != BEST
-    ]
-    running = [str(k) for k, s in seeds.searches.items() if not s.finished]
-    if running:
-        said.append(f"Not finished: the search of seed {', '.join(running)}.")
-    controlled = {s for g in seeds.groups if g.role == CONTROL for s in g.members}
-    lacking = [str(s) for s in seeds.searches if s not in controlled]
-    if lacking:
-        said.append(f"Controls of seed {', '.join(lacking)}: {NOT_RUN}.")
-    return said
+        lines.append(f"{kind}: {state}" + (f" ({meaning})" if meaning else ""))
+    return lines or ["No control was asked for (--controls joint,warm)."]
 
 
 # Where the numbers come from.
 
 
 def request(search: SearchState) -> list[tuple[str, str]]:
-    """What was asked for."""
-    asked, unit = search.request, main_unit(search)
+    """What was asked for, and of what it was made."""
+    asked = search.request
+    unit = UNITS.get(search.criterion, UNITS["cer"])
     names = [f"{name} ({n:,})" if n else name for name, n in search.layers]
+    sizes = [n for _, n in search.layers if n]
     measure = f"{unit.label} errors" if unit.amount == "errors" else unit.amount
+    progress = [c.progress for c in search.candidates if c.progress.get("processor")]
+    machines = {f"{p['processor']}, {p['threads']}": None for p in progress}
+    hours = f"{search.train_hours:.2f} h" if search.train_hours else UNRECORDED
     return [
         ("joint training", search.base_exp),
-        ("layers, from the top", ", ".join(names) or "not recorded"),
+        ("layers, from the top", ", ".join(names) or UNRECORDED),
+        ("parameters", f"{sum(sizes):,}" if sizes else UNRECORDED),
+        ("speech for training", hours),
+        ("processor, threads", "; ".join(machines) or UNRECORDED),
         ("layer stack", search.stack),
         ("strategy", search.strategy),
         ("layers frozen at most", str(asked.get("max_frozen", "all but one"))),
@@ -517,16 +464,12 @@ def request(search: SearchState) -> list[tuple[str, str]]:
 
 def environment(search: SearchState) -> list[tuple[str, str]]:
     """Date and versions; what was not recorded says so."""
-    known = {k.lower(): v for k, v in search.versions.items()}
-    names = ("python", "torch", "espnet", "espnet_topdown", "git")
-    alias = {"git": ("git", "git_hash", "commit"), "torch": ("torch", "pytorch")}
+    versions = dict(search.versions)
     unfinished = f"not finished; {search.last_event or NOT_RUN}"
     rows = [("date", search.finished or unfinished)]
-    for name in names:
-        keys = alias.get(name, (name,))
-        value = next((known.pop(k) for k in keys if k in known), "not recorded")
-        rows.append((name, value))
-    rows += sorted(known.items())
+    for name in ("python", "torch", "espnet", "espnet_topdown", "git"):
+        rows.append((name, versions.pop(name, UNRECORDED)))
+    rows += sorted(versions.items())
     mixed = [c.name for c in search.candidates if _differs(c.versions, search.versions)]
     if mixed:
         rows.append(("other versions", f"{', '.join(mixed)}: see retrain.yaml"))

@@ -128,6 +128,7 @@ class SearchState:
 
     Attributes:
         layers: From the top; with their number of parameters where it is known.
+        train_hours: Speech of the training set; None where its shape file is not here.
         candidates: Joint training first, then as the search went, controls last.
         owner: Who searches here now, see ``files.holder``.
     """
@@ -139,6 +140,7 @@ class SearchState:
     criterion: str
     decoder: str
     layers: tuple[tuple[str, int | None], ...]
+    train_hours: float | None
     candidates: tuple[Candidate, ...]
     best_name: str | None
     path: tuple[str, ...]
@@ -212,7 +214,9 @@ def read_state(folder: Path) -> SearchState:
     request = read_yaml(folder / "search.yaml")
     result = _mapping(folder / RESULT)
     events = Journal(folder / "journal.jsonl").events()
-    layers = tuple(_layer(x) for x in request.get("layers") or ())
+    jobs = (_yaml(job / "retrain.yaml") for job in job_folders(folder))
+    sizes: dict[str, int] = next((j["layers"] for j in jobs if j.get("layers")), {})
+    layers = tuple((str(x), sizes.get(x)) for x in request.get("layers") or ())
     base_exp = str(request.get("base_exp") or "")
     owner = holder(folder / "lock")
     around = _Around(
@@ -232,6 +236,7 @@ def read_state(folder: Path) -> SearchState:
         criterion=around.criterion,
         decoder=str(request.get("decoder") or "unknown"),
         layers=layers,
+        train_hours=_train_hours(around.base, base_exp),
         candidates=tuple(_candidate(folder / name, around) for name in names),
         best_name=result.get("best"),
         path=tuple(result.get("path") or ()),
@@ -390,10 +395,21 @@ def _base_folder(folder: Path, base_exp: str) -> Path | None:
     return next((p for p in places if p.is_dir()), None)
 
 
-def _layer(entry: object) -> tuple[str, int | None]:
-    if isinstance(entry, dict):
-        return str(entry.get("name")), entry.get("n_params")
-    return str(entry), None
+def _train_hours(base: Path | None, base_exp: str) -> float | None:
+    """By the shape file of stage 10, whose path is relative to the recipe."""
+    config = _yaml(base / "config.yaml") if base else {}
+    sets = config.get("train_data_path_and_name_and_type") or [("", "", "")]
+    names = config.get("train_shape_file") or ()
+    if base is None or not names or sets[0][2] != "sound":
+        return None
+    shapes = Path(str(base.resolve()).removesuffix(base_exp)) / names[0]
+    if not shapes.is_file():
+        return None
+    from espnet_topdown.data.audio import parse_rate  # not needed for a status
+
+    rate = parse_rate(str((config.get("frontend_conf") or {}).get("fs", 16000)))
+    samples = (line.split()[1].split(",")[0] for line in shapes.open())
+    return sum(map(int, samples)) / rate / 3600
 
 
 def _last_event(events: Sequence[Mapping[str, Any]]) -> str:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 import logging
+import platform
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from espnet_topdown.files import write_bytes, write_json
 from espnet_topdown.trainer.reporter import TopDownReporter
@@ -83,8 +88,20 @@ class Progress:
     def _write(self, state: dict[str, Any]) -> None:
         self.written = time.monotonic()
         now = datetime.datetime.now(datetime.UTC)
-        state = {**state, "time": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        where = {"processor": processor(), "threads": torch.get_num_threads()}
+        state = {**state, **where, "time": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
         write_json(self.folder / "progress.json", state)
+
+
+@functools.cache
+def processor() -> str:
+    """The name of what trains: a GPU's, else the processor's."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpus = Path("/proc/cpuinfo")
+    text = cpus.read_text() if cpus.is_file() else ""
+    name = re.search(r"^model name\s*: *(.+)$", text, re.MULTILINE)
+    return name[1] if name else platform.processor() or platform.machine()
 
 
 def point(reporter: TopDownReporter, epoch: int) -> dict[str, Any]:

@@ -95,10 +95,11 @@ def test_figure_1(decoded):
     assert "![figure1](figures/figure1.svg)" in text
     assert "| F1.5 | test_dev93 | 2 | 30.15 | 0.07 |" in text
     rows = (decoded.folder / "figures/figure1.tsv").read_text().splitlines()
-    assert "5\ttest_dev93\t21000\t30.1000" in rows
-    assert "random\ttest_eval92\t21000\t39.0000" in rows
-    assert "scratch\ttest_dev93\t12000\t25.0000" in rows
-    assert len(rows) == 1 + 2 * 7
+    assert "test_dev93, seed 21000\t5\t30.1" in rows
+    assert "test_dev93, mean\t5\t30.15" in rows
+    assert "random (test_eval92)\t\t39" in rows
+    assert "jointly trained (test_dev93)\t\t25" in rows
+    assert len(rows) == 1 + 2 * (2 * 3 + 2)
     drawn = ET.parse(decoded.folder / "figures" / "figure1.svg").getroot()
     name = "{http://www.w3.org/2000/svg}"
     words = {t.text for t in drawn.iter(f"{name}text")}
@@ -113,7 +114,7 @@ def test_figure_2(decoded):
     assert "![figure2](figures/figure2.svg)" in text
     assert "figure1" not in text, "the control alone is no figure"
     rows = (decoded.folder / "figures/figure2.tsv").read_text().splitlines()
-    assert "11\ttest_dev93\t21000\t28.9000" in rows and len(rows) == 1 + 2 * 26
+    assert "test_dev93, seed 21000\t11\t28.9" in rows and len(rows) == 1 + 2 * 51
     drawn = ET.parse(decoded.folder / "figures" / "figure2.svg").getroot()
     words = [t.text for t in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {"1", "25", "epoch of the frozen classifier"} <= set(words)

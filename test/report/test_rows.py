@@ -1,4 +1,4 @@
-"""Best minus the others, with intervals."""
+"""Differences with intervals, alone and over seeds; what may not be compared."""
 
 from __future__ import annotations
 
@@ -6,58 +6,122 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_up_search import write_search
+from made_up_search import write_decode
 
-from espnet_topdown.files import read_json, write_json
-from espnet_topdown.report.rows import REASONS, comparisons
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json, read_yaml, write_json, write_yaml
+from espnet_topdown.report.rows import (
+    REASONS,
+    UNITS,
+    Difference,
+    differences,
+    read_study,
+    utterance_counts,
+)
 from espnet_topdown.scoring.align import align
-from espnet_topdown.scoring.bootstrap import paired_bootstrap
-from espnet_topdown.scoring.counts import Counts, write_counts
+from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
+from espnet_topdown.scoring.counts import Counts, total, write_counts
 from espnet_topdown.scoring.sclite import read_trn
-from espnet_topdown.search.state import read_state
+
+TEST = ("ctc_greedy", "test")
+PLACE = "decode_ctc_greedy/test"
 
 
-def test_every_comparison_with_the_interval_of_the_scorer(search: Path):
-    found = comparisons(read_state(search))
-    assert [(g.other, g.unit.name) for g in found] == [
-        (other, unit)
-        for other in ("m5", "control.joint", "control.warm")
-        for unit in ("cer", "wer")
-    ]
+def of(folders: list[Path], ours: str, other: str, unit: str = "cer") -> Difference:
+    return next(
+        d
+        for d in differences(read_study(folders))
+        if (d.ours.name, d.other.name, d.unit.name) == (ours, other, unit)
+    )
+
+
+def names(folders: list[Path]) -> list[str]:
+    every = differences(read_study(folders))
+    return [f"{d.ours.name} {d.other.name}" for d in every if d.unit.name == "cer"]
+
+
+def test_a_search_is_compared_with_the_interval_of_the_scorer(search: Path):
+    controls = ["control.joint", "control.warm"]
+    assert names([search]) == [f"m1.1.3 {name}" for name in ("m5", *controls)]
     counts = []
-    for node in ("m1.1.3", "m5"):
-        folder = search / node / "decode_ctc_greedy/test/score_cer"
+    for name in ("m1.1.3", "m5"):
+        folder = search / name / PLACE / "score_cer"
         ref, hyp = read_trn(folder / "ref.trn"), read_trn(folder / "hyp.trn")
         counts.append({u: align(ref[u], hyp[u]) for u in ref})
-    assert (found[0].low, found[0].high) == paired_bootstrap(*counts)
-    assert found[0].low < found[0].difference < found[0].high < 0
-    assert found[0].clear and found[0].n == 60
+    d = of([search], "m1.1.3", "m5")
+    assert (d.low, d.high) == paired_bootstrap(*counts)
+    assert d.low < d.value < d.high < 0 and d.clear and d.n == 60
+    result = read_json(search / "result.json")
+    write_json(search / "result.json", {**result, "best": "m5"})
+    others = ("m1.4", "m1.1.3", "m1.1.1.2", *controls)
+    assert names([search]) == [f"m5 {name}" for name in others]
+    (search / "result.json").unlink()
+    assert names([search]) == []
 
 
+def test_seeds_are_compared_over_seeds_and_utterances(three: list[Path]):
+    retrained = ["m1.4", "m1.1.3", "m1.1.1.2", "control.joint", "control.warm"]
+    pairs = [f"{name} m5" for name in ("best", *retrained)]
+    pairs += [f"best {name}" for name in retrained[3:]]
+    assert names(three[::-1]) == pairs  # any order
+    study = read_study(three)
+    assert {s: c.name for s, c in study.best.members.items()} == {
+        1: "m1.1.3",
+        2: "m1.1.3",
+        3: "m5",
+    }
+    d = of(three, "m1.1.3", "m5")
+    scores = [g.scores(TEST, UNITS["cer"]).values() for g in (d.ours, d.other)]
+    sides = [[utterance_counts(s, "cer") for s in of_seeds] for of_seeds in scores]
+    assert (d.value, d.low, d.high) == pytest.approx(seeds_interval(*sides))
+    pooled = [{u: total(c[u] for c in by) for u in by[0]} for by in sides]
+    low, high = paired_bootstrap(*pooled)  # holds the seeds fixed
+    assert d.low < low < d.value < high < d.high
+    assert (d.better, of(three, "best", "m5").better) == (3, 2)
+    shutil.rmtree(three[1] / "m1.1.3/decode_ctc_greedy")
+    assert of(three, "m1.1.3", "m5").seeds == (1, 3), "left out on both sides"
+
+
+def without_files(folder: Path) -> None:
+    shutil.rmtree(folder / "score_cer")
+
+
+def one_utterance(folder: Path) -> None:
+    (folder / "score_cer/ref.trn").write_text("one (a-a)\n")
+
+
+def other_words(folder: Path) -> None:
+    path = folder / "score_cer/ref.trn"
+    path.write_text(path.read_text().replace("o", "q", 1))
+
+
+def fewer_utterances(folder: Path) -> None:
+    """Their sums would be of different sets."""
+    shutil.rmtree(folder)
+    write_decode(folder, "test", 59, 120, True)
+
+
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize(
     "spoil, why",
     [
-        (lambda path: path.unlink(), "E_MISSING"),
-        (lambda path: path.write_text("one (a-a)\n"), "E_UTT_SETS"),
-        (
-            lambda path: path.write_text(path.read_text().replace("o", "q", 1)),
-            "E_SCORE_DIFFERS",
-        ),
+        (without_files, "E_MISSING"),
+        (one_utterance, "E_UTT_SETS"),
+        (other_words, "E_SCORE_DIFFERS"),
+        (fewer_utterances, "E_UTT_SETS"),
     ],
 )
-def test_an_interval_is_never_made_from_other_hypotheses(search: Path, spoil, why):
-    spoil(search / "m5/decode_ctc_greedy/test/score_cer/ref.trn")
-    first = comparisons(read_state(search))[0]
-    assert (first.low, first.high, first.why) == (None, None, why)
-    assert first.clear is None
-    assert len(REASONS[why]) > 20
-    assert first.difference < 0
+def test_an_interval_is_never_of_other_hypotheses(three, several, spoil, why):
+    spoil(three[0] / "m5" / PLACE)
+    d = of(three if several else three[:1], "m1.1.3", "m5")
+    assert (d.low, d.high, d.why, d.clear) == (None, None, why, None)
+    assert len(REASONS[why]) > 20 and d.value != 0
 
 
 def test_parts_that_hubscr_scored(search: Path):
     """Their counts are of single segments, and lie in counts.tsv as all others."""
-    for node, wrong in (("m1.1.3", (0, 0, 1)), ("m5", (2, 1, 1))):
-        part = search / node / "decode_ctc_greedy/test"
+    for name, wrong in (("m1.1.3", (0, 0, 1)), ("m5", (2, 1, 1))):
+        part = search / name / PLACE
         shutil.rmtree(part / "score_wer")
         score = read_json(part / "score.json")
         score["wer"] = {"ref": 30, "corr": 30 - sum(wrong), "sub": sum(wrong)}
@@ -65,22 +129,56 @@ def test_parts_that_hubscr_scored(search: Path):
         write_json(part / "score.json", score)
         segments = {f"en_1_a-{i}": Counts(10, 10 - n, n) for i, n in enumerate(wrong)}
         write_counts(part / "score_wer", segments)
-    first = next(g for g in comparisons(read_state(search)) if g.unit.name == "wer")
-    assert first.low is not None and first.low <= first.difference <= first.high <= 0
+    d = of([search], "m1.1.3", "m5", "wer")
+    assert d.low is not None and d.low <= d.value <= d.high <= 0
 
 
-def test_nothing_to_compare(tmp_path: Path):
-    undecoded = write_search(tmp_path / "a" / "s", tests=False)
-    assert comparisons(read_state(undecoded)) == ()
-    unfinished = write_search(tmp_path / "b" / "s", finished=False)
-    assert comparisons(read_state(unfinished)) == ()
+def same_seed(folders: list[Path]) -> None:
+    write_yaml(folders[1].parent / "asr_base/config.yaml", {"seed": 1})
 
 
-def test_a_joint_model_that_stays_the_best_is_compared_too(search: Path):
-    result = read_json(search / "result.json")
-    write_json(search / "result.json", {**result, "best": "m5", "path": ["m5", "m1.4"]})
-    found = comparisons(read_state(search))
-    others = [g.other for g in found if g.unit.name == "cer"]
-    assert others == ["m1.4", "m1.1.3", "m1.1.1.2", "control.joint", "control.warm"]
-    assert all(g.low < g.difference < g.high for g in found)
-    assert found[0].difference > 0
+def no_seed(folders: list[Path]) -> None:
+    (folders[1].parent / "asr_base/config.yaml").unlink()
+    path = folders[1] / "m5/retrain.yaml"
+    write_yaml(path, {k: v for k, v in read_yaml(path).items() if k != "seed"})
+
+
+def other(name: str, value: object):
+    def change(folders: list[Path]) -> None:
+        path = folders[0 if value == "ppl" else 1] / "search.yaml"
+        write_yaml(path, {**read_yaml(path), name: value})
+
+    return change
+
+
+def other_valid(folders: list[Path]) -> None:
+    path = folders[1] / "m5/score.json"
+    score = read_json(path)
+    score["cer"]["ref"] += 1
+    write_json(path, score)
+
+
+def unscored(folders: list[Path]) -> None:
+    for folder in folders:
+        (folder / "m5/score.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "change, status, message",
+    [
+        (same_seed, 65, "have the same seed, 1.*Do: give finished searches"),
+        (no_seed, 66, "the seed of its joint training"),
+        (other("criterion", "wer"), 65, "differ in their criterion: cer and wer"),
+        (other("decoder", "beam"), 65, "in their decoder: ctc_greedy and beam"),
+        (other("layers", ["a", "b"]), 65, "differ in their layers"),
+        (other_valid, 65, "differ in their validation set"),
+        (other("criterion", "ppl"), 65, "language models.*lm_rows"),
+        (unscored, 66, "no joint model was scored"),
+        (list.clear, 66, "no search was given"),
+    ],
+)
+def test_searches_that_are_no_seeds(three: list[Path], change, status, message):
+    change(three)
+    with pytest.raises(TopDownError, match=f"E_SEEDS: .*{message}") as e:
+        read_study(three)
+    assert e.value.status == status

@@ -34,6 +34,7 @@ def test_epoch(tmp_path):
     Progress(tmp_path, 10, LOSS).epoch(reporter([3.0, 1.0, 2.0]))
     state = read(tmp_path)
     assert state.pop("time").endswith("Z")
+    assert state.pop("processor") and state.pop("threads") >= 1
     assert state == {
         "epoch": 3,
         "max_epoch": 10,
