@@ -20,7 +20,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)<>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 HTML = re.compile(r"<(?:img|a|source)\b[^>]*?(?:src|href|srcset)=\"([^\"]+)\"")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 MODULE = re.compile(r"python3? -m (espnet_topdown(?:\.\w+)+)")
-SCRIPT = re.compile(r"espnet[-_]topdown +([a-z]\w*)")
+SCRIPT = re.compile(r"(?:espnet-topdown|-m espnet_topdown) +([a-z]\w*)")
 ROOMS = "models|jobs|search|cmd|trainer|scoring|report|data|cli|bin"
 CODE = re.compile(rf"`((?:{ROOMS})/[\w/]+|errors|files|records)((?:\.\w+)*)`")
 TEST_FILE = re.compile(r"`((?:\w+/)*test_\w+\.py)`")
