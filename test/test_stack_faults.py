@@ -79,6 +79,17 @@ def test_a_stack_file_that_is_wrong(toy_experiment, capfd, verb, text, status, m
     assert {*Path().rglob("*")} == had
 
 
+@pytest.mark.parametrize("verb", ["layers", "plan"])
+def test_a_stack_that_leaves_out_what_is_trained(toy_experiment, capfd, verb):
+    """Shown; what builds the model refuses it."""
+    Path("mine.yaml").write_text(
+        stack(OUT, HIGH) + "ignore: ['encoder.enc.0.[a-z]+0']\n"
+    )
+    status, shown = said(capfd, verb, *COMMANDS[verb], "--stack", "mine.yaml")
+    assert status == 0
+    assert re.search(r"2 tensors are in no layer .*encoder\.enc\.0\.birnn0", shown)
+
+
 def parallel(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"module.{n}": t for n, t in weights.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,17 @@ def check_gpus(ngpu: int) -> None:
         raise TopDownError("E_GPU", what, "give --ngpu 0 for the CPU, or fewer")
 
 
-def check_works(base: Experiment, stack: LayerStack, task: Task, trainer: str) -> None:
+def _nothing() -> None:
+    """For a caller that has nothing to check in between."""
+
+
+def check_works(
+    base: Experiment,
+    stack: LayerStack,
+    task: Task,
+    trainer: str,
+    check_data: Callable[[], None] = _nothing,
+) -> None:
     """Build the base once, train it for one batch, decode and score two utterances.
 
     What no model of its kind can do, or this machine cannot, is known before anything
@@ -130,16 +140,21 @@ def check_works(base: Experiment, stack: LayerStack, task: Task, trainer: str) -
         stack: Its layers.
         task: Its kind of model.
         trainer: Module of the training command.
+        check_data: Called when the model is built: reading all data may take long.
 
     Raises:
         TopDownError: E_NO_CTC, E_KIND, E_INSTALL, E_STACK, E_NAN, E_CKPT_KEYS,
             E_CKPT_SHAPE, E_CONFIG_KEY and others of the scoring.
     """
     if trainer in (task.trainer, task.options_of):
-        task.call("works")(base, stack)
+        task.call("works")(base, stack, check_data)
+    else:
+        check_data()
 
 
-def check_asr_model(base: Experiment, stack: LayerStack) -> None:
+def check_asr_model(
+    base: Experiment, stack: LayerStack, check_data: Callable[[], None] = _nothing
+) -> None:
     """``check_works`` of a model that recognises speech."""
     check_ctc(base)
     from espnet_topdown.scoring.decode import Recognizer
@@ -147,6 +162,7 @@ def check_asr_model(base: Experiment, stack: LayerStack) -> None:
     config, model = base.folder / "config.yaml", base.model_file()
     recognizer = Recognizer(config, model, fix_eval_dropout=base.fix_eval_dropout)
     check_layers(base, stack, recognizer.model)
+    check_data()
     files, texts = _shortest(base, "valid")
     recognizer.score("check", recognizer.recognize(files), texts)
     files, texts = _shortest(base, "train")
@@ -154,7 +170,9 @@ def check_asr_model(base: Experiment, stack: LayerStack) -> None:
     check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
 
 
-def check_lm_model(base: Experiment, stack: LayerStack) -> None:
+def check_lm_model(
+    base: Experiment, stack: LayerStack, check_data: Callable[[], None] = _nothing
+) -> None:
     """``check_works`` of a language model on continuous text."""
     check_lm_kind(base, "lm")
     from espnet_topdown.scoring.perplexity import likelihood, load_model
@@ -162,6 +180,7 @@ def check_lm_model(base: Experiment, stack: LayerStack) -> None:
 
     model = load_model(base.folder / "config.yaml", base.model_file())
     check_layers(base, stack, model)
+    check_data()
     tokens, steps = base.token_list, 20
     texts = {p: read_ids(base.data_path(p, "text")[0], tokens) for p in PHASES}
     likelihood(model.lm, columns(texts["valid"][: 2 * steps], 2))
@@ -170,13 +189,16 @@ def check_lm_model(base: Experiment, stack: LayerStack) -> None:
     check_gradients(base, stack, model, batch, "its first lines")
 
 
-def check_sentence_model(base: Experiment, stack: LayerStack) -> None:
+def check_sentence_model(
+    base: Experiment, stack: LayerStack, check_data: Callable[[], None] = _nothing
+) -> None:
     """``check_works`` of ESPnet's own language model, which reads single sentences."""
     check_lm_kind(base, "sentence_lm")
     from espnet_topdown.scoring.perplexity import load_model, sentences
 
     model = load_model(base.folder / "config.yaml", base.model_file())
     check_layers(base, stack, model)
+    check_data()
     for phase in ("valid", "train"):
         names, batch = next(iter(sentences(base, phase, 2)))
         model.nll(**batch)

@@ -76,6 +76,8 @@ class Plan:
         for other, first in self.tied.items():
             state = "both frozen" if other in self.frozen_params else "one tensor"
             rows.append(("tied", "", state, f"{other} = {first}"))
+        if self.stack.note:
+            rows.append(("ignored", "", "in no layer", self.stack.note))
         return "\n".join(f"{a:<14}{b:>14}  {c:<28}{d}".rstrip() for a, b, c, d in rows)
 
     def _row(self, spec: RetrainSpec, group: LayerGroup) -> tuple[str, str, str, str]:
@@ -289,6 +291,8 @@ def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> st
     lines = [f"{a:>2}  {b:<14}{c:>13}  {d:<{wide}}  {e}" for a, b, c, d, e in rows]
     total = sum(sizes.values())
     lines.append(f"    all           {total:>13,}  stack {spec.name}: {spec.about}")
+    if bound.note:
+        lines.append(f"    {bound.note}")
     for group in bound.hold(own).held:
         lines.append(f"    {group.name} is frozen in the experiment and stays so")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
 from espnet_topdown.jobs.check import check_gpus, check_works
 from espnet_topdown.jobs.plan import plan
-from espnet_topdown.jobs.prepare import prepare
+from espnet_topdown.jobs.prepare import check_place, prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.experiment import Experiment
@@ -122,17 +122,20 @@ def run_by_hand(
     """Prepare a retraining, show its plan, run it here and show its errors.
 
     Raises:
-        TopDownError: E_GPU (78) when the configuration asks for GPUs that are not here;
-            those of ``check_works``, before anything is written; of ``run_job``.
+        TopDownError: E_CREATE (73) for a folder of another's; E_GPU (78) when the
+            configuration asks for GPUs that are not here; those of ``check_works``,
+            before anything is written; of ``run_job``.
     """
+    made = Path(folder) / "retrain.yaml"
+    check_place(spec.base_exp, folder, made, ("search.yaml",))
     asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
     check_gpus(int(asked))
-    if not (Path(folder) / "retrain.yaml").is_file():
+    if not made.is_file():
         check_works(spec.base, plan(spec).stack, spec.task, spec.trainer)
     planned = prepare(spec, folder)
     print(planned.table(spec), flush=True)
     run_job(folder, ngpu=ngpu, allow_infeasible=allow_infeasible)
     result = read_json(Path(folder) / "score.json")
-    task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])
+    task = find_task(read_yaml(made)["task"])
     for unit in task.criteria[:2]:
         print(f"valid {shown(unit, result[unit])}")

@@ -23,6 +23,7 @@ from espnet_topdown.models import type_checks
 from espnet_topdown.models.checkpoint import Header, differs_from, read_header
 from espnet_topdown.models.config import read_config
 from espnet_topdown.models.layers import is_statistic
+from espnet_topdown.models.tasks import kind_of
 
 if TYPE_CHECKING:
     from espnet_topdown.models.weights import Weights
@@ -226,13 +227,25 @@ class Experiment:
         """The precision that it was trained with, such as "float32"."""
         return str(self.config.get("train_dtype") or "float32")
 
+    @property
+    def command(self) -> str:
+        """ESPnet's training command by its log, such as "asr_train"; "" without one."""
+        path = self.folder / "train.log"
+        if not path.is_file():
+            return ""
+        with path.open("rb") as f:  # a launcher's lines, the command among the first
+            text = f.read(4096).decode("utf-8", "replace")
+        match = re.search(r"\bespnet(?:2|_topdown)[./]bin[./](\w+_train)\b", text)
+        return match[1] if match else ""
+
     def check_whole(self) -> None:
-        """Refuse an experiment whose files hold a part of the model.
+        """Refuse an experiment of another kind, or whose files hold a part of a model.
 
         Raises:
-            TopDownError: E_PARTIAL (78).
+            TopDownError: E_KIND or E_PARTIAL (78).
         """
         config = self.config
+        kind_of(config, self.command)
         part = ""
         if config.get("use_adapter"):
             part = f"use_adapter: {config.get('adapter')}"

@@ -7,7 +7,9 @@ model, it puts every name into exactly one layer, or says why it cannot.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +70,15 @@ class LayerStack:
     def names(self) -> tuple[str, ...]:
         """Layer names from the top."""
         return tuple(g.name for g in self.groups)
+
+    @property
+    def note(self) -> str:
+        """What a table says of tensors that only the stack's ``ignore`` leaves out."""
+        names = [n for n in self.ignored if not any(re.match(p, n) for p in BUFFERS)]
+        if not names:
+            return ""
+        what = f"{len(names)} tensors are in no layer by the stack's 'ignore', e.g. "
+        return f"{what}{names[0]}: right for constants, refused where they are trained"
 
     def top(self, k: int) -> tuple[LayerGroup, ...]:
         """The k layers nearest to the output."""
@@ -347,6 +358,7 @@ def stack_for(
         if spec.fits and spec.fits_config(config):
             return spec
     part = "lm" if "lm" in config else "encoder"
+    check_spelling(part, str(config.get(part)))
     what = f"no shipped stack fits {part} '{config.get(part)}'"
     do = "see CONTRIBUTING.md, 'add a layer stack', and give --stack FILE.yaml"
     if names:
@@ -354,6 +366,28 @@ def stack_for(
         do = "--stack generic, if you agree with its layers (from the top: "
         do = f"give {do}{', '.join(found)}), or --stack FILE.yaml"
     raise TopDownError("E_STACK", what, do)
+
+
+def check_spelling(part: str, name: str) -> None:
+    """Refuse a misspelt encoder or language model of ESPnet.
+
+    What ESPnet has stands in its source text: importing it would take seconds. A name
+    that is like none of them may be a user's own.
+
+    Raises:
+        TopDownError: E_CONFIG_KEY (78) with the nearest of its names.
+    """
+    espnet2 = importlib.util.find_spec("espnet2")
+    if espnet2 is None or not espnet2.origin:
+        return
+    task = {"encoder": "asr", "lm": "lm"}[part]
+    text = read_text(Path(espnet2.origin).parent / "tasks" / f"{task}.py")
+    choices = text.partition(f"\n{part}_choices =")[2].partition("\n)")[0]
+    known = re.findall(r"(\w+)=\w+,\n", choices.partition("classes=dict(")[2])
+    near = difflib.get_close_matches(name, known, cutoff=0.8)
+    if near and name not in known:
+        what = f"the experiment's config.yaml: {part} is '{name}'"
+        raise TopDownError("E_CONFIG_KEY", what, f"write {' or '.join(near)}")
 
 
 def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:

@@ -74,26 +74,39 @@ def find_task(name: str) -> Task:
     return tasks[name]
 
 
-def kind_of(config: Mapping[str, Any]) -> str:
+def kind_of(config: Mapping[str, Any], command: str = "") -> str:
     """What kind of model a training config describes: "asr", "lm" or "sentence_lm".
 
     A language model reads continuous text ("lm") or, as ESPnet's own, single sentences.
     Spoken language understanding without transcripts is trained and scored as "asr".
 
+    Args:
+        config: Its keys tell most kinds apart.
+        command: ESPnet's training command, such as "st_train", where it is on record.
+
     Raises:
         TopDownError: E_KIND (78), with its name, for every other one.
     """
-    if "lm" in config:
-        return "lm" if config.get("model") == "continuous" else "sentence_lm"
     facts = read_yaml(FILE)
-    found = [n for n, keys in facts["others"].items() if any(k in config for k in keys)]
+    others = [
+        n for n, keys in facts["others"].items() if any(k in config for k in keys)
+    ]
     for name, (has, lacks) in facts["lacks"].items():
         if has in config and lacks not in config:
-            found.append(name)
+            others.append(name)
     if config.get("transcript_token_list"):
-        found.append("language understanding with transcripts (SLU)")
-    if found or "encoder" not in config:
-        what = f"this is {found[0]}" if found else "no encoder and no lm is configured"
+        others.append("language understanding with transcripts (SLU)")
+    if "lm" in config:
+        model = config.get("model") or "lm"
+        if model in facts["language_models"]:
+            return str(facts["language_models"][model])
+        others = [f"a language model of kind '{model}'"]
+    elif not others and command and command not in facts["commands"]:
+        others = [f"a model of ESPnet's {command}"]
+    if others or "encoder" not in config:
+        what = (
+            f"this is {others[0]}" if others else "no encoder and no lm is configured"
+        )
         do = "give a model of speech recognition (ASR) or a language model (LM)"
         raise TopDownError("E_KIND", what, do)
     return "asr"

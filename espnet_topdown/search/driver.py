@@ -54,10 +54,7 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
             ngpu = int(search.base.config.get("ngpu") or 0)
         check_launcher(request.cmd or backend_cmd(request.cmd_backend), ngpu)
     if not (request.output_dir / "search.yaml").is_file():
-        r, check = request, search.task.call("check")
-        check(search.base, r.allow_unfinished, r.allow_pipes, r.allow_overlap)
-        trainer = search.request.trainer
-        check_works(search.base, search.stack, search.task, trainer)
+        check_request(search)
     with Lock(request.output_dir / "lock"):
         if wider := write_request(search):
             log.info("wider than before: %s; what is trained stays", ", ".join(wider))
@@ -65,6 +62,18 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
             log.info("this search is finished; nothing to do")
             return read_json(request.output_dir / state.RESULT)
         return Driver(search).run()
+
+
+def check_request(search: Search) -> None:
+    """What can be known before anything is trained, what is quick to know first."""
+    r, check = search.request, search.task.call("check")
+    if not r.allow_unfinished:
+        search.base.check_finished()
+
+    def check_data() -> None:
+        check(search.base, True, r.allow_pipes, r.allow_overlap)
+
+    check_works(search.base, search.stack, search.task, r.trainer, check_data)
 
 
 class Driver:

@@ -12,7 +12,7 @@ from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
-from espnet_topdown.jobs import check
+from espnet_topdown.jobs import check, run
 from espnet_topdown.jobs.run import run_by_hand
 from espnet_topdown.jobs.spec import spec_by_hand
 from espnet_topdown.models.experiment import Experiment
@@ -119,6 +119,23 @@ def test_a_base_that_does_not_work_leaves_nothing(sounds, spoil, message, max_jo
     with pytest.raises(TopDownError, match=message):
         run_by_hand(spec_by_hand(folder, "softmax", base_model=MODEL), out)
     assert not out.exists()
+
+
+def test_the_quick_refusals_come_first(sounds, monkeypatch):
+    """Before all data is read, and before anything is built for a wrong folder."""
+    folder = sounds.experiment("rnn", sure=50.0)
+    base_of(folder)
+    without_ctc(folder)
+    (out := sounds.folder / "theirs").mkdir()
+    (out / "wav.scp").touch()
+    called = []
+    monkeypatch.setattr(check, "_check_set", lambda *args: called.append(args))
+    monkeypatch.setattr(run, "check_works", lambda *args: called.append(args))
+    with pytest.raises(TopDownError, match="E_NO_CTC"):
+        run_search(SearchRequest(folder, sounds.folder / "out", base_model=MODEL))
+    with pytest.raises(TopDownError, match="E_CREATE.*wav.scp"):
+        run.run_by_hand(spec_by_hand(folder, "softmax", base_model=MODEL), out)
+    assert not called
 
 
 def test_the_layers_hold_what_the_trainer_trains(sounds):
