@@ -57,9 +57,14 @@ def number(low: float, high: float = math.inf) -> Check:
     return fits
 
 
+def is_line(value: Any) -> bool:
+    """A text without line breaks and halves of characters, which no file can hold."""
+    return isinstance(value, str) and not re.search(r"[\n\r\ud800-\udfff]", value)
+
+
 def text(value: Any) -> bool:
-    """A text that is not empty."""
-    return isinstance(value, str) and bool(value)
+    """A text of one line that is not empty."""
+    return is_line(value) and bool(value)
 
 
 def is_rate(value: Any) -> bool:
@@ -143,8 +148,8 @@ KEYS: dict[str, Key] = {
     "early_stopping_criterion": Key(_CRITERION, is_criterion, "jobs"),
     "val_scheduler_criterion": Key("[train or valid, a name]", is_pair, "trainer"),
     "token_list": Key(
-        "a list of texts (numbers and true, no, null in quotes), or a file",
-        none_or(either(text, list_of(lambda v: isinstance(v, str)))),
+        "a list of texts of one line (numbers, true, no, null in quotes), or a file",
+        none_or(either(text, list_of(is_line))),
         "checks, decoding",
     ),
     "token_type": _TEXT_OR_NONE,
