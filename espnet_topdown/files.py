@@ -211,8 +211,13 @@ def write_json(path: Path, data: Any) -> None:
     write_bytes(path, json_bytes(data))
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, sync: bool = True) -> None:
     """Write to a temporary name, fsync, rename: a reader sees all of it or none.
+
+    Args:
+        path: Its folder is there.
+        data: What the file will hold.
+        sync: False for one of many files that can be made again.
 
     Raises:
         TopDownError: E_DISK (74) when the disk is full, E_CREATE (73) when the
@@ -224,9 +229,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         with tmp.open("wb") as f:
             f.write(data)
             f.flush()
-            os.fsync(f.fileno())
+            if sync:
+                os.fsync(f.fileno())
         os.replace(tmp, path)
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
     except OSError as e:
         try:
             tmp.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import lzma
@@ -12,17 +11,20 @@ import tarfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.files import sha256
 
-MAX_BYTES = 1 << 30  # of an archive, and of everything in one
+T = TypeVar("T")
+_MAX_BYTES = 1 << 30  # of an archive, and of everything in one
 
 
 def check_digest(path: Path, expected: str) -> None:
     """Compare a file's SHA-256; E_DIGEST shows the start of both."""
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    digest = sha256(path)
     if digest != expected:
         raise TopDownError(
             "E_DIGEST",
@@ -47,7 +49,7 @@ def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
                     raise _broken("E_ARCHIVE_PATH", path, f"holds '{member.name[:80]}'")
                 stream = tar.extractfile(member) if member.isreg() else None
                 total += member.size
-                if total > MAX_BYTES:
+                if total > _MAX_BYTES:
                     raise _broken("E_ARCHIVE", path, "unpacks to more than 1 GiB")
                 if stream is not None:
                     yield name, stream.read()
@@ -128,3 +130,28 @@ def http_download(url: str, target: Path) -> None:
 def _not_fetched(what: str) -> TopDownError:
     do = "check the network, or put the file into the downloads folder yourself"
     return TopDownError("E_DOWNLOAD", what, do, MISSING)
+
+
+def obtain(source: str, ways: Mapping[str, Callable[[], T]], do: str) -> T:
+    """What the first way gives that can fetch it.
+
+    Args:
+        source: The name of one way, or ``auto`` for all of them in turn.
+        ways: Name -> what returns the thing, or raises E_DOWNLOAD.
+        do: The remedy if none can.
+
+    Returns:
+        The thing.
+
+    Raises:
+        TopDownError: E_DOWNLOAD (66) with every reason; any other error of a way.
+    """
+    reasons = []
+    for how in ways if source == "auto" else (source,):
+        try:
+            return ways[how]()
+        except TopDownError as e:
+            if e.code != "E_DOWNLOAD":
+                raise
+            reasons.append(e.what)
+    raise TopDownError("E_DOWNLOAD", "; ".join(reasons), do, MISSING)

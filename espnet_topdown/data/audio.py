@@ -12,30 +12,31 @@ import logging
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from espnet_topdown.data.kaldi_dir import c_sorted, shard
 from espnet_topdown.errors import (
     DATA,
     MISSING,
     USAGE,
     TopDownError,
-    disk_error,
     warn,
 )
+from espnet_topdown.files import write_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
-FORMATS = {"flac": "FLAC", "wav": "WAV"}
-CLIPPED = 0.2  # share of samples at or beyond full scale
-BLOCK = 1 << 20
-LATE = 0.5  # seconds that a segment may end after its recording, as in Kaldi
-UNKNOWN = 1 << 60  # more samples than a file has: FLAC that was written into a pipe
-OPEN_END = 0x7FFF0000  # a size that a writer into a pipe leaves in the header
-SEVERAL = "it holds several streams, of which only the first would be read"
+_FORMATS = {"flac": "FLAC", "wav": "WAV"}
+_CLIPPED = 0.2  # share of samples at or beyond full scale
+_BLOCK = 1 << 20
+_LATE = 0.5  # seconds that a segment may end after its recording, as in Kaldi
+_UNKNOWN = 1 << 60  # more samples than a file has: FLAC that was written into a pipe
+_OPEN_END = 0x7FFF0000  # a size that a writer into a pipe leaves in the header
+_SEVERAL = "it holds several streams, of which only the first would be read"
 # What libsndfile says of a file that ends before its header says so.
 _SHORTER = re.compile(
     r"(?m)^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
@@ -89,21 +90,28 @@ class Source:
         return f"{self.value}{cut}" + (f" {self.channel}" if self.channel else "")
 
 
-def refuse_pipe(source: Source) -> None:
-    """E_PIPE: a data directory must not run commands unless the user says so."""
-    raise TopDownError(
-        "E_PIPE",
-        f"{source.where} would run '{source.value.strip('| ')[:200]}'",
-        "make it an audio file, or let format_wav do so if you trust it: "
-        "espnet-topdown format_wav --allow_pipes (in a recipe: --allow_pipes true)",
-        DATA,
-    )
-
-
 def audio_path(source: Source, root: Path = Path(".")) -> Path:
-    """The audio file; E_WAV_MISSING if there is none, E_PIPE if it is a command."""
+    """The audio file of a source.
+
+    Args:
+        source: A line of ``wav.scp``.
+        root: Where relative paths start.
+
+    Returns:
+        A file that is there.
+
+    Raises:
+        TopDownError: E_WAV_MISSING (66); E_PIPE (65) for a command: a data directory
+            must not run any unless the user says so.
+    """
     if source.is_pipe:
-        refuse_pipe(source)
+        raise TopDownError(
+            "E_PIPE",
+            f"{source.where} would run '{source.value.strip('| ')[:200]}'",
+            "make it an audio file, or let format_wav do so if you trust it: "
+            "espnet-topdown format_wav --allow_pipes (in a recipe: --allow_pipes true)",
+            DATA,
+        )
     path = root / source.value
     if not path.is_file():
         what = f"{source.where}: {source.value}"
@@ -122,7 +130,7 @@ def _run(source: Source) -> io.BytesIO:
 
 
 @contextlib.contextmanager
-def open_sound(
+def _open_sound(
     source: Source, root: Path = Path("."), allow_pipes: bool = False
 ) -> Iterator[tuple[Any, BinaryIO]]:
     """Open a sound file that is as long as it says.
@@ -159,13 +167,13 @@ def _damaged(source: Source, lacking: str) -> TopDownError:
 
 def _lacking(sound: Any, file: BinaryIO) -> str:
     """What a file has less than its header says; "" if nothing."""
-    if sound.frames >= UNKNOWN:  # libsndfile, and so ESPnet, cannot read it to its end
+    if sound.frames >= _UNKNOWN:  # libsndfile, and so ESPnet, cannot read it to its end
         return "its header has no number of samples (it was written into a pipe)"
     for declared, actual, truncated in _SHORTER.findall(sound.extra_info):
         if truncated:
             return "it ends within a block"
         missing = int(declared) - int(actual)
-        if missing > 0 and int(declared) < OPEN_END:
+        if missing > 0 and int(declared) < _OPEN_END:
             return f"{missing} bytes fewer than its header says"
     lacking, place = "", file.tell()
     length = file.seek(0, os.SEEK_END)
@@ -176,7 +184,7 @@ def _lacking(sound: Any, file: BinaryIO) -> str:
         head = file.read(12)
         order: Any = "big" if head[:4] == b".snd" else "little"
         start, size = (int.from_bytes(head[i : i + 4], order) for i in (4, 8))
-        lacking = "" if size >= OPEN_END else _uncounted(length - start - size)
+        lacking = "" if size >= _OPEN_END else _uncounted(length - start - size)
     elif sound.format == "NIST":
         count = re.search(rb"(?m)^sample_count -i (\d+)", file.read(1024))
         total = int(count[1]) if count else sound.frames
@@ -215,12 +223,12 @@ def _chunks_lack(audio_format: str, file: BinaryIO, length: int) -> str:
             if seen:
                 return "it holds samples in two places"
             seen, size = True, long_size or size
-            if size == 0 or size >= OPEN_END and not long_size:
+            if size == 0 or size >= _OPEN_END and not long_size:
                 return ""  # written into a pipe: they go on to its end
         elif seen and (not _is_name(name) or at + size > length):
             break
         elif name.upper() == b"RIFF":
-            return SEVERAL
+            return _SEVERAL
         at += max(size, 24) if audio_format == "W64" else size + head_bytes
         file.seek(at)
         at += 0 if _is_name(file.read(4)) else -at % align  # some are not padded
@@ -244,7 +252,7 @@ def _ogg_lacks(data: bytes) -> str:
     if size > len(page) or not page[5] & 4:
         return "its last page is not there"
     if re.compile(rb"OggS\x00[\x02\x06]").search(data, 4):  # another first page
-        return SEVERAL
+        return _SEVERAL
     return _uncounted(len(page) - size)
 
 
@@ -297,9 +305,10 @@ def header(source: Source, root: Path = Path(".")) -> tuple[int, int]:
     """Samples and rate in Hz of a whole, mono file that has samples.
 
     Raises:
-        TopDownError: E_WAV_EMPTY, E_WAV_CHANNELS, and those of ``open_sound``.
+        TopDownError: E_WAV_EMPTY, E_WAV_CHANNELS, E_WAV_FORMAT or E_WAV_LENGTH (65),
+            and those of ``audio_path``.
     """
-    with open_sound(source, root) as (sound, file):
+    with _open_sound(source, root) as (sound, file):
         if sound.frames == 0:
             raise _empty(source)
         if sound.channels != 1:
@@ -330,12 +339,12 @@ def is_ready(source: Source, rate: int, audio_format: str) -> int:
     before training, so it is decoded here.
 
     Raises:
-        TopDownError: Those of ``open_sound``.
+        TopDownError: E_WAV_FORMAT or E_WAV_LENGTH (65), and those of ``audio_path``.
     """
     if source.is_pipe or source.start is not None:
         return 0
-    with open_sound(source) as (sound, file):
-        wanted = (rate, 1, FORMATS[audio_format], "PCM_16")
+    with _open_sound(source) as (sound, file):
+        wanted = (rate, 1, _FORMATS[audio_format], "PCM_16")
         have = (sound.samplerate, sound.channels, sound.format, sound.subtype)
         if have != wanted:
             return 0
@@ -362,12 +371,11 @@ def read(
 
     Raises:
         TopDownError: E_SEGMENT (65) for a segment that begins or ends after its
-            recording; E_WAV_NONFINITE, E_WAV_CLIPPED, E_WAV_CHANNELS, E_WAV_EMPTY,
-            and those of ``open_sound``.
+            recording; E_WAV_NONFINITE, E_WAV_CLIPPED and those of ``header``.
     """
     import numpy as np
 
-    with open_sound(source, allow_pipes=allow_pipes) as (sound, file):
+    with _open_sound(source, allow_pipes=allow_pipes) as (sound, file):
         rate, channels = sound.samplerate, sound.channels
         is_int = sound.subtype in ("PCM_16", "ULAW", "ALAW")
         first, frames = _span(source, rate, sound.frames)
@@ -397,7 +405,7 @@ def _decoded(
         promised = _flac_digest(source, file)
     try:
         sound.seek(first)
-        while left > 0 and len(block := sound.read(min(left, BLOCK), dtype, True)):
+        while left > 0 and len(block := sound.read(min(left, _BLOCK), dtype, True)):
             left -= len(block)
             if any(promised):
                 scaled = block if dtype == "int16" else block * 2.0 ** (bits - 1)
@@ -419,7 +427,7 @@ def _flac_digest(source: Source, file: BinaryIO) -> bytes:
     data = file.read()
     file.seek(place)
     if re.compile(rb"fLaC[\x00\x80]\x00\x00\x22").search(data, 4):
-        raise _damaged(source, SEVERAL)
+        raise _damaged(source, _SEVERAL)
     return data[26:42] if data[:4] == b"fLaC" else bytes(16)
 
 
@@ -430,7 +438,7 @@ def _span(source: Source, rate: int, frames: int) -> tuple[int, int]:
     first = round(source.start * rate)
     end = frames if source.end < 0 else round(source.end * rate)
     length = f"the recording has {frames / rate:.3f} s"
-    if first >= frames or end - frames > LATE * rate:
+    if first >= frames or end - frames > _LATE * rate:
         what = f"{source.where}: {source.start:g} to {source.end:g} s, but {length}"
         do = "correct the line, or get the whole recording"
         raise TopDownError("E_SEGMENT", what, do, DATA)
@@ -468,7 +476,7 @@ def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
         what += f" sample {first + bad[0]}"
         raise TopDownError("E_WAV_NONFINITE", what, "make the file again", DATA)
     beyond = float(np.mean(np.abs(samples) > 1.0))
-    if beyond > CLIPPED:
+    if beyond > _CLIPPED:
         what = f"{source.where}: {100 * beyond:.0f} % of samples are beyond full scale"
         what += f" (the largest is {float(np.abs(samples).max()):g})"
         do = "make the file again, with values from -1 to 1"
@@ -481,7 +489,7 @@ def read_all(source: Source, root: Path = Path(".")) -> str:
 
     seen = high = 0
     sounding = False
-    with open_sound(source, root) as (sound, file):
+    with _open_sound(source, root) as (sound, file):
         for block in _decoded(source, sound, file, 0, sound.frames, "float32"):
             if not np.isfinite(block).all():
                 _check_values(source, block, seen)
@@ -490,7 +498,7 @@ def read_all(source: Source, root: Path = Path(".")) -> str:
             high += int(np.count_nonzero(np.abs(block) >= 1.0 - 2.0**-15))
     if not sounding:
         return "silent"
-    return "clipped" if high > CLIPPED * seen else ""
+    return "clipped" if high > _CLIPPED * seen else ""
 
 
 def resample(samples: np.ndarray, rate: float, target: float) -> np.ndarray:
@@ -517,13 +525,70 @@ def write(path: Path, samples: np.ndarray, rate: int, audio_format: str) -> None
     if samples.dtype != np.int16:
         samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     coded = io.BytesIO()  # libsndfile's own writing hides why a write failed
-    soundfile.write(coded, samples, rate, "PCM_16", format=FORMATS[audio_format])
+    soundfile.write(coded, samples, rate, "PCM_16", format=_FORMATS[audio_format])
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        tmp.write_bytes(coded.getvalue())
-        os.replace(tmp, path)
-    except OSError as e:
-        raise disk_error(path, len(coded.getvalue()), e) from None
-    finally:
-        tmp.unlink(missing_ok=True)
+    write_bytes(path, coded.getvalue(), sync=False)
+
+
+def convert_files(
+    sources: Mapping[str, str],
+    convert: Callable[[str, Path], bool],
+    code: str,
+    nj: int = 1,
+    job: int | None = None,
+) -> int:
+    """Convert the files of a corpus, a shard of them or all.
+
+    A file that cannot be read is logged with its reason, the others are converted, and
+    then all bad ones are one error.
+
+    Args:
+        sources: Name -> file.
+        convert: What makes the audio of one; False where it is there already.
+        code: Of the error.
+        nj: Number of shards.
+        job: The shard, from 1; None for all files.
+
+    Returns:
+        The number of files converted now.
+
+    Raises:
+        TopDownError: ``code`` (65).
+    """
+    names = c_sorted(sources)
+    part = names if job is None else shard(names, job, nj)
+    reasons: list[TopDownError] = []
+    done = 0
+    for n, name in enumerate(part, 1):
+        try:
+            done += convert(name, Path(sources[name]))
+        except TopDownError as e:
+            logging.error("%s: %s", name, e)
+            reasons.append(e)
+        if n % 1000 == 0 or n == len(part):
+            logging.info("%d of %d files, %d converted now", n, len(part), done)
+    if reasons:
+        what = f"{len(reasons)} of {len(part)} files cannot be converted, e.g. "
+        what += f"{reasons[0].code}: {reasons[0].what}"
+        do = f"{reasons[0].remedy} (the log names each file), then run this again"
+        raise TopDownError(code, what, do, DATA)
+    return done
+
+
+def refuse_or_warn(problems: Sequence[tuple[str, str]], allow_partial: bool) -> None:
+    """What a copy of a corpus lacks: an error, or warnings if that is allowed.
+
+    Args:
+        problems: Code and text of each.
+        allow_partial: As the recipe's option.
+
+    Raises:
+        TopDownError: The first code (65), with all texts.
+    """
+    if problems and not allow_partial:
+        what = "; ".join(text for _, text in problems)
+        do = "complete the copy, or prepare what is there with --allow_partial true"
+        do += ' (of a recipe: --local_data_opts "--allow_partial true")'
+        raise TopDownError(problems[0][0], what, do, DATA)
+    for code, text in problems:
+        warn(code.replace("E_", "W_", 1), text)

@@ -18,34 +18,34 @@ from espnet_topdown.data.kaldi_dir import place
 from espnet_topdown.errors import DATA, TopDownError, warn
 
 # Parts of words in Persian, Hindi and others, although they cannot be seen alone.
-JOINERS = "\u200c\u200d"
+_JOINERS = "\u200c\u200d"
 # Seen as nothing, or as a space, although Unicode counts them as letters or marks.
-BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U0001d159"
-BLANK += "\u180b\u180c\u180d\u180f" + "".join(map(chr, range(0xFE00, 0xFE10)))
-BLANK += "".join(map(chr, range(0xE0100, 0xE01F0)))  # variation selectors
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U0001d159"
+_BLANK += "\u180b\u180c\u180d\u180f" + "".join(map(chr, range(0xFE00, 0xFE10)))
+_BLANK += "".join(map(chr, range(0xE0100, 0xE01F0)))  # variation selectors
 # Seen, although Unicode counts them as format characters: they stand around numbers.
-SEEN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
-SEEN += "\U000110bd\U000110cd"
-DAMAGED = "\ufffd"
-MOST = 5  # characters that a message names
+_SEEN = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"
+_SEEN += "\U000110bd\U000110cd"
+_DAMAGED = "\ufffd"
+_MOST = 5  # characters that a message names
 
 
-def is_space(char: str) -> bool:
+def _is_space(char: str) -> bool:
     """Whether it is seen as a space but is another character, or is a tab."""
     return char == "\t" or (char != " " and unicodedata.category(char) == "Zs")
 
 
-def is_hidden(char: str) -> bool:
+def _is_hidden(char: str) -> bool:
     """Whether no transcript can mean it: control, zero-width, ends of lines."""
     kind = unicodedata.category(char)
-    return kind in ("Cc", "Cf", "Zl", "Zp") and char not in JOINERS + SEEN + "\t"
+    return kind in ("Cc", "Cf", "Zl", "Zp") and char not in _JOINERS + _SEEN + "\t"
 
 
-def is_odd(char: str) -> bool:
+def _is_odd(char: str) -> bool:
     """Whether a message should name it: what is hidden, blank, damaged or a space."""
     if char.isascii() and char.isprintable():
         return False
-    odd = is_space(char) or is_hidden(char) or char in JOINERS + BLANK + DAMAGED
+    odd = _is_space(char) or _is_hidden(char) or char in _JOINERS + _BLANK + _DAMAGED
     return odd or unicodedata.category(char) in ("Co", "Cn")
 
 
@@ -69,7 +69,7 @@ def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
         TopDownError: E_TEXT_CHAR (65) for a character that cannot be seen.
     """
     refuse_hidden(texts, path)
-    counts = _counted(texts, is_space)
+    counts = _counted(texts, _is_space)
     if not counts:
         return dict(texts)
     warn("W_TEXT_SPACE", f"{path}: {_listed(counts)} written as plain spaces")
@@ -79,7 +79,7 @@ def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
 
 def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
     """E_TEXT_CHAR (65), with the line, for a character that cannot be seen."""
-    counts = _counted(texts, is_hidden)
+    counts = _counted(texts, _is_hidden)
     if counts:
         char = next(iter(counts))
         utt = next(u for u, text in texts.items() if char in text)
@@ -95,7 +95,7 @@ def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
 
 def name_odd(texts: Mapping[str, str], path: Path) -> None:
     """W_TEXT_CHAR with the count of every character that is not seen as it is."""
-    counts = _counted(texts, is_odd)
+    counts = _counted(texts, _is_odd)
     if counts:
         warn("W_TEXT_CHAR", f"{path} holds {_listed(counts)}, read as characters")
 
@@ -126,9 +126,9 @@ def name_two_spellings(sets: Mapping[Path, Mapping[str, str]]) -> None:
             parts = [
                 f"'{c}' as {named(c)} and as {_codes(unicodedata.normalize('NFD', c))}"
                 f" (decomposed, {composed[c]})"
-                for c in twice[:MOST]
+                for c in twice[:_MOST]
             ]
-            more = f" and {len(twice) - MOST} more" if len(twice) > MOST else ""
+            more = f" and {len(twice) - _MOST} more" if len(twice) > _MOST else ""
             what = f"{path}: two spellings of one letter are two tokens: "
             warn("W_TEXT_SPELLING", what + ", ".join(parts) + more)
 
@@ -143,6 +143,6 @@ def _counted(texts, wanted) -> dict[str, int]:  # type: ignore[no-untyped-def]
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    parts = [f"{n} x {named(char)}" for char, n in list(counts.items())[:MOST]]
-    more = f" and {len(counts) - MOST} other characters" if len(counts) > MOST else ""
+    parts = [f"{n} x {named(char)}" for char, n in list(counts.items())[:_MOST]]
+    more = f" and {len(counts) - _MOST} other characters" if len(counts) > _MOST else ""
     return ", ".join(parts) + more

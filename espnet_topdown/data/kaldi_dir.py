@@ -16,7 +16,7 @@ from typing import TypeVar
 from espnet_topdown.errors import CREATE, DATA, MISSING, USAGE, TopDownError, warn
 from espnet_topdown.files import check_output, decode_utf8, write_bytes
 
-LISTS = ("wav.scp", "text", "utt2spk", "segments")
+_LISTS = ("wav.scp", "text", "utt2spk", "segments")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
 T = TypeVar("T")
 
@@ -173,7 +173,7 @@ def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
 def read_dir(folder: Path) -> dict[str, dict[str, str]]:
     """The lists of a data directory by file name: wav.scp, and what else is there."""
     folder = Path(folder)
-    lists = {n: read_pairs(folder / n) for n in LISTS if (folder / n).exists()}
+    lists = {n: read_pairs(folder / n) for n in _LISTS if (folder / n).exists()}
     if "wav.scp" not in lists:
         do = "run stage 1, or name a data directory"
         raise TopDownError("E_DATA_DIR", f"{folder} has no wav.scp", do, MISSING)
@@ -206,7 +206,7 @@ def check_target(folder: Path, mark: str, utts: Iterable[str]) -> None:
     """
     wav_scp = Path(folder) / "wav.scp"
     if not (Path(folder) / mark).exists():
-        check_output(folder, LISTS)
+        check_output(folder, _LISTS)
     elif wav_scp.is_file() and read_pairs(wav_scp).keys().isdisjoint(utts):
         what = f"{wav_scp} is there and holds other utterances"
         do = "give another --output_dir, or move that folder away"
@@ -247,24 +247,26 @@ def copy_dir(source: Path, target: Path, leave_out: Sequence[str] = ()) -> None:
             shutil.copy2(path, Path(target) / path.name)
 
 
-def split_evenly(items: Sequence[T], n: int) -> list[list[T]]:
-    """Cut into ``n`` contiguous parts whose sizes differ by at most 1, larger first.
-
-    >>> [len(part) for part in split_evenly("abcdefg", 3)]
-    [3, 2, 2]
-    """
-    if not 1 <= n <= len(items):
-        what = f"cannot split {len(items)} lines into {n} parts"
-        raise TopDownError("E_SPLIT", what, f"choose 1 to {len(items)} parts", DATA)
-    size, larger = divmod(len(items), n)
-    ends = [i * size + min(i, larger) for i in range(n + 1)]
-    return [list(items[a:b]) for a, b in zip(ends, ends[1:])]
-
-
 def shard(items: Sequence[T], job: int, nj: int) -> list[T]:
-    """Part ``job`` of ``nj`` (from 1); with fewer items than parts, some are empty."""
+    """One of ``nj`` contiguous parts whose sizes differ by at most 1, larger first.
+
+    Args:
+        items: To be cut.
+        job: Which part, from 1.
+        nj: How many; with fewer items than parts, some are empty.
+
+    Returns:
+        The part.
+
+    Raises:
+        TopDownError: E_USAGE (64) for a part that is none.
+
+    >>> [shard("abcdefg", job, 3) for job in (1, 2, 3)]
+    [['a', 'b', 'c'], ['d', 'e'], ['f', 'g']]
+    """
     if job < 1 or nj < 1:
         what = f"there is no job {job} of {nj}"
         raise TopDownError("E_USAGE", what, "count jobs from 1", USAGE)
-    nj = min(nj, len(items))
-    return split_evenly(items, nj)[job - 1] if job <= nj else []
+    size, larger = divmod(len(items), nj)
+    start, end = (i * size + min(i, larger) for i in (job - 1, job))
+    return list(items[start:end])

@@ -24,11 +24,11 @@ from espnet_topdown.data.kaldi_dir import (
 from espnet_topdown.errors import CREATE, DATA, TopDownError
 
 
-def part_of(utts: Iterable[str], percent: int, last: bool = False) -> list[str]:
+def _part_of(utts: Iterable[str], percent: int, last: bool = False) -> list[str]:
     """The first or the last ``percent`` of the utterances, sorted by id.
 
     >>> utts = [f"u{i}" for i in range(10)]
-    >>> part_of(utts, 20), part_of(utts, 40), part_of(utts, 20, last=True)
+    >>> _part_of(utts, 20), _part_of(utts, 40), _part_of(utts, 20, last=True)
     (['u3', 'u9'], ['u2', 'u3', 'u5', 'u9'], ['u4', 'u7'])
     """
     mixed = sorted(utts, key=lambda utt: hashlib.sha256(utt.encode()).digest())
@@ -52,7 +52,7 @@ def make_part(
     """
     data_dir, stats_dir = Path(data_dir), Path(stats_dir)
     whole = read_dir(data_dir)
-    keep = part_of(whole["wav.scp"], percent, last=name == "unseen")
+    keep = _part_of(whole["wav.scp"], percent, last=name == "unseen")
     path = Path(lists) / f"{name}.txt"
     if not keep:
         what = f"{percent} % of {len(whole['wav.scp'])} utterances is none"

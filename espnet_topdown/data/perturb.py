@@ -24,7 +24,7 @@ from espnet_topdown.data.kaldi_dir import (
 from espnet_topdown.errors import DATA, USAGE, TopDownError
 from espnet_topdown.files import check_apart
 
-Lists = dict[str, dict[str, str]]
+_Lists = dict[str, dict[str, str]]
 
 
 def run_perturb(
@@ -119,7 +119,7 @@ def _target(folder: Path, factor: str, recording: str) -> Path:
     return Path(folder) / "wav" / f"sp{factor}-{recording}.flac"
 
 
-def _perturbed(data_dir: Path, lists: Lists, factor: str, folder: Path) -> Lists:
+def _perturbed(data_dir: Path, lists: _Lists, factor: str, folder: Path) -> _Lists:
     """The lists of a copy, whose audio is there."""
     prefix = f"sp{factor}-"
     out = {name: {prefix + k: v for k, v in lists[name].items()} for name in lists}
@@ -142,15 +142,15 @@ def _perturbed(data_dir: Path, lists: Lists, factor: str, folder: Path) -> Lists
     return {**out, "utt2uniq": {prefix + utt: utt for utt in utts}}
 
 
-def _with_uniq(folder: Path, lists: Lists) -> Lists:
+def _with_uniq(folder: Path, lists: _Lists) -> _Lists:
     utts, uniq = lists.get("segments", lists["wav.scp"]), folder / "utt2uniq"
     pairs = read_pairs(uniq) if uniq.exists() else {u: u for u in utts}
     return {**lists, "utt2uniq": pairs}
 
 
-def _joined(sets: Sequence[tuple[Path, Lists]]) -> Lists:
+def _joined(sets: Sequence[tuple[Path, _Lists]]) -> _Lists:
     """The lists that all sets have; their ids differ."""
-    joined: Lists = {}
+    joined: _Lists = {}
     for name in set.intersection(*(set(lists) for _, lists in sets)):
         pairs = joined[name] = {}
         for folder, lists in sets:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-MAGIC = b"ajkg"
-BIG_ENDIAN, LITTLE_ENDIAN = 3, 5  # file types: 16-bit signed samples
-QUIT, BLOCK_SIZE, BIT_SHIFT, LPC, ZERO = 4, 5, 6, 7, 8  # 0 to 3: differences
-MAX_BLOCK, MAX_LOW, MAX_CHANNELS, MAX_MEANS, MAX_LPC = 1 << 16, 24, 8, 256, 64
-LPC_SCALE = 5
-MAX_VALUE = 1 << 40  # before anything overflows
+_MAGIC = b"ajkg"
+_BIG_ENDIAN, _LITTLE_ENDIAN = 3, 5  # file types: 16-bit signed samples
+_QUIT, _BLOCK_SIZE, _BIT_SHIFT, _LPC, _ZERO = 4, 5, 6, 7, 8  # 0 to 3: differences
+_MAX_BLOCK, _MAX_LOW, _MAX_CHANNELS, _MAX_MEANS, _MAX_LPC = 1 << 16, 24, 8, 256, 64
+_LPC_SCALE = 5
+_MAX_VALUE = 1 << 40  # before anything overflows
 
 
 class ShortenError(ValueError):
@@ -54,7 +54,7 @@ class _Bits:
 
     def many(self, n: int, low: int) -> np.ndarray:
         """``n`` codes ``U(low)``, as int64."""
-        if low > MAX_LOW:
+        if low > _MAX_LOW:
             raise ShortenError("E_SPHERE_STREAM", f"codes of {low} bits")
         ends = []
         find, place, step = self.ones.index, self.place, low + 1
@@ -130,8 +130,8 @@ def _predicted(
     backwards = weights[::-1]
     for i, residual in enumerate(residuals.tolist()):
         total = sum(w * x for w, x in zip(backwards, out[i:]))
-        out.append(residual + ((total + add) >> LPC_SCALE))
-        if not -MAX_VALUE < out[-1] < MAX_VALUE:
+        out.append(residual + ((total + add) >> _LPC_SCALE))
+        if not -_MAX_VALUE < out[-1] < _MAX_VALUE:
             raise ShortenError("E_SPHERE_STREAM", "samples of more than 16 bits")
     return np.array(out[n:], np.int64)
 
@@ -140,7 +140,7 @@ class _Stream:
     """The header and the state of a stream."""
 
     def __init__(self, data: bytes) -> None:
-        if data[:4] != MAGIC or len(data) < 5:
+        if data[:4] != _MAGIC or len(data) < 5:
             raise ShortenError("E_SPHERE_STREAM", "no shorten stream after the header")
         version = data[4]
         if version not in (1, 2):
@@ -149,10 +149,10 @@ class _Stream:
         self.bits = bits = _Bits(data[5:])
         kind, channels, self.size = bits.long(), bits.long(), bits.long()
         lpc, means, skipped = bits.long(), bits.long(), bits.long()
-        if kind not in (BIG_ENDIAN, LITTLE_ENDIAN):
+        if kind not in (_BIG_ENDIAN, _LITTLE_ENDIAN):
             what = f"shorten samples of type {kind}, not 16-bit"
             raise ShortenError("E_SPHERE_CODING", what)
-        if not 1 <= channels <= MAX_CHANNELS or lpc > MAX_LPC or means > MAX_MEANS:
+        if not 1 <= channels <= _MAX_CHANNELS or lpc > _MAX_LPC or means > _MAX_MEANS:
             raise ShortenError("E_SPHERE_STREAM", "the shorten header is damaged")
         self._check_size()
         for _ in range(skipped):
@@ -161,40 +161,40 @@ class _Stream:
         self.channels = [_Channel(version, means, max(3, lpc)) for _ in range(channels)]
 
     def _check_size(self) -> None:
-        if not 1 <= self.size <= MAX_BLOCK:
+        if not 1 <= self.size <= _MAX_BLOCK:
             what = f"a shorten block of {self.size} samples"
             raise ShortenError("E_SPHERE_STREAM", what)
 
     def block(self, command: int, channel: _Channel) -> np.ndarray:
         """The samples of one block, before their bit shift."""
-        if command == ZERO:
+        if command == _ZERO:
             return np.zeros(self.size, np.int64)
         low = self.bits.unsigned(3)
         weights: list[int] = []
-        if command == LPC:
+        if command == _LPC:
             order = self.bits.unsigned(2)
             if order > len(channel.last):
                 raise ShortenError("E_SPHERE_STREAM", f"prediction of order {order}")
-            weights = [self.bits.signed(LPC_SCALE) for _ in range(order)]
+            weights = [self.bits.signed(_LPC_SCALE) for _ in range(order)]
         residuals = _signed(self.bits.many(self.size, low + 1))
         if 1 <= command <= 3:
             return _differences(command, residuals, channel.last)
         mean = channel.mean(self.shift)
-        if command == LPC:
-            add = 1 << LPC_SCALE if self.version >= 2 else 0
+        if command == _LPC:
+            add = 1 << _LPC_SCALE if self.version >= 2 else 0
             residuals = _predicted(weights, residuals, channel.last - mean, add)
         return residuals + mean
 
     def settings(self, command: int) -> bool:
         """Obey a command that holds no samples; whether it was one."""
-        if command == BLOCK_SIZE:
+        if command == _BLOCK_SIZE:
             self.size = self.bits.long()
             self._check_size()
-        elif command == BIT_SHIFT:
+        elif command == _BIT_SHIFT:
             self.shift = self.bits.unsigned(2)
             if self.shift > 15:
                 raise ShortenError("E_SPHERE_STREAM", f"bit shift {self.shift}")
-        elif command > ZERO:
+        elif command > _ZERO:
             raise ShortenError("E_SPHERE_CODING", f"shorten command {command}")
         else:
             return False
@@ -216,7 +216,7 @@ def decode(data: bytes, most: int) -> np.ndarray:
     at, samples = 0, 0
     while True:
         command = stream.bits.unsigned(2)
-        if command == QUIT:
+        if command == _QUIT:
             break
         if stream.settings(command):
             continue

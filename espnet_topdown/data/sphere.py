@@ -23,12 +23,12 @@ from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 if TYPE_CHECKING:
     import numpy as np
 
-MAGIC = b"NIST_1A"
-MAX_HEADER = 1 << 16
-LAWS = {"ulaw": "ulaw", "mu-law": "ulaw", "alaw": "alaw", "a-law": "alaw"}
-WIDTHS = {"pcm": 2, "ulaw": 1, "alaw": 1}
+_MAGIC = b"NIST_1A"
+_MAX_HEADER = 1 << 16
+_LAWS = {"ulaw": "ulaw", "mu-law": "ulaw", "alaw": "alaw", "a-law": "alaw"}
+_WIDTHS = {"pcm": 2, "ulaw": 1, "alaw": 1}
 _FIELD = re.compile(rb"([A-Za-z0-9_.-]+) -(i|r|s[0-9]{1,9}) (.*)")
-Value = int | float | str
+_Value = int | float | str
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Header:
 
     path: Path
     size: int
-    fields: dict[str, Value]
+    fields: dict[str, _Value]
     coding: str
     packing: str
 
@@ -55,10 +55,10 @@ class Header:
         if isinstance(value, int) and value > 0:
             return value
         what = "is missing" if value is None else f"is {value!r}"
-        raise broken(self.path, f"{name} {what}")
+        raise _broken(self.path, f"{name} {what}")
 
 
-def broken(path: Path, what: str) -> TopDownError:
+def _broken(path: Path, what: str) -> TopDownError:
     """E_SPHERE_HEADER, to be raised."""
     do = "copy it again from the disc, or check that it is a SPHERE file"
     return TopDownError("E_SPHERE_HEADER", f"{path}: {what}", do, DATA)
@@ -67,7 +67,7 @@ def broken(path: Path, what: str) -> TopDownError:
 def read_header(path: Path) -> Header:
     """Read and check a header; E_SPHERE_HEADER, E_MISSING."""
     with _open(path) as f:
-        return parse_header(f.read(MAX_HEADER), Path(path))
+        return _parse_header(f.read(_MAX_HEADER), Path(path))
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -79,26 +79,26 @@ def _open(path: Path) -> io.BufferedReader:
         raise TopDownError("E_MISSING", what, do, MISSING) from None
 
 
-def parse_header(data: bytes, path: Path) -> Header:
+def _parse_header(data: bytes, path: Path) -> Header:
     """The header at the start of a file's bytes."""
     first, _, rest = data.partition(b"\n")
-    if first.strip() != MAGIC:
-        raise broken(path, "does not start with NIST_1A")
+    if first.strip() != _MAGIC:
+        raise _broken(path, "does not start with NIST_1A")
     number = rest.partition(b"\n")[0].strip()
     size = int(number) if number.isdigit() else 0
-    if not 16 <= size <= MAX_HEADER:
-        raise broken(path, f"header size {number[:20]!r}")
+    if not 16 <= size <= _MAX_HEADER:
+        raise _broken(path, f"header size {number[:20]!r}")
     if len(data) < size:
         what = f"{path}: {len(data)} bytes, the header alone has {size}"
         raise TopDownError("E_SPHERE_TRUNCATED", what, "copy the file again", DATA)
     fields = _fields(rest[: size - len(first) - 1].split(b"\n")[1:], path)
     coding, _, packing = str(fields.get("sample_coding", "pcm")).lower().partition(",")
-    coding = LAWS.get(coding.strip(), coding.strip())
+    coding = _LAWS.get(coding.strip(), coding.strip())
     return Header(path, size, fields, coding, packing.strip())
 
 
-def _fields(lines: list[bytes], path: Path) -> dict[str, Value]:
-    fields: dict[str, Value] = {}
+def _fields(lines: list[bytes], path: Path) -> dict[str, _Value]:
+    fields: dict[str, _Value] = {}
     for line in lines:
         if line.strip() == b"end_head":
             return fields
@@ -106,23 +106,23 @@ def _fields(lines: list[bytes], path: Path) -> dict[str, Value]:
             continue
         found = _FIELD.match(line)
         if not found:
-            raise broken(path, f"header line {line[:40]!r}")
+            raise _broken(path, f"header line {line[:40]!r}")
         name, kind, text = (part.decode("latin-1") for part in found.groups())
         fields[name] = _value(name, kind, text, path)
-    raise broken(path, "the header has no end_head")
+    raise _broken(path, "the header has no end_head")
 
 
-def _value(name: str, kind: str, text: str, path: Path) -> Value:
+def _value(name: str, kind: str, text: str, path: Path) -> _Value:
     length = int(kind[1:]) if kind[0] == "s" else len(text.split(";")[0])
     value, rest = text[:length], text[length:].strip()
     if len(value) < length:
-        raise broken(path, f"{name} is shorter than {length} characters")
+        raise _broken(path, f"{name} is shorter than {length} characters")
     if rest and not rest.startswith(";"):
-        raise broken(path, f"{name} is followed by '{rest[:20]}'")
+        raise _broken(path, f"{name} is followed by '{rest[:20]}'")
     try:
         return {"i": int, "r": float, "s": str}[kind[0]](value)
     except ValueError:
-        raise broken(path, f"{name} is not a number: '{value[:20]}'") from None
+        raise _broken(path, f"{name} is not a number: '{value[:20]}'") from None
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
@@ -135,10 +135,10 @@ def read(path: Path) -> tuple[np.ndarray, int]:
     path = Path(path)
     with _open(path) as f:
         data = f.read()
-    header = parse_header(data, path)
+    header = _parse_header(data, path)
     rate = header.count("sample_rate")
     header.count("sample_count")
-    if not header.packing and header.coding in WIDTHS:
+    if not header.packing and header.coding in _WIDTHS:
         return _plain(header, data[header.size :]), rate
     try:
         return _packed(header, data[header.size :]), rate
@@ -152,8 +152,8 @@ def _plain(header: Header, data: bytes) -> np.ndarray:
     import numpy as np
 
     channels = header.count("channel_count", 1)
-    width = header.count("sample_n_bytes", WIDTHS[header.coding])
-    if width != WIDTHS[header.coding]:
+    width = header.count("sample_n_bytes", _WIDTHS[header.coding])
+    if width != _WIDTHS[header.coding]:
         raise _unknown(header, f"{header.coding} with {width} bytes a sample")
     count = header.count("sample_count")
     frames = len(data) // (width * channels)
@@ -165,7 +165,7 @@ def _plain(header: Header, data: bytes) -> np.ndarray:
     if header.coding == "pcm":
         order = {"01": "<", "10": ">"}.get(str(header.fields.get("sample_byte_format")))
         if order is None:
-            raise broken(header.path, "sample_byte_format is neither 01 nor 10")
+            raise _broken(header.path, "sample_byte_format is neither 01 nor 10")
         stored = np.frombuffer(used, f"{order}i2").astype(np.int16)
         samples = stored
     else:
@@ -208,7 +208,7 @@ def _compare_shape(header: Header, samples: np.ndarray) -> None:
     count, channels = header.count("sample_count"), header.count("channel_count", 1)
     if samples.shape[1] != channels:
         what = f"{samples.shape[1]} channels, the header says {channels}"
-        raise broken(header.path, what)
+        raise _broken(header.path, what)
     if len(samples) != count:
         raise _cut(header, f"holds {len(samples)} of {count} samples")
 

@@ -7,7 +7,6 @@ ESPnet reads them, and text is cut by ESPnet's own tokenizer, which is handed in
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.data import audio
-from espnet_topdown.data.audio import Source, refuse_pipe
+from espnet_topdown.data.audio import Source
 from espnet_topdown.data.characters import (
     name_odd,
     name_two_spellings,
@@ -26,11 +25,14 @@ from espnet_topdown.data.characters import (
 from espnet_topdown.data.kaldi_dir import place, places, read_pairs
 from espnet_topdown.data.tokens import check_tokens
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
+from espnet_topdown.files import sha256
 
-MAX_UNKNOWN = 0.05  # share of tokens that the model does not know
-MAX_BAD = 0.01  # share of silent or clipped utterances
-FULL_READ_SECONDS = 7200.0
-Cut = Callable[[str], Sequence[str]]  # text -> tokens, as models.text.TextReader.tokens
+_MAX_UNKNOWN = 0.05  # share of tokens that the model does not know
+_MAX_BAD = 0.01  # share of silent or clipped utterances
+_FULL_READ_SECONDS = 7200.0
+_Cut = Callable[
+    [str], Sequence[str]
+]  # text -> tokens, as models.text.TextReader.tokens
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def validate_set(
     text: Path,
     *,
     fs: int,
-    cut: Cut,
+    cut: _Cut,
     token_list: Sequence[str] | None = None,
     shape_files: Sequence[Path] = (),
     allow_pipes: bool = False,
@@ -127,7 +129,7 @@ def _files(wav_scp: Path, wavs: Mapping[str, str], allow_pipes: bool) -> list[So
     sources = [Source(u, value, f"utt {u} ({lines[u]})") for u, value in wavs.items()]
     for source in sources:
         if source.is_pipe and not allow_pipes:
-            refuse_pipe(source)
+            audio.audio_path(source)  # E_PIPE
     return [source for source in sources if not source.is_pipe]
 
 
@@ -163,7 +165,9 @@ def _same_ids(wavs: Mapping[str, str], others: Mapping[str, Mapping]) -> None:
         raise TopDownError("E_UTT_SETS", "; ".join(differences), do, DATA)
 
 
-def _tokens(path: Path, texts: Mapping[str, str], cut: Cut) -> dict[str, Sequence[str]]:
+def _tokens(
+    path: Path, texts: Mapping[str, str], cut: _Cut
+) -> dict[str, Sequence[str]]:
     """The tokens of every text; E_TEXT_EMPTY where nothing is left to train on."""
     tokens = {}
     for utt, words in texts.items():
@@ -201,7 +205,7 @@ def _check_known(
     )
     what = f"{path}: {report.unknown} of {total} tokens ({percent:.1f} %) are unknown"
     what += f" to the token list: {shown}"
-    if report.unknown > MAX_UNKNOWN * total:
+    if report.unknown > _MAX_UNKNOWN * total:
         do = "check upper and lower case, or make a token list from this text"
         raise TopDownError("E_TEXT_UNK", what, do, DATA)
     warn("W_TEXT_UNK", what)
@@ -226,7 +230,7 @@ def _check_audio(
     lengths = [frames / fs for frames in report.samples.values()]
     report.seconds, report.shortest = sum(lengths), min(lengths)
     report.longest = max(lengths)
-    report.full = report.seconds < FULL_READ_SECONDS if full is None else full
+    report.full = report.seconds < _FULL_READ_SECONDS if full is None else full
     if not report.full:
         return
     for source in sources:
@@ -242,7 +246,7 @@ def _few(name: str, utts: Sequence[str], total: int) -> None:
     if not utts:
         return
     what = f"{len(utts)} of {total} utterances: {', '.join(utts[:10])}"
-    if len(utts) > max(1, MAX_BAD * total):
+    if len(utts) > max(1, _MAX_BAD * total):
         raise TopDownError(f"E_WAV_{name}", what, "leave them out", DATA)
     warn(f"W_WAV_{name}", what)
 
@@ -296,7 +300,7 @@ def _check_front(
 
 def validate_sets(
     fs: str,
-    cut: Cut,
+    cut: _Cut,
     token_list: Sequence[str] | None = None,
     train: Path | None = None,
     dev: Path | None = None,
@@ -373,14 +377,13 @@ def _print(folder: Path, report: SetReport) -> None:
     )
 
 
-def audio_digests(wav_scp: Path, root: Path = Path(".")) -> dict[str, str]:
+def _audio_digests(wav_scp: Path, root: Path = Path(".")) -> dict[str, str]:
     """Digest of each file -> an utterance that names it; commands are left out."""
     digests = {}
     for utt, value in read_pairs(wav_scp).items():
         source = Source(utt, value, f"utt {utt} ({wav_scp})")
         if not source.is_pipe:
-            data = audio.audio_path(source, root).read_bytes()
-            digests[hashlib.sha256(data).hexdigest()] = utt
+            digests[sha256(audio.audio_path(source, root))] = utt
     return digests
 
 
@@ -396,7 +399,7 @@ def check_overlap(
     if speakers:
         _compare({p: _speakers(p.parent) for p in sets}, "speakers")
     if recordings:
-        digests = {p: audio_digests(p) for p in sets}
+        digests = {p: _audio_digests(p) for p in sets}
         _compare(digests, "recordings")
 
 

@@ -50,7 +50,7 @@ def test_bad_archives(tmp_path, name, data, code):
 
 
 def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_BYTES", 1000)
+    monkeypatch.setattr(archives, "_MAX_BYTES", 1000)
     (tmp_path / "a.tar.gz").write_bytes(tar({"a": b"x" * 600, "b": b"x" * 600}))
     with pytest.raises(TopDownError, match="more than"):
         list(archives.members(tmp_path / "a.tar.gz"))

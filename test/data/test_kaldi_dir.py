@@ -113,21 +113,9 @@ def test_copy_dir_leaves_files_out(tmp_path):
     assert os.listdir(tmp_path / "b") == ["text"]
 
 
-@pytest.mark.parametrize("n_items, sizes", [(7, [3, 2, 2]), (3, [1, 1, 1]), (2, [])])
-def test_split_evenly(n_items, sizes):
-    items = list(range(n_items))
-    if sizes:
-        parts = kd.split_evenly(items, 3)
-        assert [len(part) for part in parts] == sizes and sum(parts, []) == items
-        return
-    for n in (0, 3):
-        with pytest.raises(TopDownError, match="E_SPLIT"):
-            kd.split_evenly(items, n)
-
-
 def test_shards_cover_everything_once_and_may_be_empty():
-    assert [kd.shard("abc", job, 5) for job in range(1, 6)] == [
-        *(["a"], ["b"], ["c"], [], [])
+    assert [kd.shard("abc", job, 5) for job in range(1, 7)] == [
+        *(["a"], ["b"], ["c"], [], [], [])
     ]
     for job, nj in ((0, 2), (-1, 2), (1, 0)):
         with pytest.raises(TopDownError, match="E_USAGE"):

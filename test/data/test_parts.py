@@ -6,7 +6,7 @@ import pytest
 from papers import paper
 
 from espnet_topdown.data.kaldi_dir import read_pairs
-from espnet_topdown.data.parts import make_part, part_of
+from espnet_topdown.data.parts import _part_of, make_part
 from espnet_topdown.errors import TopDownError
 
 PARTS = paper("wsj").parts
@@ -16,11 +16,11 @@ PARTS = paper("wsj").parts
 def test_parts_are_nested_and_the_rest_is_unseen(n):
     utts = [f"{i:05}" for i in range(n)]
     shares = sorted(v for k, v in PARTS.items() if k != "unseen")
-    parts = [set(part_of(utts, share)) for share in shares]
+    parts = [set(_part_of(utts, share)) for share in shares]
     assert all(a < b for a, b in zip(parts, parts[1:]))
-    unseen = set(part_of(utts, PARTS["unseen"], last=True))
+    unseen = set(_part_of(utts, PARTS["unseen"], last=True))
     assert parts[-1] | unseen == set(utts) and not parts[-1] & unseen
-    assert part_of(utts[::-1], 20) == part_of(utts, 20)
+    assert _part_of(utts[::-1], 20) == _part_of(utts, 20)
 
 
 @pytest.fixture

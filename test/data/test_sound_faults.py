@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from espnet_topdown.bin.main import main
-from espnet_topdown.data.audio import Source, header, open_sound
+from espnet_topdown.data.audio import Source, _open_sound, header
 from espnet_topdown.errors import TopDownError
 
 FS = 16000
@@ -297,7 +297,7 @@ def test_no_cut_of_an_mp3_is_taken_for_a_whole(rate, channels):
     soundfile.write("u.mp3", noise, rate)
     whole = Path("u.mp3").read_bytes()
     source = Source("u1", "u.mp3", "utt u1")
-    with open_sound(source):
+    with _open_sound(source):
         pass
     cuts = [*range(len(whole) - 60, len(whole)), *range(300, len(whole), 97)]
     for cut in cuts:

@@ -9,6 +9,7 @@ The archives come from a folder, from Debian's packages or from upstream's site;
 from __future__ import annotations
 
 import fnmatch
+import functools
 import gzip
 import hashlib
 import logging
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.cli.parser import Parser
+from espnet_topdown.data import archives
 from espnet_topdown.data.archives import (
     apt_download,
     check_digest,
@@ -129,25 +131,13 @@ def obtain(lang: str, downloads: Path, source: str, url: str) -> Path:
     if (folder / ".done").exists():
         return folder
     downloads.mkdir(parents=True, exist_ok=True)
-    tries = ("local", "apt", "http") if source == "auto" else (source,)
-    failures: list[str] = []
-    for how in tries:
-        try:
-            archives = _archives(how, lang, version, downloads, url)
-            break
-        except TopDownError as e:
-            if e.code != "E_DOWNLOAD":
-                raise
-            failures.append(str(e).split(". Do:")[0].replace("E_DOWNLOAD: ", ""))
-    else:
-        raise TopDownError(
-            "E_DOWNLOAD",
-            "; ".join(failures),
-            f"put {_tarball(lang, version)} or {' and '.join(language(lang)['sha256'])}"
-            f" into {downloads}",
-            MISSING,
-        )
-    return unpack(archives, folder, lang, language(lang))
+    ways = {
+        how: functools.partial(_archives, how, lang, version, downloads, url)
+        for how in ("local", "apt", "http")
+    }
+    do = f"put {_tarball(lang, version)} or {' and '.join(language(lang)['sha256'])}"
+    files = archives.obtain(source, ways, f"{do} into {downloads}")
+    return unpack(files, folder, lang, language(lang))
 
 
 def _tarball(lang: str, version: str) -> str:
@@ -175,11 +165,11 @@ def _archives(
 
 
 def unpack(
-    archives: Sequence[Path], folder: Path, lang: str, spec: Mapping[str, Any]
+    files: Sequence[Path], folder: Path, lang: str, spec: Mapping[str, Any]
 ) -> Path:
     """Write the recordings and the transcript of verified archives to ``folder``."""
     hashes: dict[str, str] = {}
-    for archive in archives:
+    for archive in files:
         if archive.name in spec["sha256"]:
             check_digest(archive, spec["sha256"][archive.name])
         for name, data in members(archive):
@@ -197,9 +187,9 @@ def unpack(
     if digest != spec["contents"]:
         raise TopDownError(
             "E_DIGEST",
-            f"the {len(hashes)} files of {archives[0]} have sha256 {digest[:12]}..."
+            f"the {len(hashes)} files of {files[0]} have sha256 {digest[:12]}..."
             f" expected {spec['contents'][:12]}...",
-            f"delete {', '.join(str(a) for a in archives)} and fetch them again",
+            f"delete {', '.join(str(a) for a in files)} and fetch them again",
             DATA,
         )
     write_bytes(folder / ".done", listing.encode())

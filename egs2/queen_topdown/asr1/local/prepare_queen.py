@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from espnet_topdown.data import audio
+from espnet_topdown.data import archives, audio
 from espnet_topdown.data.archives import apt_download, http_download, members
 from espnet_topdown.data.kaldi_dir import write_dir, write_lines
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command
@@ -337,20 +337,23 @@ def obtain(downloads: Path, source: str, url: str) -> bytes:
         TopDownError: E_DOWNLOAD, E_DATA, E_DIGEST or E_ARCHIVE.
     """
     downloads.mkdir(parents=True, exist_ok=True)
-    failures: list[str] = []
-    for how in ("local", "apt", "http") if source == "auto" else (source,):
-        try:
-            if how == "apt":
-                apt_download([PACKAGE], downloads)
-            elif how == "http":
-                http_download(url, downloads / url.rsplit("/", 1)[-1])
-            return _verified(*_game(downloads))
-        except TopDownError as e:
-            if e.code != "E_DOWNLOAD":
-                raise
-            failures.append(str(e).split(". Do:")[0].replace("E_DOWNLOAD: ", ""))
-    do = f"put {GAME} or {url.rsplit('/', 1)[-1]} into {downloads}"
-    raise TopDownError("E_DOWNLOAD", "; ".join(failures), do, MISSING)
+    package = downloads / url.rsplit("/", 1)[-1]
+
+    def local() -> bytes:
+        return _verified(*_game(downloads))
+
+    def apt() -> bytes:
+        apt_download([PACKAGE], downloads)
+        return local()
+
+    def http() -> bytes:
+        http_download(url, package)
+        return local()
+
+    ways = {"local": local, "apt": apt, "http": http}
+    return archives.obtain(
+        source, ways, f"put {GAME} or {package.name} into {downloads}"
+    )
 
 
 def _game(downloads: Path) -> tuple[Path, bytes]:

@@ -25,7 +25,6 @@ from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     read_lines,
     read_pairs,
-    shard,
     write_dir,
     write_lines,
     write_pairs,
@@ -447,7 +446,6 @@ REFERENCE = {  # of eval2000: file -> the corpus that has it
     "hub5e00.english.000405.stm": "LDC2002T43",
     "en20000405_hub5.glm": "LDC2002T43",
 }
-SHOWN = 3
 
 
 @dataclass
@@ -558,7 +556,6 @@ def _check(discs: Discs, folders: dict[str, Path]) -> None:
 
 SOURCE_RATE, RATE = 8000, 16000
 SIDES = "AB"
-SAY_EVERY = 100  # files
 
 
 def flac_path(output_dir: Path, recording: str) -> Path:
@@ -578,39 +575,15 @@ def seconds(path: Path) -> float:
 
 
 def convert(sounds: Path, output_dir: Path, nj: int = 1, job: int | None = None) -> int:
-    """Convert shard ``job`` of ``nj`` (from 1), or all.
+    """Convert shard ``job`` of ``nj`` (from 1), or all; see ``convert_files``.
 
-    What is there already is left alone. A file that cannot be read is logged with its
-    reason, the others are converted, and then all bad ones are one error.
-
-    Args:
-        sounds: Lines ``conversation path``.
-        output_dir: FLAC files go to ``flac`` in it.
-        nj: Number of shards.
-        job: The shard.
-
-    Returns:
-        The number of conversations converted now.
+    ``sounds`` holds lines ``conversation path``.
     """
-    sources = read_pairs(sounds)
-    names = c_sorted(sources)
-    part = names if job is None else shard(names, job, nj)
-    reasons: list[TopDownError] = []
-    done = 0
-    for n, name in enumerate(part, 1):
-        try:
-            done += _one(Path(sources[name]), name, output_dir)
-        except TopDownError as e:
-            logging.error("%s: %s", name, e)
-            reasons.append(e)
-        if n % SAY_EVERY == 0 or n == len(part):
-            logging.info("%d of %d files, %d converted now", n, len(part), done)
-    if reasons:
-        first, _, do = str(reasons[0]).rpartition(" Do: ")
-        what = f"{len(reasons)} of {len(part)} files cannot be converted, e.g. {first}"
-        do = f"{do.rstrip('.')} (the log names each file), then run this again"
-        raise TopDownError("E_SWBD_CONVERT", what, do, DATA)
-    return done
+
+    def one(name: str, source: Path) -> bool:
+        return _one(source, name, output_dir)
+
+    return audio.convert_files(read_pairs(sounds), one, "E_SWBD_CONVERT", nj, job)
 
 
 def _one(source: Path, name: str, output_dir: Path) -> bool:
@@ -733,7 +706,6 @@ def clean_reference(text: str) -> str:
 CONVERSATIONS = (2435, 2438)  # the two counts that complete copies have
 DEV = 4000  # utterances, the first of all
 REPEATED = 300  # so often a sentence may occur in the training set
-SHOWN = 3  # examples in a message
 SCRATCH = Path("local") / "swbd"
 SETS = ("train_nodup", "train_dev", "eval2000")
 
@@ -785,7 +757,7 @@ def write_lists(swbd: str, output_dir: Path, allow_partial: bool = False) -> Non
     known = {f"{name}-{side}" for name in discs.eval_audio for side in "AB"}
     cuts = {u: c for u, c in reference.segments.items() if c[0] in known}
     corpus.problems += _no_eval_audio(reference.segments, known)
-    _refuse_or_warn(corpus.problems, allow_partial)
+    audio.refuse_or_warn(corpus.problems, allow_partial)
     scratch = Path(output_dir) / SCRATCH
     sounds = {**corpus.sounds, **discs.eval_audio}
     write_pairs(scratch / "sounds", {k: p.as_posix() for k, p in sounds.items()})
@@ -806,16 +778,6 @@ def write_lists(swbd: str, output_dir: Path, allow_partial: bool = False) -> Non
 def eval2000_files(discs: Discs) -> list[str]:
     """Names of the PEM, STM and GLM files, in this order."""
     return sorted(discs.reference, key=lambda n: ("pem", "stm", "glm").index(n[-3:]))
-
-
-def _refuse_or_warn(problems: Sequence[tuple[str, str]], allow_partial: bool) -> None:
-    if problems and not allow_partial:
-        what = "; ".join(text for _, text in problems)
-        do = "complete the corpora, or prepare what is there with --allow_partial true"
-        do += ' (of a recipe: --local_data_opts "--allow_partial true")'
-        raise TopDownError(problems[0][0], what, do, DATA)
-    for code, text in problems:
-        warn(code.replace("E_", "W_", 1), text)
 
 
 def _no_eval_audio(

@@ -22,9 +22,7 @@ from pathlib import Path
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
-    c_sorted,
     read_pairs,
-    shard,
     write_dir,
     write_lines,
     write_pairs,
@@ -234,7 +232,6 @@ def read_index(path: Path) -> list[Entry]:
 
 
 RATE = 16000
-SAY_EVERY = 1000  # files
 
 
 def flac_path(output_dir: Path, utt: str) -> Path:
@@ -245,33 +242,12 @@ def flac_path(output_dir: Path, utt: str) -> Path:
 def convert(
     wav_scp: Path, output_dir: Path, nj: int = 1, job: int | None = None
 ) -> int:
-    """Convert shard ``job`` of ``nj`` (from 1), or all.
+    """Convert shard ``job`` of ``nj`` (from 1), or all; see ``convert_files``."""
 
-    What is there already is left alone. A file that cannot be read is logged with
-    its reason, the others are converted, and then all bad ones are one error.
+    def one(utt: str, source: Path) -> bool:
+        return _one(source, flac_path(output_dir, utt))
 
-    Returns:
-        The number of files converted now.
-    """
-    sources = read_pairs(wav_scp)
-    utts = c_sorted(sources)
-    part = utts if job is None else shard(utts, job, nj)
-    reasons: list[TopDownError] = []
-    done = 0
-    for n, utt in enumerate(part, 1):
-        try:
-            done += _one(Path(sources[utt]), flac_path(output_dir, utt))
-        except TopDownError as e:
-            logging.error("utt %s: %s", utt, e)
-            reasons.append(e)
-        if n % SAY_EVERY == 0 or n == len(part):
-            logging.info("%d of %d files, %d converted now", n, len(part), done)
-    if reasons:
-        first, _, do = str(reasons[0]).rpartition(" Do: ")
-        what = f"{len(reasons)} of {len(part)} files cannot be converted, e.g. {first}"
-        do = f"{do.rstrip('.')} (the log names each file), then run this again"
-        raise TopDownError("E_WSJ_CONVERT", what, do, DATA)
-    return done
+    return audio.convert_files(read_pairs(wav_scp), one, "E_WSJ_CONVERT", nj, job)
 
 
 def _one(source: Path, target: Path) -> bool:
@@ -358,13 +334,7 @@ def write_lists(
     """
     corpus = collect(scan(_roots(wsj0, wsj1, allow_partial)))
     corpus.problems += _wrong_counts(corpus.sets)
-    if corpus.problems and not allow_partial:
-        what = "; ".join(text for _, text in corpus.problems)
-        do = "complete the discs, or prepare what is there with --allow_partial true"
-        do += ' (of a recipe: --local_data_opts "--allow_partial true")'
-        raise TopDownError(corpus.problems[0][0], what, do, DATA)
-    for code, text in corpus.problems:
-        warn(code.replace("E_", "W_", 1), text)
+    audio.refuse_or_warn(corpus.problems, allow_partial)
     scratch = Path(output_dir) / SCRATCH
     for name, texts in corpus.sets.items():
         write_pairs(scratch / name / "text", texts)
