@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espnet_topdown.trainer.awd_lstm import AWDLSTM
-from espnet_topdown.trainer.lm_model import ContinuousLanguageModel
+from espnet_topdown.trainer.awd_lstm import AWDLSTM, ContinuousLanguageModel
 
 SIZES = {  # words, embedding, hidden, columns, steps
     "small": (1450, 64, 96, 16, 30),

@@ -71,7 +71,9 @@ def per_epoch() -> Rows:
 @contextlib.contextmanager
 def timed(plain: Path) -> Iterator[dict[int, dict[str, float]]]:
     """Seconds of each epoch: our saves, links and records; the same written plainly."""
-    from espnet_topdown.trainer import checkpoint, progress, trainer
+    import torch
+
+    from espnet_topdown.trainer import checkpoints, progress, trainer
 
     spent: dict = collections.defaultdict(lambda: {"safe": 0.0, "plain": 0.0})
     epoch = [0]
@@ -94,7 +96,7 @@ def timed(plain: Path) -> Iterator[dict[int, dict[str, float]]]:
         (plain / path.name).write_bytes(data)
 
     def save(obj: object, path: Path) -> None:
-        checkpoint._torch_save(obj, plain / Path(path).name)
+        torch.save(obj, plain / Path(path).name)
 
     train = trainer.TopDownTrainer.train_one_epoch.__func__
 
@@ -105,8 +107,8 @@ def timed(plain: Path) -> Iterator[dict[int, dict[str, float]]]:
     from espnet_topdown import files as yaml_io
 
     patches = [
-        (checkpoint, "save", both(checkpoint.save, save)),
-        (checkpoint, "link", both(checkpoint.link, link)),
+        (checkpoints._Torch, "save", staticmethod(both(checkpoints.save, save))),
+        (checkpoints, "link", both(checkpoints.link, link)),
         (progress, "write_bytes", both(yaml_io.write_bytes, write)),
         (yaml_io, "write_bytes", both(yaml_io.write_bytes, write)),
         (trainer.TopDownTrainer, "train_one_epoch", classmethod(one_epoch)),

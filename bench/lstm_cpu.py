@@ -21,7 +21,7 @@ import copy
 import statistics
 import time
 
-from espnet_topdown.trainer.fast.threads import do_not_spin
+from espnet_topdown.trainer.fast.process import do_not_spin
 
 do_not_spin()  # the same for both
 
@@ -115,15 +115,15 @@ def relative_difference(a: Step, b: Step) -> float:
 
 def main(cmd: list[str] | None = None) -> None:
     """Measure, compare, print."""
-    from espnet_topdown.trainer.fast import fast_cpu
-    from espnet_topdown.trainer.fast.memory import keep_memory
+    from espnet_topdown.trainer.fast import cpu
+    from espnet_topdown.trainer.fast.process import keep_memory
 
     args = get_parser().parse_args(cmd)
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     stock = build(args.model)
     ours = copy.deepcopy(stock)
-    changed = fast_cpu.install(ours)
+    changed = cpu.install(ours)
     exact = copy.deepcopy(ours).double()
     n_params = sum(p.numel() for p in stock.parameters())
     print(f"torch {torch.__version__}, {args.threads} threads, model {args.model}")

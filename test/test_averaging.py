@@ -10,8 +10,8 @@ from toys import rnn_weights, write_experiment
 
 from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.models.averaging import average_best, best_epochs, mean, model_of
-from espnet_topdown.models.experiment import Criterion, Experiment
+from espnet_topdown.models.averaging import average_best, mean, model_of
+from espnet_topdown.models.experiment import Criterion, Experiment, rank_epochs
 from espnet_topdown.models.weights import differing, load_weights, save_weights
 
 ACC = [0.1, 0.5, 0.5, float("nan"), 0.7, 0.2]
@@ -36,10 +36,12 @@ def exp(tmp_path):
 def test_which_epochs(exp):
     """By one criterion, that of the validation set; NaN never, ties to the earlier."""
     acc = Criterion("valid", "acc", "max")
-    assert best_epochs(Experiment(exp), acc, 3) == [5, 2, 3]
-    assert best_epochs(Experiment(exp), acc, 99) == [5, 2, 3, 6, 1]
+    assert rank_epochs(Experiment(exp).stats, acc)[:3] == [5, 2, 3]
+    assert rank_epochs(Experiment(exp).stats, acc) == [5, 2, 3, 6, 1]
+    everything = rank_epochs(Experiment(exp).stats, acc, finite=False)
+    assert everything == [5, 2, 3, 6, 1, 4]
     loss = Criterion("valid", "loss", "min")
-    assert best_epochs(Experiment(exp), loss, 2) == [6, 5]
+    assert rank_epochs(Experiment(exp).stats, loss)[:2] == [6, 5]
 
 
 def test_the_mean_is_exact_and_what_is_frozen_stays(exp):

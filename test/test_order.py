@@ -58,7 +58,7 @@ def test_weights(calls, tmp_path):
 
 
 def test_a_checkpoint(calls, tmp_path):
-    from espnet_topdown.trainer.checkpoint import save
+    from espnet_topdown.trainer.checkpoints import save
 
     save({"w": torch.zeros(3)}, tmp_path / "1epoch.pth")
     check(calls, tmp_path / "1epoch.pth")

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from espnet_topdown.errors import command
-from espnet_topdown.trainer.fast.threads import do_not_spin
+from espnet_topdown.trainer.fast.process import do_not_spin
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -99,7 +99,7 @@ def perplexity(**options: Any) -> None:
     Example:
         espnet-topdown perplexity exp/lm --text data/test.txt --output_dir decode
     """
-    from espnet_topdown.trainer.fast.threads import do_not_spin
+    from espnet_topdown.trainer.fast.process import do_not_spin
 
     do_not_spin()
     from espnet_topdown.scoring.perplexity import score_experiment

@@ -170,7 +170,7 @@ def lm_rows(base_exp: Path, output_dir: Path, rows: str, **options: Any) -> None
     Example:
         espnet-topdown lm_rows exp/lm exp/lm_rows --dev dev.txt --test test.txt
     """
-    from espnet_topdown.trainer.fast.threads import do_not_spin
+    from espnet_topdown.trainer.fast.process import do_not_spin
 
     do_not_spin()
     from espnet_topdown.search.rows import Setting, make_rows, read_paper

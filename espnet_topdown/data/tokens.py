@@ -28,6 +28,21 @@ def read_token_list(path: Path) -> list[str]:
     return [line[0] + line[1:].rstrip() for line in lines]
 
 
+def frames_needed(units: Sequence[object]) -> int:
+    """How many frames of the encoder's output CTC needs to align a reference.
+
+    Args:
+        units: Tokens or their numbers.
+
+    Returns:
+        One frame for each unit, and one more between two equal ones in a row.
+
+    >>> frames_needed("hello")
+    6
+    """
+    return len(units) + sum(a == b for a, b in zip(units, units[1:]))
+
+
 def check_tokens(tokens: Sequence[str], where: str) -> None:
     """E_TOKENS unless ``<blank>`` is first and the list is one that ESPnet can use."""
     problem = ""

@@ -23,7 +23,7 @@ from espnet_topdown.data.characters import (
     refuse_hidden,
 )
 from espnet_topdown.data.kaldi_dir import place, places, read_pairs
-from espnet_topdown.data.tokens import check_tokens
+from espnet_topdown.data.tokens import check_tokens, frames_needed
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
 from espnet_topdown.files import sha256
 
@@ -288,8 +288,7 @@ def _check_front(
         return
     short = []
     for utt, n in samples.items():
-        cut = tokens[utt]
-        need = len(cut) + sum(a == b for a, b in zip(cut, cut[1:]))
+        need = frames_needed(tokens[utt])
         if need > front.outputs(n):
             short.append(f"{utt} needs {need}, has {front.outputs(n)}")
     if short:

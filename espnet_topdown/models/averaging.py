@@ -7,7 +7,6 @@ for bit: what a retraining kept frozen is the same in the average.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,25 +14,13 @@ import torch
 
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
 from espnet_topdown.files import read_json, sha256, write_json
-from espnet_topdown.models.experiment import Criterion, Experiment
+from espnet_topdown.models.experiment import Experiment, rank_epochs
 from espnet_topdown.models.weights import (
     Weights,
     check_keys,
     load_weights,
     save_weights,
 )
-
-
-def best_epochs(exp: Experiment, criterion: Criterion, n: int) -> list[int]:
-    """The ``n`` best epochs, the best first; of equal ones the earlier."""
-    sign = 1 if criterion.mode == "min" else -1
-    values = {
-        epoch: sign * phases[criterion.phase][criterion.key]
-        for epoch, phases in exp.stats.items()
-        if criterion.key in phases.get(criterion.phase, {})
-    }
-    finite = [e for e, value in values.items() if math.isfinite(value)]
-    return sorted(finite, key=lambda e: (values[e], e))[:n]
 
 
 def mean(states: Sequence[Weights], where: Sequence[Path]) -> Weights:
@@ -81,7 +68,7 @@ def average_best(folder: Path, n: int) -> Path:
         raise TopDownError("E_USAGE", what, "give --n 1 or more", USAGE)
     exp = Experiment(folder)
     criterion = exp.criteria[0]
-    epochs = best_epochs(exp, criterion, n)
+    epochs = rank_epochs(exp.stats, criterion)[:n]
     files = [exp.folder / f"{epoch}epoch.pth" for epoch in epochs]
     gone = [path.name for path in files if not path.is_file()]
     if gone or not epochs:

@@ -190,6 +190,7 @@ KEYS: dict[str, Key] = {
     "grad_clip": Key("a number above 0", number(ABOVE_0), "trainer"),
     "optim_conf.lr": Key("a number above 0", number(ABOVE_0), "trainer"),
     "max_cache_size": Key("a number >= 0", number(0), "trainer"),
+    "bptt": _ONE,
     "ngpu": Key("a whole number >= 0", whole(0), "trainer"),
     "freeze_param": _NAMES,
     "init_param": _NAMES,

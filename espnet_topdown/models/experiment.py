@@ -53,6 +53,34 @@ class Criterion:
         return f"{self.phase}.{self.key}.best.pth"
 
 
+def rank_epochs(
+    stats: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    criterion: Criterion,
+    finite: bool = True,
+) -> list[int]:
+    """Epochs from best to worst; of equal ones the earlier is better.
+
+    Args:
+        stats: epoch -> phase -> key -> value, as ESPnet's reporter keeps them.
+        criterion: What they are ranked by; epochs that did not report it are left out.
+        finite: Leave NaN and infinity out too; otherwise they are last. (ESPnet
+            deletes the files of epochs by such a list, so that all must be in it.)
+
+    Returns:
+        Numbers of epochs.
+    """
+    sign = 1.0 if criterion.mode == "min" else -1.0
+    phase, key = criterion.phase, criterion.key
+    values = {
+        e: sign * float(s[phase][key])
+        for e, s in stats.items()
+        if key in s.get(phase, {})
+    }
+    good = [e for e, value in values.items() if math.isfinite(value)]
+    bad = [] if finite else sorted(values.keys() - good)
+    return [*sorted(good, key=lambda e: (values[e], e)), *bad]
+
+
 class Experiment:
     """A folder that ESPnet's trainer wrote.
 
@@ -159,14 +187,7 @@ class Experiment:
 
     def best_epoch(self, criterion: Criterion) -> int | None:
         """The best epoch by the trainer's own numbers; NaN never wins."""
-        sign = 1 if criterion.mode == "min" else -1
-        values = {
-            e: sign * phases[criterion.phase][criterion.key]
-            for e, phases in self.stats.items()
-            if criterion.key in phases.get(criterion.phase, {})
-        }
-        finite = {e: v for e, v in values.items() if math.isfinite(v)}
-        return min(finite, key=lambda e: (finite[e], e)) if finite else None
+        return next(iter(rank_epochs(self.stats, criterion)), None)
 
     def model_file(self, which: str | int = "best") -> Path:
         """A file of weights: "best", an epoch number, or a file name in the folder.

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
+from espnet_topdown.data.tokens import frames_needed
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.experiment import Experiment
@@ -70,7 +71,7 @@ def load_model(
 
 def _build(experiment: Experiment) -> torch.nn.Module:
     # Imported here: our task makes its encoders known to ESPnet, and loads slowly.
-    from espnet_topdown.trainer.fast import fast_cpu
+    from espnet_topdown.trainer.fast import cpu
     from espnet_topdown.trainer.task import TopDownASRTask
 
     config = experiment.folder / "config.yaml"
@@ -91,7 +92,7 @@ def _build(experiment: Experiment) -> torch.nn.Module:
         raise TopDownError(
             "E_CONFIG_KEY", f"{what} ({type(e).__name__}: {e})", do
         ) from e
-    fast_cpu.install(model)
+    cpu.install(model)
     return model
 
 
@@ -199,8 +200,7 @@ class Recognizer:
         found: list[str] = []
         for utt, hyp in hyps.items() if self.decoder == "ctc_greedy" else ():
             ids = self.preprocess(utt, {"text": ref[utt]})["text"].tolist()
-            repeated = sum(a == b for a, b in zip(ids, ids[1:]))
-            if len(ids) + repeated > hyp.n_frames:
+            if frames_needed(ids) > hyp.n_frames:
                 found.append(utt)
         return sorted(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,50 +17,35 @@ from espnet_topdown.models.weights import load_weights
 def check_freeze(patterns: Sequence[str], model: torch.nn.Module) -> None:
     """Each pattern freezes something and something is left to train.
 
+    Tied tensors are frozen by any of their names; ESPnet knows the first one only.
+
+    Args:
+        patterns: ESPnet's ``freeze_param``.
+        model: Frozen by ESPnet.
+
     Raises:
         TopDownError: E_FREEZE_NOMATCH or E_FREEZE_ALL.
     """
-    freeze_aliases(patterns, model)
-    names = [n for n, _ in model.named_parameters(remove_duplicate=False)]
+    parameters = dict(model.named_parameters(remove_duplicate=False))
     for pattern in patterns:
-        if not any(_matches(n, pattern) for n in names):
-            hint = nearest(pattern, prefixes(names))
+        hit = [n for n in parameters if f"{n}.".startswith(f"{pattern}.")]
+        for name in hit:
+            parameters[name].requires_grad = False
+        if not hit:
             raise TopDownError(
                 "E_FREEZE_NOMATCH",
-                f"'{pattern}' matches no parameter ({hint})",
+                f"'{pattern}' matches no parameter "
+                f"({nearest(pattern, _prefixes(parameters))})",
                 "write a parameter's name or whole parts of it, with no '.' at the end",
             )
-    if names and not any(p.requires_grad for p in model.parameters()):
+    if parameters and not any(p.requires_grad for p in model.parameters()):
         raise TopDownError("E_FREEZE_ALL", "nothing left to train", "freeze less")
 
 
-def _matches(name: str, pattern: str) -> bool:
-    return name == pattern or name.startswith(pattern + ".")
-
-
-def freeze_aliases(patterns: Sequence[str], model: torch.nn.Module) -> None:
-    """Freeze tied tensors by any of their names; ESPnet knows the first one only."""
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if any(_matches(name, p) for p in patterns):
-            parameter.requires_grad = False
-
-
-def aliases(model: torch.nn.Module) -> dict[str, list[str]]:
-    """First name of a tied parameter -> its other names."""
-    found: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        found.setdefault(id(parameter), []).append(name)
-    return {names[0]: names[1:] for names in found.values() if names[1:]}
-
-
-def prefixes(names: Iterable[str]) -> list[str]:
+def _prefixes(names: Iterable[str]) -> list[str]:
     """All dotted beginnings of the names."""
-    found: dict[str, None] = {}
-    for name in names:
-        parts = name.split(".")
-        for i in range(1, len(parts) + 1):
-            found[".".join(parts[:i])] = None
-    return list(found)
+    parts = [name.split(".") for name in names]
+    return list({".".join(p[:i]): 0 for p in parts for i in range(1, len(p) + 1)})
 
 
 def check_init(text: str, model: torch.nn.Module, skip_mismatch: bool) -> list[str]:
@@ -67,22 +53,24 @@ def check_init(text: str, model: torch.nn.Module, skip_mismatch: bool) -> list[s
 
     The file is read as tensors only, so ESPnet's own reading executes nothing.
 
+    Args:
+        text: ``path[:source[:destination[:excluded,...]]]``.
+        model: Only names and shapes are looked at.
+        skip_mismatch: ESPnet's ``--ignore_init_mismatch``.
+
+    Returns:
+        Names of tensors of the model.
+
     Raises:
         TopDownError: E_CKPT_*, E_INIT_EMPTY, E_PREFIX_AMBIGUOUS, E_PATH.
     """
     init = InitParam.parse(text)
-    state = load_weights(init.path)
+    state, target = load_weights(init.path), model.state_dict()
     for pattern in init.excluded:
         _check_excluded(pattern, state)
-    kept = [n for n in state if not n.startswith(init.excluded or ("\0",))]
-    if init.source:
-        cut = len(init.source) + 1
-        kept = [n[cut:] for n in kept if n.startswith(init.source + ".")]
-    goal = f"{init.destination}." if init.destination else ""
-    target = {n: t for n, t in model.state_dict().items() if n.startswith(goal)}
-    names = [goal + n for n in kept]
-    known = [n for n in names if n in target]
-    if not known:
+    names = {target_name: n for n in state if (target_name := init.target(n))}
+    loaded = [n for n in names if n in target]
+    if not loaded:
         tops = sorted({n.split(".")[0] for n in state})
         raise TopDownError(
             "E_INIT_EMPTY",
@@ -90,9 +78,17 @@ def check_init(text: str, model: torch.nn.Module, skip_mismatch: bool) -> list[s
             f"the file has {', '.join(tops[:12])}",
             "correct the prefixes: path:source:destination:excluded",
         )
-    if not skip_mismatch:
-        _check_fits(text, names, kept, state, target, init)
-    return known
+    for name, source in names.items() if not skip_mismatch else ():
+        if name not in target:
+            what = f"{text}: the model has no {name} ({nearest(name, target, 1)})"
+        elif target[name].shape != state[source].shape:
+            have, want = tuple(state[source].shape), tuple(target[name].shape)
+            what = f"{text}: {name} is {have}, in the model {want}"
+        else:
+            continue
+        do = "exclude it, or give --ignore_init_mismatch true"
+        raise TopDownError("E_CKPT_KEYS", what, do, DATA)
+    return loaded
 
 
 def _check_excluded(pattern: str, state: Mapping[str, torch.Tensor]) -> None:
@@ -101,7 +97,8 @@ def _check_excluded(pattern: str, state: Mapping[str, torch.Tensor]) -> None:
     if not hit:
         raise TopDownError(
             "E_INIT_EMPTY",
-            f"excluded '{pattern}' is in no name ({nearest(pattern, prefixes(state))})",
+            f"excluded '{pattern}' is in no name "
+            f"({nearest(pattern, _prefixes(state))})",
             "correct it, or nothing would be excluded",
         )
     number = re.search(r"\d*$", pattern)
@@ -112,24 +109,6 @@ def _check_excluded(pattern: str, state: Mapping[str, torch.Tensor]) -> None:
             "E_PREFIX_AMBIGUOUS",
             f"excluded '{pattern}' matches blocks {', '.join(sorted(blocks))}",
             f"write '{pattern}.'",
-        )
-
-
-def _check_fits(text, names, kept, state, target, init):  # type: ignore[no-untyped-def]
-    source = f"{init.source}." if init.source else ""
-    for name, short in zip(names, kept):
-        if name not in target:
-            what = f"{text}: the model has no {name} ({nearest(name, target, 1)})"
-        elif target[name].shape != state[source + short].shape:
-            have, want = state[source + short].shape, target[name].shape
-            what = f"{text}: {name} is {tuple(have)}, in the model {tuple(want)}"
-        else:
-            continue
-        raise TopDownError(
-            "E_CKPT_KEYS",
-            what,
-            "exclude it, or give --ignore_init_mismatch true",
-            DATA,
         )
 
 
@@ -157,8 +136,12 @@ def table(model: torch.nn.Module, loaded: Mapping[str, str], most: int = 40) -> 
     total = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     lines.append(f"{'trained':{width}} {trained:>11,}  of {total:,}")
-    for name, others in aliases(model).items():
-        lines.append(f"tied: {', '.join([name, *others])} are one tensor")
+    tied: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), []).append(name)
+    for names in tied.values():
+        if len(names) > 1:
+            lines.append(f"tied: {', '.join(names)} are one tensor")
     return "\n".join(lines)
 
 
@@ -166,16 +149,19 @@ def _part(name: str, depth: int) -> str:
     return ".".join(name.split(".")[:-1][:depth])
 
 
-def check_model(
-    model: torch.nn.Module,
-    freeze: Sequence[str],
-    init: Sequence[str],
-    skip_mismatch: bool,
-) -> None:
-    """Check freezing and initial weights and log the table."""
-    check_freeze(freeze, model)
+def check_model(model: torch.nn.Module, args: argparse.Namespace) -> None:
+    """Check freezing and initial weights and log the table.
+
+    Args:
+        model: Frozen by ESPnet; its initial weights are not read yet.
+        args: The options of a training.
+
+    Raises:
+        TopDownError: Those of ``check_freeze`` and ``check_init``.
+    """
+    check_freeze(args.freeze_param, model)
     loaded: dict[str, str] = {}
-    for text in init:
-        for name in check_init(text, model, skip_mismatch):
+    for text in args.init_param:
+        for name in check_init(text, model, args.ignore_init_mismatch):
             loaded[name] = text.split(":")[0]
     logging.info("what is trained:\n%s", table(model, loaded))

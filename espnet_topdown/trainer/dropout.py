@@ -10,14 +10,10 @@ same parameter names.
 
 from __future__ import annotations
 
-import argparse
-
 import torch
 from espnet2.asr.encoder.rnn_encoder import RNNEncoder
 from espnet2.asr.encoder.vgg_rnn_encoder import VGGRNNEncoder
 from espnet2.tasks.asr import encoder_choices
-
-from espnet_topdown.errors import warn
 
 
 def _follow_mode(encoder: torch.nn.Module) -> None:
@@ -50,19 +46,3 @@ def register() -> None:
     """Make both known to ``--encoder``."""
     encoder_choices.classes["td_rnn"] = TopDownRNNEncoder
     encoder_choices.classes["td_vgg_rnn"] = TopDownVGGRNNEncoder
-
-
-def warn_if_random(args: argparse.Namespace) -> None:
-    """W_EVAL_DROPOUT when this configuration makes validation random."""
-    conf = args.encoder_conf or {}
-    rate = conf.get("dropout", 0.0)
-    if args.encoder in ("rnn", "vgg_rnn") and conf.get("use_projection", True) and rate:
-        warn(
-            "W_EVAL_DROPOUT",
-            f"encoder: {args.encoder} with dropout {rate} drops units in validation "
-            f"and decoding too, so they are random; encoder: td_{args.encoder} does "
-            "not",
-        )
-    rate = (args.ctc_conf or {}).get("dropout_rate", 0.0)
-    if rate:
-        warn("W_EVAL_DROPOUT", f"ctc_conf dropout_rate {rate} makes validation random")

@@ -1,29 +1,23 @@
-"""The command line of a training: ESPnet's options and ours, read strictly."""
+"""The command of a training: ESPnet's options and ours, read strictly; its start."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from espnet2.utils import config_argparse
 
-from espnet_topdown.errors import USAGE, TopDownError, nearest, warn
-from espnet_topdown.files import read_yaml, true_or_false
+from espnet_topdown.errors import CREATE, USAGE, TopDownError, nearest, warn
+from espnet_topdown.files import Lock, read_yaml, true_or_false
+from espnet_topdown.trainer import ranks
+from espnet_topdown.trainer.checkpoints import repair
+from espnet_topdown.trainer.checks import check_options
 
-OURS = (
-    "fast_lstm",
-    "sdpa",
-    "frozen_norm",
-    "init_uniform",
-    "adadelta_eps_decay",
-    "progress",
-    "harvest",
-    "allow_infeasible",
-)
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
 
@@ -60,7 +54,7 @@ class TrainParser(config_argparse.ArgumentParser):
         floats = {a.dest for a in self._actions if a.type is float}
         for key, value in vars(parsed).items():
             if key.endswith("_conf") or key in floats:
-                setattr(parsed, key, as_numbers(value, key))
+                setattr(parsed, key, _as_numbers(value, key))
 
     def error(self, message: str) -> NoReturn:
         """E_USAGE (64) instead of a page of options."""
@@ -72,92 +66,62 @@ class TrainParser(config_argparse.ArgumentParser):
         raise TopDownError("E_USAGE", message, f"see '{self.prog} --help'", USAGE)
 
 
-def as_numbers(value: Any, where: str) -> Any:
+def _as_numbers(value: Any, where: str) -> Any:
     """The same structure with strings such as ``1e-3`` as floats.
 
-    >>> as_numbers({"lr": 0.5, "betas": [0.9, 0.99]}, "optim_conf")
+    >>> _as_numbers({"lr": 0.5, "betas": [0.9, 0.99]}, "optim_conf")
     {'lr': 0.5, 'betas': [0.9, 0.99]}
     """
     if isinstance(value, dict):
-        return {k: as_numbers(v, f"{where} {k}") for k, v in value.items()}
+        return {k: _as_numbers(v, f"{where} {k}") for k, v in value.items()}
     if isinstance(value, list):
-        return [as_numbers(v, where) for v in value]
+        return [_as_numbers(v, where) for v in value]
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         warn("W_YAML_NUMBER", f"{where}: the string '{value}' is read as a number")
         return float(value)
     return value
 
 
-def complete(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """Add our options to ESPnet's parser and make it strict."""
+_ASR = {  # option: default, whose type it has, and help
+    "--fast_lstm": (True, "Fast, exact LSTMs on a CPU"),
+    "--sdpa": (False, "Train the attention of Transformers by torch's fused kernel"),
+    "--frozen_norm": ("eval", "Whether frozen BatchNorms keep their statistics (eval)"),
+    "--init_uniform": (0.0, "Draw initial values from U(-a, a); 0: ESPnet's own"),
+    "--adadelta_eps_decay": (
+        0.0,
+        "Multiply AdaDelta's eps by this when validation gets worse; 0: never",
+    ),
+    "--harvest": ("", "Keep these layers (LAYER,...) of every epoch: harvest/N.pth"),
+    "--harvest_stack": ("", "Their layer stack: a name or a .yaml file"),
+    "--allow_infeasible": (
+        False,
+        "Train on although CTC cannot align some references (their loss is 0)",
+    ),
+}
+_LM = {"--bptt": (70, "Usual number of steps of a batch")}
+_BOTH = {"--progress": (True, "A log line an epoch, progress.json, curve.jsonl")}
+_CHOICES = {"--frozen_norm": ("eval", "train")}
+
+
+def complete(parser: argparse.ArgumentParser, task: str) -> argparse.ArgumentParser:
+    """Add our options to ESPnet's parser and make it strict.
+
+    Args:
+        parser: Changed in place.
+        task: "asr" or "lm".
+
+    Returns:
+        The parser.
+    """
     parser.__class__ = TrainParser
     parser.allow_abbrev = False
     group = parser.add_argument_group("Top-down training")
-    add = group.add_argument
-    yes_no = dict(type=true_or_false, metavar="true|false")
-    add("--fast_lstm", default=True, help="Fast, exact LSTMs on a CPU", **yes_no)
-    add(
-        "--sdpa",
-        default=False,
-        help="Train the attention of Transformers by torch's fused kernel",
-        **yes_no,
-    )
-    add(
-        "--frozen_norm",
-        choices=("eval", "train"),
-        default="eval",
-        help="Whether frozen BatchNorms keep their statistics (eval)",
-    )
-    add(
-        "--init_uniform",
-        type=float,
-        default=0.0,
-        help="Draw initial weights and biases from U(-a, a); 0: ESPnet's own",
-    )
-    add(
-        "--adadelta_eps_decay",
-        type=float,
-        default=0.0,
-        help="Multiply AdaDelta's eps by this when validation gets worse; 0: never",
-    )
-    add(
-        "--progress",
-        default=True,
-        help="A log line an epoch, progress.json, curve.jsonl",
-        **yes_no,
-    )
-    add(
-        "--harvest",
-        default="",
-        metavar="LAYER,...",
-        help="Keep these layers of every epoch: harvest/<epoch>.pth",
-    )
-    add("--harvest_stack", default="", help="Their layer stack: a name or a .yaml file")
-    add(
-        "--allow_infeasible",
-        default=False,
-        help="Train on although CTC cannot align some references (their loss is 0)",
-        **yes_no,
-    )
-    return parser
-
-
-def complete_lm(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    """The same for a language model's parser."""
-    parser.__class__ = TrainParser
-    parser.allow_abbrev = False
-    add = parser.add_argument_group("Continuous text").add_argument
-    add("--bptt", type=int, default=70, help="Usual number of steps of a batch")
-    add(
-        "--progress",
-        type=true_or_false,
-        metavar="true|false",
-        default=True,
-        help="A log line an epoch, progress.json, curve.jsonl",
-    )
-    parser.set_defaults(
-        best_model_criterion=[("valid", "loss", "min")], keep_nbest_models=[1]
-    )
+    table: dict[str, tuple[Any, str]] = {**(_LM if task == "lm" else _ASR), **_BOTH}
+    for option, (default, text) in table.items():
+        more: dict[str, Any] = {"type": type(default), "choices": _CHOICES.get(option)}
+        if isinstance(default, bool):
+            more = {"type": true_or_false, "metavar": "true|false"}
+        group.add_argument(option, default=default, help=text, **more)
     return parser
 
 
@@ -170,3 +134,43 @@ def dashes(cmd: Sequence[str] | None) -> list[str]:
             arg = "--" + name[2:].replace("-", "_") + eq + value
         fixed.append(arg)
     return fixed
+
+
+def start(
+    task: Any,
+    kind: str,
+    main: Callable[..., None],
+    args: argparse.Namespace | None,
+    cmd: Sequence[str] | None,
+) -> None:
+    """Check the options, mend the folder, train.
+
+    Args:
+        task: ESPnet's task, ours.
+        kind: "asr" or "lm".
+        main: The ``main`` of ESPnet's task.
+        args: The parsed options.
+        cmd: The command line, where there are no ``args``; None is that of the process.
+
+    Raises:
+        TopDownError: Whatever the checks, the repair and the trainer find.
+    """
+    if args is None:
+        args = task.get_parser().parse_args(dashes(cmd))
+    if args.print_config:
+        main(args=args)
+        return
+    task.check_required_command_args(args)
+    folder = Path(args.output_dir)
+    if folder.exists() and not folder.is_dir():
+        what, do = f"{folder} is a file", "choose another --output_dir"
+        raise TopDownError("E_CREATE", what, do, CREATE)
+    first = ranks.is_first(args) and not args.collect_stats
+    lock = Lock(folder / ".train.lock", "process", doing="training")
+    with lock if first else contextlib.nullcontext():
+        check_options(args, "stats" if args.collect_stats else kind)
+        if first:
+            nbest = args.keep_nbest_models
+            keep = nbest if isinstance(nbest, int) else max(nbest, default=1)
+            repair(folder, args.best_model_criterion, keep)
+        ranks.as_main(args, main)

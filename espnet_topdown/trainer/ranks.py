@@ -16,7 +16,7 @@ import torch
 from espnet2.train.distributed_utils import get_node_rank, get_world_size
 from torch.multiprocessing import ProcessExitedException
 
-from espnet_topdown.errors import CONFIG, TopDownError
+from espnet_topdown.errors import TopDownError
 
 
 def together(args: argparse.Namespace) -> bool:
@@ -41,13 +41,6 @@ def is_first(args: argparse.Namespace) -> bool:
     if not together(args):
         return True
     return get_node_rank(args.dist_rank, args.dist_launcher) in (None, 0)
-
-
-def check_alone(args: argparse.Namespace, what: str) -> None:
-    """E_RANGE (78) where several processes are asked for and only one can be."""
-    if args.ngpu > 1 or together(args):
-        do = "use one GPU or none, and one node"
-        raise TopDownError("E_RANGE", f"{what} is trained by one process", do, CONFIG)
 
 
 def agreement(ngpu: int) -> Callable[[int], int]:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from espnet2.train import trainer as stock
 from espnet2.train.trainer import Trainer, TrainerOptions
-from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.models.weights import read_checkpoint
-from espnet_topdown.trainer import frozen_norm, ranks, valid_cer
-from espnet_topdown.trainer.checkpoint import CHECKPOINT, check_room, durable
-from espnet_topdown.trainer.fast.memory import keep_memory
-from espnet_topdown.trainer.feasible import CTCGuard
+from espnet_topdown.trainer import ranks
+from espnet_topdown.trainer.checkpoints import (
+    check_room,
+    durable,
+    epoch_of_early_stop,
+)
+from espnet_topdown.trainer.fast.process import keep_memory
 from espnet_topdown.trainer.harvest import Harvest
-from espnet_topdown.trainer.progress import Progress
-from espnet_topdown.trainer.repair import Saved, stopped_early
-from espnet_topdown.trainer.reporter import TopDownReporter
+from espnet_topdown.trainer.hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
+from espnet_topdown.trainer.progress import Progress, TopDownReporter
 from espnet_topdown.trainer.stop import Stop, on_signal
 
 
 @dataclasses.dataclass
 class TopDownOptions(TrainerOptions):
-    """ESPnet's options of a trainer and ours."""
+    """ESPnet's options of a trainer and ours; ours are those of the command line."""
 
     frozen_norm: str = "eval"
     progress: bool = True
@@ -39,7 +36,7 @@ class TopDownOptions(TrainerOptions):
 
 
 @dataclasses.dataclass
-class Session:
+class _Session:
     """What the class methods of one run share."""
 
     stop: Stop
@@ -47,24 +44,23 @@ class Session:
     progress: Progress | None
     harvest: Harvest | None
     folder: Path
-    first: bool = True
+    first: bool
 
 
-class Watched:
+@dataclasses.dataclass
+class _Watched:
     """An iterator of batches that looks for a signal before each of them."""
 
-    def __init__(
-        self, iterator: Any, session: Session, epoch: int, train: bool
-    ) -> None:
-        self.iterator, self.session = iterator, session
-        self.epoch, self.train = epoch, train
+    iterator: Any
+    session: _Session
+    epoch: int
+    train: bool
 
     def __len__(self) -> int:
         return len(self.iterator)
 
     def __iter__(self) -> Iterator[Any]:
-        session = self.session
-        batches = count(self.iterator)
+        session, batches = self.session, _count(self.iterator)
         for done, (utterances, batch) in enumerate(self.iterator):
             session.stop.check(self.epoch)
             if self.train and session.progress:
@@ -77,50 +73,58 @@ class Watched:
 class TopDownTrainer(Trainer):
     """ESPnet's training loop; files, signals and checks are ours."""
 
-    session: Session | None = None
+    session: _Session | None = None
 
     @classmethod
     def build_options(cls, args):  # type: ignore[no-untyped-def]
-        """The options that the class methods below get."""
-        return build_dataclass(TopDownOptions, args)
+        """The options of a training; those that its task has not keep their defaults.
+
+        Args:
+            args: The command line.
+
+        Returns:
+            The ``trainer_options`` of the methods below.
+        """
+        names = {field.name for field in dataclasses.fields(TopDownOptions)}
+        return TopDownOptions(**{n: v for n, v in vars(args).items() if n in names})
 
     @classmethod
     def run(cls, model, trainer_options, distributed_option, **others) -> None:  # type: ignore[no-untyped-def]
         """Train to the end, or continue a training that was interrupted.
 
+        Args:
+            model: ESPnet's model, frozen and initialised.
+            trainer_options: What ``build_options`` gave.
+            distributed_option: ESPnet's; in several processes the first one writes.
+            **others: More of ESPnet's.
+
         Raises:
             TopDownError: E_NAN, E_NO_STEP, E_CTC_INFEASIBLE, E_DISK, E_PREEMPTED,
                 E_BEST_LOST.
         """
-        options = stop_if_stopped(trainer_options)
+        options, folder = trainer_options, Path(trainer_options.output_dir)
+        how = options.patience, options.early_stopping_criterion
+        if options.resume and (last := epoch_of_early_stop(folder, *how)):
+            # release 202511 would train one more epoch at each call
+            options = dataclasses.replace(options, max_epoch=last)
         if options.ngpu == 0:
             keep_memory()
-        folder = Path(options.output_dir)
-        first = not distributed_option.distributed or distributed_option.dist_rank == 0
-        progress = None
+        several = distributed_option.distributed
+        first = not several or distributed_option.dist_rank == 0
+        progress = harvest = None
         if options.progress and first:
             progress = Progress(folder, options.max_epoch, options.best_model_criterion)
-        harvest = None
         if options.harvest and first:
             harvest = Harvest(folder, options.harvest, model, options.harvest_stack)
-        if options.frozen_norm == "eval":
-            names = frozen_norm.keep_in_eval(model)
-            if names:
-                logging.info("in eval mode, since frozen: %s", ", ".join(names))
-        agree = None
-        if distributed_option.distributed:
-            agree = ranks.agreement(options.ngpu)
+        if options.frozen_norm == "eval" and (names := keep_in_eval(model)):
+            logging.info("in eval mode, since frozen: %s", ", ".join(names))
+        reporter = TopDownReporter(on_epoch=progress.epoch if progress else None)
         guard = CTCGuard(options.allow_infeasible)
-        handles = [guard.attach(model), valid_cer.attach(model)]
-        reporters: list[TopDownReporter] = []
+        handles = [guard.attach(model), ErrorsWithoutPadding.attach(model)]
         try:
-            with (
-                on_signal() as stop,
-                durable(folder),
-                _reporter(progress, reporters),
-            ):
-                stop.agree = agree
-                cls.session = Session(stop, guard, progress, harvest, folder, first)
+            with on_signal() as stop, durable(Reporter=lambda: reporter):
+                stop.agree = ranks.agreement(options.ngpu) if several else None
+                cls.session = _Session(stop, guard, progress, harvest, folder, first)
                 super().run(
                     model=model,
                     trainer_options=options,
@@ -132,21 +136,35 @@ class TopDownTrainer(Trainer):
             for handle in filter(None, handles):
                 handle.remove()
         if first:
-            check_result(folder, reporters[0], options.best_model_criterion)
+            _check_result(folder, reporter, options.best_model_criterion)
 
     @classmethod
     def train_one_epoch(cls, model, iterator, optimizers, options, **others) -> bool:  # type: ignore[no-untyped-def]
-        """One epoch; gradients left over from the epoch before are dropped."""
+        """One epoch; gradients left over from the epoch before are dropped.
+
+        Args:
+            model: ESPnet's model.
+            iterator: Of batches.
+            optimizers: Of the model.
+            options: The ``trainer_options`` of ``run``.
+            **others: More of ESPnet's.
+
+        Returns:
+            False: ESPnet's loop goes on.
+
+        Raises:
+            TopDownError: E_NAN, E_NO_STEP, E_DISK; what the batches bring.
+        """
         session, epoch = cls.session, others["reporter"].get_epoch()
         for optimizer in optimizers:
             optimizer.zero_grad()
         if session is not None:
             if session.first:
                 check_room(session.folder)
-            check_steps(count(iterator), options.accum_grad)
+            _check_steps(_count(iterator), options.accum_grad)
             if session.progress:
                 session.progress.start_epoch()
-            iterator = Watched(iterator, session, epoch, train=True)
+            iterator = _Watched(iterator, session, epoch, train=True)
         invalid = super().train_one_epoch(
             model=model,
             iterator=iterator,
@@ -165,34 +183,22 @@ class TopDownTrainer(Trainer):
 
     @classmethod
     def validate_one_epoch(cls, model, iterator, **others) -> None:  # type: ignore[no-untyped-def]
-        """The validation of one epoch; then, before it is saved, its harvest."""
+        """The validation of one epoch; then, before it is saved, its harvest.
+
+        Args:
+            model: ESPnet's model.
+            iterator: Of batches.
+            **others: More of ESPnet's.
+        """
         session, epoch = cls.session, others["reporter"].get_epoch()
         if session is not None:
-            iterator = Watched(iterator, session, epoch, train=False)
+            iterator = _Watched(iterator, session, epoch, train=False)
         super().validate_one_epoch(model=model, iterator=iterator, **others)
         if session is not None and session.harvest:
             session.harvest.epoch(epoch, model)
 
 
-@contextlib.contextmanager
-def _reporter(progress: Progress | None, made: list) -> Iterator[None]:
-    """Let ESPnet's loop make our reporter."""
-    on_epoch = progress.epoch if progress else None
-    original = stock.Reporter
-
-    @functools.wraps(original)
-    def make(*args: Any, **kwargs: Any) -> TopDownReporter:
-        made.append(TopDownReporter(*args, on_epoch=on_epoch, **kwargs))
-        return made[-1]
-
-    stock.Reporter = make
-    try:
-        yield
-    finally:
-        stock.Reporter = original
-
-
-def count(iterator: Any) -> int | None:
+def _count(iterator: Any) -> int | None:
     """Batches of an epoch, where that is known beforehand."""
     try:
         return len(iterator)
@@ -200,7 +206,7 @@ def count(iterator: Any) -> int | None:
         return None
 
 
-def check_steps(batches: int | None, accum_grad: int) -> None:
+def _check_steps(batches: int | None, accum_grad: int) -> None:
     """Refuse an epoch in which no update would happen: E_NO_STEP (78)."""
     if batches is not None and batches < accum_grad:
         raise TopDownError(
@@ -210,29 +216,14 @@ def check_steps(batches: int | None, accum_grad: int) -> None:
         )
 
 
-def stop_if_stopped(options: Any) -> Any:
-    """Options under which a training that has stopped early is not trained again.
-
-    Release 202611 does this itself, 202511 would train one more epoch at each call.
-    """
-    path = Path(options.output_dir) / CHECKPOINT
-    if not options.resume or options.patience is None or not path.exists():
-        return options
-    reporter = read_checkpoint(path)["reporter"]
-    saved = Saved(int(reporter["epoch"]), reporter["stats"])
-    if stopped_early(saved, options.patience, options.early_stopping_criterion):
-        return dataclasses.replace(options, max_epoch=saved.epoch)
-    return options
-
-
-def check_result(folder: Path, reporter: TopDownReporter, criteria: Any) -> None:
+def _check_result(folder: Path, reporter: TopDownReporter, criteria: Any) -> None:
     """A training that leaves no usable best model has failed, whatever it says.
 
     Raises:
         TopDownError: E_NAN or E_BEST_LOST.
     """
-    known = [c for c in criteria if reporter.has(c[0], c[1])]
-    if not known:
+    computed = [c for c in criteria if reporter.has(c[0], c[1])]
+    if not computed:
         names = ", ".join(f"{c[0]}.{c[1]}" for c in criteria)
         raise TopDownError(
             "E_NAN",
@@ -241,7 +232,7 @@ def check_result(folder: Path, reporter: TopDownReporter, criteria: Any) -> None
             "choose another best_model_criterion",
             DATA,
         )
-    for phase, key, mode in known:
+    for phase, key, mode in computed:
         epoch = reporter.get_best_epoch(phase, key, mode)
         link = folder / f"{phase}.{key}.best.pth"
         if not link.exists():

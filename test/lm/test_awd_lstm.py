@@ -15,8 +15,10 @@ from awd_reference import Reference  # noqa: E402
 from lm_corpus import RATES, TINY  # noqa: E402
 
 from espnet_topdown.errors import TopDownError  # noqa: E402
-from espnet_topdown.trainer.awd_lstm import AWDLSTM  # noqa: E402
-from espnet_topdown.trainer.lm_model import ContinuousLanguageModel  # noqa: E402
+from espnet_topdown.trainer.awd_lstm import (  # noqa: E402
+    AWDLSTM,
+    ContinuousLanguageModel,
+)
 
 pytestmark = pytest.mark.espnet
 KEYS = ["embed.weight", "out.weight", "out.bias"] + [

@@ -173,7 +173,7 @@ def test_a_criterion_that_the_base_did_not_report(toy_experiment):
 
 @pytest.mark.parametrize("model, known", [("espnet", False), ("maskctc", True)])
 def test_a_criterion_that_only_the_model_knows(model, known):
-    from espnet_topdown.trainer.preflight import check_criteria
+    from espnet_topdown.trainer.checks import _criteria
 
     args = argparse.Namespace(
         model=model,
@@ -186,10 +186,10 @@ def test_a_criterion_that_only_the_model_knows(model, known):
         scheduler=None,
     )
     if known:
-        check_criteria(args)
+        _criteria(args)
         return
     with pytest.raises(TopDownError, match="E_CRITERION.*acc_mlm"):
-        check_criteria(args)
+        _criteria(args)
 
 
 @pytest.mark.parametrize(

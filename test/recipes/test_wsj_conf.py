@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_topdown.trainer.task import TopDownASRTask, prepare
+from espnet_topdown.trainer.checks import check_options
+from espnet_topdown.trainer.task import TopDownASRTask
 
 CONF = Path(__file__).resolve().parents[2] / "egs2" / "wsj_topdown" / "asr1" / "conf"
 CONFIGS = sorted(p.name for p in CONF.glob("train_*.yaml"))
@@ -33,7 +34,7 @@ def test_configurations_build(name, tmp_path):
     args = TopDownASRTask.get_parser().parse_args(
         [*words, "--output_dir", str(tmp_path / "exp")]
     )
-    prepare(args)
+    check_options(args, "asr")
     model = TopDownASRTask.build_model(args)
     assert args.scheduler == "adadelta_eps_decay" and args.init_uniform == 0.1
     assert max(float(p.detach().abs().max()) for p in model.parameters()) < 0.10001

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pytest
 import torch
 
@@ -45,27 +43,6 @@ def test_a_frozen_part_in_eval_mode():
     ours = build("td_rnn").train()
     ours.enc[0].eval()
     assert torch.equal(run(ours, 1), run(ours, 2))
-
-
-@pytest.mark.parametrize(
-    "encoder, conf, ctc, warned",
-    [
-        ("rnn", {"dropout": 0.2}, {}, True),
-        ("vgg_rnn", {"dropout": 0.2}, {}, True),
-        ("rnn", {"dropout": 0.2, "use_projection": False}, {}, False),
-        ("rnn", {"dropout": 0.0}, {}, False),
-        ("td_rnn", {"dropout": 0.2}, {}, False),
-        ("conformer", {"dropout_rate": 0.2}, {}, False),
-        ("td_rnn", {}, {"dropout_rate": 0.1}, True),
-    ],
-    ids=str,
-)
-def test_warning(encoder, conf, ctc, warned, caplog):
-    from espnet_topdown.trainer.dropout import warn_if_random
-
-    args = argparse.Namespace(encoder=encoder, encoder_conf=conf, ctc_conf=ctc)
-    warn_if_random(args)
-    assert ("W_EVAL_DROPOUT" in caplog.text) is warned
 
 
 @pytest.mark.parametrize("encoder", ["td_rnn", "td_vgg_rnn"])

@@ -228,7 +228,7 @@ def test_weights_of_another_size(train) -> None:
     "changes, code",
     [
         ({"ngpu": 2}, "E_MULTI_GPU"),
-        ({"bptt": 0}, "E_RANGE"),
+        ({"bptt": 0}, "E_CONFIG_KEY"),
         ({"accum_grad": 2}, "E_RANGE"),
         ({"lm_conf": {"weight_dropout": 1.0}}, "E_RANGE"),
         ({"scheduler_conf": {"n": 0}}, "E_RANGE"),
@@ -250,7 +250,7 @@ def test_settings_that_no_training_can_use(train, changes, code) -> None:
 
 def test_several_processes_cannot_read_on_one_text(train, monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun says it
-    with pytest.raises(TopDownError, match="E_RANGE: .*is trained by one process"):
+    with pytest.raises(TopDownError, match="E_MULTI_GPU: .*by one process"):
         train()
 
 

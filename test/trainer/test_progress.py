@@ -7,8 +7,7 @@ import math
 import pytest
 
 from espnet_topdown.trainer import progress as module
-from espnet_topdown.trainer.progress import Progress
-from espnet_topdown.trainer.reporter import TopDownReporter
+from espnet_topdown.trainer.progress import Progress, TopDownReporter
 
 pytestmark = pytest.mark.espnet
 LOSS = [["valid", "loss", "min"]]

@@ -239,12 +239,6 @@ def test_slurm_without_srun(monkeypatch) -> None:
         ranks.together(args)
 
 
-def test_what_one_process_trains(monkeypatch) -> None:
-    args = SimpleNamespace(ngpu=2, dist_world_size=None, dist_launcher=None)
-    with pytest.raises(TopDownError, match="a text is trained by one process"):
-        ranks.check_alone(args, "a text")
-
-
 def test_status_of_espnets_own_processes() -> None:
     def fail(code: int) -> None:
         error = torch.multiprocessing.ProcessExitedException

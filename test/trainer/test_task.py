@@ -19,74 +19,6 @@ from espnet_topdown.errors import TopDownError
 
 pytestmark = pytest.mark.espnet
 
-REFUSED = [  # changes of the configuration, code, in the message, exit status
-    (
-        {"max_epoch": 0},
-        "E_CONFIG_KEY",
-        "max_epoch is 0. Do: write a whole number >= 1",
-        78,
-    ),
-    ({"max_epoch": -1}, "E_CONFIG_KEY", "is -1", 78),
-    ({"batch_size": 0}, "E_CONFIG_KEY", "batch_size", 78),
-    ({"accum_grad": 0}, "E_CONFIG_KEY", "accum_grad", 78),
-    ({"grad_clip": float("nan")}, "E_CONFIG_KEY", "is nan", 78),
-    ({"grad_clip": -1.0}, "E_CONFIG_KEY", "grad_clip", 78),
-    ({"optim_conf": {"lr": 0.0}}, "E_CONFIG_KEY", "optim_conf.lr", 78),
-    ({"optim_conf": {"lr": "fast"}}, "E_CONFIG_KEY", "'fast'", 78),
-    ({"patience": -1}, "E_CONFIG_KEY", "patience", 78),
-    ({"keep_nbest_models": 0}, "E_CONFIG_KEY", "keep_nbest_models", 78),
-    ({"keep_nbest_models": [3, 0]}, "E_CONFIG_KEY", "keep_nbest_models", 78),
-    ({"adadelta_eps_decay": 1.5}, "E_CONFIG_KEY", "below 1", 78),
-    ({"accum_grad": 4}, "E_NO_STEP", "accum_grad 4 > 3 batches", 78),
-    ({"freeze_param": ["ctc.ctc_l0"]}, "E_FREEZE_NOMATCH", "nearest: ctc.ctc_lo", 78),
-    ({"freeze_param": "ctc.ctc_l0"}, "E_FREEZE_NOMATCH", "ctc.ctc_lo", 78),
-    ({"freeze_param": ["ctc", "encoder"]}, "E_FREEZE_ALL", "nothing left", 78),
-    ({"freeze_param": False}, "E_CONFIG_KEY", "no and off are false", 78),
-    ({"init_param": [3]}, "E_CONFIG_KEY", "3", 78),
-    ({"init_param": ["nowhere.pth"]}, "E_CKPT_MISSING", "nowhere.pth", 66),
-    ({"best_model_criterion": [["valid", "cerr", "min"]]}, "E_CRITERION", "cer", 78),
-    (
-        {"best_model_criterion": [["dev", "loss", "min"]]},
-        "E_CONFIG_KEY",
-        "train or",
-        78,
-    ),
-    ({"best_model_criterion": [["valid", "acc", "max"]]}, "E_CRITERION", "ctc_we", 78),
-    ({"max_cache_size": 1.0, "noise_scp": "n"}, "E_CACHE_AUG", "noise_scp", 78),
-    ({"batch_type": "unsorted"}, "E_BATCH_ORDER", "longest", 78),
-    ({"sort_in_batch": "ascending"}, "E_BATCH_ORDER", "descending", 78),
-    ({"train_shape_file": ["no/file"]}, "E_MISSING", "no/file", 66),
-    ({"train_shape_file": ["a,b"]}, "E_PATH", "a,b", 78),
-    ({"frieze_param": []}, "E_YAML_KEY", "nearest: freeze_param", 78),
-]
-
-
-@pytest.mark.parametrize("changes, code, part, status", REFUSED, ids=str)
-def test_refused(train, changes, code, part, status, tmp_path):
-    with pytest.raises(TopDownError) as e:
-        train(**changes)
-    assert e.value.code == code and e.value.status == status
-    assert part in str(e.value)
-    assert not list(tmp_path.glob("exp/*.pth"))
-
-
-@pytest.mark.parametrize(
-    "options, part",
-    [
-        (["--freeze", "ctc"], "unknown option --freeze (nearest: --freeze_param"),
-        (["--max_epoch"], "expected one argument"),
-        (["--max_epoch", "x"], "invalid int value"),
-        (["--encoder", "rnm"], "invalid choice: 'rnm'"),
-        (["--fast_lstm", "yes"], "must be true or false"),
-    ],
-    ids=str,
-)
-def test_command_line_refused(train, options, part):
-    with pytest.raises(TopDownError) as e:
-        train("exp", *options)
-    assert e.value.code == "E_USAGE" and e.value.status == 64
-    assert part in str(e.value)
-
 
 def test_dashes_and_numbers(train, caplog, tmp_path):
     """``--max-epoch`` as in Kaldi; the YAML 1.1 string ``1e-3`` as a number."""
@@ -169,7 +101,7 @@ def test_stopped_by_a_signal_and_continued(train, monkeypatch, number):
     from espnet_topdown.trainer import trainer
 
     expected = train("whole")
-    begin = trainer.check_steps
+    begin = trainer._check_steps
 
     def in_epoch_two(*args):
         if (expected.parent / "parts" / "1epoch.pth").exists():
@@ -178,7 +110,7 @@ def test_stopped_by_a_signal_and_continued(train, monkeypatch, number):
 
     handler = signal.getsignal(number)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "check_steps", in_epoch_two)
+        patch.setattr(trainer, "_check_steps", in_epoch_two)
         with pytest.raises(TopDownError, match="E_PREEMPTED.*epoch 1 is saved") as e:
             train("parts")
     assert e.value.status == 75

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import signal
 import types
 
@@ -11,9 +9,8 @@ import pytest
 import torch
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer import preflight, trainer
+from espnet_topdown.trainer import trainer
 from espnet_topdown.trainer.stop import Stop
-from espnet_topdown.trainer.trainer import Watched, check_result
 
 pytestmark = pytest.mark.espnet
 CRITERIA = [("valid", "acc", "max"), ("valid", "loss", "min")]
@@ -34,20 +31,18 @@ class Reporter:
 
 def test_no_criterion_has_a_value(tmp_path):
     with pytest.raises(TopDownError, match="E_NAN: valid.acc, valid.loss: NaN or ab"):
-        check_result(tmp_path, Reporter(), CRITERIA)
+        trainer._check_result(tmp_path, Reporter(), CRITERIA)
 
 
 def test_no_training_ends_well_without_them(tmp_path, monkeypatch):
     """ESPnet's loop ends as if all was well; here it has not even begun."""
 
-    def run(cls, model, trainer_options, **others):
-        trainer.stock.Reporter()
-
-    monkeypatch.setattr(trainer.Trainer, "run", classmethod(run))
+    monkeypatch.setattr(trainer.Trainer, "run", lambda **options: None)
     options = types.SimpleNamespace(
         **{"output_dir": tmp_path, "best_model_criterion": CRITERIA, "ngpu": 0},
         **{"progress": False, "harvest": "", "frozen_norm": "train"},
         **{"allow_infeasible": False, "patience": None, "resume": False},
+        early_stopping_criterion=CRITERIA[1],
     )
     alone = types.SimpleNamespace(distributed=False)
     with pytest.raises(TopDownError, match="E_NAN: valid.acc, valid.loss: NaN or ab"):
@@ -57,10 +52,10 @@ def test_no_training_ends_well_without_them(tmp_path, monkeypatch):
 def test_the_best_epoch_is_gone(tmp_path):
     (tmp_path / "valid.loss.best.pth").symlink_to("3epoch.pth")
     with pytest.raises(TopDownError, match="E_BEST_LOST: .*loss.best.* epoch 3") as e:
-        check_result(tmp_path, Reporter("loss"), CRITERIA)
+        trainer._check_result(tmp_path, Reporter("loss"), CRITERIA)
     assert e.value.status == 65
     (tmp_path / "3epoch.pth").touch()
-    check_result(tmp_path, Reporter("loss"), CRITERIA)
+    trainer._check_result(tmp_path, Reporter("loss"), CRITERIA)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +69,9 @@ def test_a_signal_is_seen_after_the_batch_in_which_it_came(after, seen):
     )
 
     def train() -> None:
-        for _, batch in Watched([("u", 1), ("u", 2), ("u", 3)], session, 2, True):
+        for _, batch in trainer._Watched(
+            [("u", 1), ("u", 2), ("u", 3)], session, 2, True
+        ):
             got.append(batch)
             if batch == after:
                 stop.signal = signal.SIGTERM
@@ -85,26 +82,3 @@ def test_a_signal_is_seen_after_the_batch_in_which_it_came(after, seen):
         with pytest.raises(TopDownError, match="E_PREEMPTED: .*SIGTERM in epoch 2"):
             train()
     assert got == seen
-
-
-@pytest.mark.parametrize(
-    "conf, refused",
-    [
-        ({}, True),
-        ({"report_wer": False}, True),
-        ({"report_cer": False, "report_wer": False}, False),
-    ],
-)
-def test_without_editdistance(monkeypatch, conf, refused):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda n: None if n == "editdistance" else real(n)
-    )
-    args = argparse.Namespace(
-        model_conf=conf, use_matplotlib=False, use_tensorboard=False
-    )
-    if not refused:
-        preflight.leave_out_missing(args)
-        return
-    with pytest.raises(TopDownError, match="E_INSTALL: .*editdistance"):
-        preflight.leave_out_missing(args)

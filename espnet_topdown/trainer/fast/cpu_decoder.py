@@ -174,11 +174,3 @@ class _Steps(torch.autograd.Function):
 
 def _drop(x, factors, i, now):  # type: ignore[no-untyped-def]
     return x if factors is None else x * factors[i, now]
-
-
-def install(model: torch.nn.Module) -> int:
-    """Let every plain ``RNNDecoder`` in ``model`` go that way; returns how many."""
-    found = [m for m in model.modules() if type(m) is RNNDecoder]
-    for module in found:
-        module.__class__ = CPURNNDecoder
-    return len(found)

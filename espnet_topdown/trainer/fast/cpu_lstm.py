@@ -214,16 +214,3 @@ def _hold_at_padding(padded, weight, rows):  # type: ignore[no-untyped-def]
     gates = weight.new_tensor([-SATURATED, SATURATED, 0.0, 0.0])
     column = gates.repeat_interleave(len(weight) // 4)[:, None]
     return torch.cat([padded, flag], 1), torch.cat([weight, column], 1)
-
-
-def install(model: torch.nn.Module) -> int:
-    """Let every plain ``torch.nn.LSTM`` in ``model`` take the fast way.
-
-    Returns:
-        How many modules changed. Names and values of parameters do not.
-    """
-    found = [m for m in model.modules() if type(m) is torch.nn.LSTM]
-    found = [m for m in found if m.proj_size == 0]
-    for module in found:
-        module.__class__ = CPULSTM
-    return len(found)

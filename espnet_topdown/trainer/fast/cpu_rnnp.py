@@ -73,11 +73,3 @@ def subsample(
         data = x.data.index_select(0, start[frame * step] + seq)
         x = x._replace(data=data, batch_sizes=sizes)
     return x, n_frames, seq * n_frames + frame
-
-
-def install(model: torch.nn.Module) -> int:
-    """Let every plain ``RNNP`` in ``model`` take the fast way; returns how many."""
-    found = [m for m in model.modules() if type(m) is RNNP]
-    for module in found:
-        module.__class__ = CPURNNP
-    return len(found)

@@ -1,0 +1,386 @@
+"""Saves, links and repair of a folder; a training killed at any point goes on the same.
+
+The training runs in a fork that sends itself SIGKILL; with TOPDOWN_KILL_POINTS=all at
+every point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from espnet2.main_funcs import average_nbest_models
+from espnet2.train import trainer as stock
+from trained_state import differing, everything, note, options
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.trainer.checkpoints import (
+    check_room,
+    durable,
+    epoch_of_early_stop,
+    repair,
+    save,
+)
+
+LOSS = [["valid", "loss", "min"]]
+
+
+def test_save_replaces_whole_and_keeps_the_one_before(tmp_path):
+    path, kept = tmp_path / "checkpoint.pth", tmp_path / "checkpoint.pth.prev"
+    for epoch in (1, 2):
+        save({"a": torch.tensor(epoch)}, path)
+    before = kept.read_bytes()
+    with kept.open("rb") as opened:
+        save({"a": torch.tensor(3)}, path)
+        assert opened.read() == before != kept.read_bytes()
+    assert torch.load(path, weights_only=True)["a"] == 3
+    assert torch.load(kept, weights_only=True)["a"] == 2
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint.pth", "checkpoint.pth.prev"]
+
+
+def test_a_full_disk_says_so_and_loses_nothing(tmp_path):
+    """A limit of the process stands in for the disk; torch hides the reason."""
+    save({"a": torch.zeros(3)}, tmp_path / "checkpoint.pth")
+    before = (tmp_path / "checkpoint.pth").read_bytes()
+
+    def work():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with pytest.raises(TopDownError, match="E_DISK: .*need 1.* B, free .* B") as e:
+            save({"a": torch.ones(100_000)}, tmp_path / "checkpoint.pth")
+        assert e.value.status == 74
+
+    assert in_child(work) == 0
+    assert (tmp_path / "checkpoint.pth").read_bytes() == before
+    assert os.listdir(tmp_path) == ["checkpoint.pth"]
+
+
+def test_what_torch_cannot_save_is_no_disk_error(tmp_path):
+    with pytest.raises(Exception, match="pickle"):
+        save({"a": lambda: None}, tmp_path / "1epoch.pth")
+
+
+def test_no_room_for_an_epoch(tmp_path, monkeypatch):
+    save({"a": torch.zeros(3)}, tmp_path / "checkpoint.pth")
+    check_room(tmp_path)
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(TopDownError, match="E_DISK.*free 10 B"):
+        check_room(tmp_path)
+
+
+def test_only_the_two_modules_of_espnet_find_other_names(tmp_path):
+    (tmp_path / "1epoch.pth").touch()
+    before = torch.save, torch.load, pathlib.Path, stock.torch, stock.Path
+    with pytest.raises(KeyError), durable(Reporter=str):
+        assert stock.Reporter is str
+        assert stock.torch.save is average_nbest_models.torch.save is save
+        assert stock.torch.nn is torch.nn
+        link = stock.Path(tmp_path) / "latest.pth"
+        for epoch in (1, 2):  # as ESPnet's trainer does it
+            if link.is_symlink() or link.exists():
+                link.unlink()
+            link.symlink_to(f"{epoch}epoch.pth")
+            assert os.readlink(link) == f"{epoch}epoch.pth"
+            link.unlink()
+            assert link.is_symlink()
+        (stock.Path(tmp_path) / "1epoch.pth").unlink()
+        assert os.listdir(tmp_path) == ["latest.pth"]
+        assert before[:3] == (torch.save, torch.load, pathlib.Path)
+        raise KeyError
+    assert before == (torch.save, torch.load, pathlib.Path, stock.torch, stock.Path)
+    pathlib.Path(tmp_path / "latest.pth").unlink()
+    assert os.listdir(tmp_path) == []
+
+
+def test_nothing_is_executed(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path / 'canary'}",))
+
+    path = tmp_path / "1epoch.pth"
+    torch.save({"a": Evil()}, path)
+    with durable():
+        loads = [m.torch.load for m in (stock, average_nbest_models)]
+        loads += [m.safe_torch_load for m in (stock,) if hasattr(m, "safe_torch_load")]
+        for load in loads:
+            with pytest.raises(TopDownError, match="E_CKPT_UNSAFE"):
+                load(path, map_location="cpu", weights_only=False)
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.espnet
+def test_espnet_saves_and_links_nowhere_else(train, monkeypatch):
+    """A release that saves in another module would lose the promise: here it fails."""
+    torch_save, symlink_to = torch.save, pathlib.Path.symlink_to
+    files, links = set(), set()
+
+    def saved(obj, file, **options):
+        files.add(str(getattr(file, "name", file)))
+        torch_save(obj, file, **options)
+
+    def linked(self, target, *args):
+        links.add(self.name)
+        symlink_to(self, target, *args)
+
+    monkeypatch.setattr(torch, "save", saved)
+    monkeypatch.setattr(pathlib.Path, "symlink_to", linked)
+    folder = train(keep_nbest_models=2)
+    assert (folder / "valid.loss.ave_2best.pth").exists()
+    assert len(files) > 4 and len(links) >= 3
+    assert all(n.endswith(f".{os.getpid()}.tmp") for n in files | links)
+
+
+def write(folder, losses):
+    """A folder after ``len(losses)`` epochs, without links."""
+    folder.mkdir(exist_ok=True)
+    stats = {}
+    for epoch, loss in enumerate(losses, 1):
+        stats[epoch] = {"valid": {"loss": loss}}
+        model = {"w": torch.tensor(float(epoch))}
+        reporter = {"epoch": epoch, "stats": dict(stats)}
+        save({"model": model, "reporter": reporter}, folder / "checkpoint.pth")
+        save(model, folder / f"{epoch}epoch.pth")
+    return folder
+
+
+def test_links_and_surplus(tmp_path):
+    folder = write(tmp_path / "exp", [3.0, 1.0, 2.0])
+    (folder / "valid.loss.best.pth").symlink_to("3epoch.pth")
+    assert repair(folder, LOSS, keep=1) == 3
+    assert os.readlink(folder / "valid.loss.best.pth") == "2epoch.pth"
+    assert os.readlink(folder / "latest.pth") == "3epoch.pth"
+    assert not (folder / "1epoch.pth").exists()
+    assert (folder / "2epoch.pth").exists()
+
+
+def test_no_link_for_what_the_model_lacks(tmp_path):
+    folder = write(tmp_path / "exp", [math.nan, math.nan])
+    repair(folder, LOSS, keep=1)
+    assert not (folder / "valid.loss.best.pth").is_symlink()
+
+
+def test_last_epoch_comes_back(tmp_path):
+    folder = write(tmp_path / "exp", [3.0, 1.0])
+    (folder / "2epoch.pth").write_bytes(b"PK cut")
+    repair(folder, LOSS, keep=1)
+    assert torch.load(folder / "2epoch.pth", weights_only=True)["w"] == 2.0
+
+
+DAMAGES = {
+    "truncated": lambda p: p.write_bytes(p.read_bytes()[:-200]),
+    "empty": lambda p: p.write_bytes(b""),
+    "missing": lambda p: p.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_falls_back_to_the_one_before(tmp_path, damage, caplog):
+    folder = write(tmp_path / "exp", [3.0, 1.0])
+    DAMAGES[damage](folder / "checkpoint.pth")
+    assert repair(folder, LOSS, keep=1) == 1
+    assert "W_REPAIRED" in caplog.text
+    assert not (folder / "checkpoint.pth.prev").exists()
+    assert repair(folder, LOSS, keep=1) == 1
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_never_begins_anew(tmp_path, damage):
+    folder = write(tmp_path / "exp", [3.0])
+    DAMAGES[damage](folder / "checkpoint.pth")
+    with pytest.raises(TopDownError, match="E_CKPT_.*move .* away") as e:
+        repair(folder, LOSS, keep=1)
+    assert e.value.status == 65
+
+
+def test_a_flipped_bit_is_seen(tmp_path):
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    model = {"w": torch.zeros(1000)}
+    reporter = {"epoch": 1, "stats": {1: {"valid": {"loss": 1.0}}}}
+    path = folder / "checkpoint.pth"
+    save({"model": model, "reporter": reporter}, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\0" * 3000) + 1000] ^= 0x40
+    path.write_bytes(bytes(data))
+    with pytest.raises(TopDownError, match="E_DIGEST"):
+        repair(folder, LOSS, keep=1)
+
+
+def test_temporaries_of_the_dead_only(tmp_path):
+    folder = write(tmp_path / "exp", [1.0])
+    dead = folder / ".checkpoint.pth.4194999.tmp"
+    alive = folder / f".checkpoint.pth.{os.getppid()}.tmp"
+    for path in (dead, alive):
+        path.touch()
+    repair(folder, LOSS, keep=1)
+    assert not dead.exists() and alive.exists()
+
+
+def test_nothing_there(tmp_path):
+    assert repair(tmp_path / "none", LOSS, keep=1) == 0
+    assert repair(tmp_path, LOSS, keep=1) == 0
+
+
+@pytest.mark.parametrize(
+    "losses, patience, epoch",
+    [
+        ([3.0, 1.0, 2.0, 2.0], 1, 4),
+        ([3.0, 1.0, 2.0, 2.0], 2, None),
+        ([3.0, 1.0, 2.0, 2.0], None, None),
+        ([3.0, 2.0, 1.0], 0, None),
+        ([], 0, None),
+    ],
+    ids=str,
+)
+def test_stopped_early(tmp_path, losses, patience, epoch):
+    folder = write(tmp_path / "exp", losses)
+    assert epoch_of_early_stop(folder, patience, LOSS[0]) == epoch
+
+
+def kill_points(monkeypatch, reached) -> None:
+    """Call ``reached`` before each rename, link and removal, and after each save."""
+    replace, torch_save, unlink = os.replace, torch.save, pathlib.Path.unlink
+
+    def replaced(a, b, **kwargs):
+        if str(b).endswith((".pth", ".prev")):
+            reached(f"rename to {Path(b).name}")
+        replace(a, b, **kwargs)
+
+    def saved(obj, file, **kwargs):
+        torch_save(obj, file, **kwargs)
+        reached("written, not renamed")
+
+    def removed(path, *args, **kwargs):
+        if path.suffix == ".pth":
+            reached(f"remove {path.name}")
+        unlink(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(torch, "save", saved)
+    monkeypatch.setattr(pathlib.Path, "unlink", removed)
+
+
+def in_child(work) -> int:
+    """The exit status of a fork, -9 where it killed itself."""
+    child = os.fork()
+    if child == 0:
+        status = 70
+        torch.set_num_threads(1)
+        with contextlib.suppress(BaseException):
+            work()
+            status = 0
+        os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Every model file by its tensors and every link by its target."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.glob("*.pth")):
+        if path.is_symlink():
+            found[path.name] = os.readlink(path)
+        elif path.name != "checkpoint.pth":
+            state = torch.load(path, weights_only=True)
+            found[path.name] = {n: t.numpy().tobytes() for n, t in state.items()}
+    return found
+
+
+KILLS = {"rnn": 99, "vgg_rnn": 5, "transformer": 5, "conformer": 5}  # at most, in CI
+
+
+@pytest.mark.espnet
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("encoder", KILLS)
+def test_killed_around_a_save_and_continued(train, monkeypatch, encoder):
+    """SIGKILL at points spread evenly over those of a training of two epochs."""
+    conf = options(encoder, max_epoch=2, num_workers=0)
+    conf.pop("num_iters_per_epoch", None)
+    points: list[str] = []
+    with monkeypatch.context() as patch:
+        kill_points(patch, points.append)
+        expected = everything(train("reference", **conf))
+    n, passed = len(points), []
+    assert n > 12 and len(expected) > 20
+
+    def die_at(name: str) -> None:
+        passed.append(name)
+        if len(passed) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    every = os.environ.get("TOPDOWN_KILL_POINTS") == "all"
+    tries = n if every else min(n, KILLS[encoder])
+    for at in ((2 * i + 1) * n // (2 * tries) + 1 for i in range(tries)):
+        with monkeypatch.context() as patch:
+            kill_points(patch, die_at)
+            assert in_child(lambda: train("killed", **conf)) == -signal.SIGKILL
+        result = train("killed", **conf)
+        wrong = differing(everything(result), expected)
+        note("trainer", encoder, at, n, len(wrong))
+        assert wrong == [], f"killed at {points[at - 1]} ({at} of {n})"
+        assert not list(result.glob(".*.tmp"))
+        shutil.rmtree(result)
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize("seconds", [0.0, 0.07, 0.13, 0.31])
+def test_sigkill_and_continued(train, tmp_path, seconds):
+    """A process of its own, killed some time after its first epoch is saved."""
+    expected = contents(train("reference", max_epoch=6))
+    child = os.fork()
+    if child == 0:
+        torch.set_num_threads(1)
+        with contextlib.suppress(BaseException):
+            train("killed", max_epoch=6)
+        os._exit(0)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if (tmp_path / "killed" / "checkpoint.pth").exists():
+            break
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert contents(train("killed", max_epoch=6)) == expected
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize("accum_grad", [1, 2])
+def test_resumed_is_bit_identical(train, accum_grad):
+    changes = dict(accum_grad=accum_grad, specaug="specaug")
+    masks = {"apply_time_warp": False, "apply_time_mask": False}
+    changes.update(specaug_conf={**masks, "freq_mask_width_range": 3})
+    expected = contents(train("whole", max_epoch=4, **changes))
+    train("parts", max_epoch=2, **changes)
+    assert contents(train("parts", max_epoch=4, **changes)) == expected
+
+
+@pytest.mark.espnet
+def test_training_again_changes_nothing(train):
+    folder = train()
+    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*epoch.pth")}
+    train()
+    assert before == {p.name: p.stat().st_mtime_ns for p in folder.glob("*epoch.pth")}
+
+
+@pytest.mark.espnet
+def test_stopped_early_stays_stopped(train):
+    options = dict(max_epoch=9, patience=0, optim_conf={"lr": 1e-9})
+    options.update(early_stopping_criterion=["valid", "loss", "max"])
+    folder = train(**options)
+    before = sorted(p.name for p in folder.glob("*epoch.pth"))
+    epochs = len((folder / "curve.jsonl").read_text().splitlines())
+    assert epochs < 9
+    train(**options)
+    assert before == sorted(p.name for p in folder.glob("*epoch.pth"))
+    assert epochs == len((folder / "curve.jsonl").read_text().splitlines())

@@ -1,0 +1,275 @@
+"""What is refused before a training, by its code; warnings; what may be resumed."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import Lock
+from espnet_topdown.models.tasks import find_task
+from espnet_topdown.trainer import checks
+
+pytestmark = pytest.mark.espnet
+
+REFUSED = [  # changes of the configuration, code, in the message, exit status
+    ({"max_epoch": 0}, "E_CONFIG_KEY", "max_epoch is 0. Do: write a whole number", 78),
+    ({"max_epoch": -1}, "E_CONFIG_KEY", "is -1", 78),
+    ({"batch_size": 0}, "E_CONFIG_KEY", "batch_size", 78),
+    ({"accum_grad": 0}, "E_CONFIG_KEY", "accum_grad", 78),
+    ({"grad_clip": float("nan")}, "E_CONFIG_KEY", "is nan", 78),
+    ({"grad_clip": -1.0}, "E_CONFIG_KEY", "grad_clip", 78),
+    ({"optim_conf": {"lr": 0.0}}, "E_CONFIG_KEY", "optim_conf.lr", 78),
+    ({"optim_conf": {"lr": "fast"}}, "E_CONFIG_KEY", "'fast'", 78),
+    ({"patience": -1}, "E_CONFIG_KEY", "patience", 78),
+    ({"keep_nbest_models": 0}, "E_CONFIG_KEY", "keep_nbest_models", 78),
+    ({"keep_nbest_models": [3, 0]}, "E_CONFIG_KEY", "keep_nbest_models", 78),
+    ({"adadelta_eps_decay": 1.5}, "E_CONFIG_KEY", "below 1", 78),
+    ({"freeze_param": False}, "E_CONFIG_KEY", "no and off are false", 78),
+    ({"init_param": [3]}, "E_CONFIG_KEY", "3", 78),
+    ({"best_model_criterion": [["dev", "loss", "min"]]}, "E_CONFIG_KEY", "train", 78),
+    ({"frieze_param": []}, "E_YAML_KEY", "nearest: freeze_param", 78),
+    ({"best_model_criterion": [["valid", "cerr", "min"]]}, "E_CRITERION", "cer", 78),
+    ({"best_model_criterion": [["valid", "acc", "max"]]}, "E_CRITERION", "ctc_we", 78),
+    ({"train_shape_file": ["no/file"]}, "E_MISSING", "no/file", 66),
+    ({"train_shape_file": ["a,b"]}, "E_PATH", "a,b", 78),
+    ({"max_cache_size": 1.0, "noise_scp": "n"}, "E_CACHE_AUG", "noise_scp", 78),
+    ({"batch_type": "unsorted"}, "E_BATCH_ORDER", "longest", 78),
+    ({"sort_in_batch": "ascending"}, "E_BATCH_ORDER", "descending", 78),
+    ({"adadelta_eps_decay": 0.1, "optim": "adam"}, "E_RANGE", "adadelta", 78),
+    ({"adadelta_eps_decay": 0.1, "scheduler": "steplr"}, "E_RANGE", "steplr", 78),
+    ({"freeze_param": ["ctc.ctc_l0"]}, "E_FREEZE_NOMATCH", "nearest: ctc.ctc_lo", 78),
+    ({"freeze_param": "ctc.ctc_l0"}, "E_FREEZE_NOMATCH", "ctc.ctc_lo", 78),
+    ({"freeze_param": ["ctc", "encoder"]}, "E_FREEZE_ALL", "nothing left", 78),
+    ({"init_param": ["nowhere.pth"]}, "E_CKPT_MISSING", "nowhere.pth", 66),
+    ({"accum_grad": 4}, "E_NO_STEP", "accum_grad 4 > 3 batches", 78),
+    ({"harvest": "sofmax"}, "E_FREEZE_NOMATCH", "'sofmax'", 78),
+]
+
+
+@pytest.mark.parametrize("changes, code, part, status", REFUSED, ids=str)
+def test_refused(train, changes, code, part, status, tmp_path):
+    with pytest.raises(TopDownError) as e:
+        train(**changes)
+    assert e.value.code == code and e.value.status == status
+    assert part in str(e.value)
+    assert not list(tmp_path.glob("exp/*.pth"))
+
+
+@pytest.mark.parametrize(
+    "options, part",
+    [
+        (["--freeze", "ctc"], "unknown option --freeze (nearest: --freeze_param"),
+        (["--max_epoch"], "expected one argument"),
+        (["--max_epoch", "x"], "invalid int value"),
+        (["--encoder", "rnm"], "invalid choice: 'rnm'"),
+        (["--fast_lstm", "yes"], "must be true or false"),
+        (["--frozen_norm", "yes"], "invalid choice: 'yes'"),
+    ],
+    ids=str,
+)
+def test_command_line_refused(train, options, part):
+    with pytest.raises(TopDownError) as e:
+        train("exp", *options)
+    assert e.value.code == "E_USAGE" and e.value.status == 64
+    assert part in str(e.value)
+
+
+@pytest.fixture(params=["asr", "lm"])
+def task(request):
+    """What trains."""
+    return find_task(request.param).call("task")
+
+
+def hold(folder, taken, release):
+    with Lock(folder / ".train.lock", "process", doing="training"):
+        taken.set()
+        release.wait(30)
+
+
+def test_one_training_at_a_time_in_a_folder(task, tmp_path):
+    context = multiprocessing.get_context("fork")
+    taken, release = context.Event(), context.Event()
+    holder = context.Process(target=hold, args=(tmp_path, taken, release))
+    holder.start()
+    assert taken.wait(30)
+    try:
+        with pytest.raises(TopDownError, match="E_LOCKED.*is held by pid .*training"):
+            task.main(cmd=["--output_dir", str(tmp_path), "--token_list", "t.txt"])
+    finally:
+        release.set()
+        holder.join()
+    assert os.listdir(tmp_path) == [".train.lock"]
+
+
+def test_where_to_write_must_be_said_and_be_a_folder(task, tmp_path, capsys):
+    with pytest.raises(SystemExit) as e:
+        task.main(cmd=["--token_list", "t.txt"])
+    assert e.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("the following arguments are required: --output_dir")
+    (tmp_path / "exp").touch()
+    with pytest.raises(TopDownError, match="E_CREATE.*exp is a file"):
+        task.main(cmd=["--output_dir", str(tmp_path / "exp"), "--token_list", "t.txt"])
+
+
+def packages(monkeypatch, missing: str) -> None:
+    real = importlib.util.find_spec
+    find = lambda name: None if name == missing else real(name)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+
+
+def test_plots_without_their_package(train, monkeypatch, caplog):
+    packages(monkeypatch, "matplotlib")
+    folder = train(max_epoch=1, use_matplotlib=True)
+    assert "W_INSTALL: matplotlib" in caplog.text
+    assert not (folder / "images").exists()
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_error_rates_without_their_package(train, monkeypatch, reported):
+    packages(monkeypatch, "editdistance")
+    conf = {"ctc_weight": 1.0, "report_cer": False, "report_wer": reported}
+    if not reported:
+        train(model_conf=conf, max_epoch=1)
+        return
+    with pytest.raises(TopDownError, match="E_INSTALL: .*editdistance"):
+        train(model_conf=conf)
+
+
+@pytest.mark.parametrize(
+    "encoder, conf, ctc, warned",
+    [
+        ("rnn", {"dropout": 0.2}, {}, True),
+        ("vgg_rnn", {"dropout": 0.2}, {}, True),
+        ("rnn", {"dropout": 0.2, "use_projection": False}, {}, False),
+        ("rnn", {"dropout": 0.0}, {}, False),
+        ("td_rnn", {"dropout": 0.2}, {}, False),
+        ("conformer", {"dropout_rate": 0.2}, {}, False),
+        ("td_rnn", {}, {"dropout_rate": 0.1}, True),
+    ],
+    ids=str,
+)
+def test_a_validation_that_is_random(encoder, conf, ctc, warned, caplog):
+    args = SimpleNamespace(encoder=encoder, encoder_conf=conf, ctc_conf=ctc)
+    checks._random_validation(args)
+    assert ("W_EVAL_DROPOUT" in caplog.text) is warned
+
+
+class Model(torch.nn.Module):
+    """An encoder with one frame for 100 samples, rounded down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ctc = torch.nn.Linear(1, 1)
+        self.runs = 0
+
+    def encode(self, speech, lengths):
+        assert not self.training and speech.shape[:2] == (1, int(lengths))
+        self.runs += 1
+        return speech, lengths // 100
+
+
+@pytest.mark.parametrize("n_short", [0, 1])
+def test_few_references_are_tried_before_the_first_batch(tmp_path, n_short):
+    units = {f"u{i}": 11 if n_short and i == 7 else 5 for i in range(500)}
+    samples = {utt: 1000 + i for i, utt in enumerate(units)}
+    files = [tmp_path / "speech", tmp_path / "text"]
+    for file, shapes in zip(files, (samples, units)):
+        file.write_text("".join(f"{utt} {n}\n" for utt, n in shapes.items()))
+    args = SimpleNamespace(model_conf={}, allow_infeasible=False)
+    args.train_shape_file, args.valid_shape_file, model = [], files, Model()
+    if n_short:
+        with pytest.raises(TopDownError, match="E_CTC_INF.*u7 needs 11 frames, has 10"):
+            checks.check_references(args, model)
+    else:
+        checks.check_references(args, model)
+    assert model.training and model.runs == 16
+
+
+@pytest.mark.parametrize("option, name", [("train", "train"), ("valid", "dev")])
+def test_a_reference_that_is_too_long_for_its_samples(
+    train, tones, tmp_path, option, name
+):
+    texts = (tones / name / "text").read_text().splitlines()
+    lines = [f"{x.split()[0]} {len(x.split(' ', 1)[1])},7\n" for x in texts]
+    lines[1] = f"{texts[1].split()[0]} 999,7\n"
+    (tmp_path / "text_shape").write_text("".join(lines))
+    files = [str(tones / name / "speech_shape"), str(tmp_path / "text_shape")]
+    with pytest.raises(TopDownError, match=f"E_CTC_INFEASIBLE.*{name}01 needs 999"):
+        train(**{f"{option}_shape_file": files})
+    assert not (tmp_path / "exp" / "config.yaml").exists()
+
+
+TOKENS = ["<blank>", "a", "b", " ", "<sos/eos>"]
+CONFIG = dict(seed=1, optim="adam", optim_conf={"lr": 0.1}, freeze_param=["ctc"])
+CONFIG.update(token_list=TOKENS, batch_size=4, max_epoch=5, best_model_criterion=[])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """With the checkpoint of a training."""
+    (tmp_path / "checkpoint.pth").touch()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    return tmp_path
+
+
+def resume(folder, **changes):
+    options = {"output_dir": str(folder), "resume": True, **CONFIG, **changes}
+    checks._same_training(SimpleNamespace(**options))
+
+
+def as_file(folder, tokens):
+    (folder / "tokens.txt").write_text("".join(t + "\n" for t in tokens))
+    return str(folder / "tokens.txt")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"max_epoch": 50}, {"freeze_param": ("ctc",)}, {"num_workers": 3}],
+    ids=str,
+)
+def test_the_same_training_is_resumed(folder, changes):
+    resume(folder, **changes)
+    resume(folder, token_list=as_file(folder, TOKENS), **changes)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"optim_conf": {"lr": 1.0}}, r"optim_conf \{'lr': 0.1\} -> \{'lr': 1.0\}"),
+        ({"optim": "adamw"}, "optim adam -> adamw"),
+        ({"seed": 2}, "E_CONFIG_CHANGED: .*seed 1 -> 2"),
+        ({"freeze_param": []}, "freeze_param"),
+        ({"batch_size": 8, "seed": 3}, "seed 1 -> 3; batch_size 4 -> 8"),
+        ({"resume": False}, "E_DIR_USED"),
+        ({"token_list": ["<blank>", "b", "a", " ", "<sos/eos>"]}, "line 2"),
+        ({"token_list": TOKENS[:-1]}, "E_TOKENS_CHANGED: .*line 5"),
+        ({"token_list": [*TOKENS, "x"]}, "line 6"),
+    ],
+    ids=str,
+)
+def test_another_training_is_not(folder, changes, message):
+    with pytest.raises(TopDownError, match=message):
+        resume(folder, **changes)
+    if "token_list" in changes:
+        with pytest.raises(TopDownError, match=message):
+            resume(folder, token_list=as_file(folder, changes["token_list"]))
+
+
+def test_a_training_of_another_release_or_without_its_config(folder, caplog):
+    (folder / "config.yaml").write_text("version: 199901")
+    with pytest.raises(TopDownError, match="E_CKPT_VERSION.*199901"):
+        resume(folder)
+    (folder / "config.yaml").write_text("seed: [1")
+    resume(folder, seed=7)
+    assert "W_CONFIG_LOST" in caplog.text
+    (folder / "checkpoint.pth").unlink()
+    (folder / "config.yaml").write_text("seed: 1")
+    resume(folder, seed=7)  # nothing is trained yet

@@ -1,0 +1,153 @@
+"""CTC that cannot be, frozen norms, and errors without padding; stock elsewhere."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from espnet_topdown.data.tokens import frames_needed
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.trainer.hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
+
+pytestmark = pytest.mark.espnet
+
+
+@pytest.mark.parametrize(
+    "ids, need", [([3, 4, 5], 3), ([3, 3, 3], 5), ([3], 1), ([4, 3, 3], 4)], ids=str
+)
+def test_frames_needed_agrees_with_the_loss(ids, need):
+    assert frames_needed(ids) == need and frames_needed(()) == 0
+    for frames in (need - 1, need):
+        logits = torch.zeros(max(frames, 1), 1, 6).log_softmax(2)
+        lengths = torch.tensor([frames]), torch.tensor([len(ids)])
+        loss = torch.nn.functional.ctc_loss(logits, torch.tensor([ids]), *lengths)
+        assert bool(torch.isfinite(loss)) is (frames == need)
+
+
+class CTC(torch.nn.Module):
+    def forward(self, hs_pad, hlens, ys_pad, ys_lens):
+        return hs_pad.sum()
+
+
+def look(guard, frames):
+    """As the trainer does for a batch of two."""
+    model = torch.nn.Module()
+    model.ctc = CTC()
+    guard.attach(model)
+    guard.utterances = ["u1", "u2"]
+    units = torch.tensor([[3, 3, 4], [3, 4, -1]])
+    model.ctc(torch.zeros(2, 9, 1), torch.tensor(frames), units, torch.tensor([3, 2]))
+
+
+def test_utterances_that_ctc_cannot_align(caplog):
+    look(CTCGuard(), [4, 2])
+    with pytest.raises(TopDownError, match="u1 needs 4 frames, has 3; u2 needs 2.*1"):
+        look(CTCGuard(), [3, 1])
+    guard = CTCGuard(allow=True)
+    for _ in range(2):
+        look(guard, [3, 2])
+    assert caplog.text.count("W_CTC_INFEASIBLE: u1 needs 4 frames, has 3; ") == 1
+
+
+class Block(torch.nn.Module):
+    """A layer, a norm with weights, one without, and a norm outside of it all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(3)
+        self.inner = torch.nn.Module()
+        self.inner.linear = torch.nn.Linear(3, 3)
+        self.inner.plain = torch.nn.BatchNorm1d(3, affine=False)
+        self.free = torch.nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        return self.free(self.inner.plain(self.inner.linear(self.norm(x))))
+
+
+@pytest.mark.parametrize(
+    "freeze, held",
+    [
+        ([], []),
+        (["norm"], ["norm"]),
+        (["inner"], ["inner.plain"]),
+        (["norm.weight"], []),  # half frozen is not frozen
+        (["inner", "norm"], ["norm", "inner.plain"]),
+    ],
+    ids=str,
+)
+def test_statistics_of_frozen_norms_stay_through_train(freeze, held):
+    model = Block()
+    for name, p in model.named_parameters():
+        p.requires_grad = not any(name.startswith(f) for f in freeze)
+    assert keep_in_eval(model) == held
+    before = copy.deepcopy(model.state_dict())
+    for _ in range(3):
+        model.train()
+        model(torch.randn(8, 3)).sum().backward()
+    moved = {n for n, t in model.state_dict().items() if not torch.equal(before[n], t)}
+    norms = {"norm", "inner.plain", "free"}
+    assert {n.rpartition(".")[0] for n in moved} == norms - set(held)
+
+
+TOKENS = ["<blank>", "<unk>", "a", "b", "<space>", "<sos/eos>"]
+HYP = torch.tensor([[2, 0, 3, 3, 2, 2], [3, 3, 0, 2, 2, 3]])  # (B, T) "abaa.." "bab"
+REF = torch.tensor([[2, 3, -1], [3, 2, 2]])
+INPUTS = {"hs_pad": torch.zeros(2, 6), "hlens": torch.tensor([4, 6]), "ys_pad": REF}
+INPUTS["ys_lens"] = torch.tensor([2, 3])
+
+
+@pytest.fixture
+def stock():
+    """ESPnet's calculator; its package is another one in each release."""
+    from espnet2.asr import espnet_model
+
+    return espnet_model.ErrorCalculator(TOKENS, "<space>", "<blank>", True, True)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_frames_behind_the_end_are_not_scored(stock, by_name):
+    model = torch.nn.Module()
+    model.ctc, model.error_calculator, model.blank_id = CTC(), stock, 0
+    assert ErrorsWithoutPadding.attach(model) is not None
+    assert ErrorsWithoutPadding.attach(model) is None, "once"
+    model.ctc(**INPUTS) if by_name else model.ctc(*INPUTS.values())
+    pooled = model.error_calculator(HYP, REF, is_ctc=True)
+    assert stock(HYP, REF, is_ctc=True) == pytest.approx(2 / 5)  # "aba" for "ab"
+    assert pooled == pytest.approx(1 / 5)  # "ab" is right, "bab" for "baa"
+    alone = [
+        stock(HYP[i : i + 1, :n_frames], REF[i : i + 1], is_ctc=True) * n_units
+        for i, (n_frames, n_units) in enumerate(((4, 2), (6, 3)))
+    ]
+    assert pooled == pytest.approx(sum(alone) / 5)
+    assert model.error_calculator(HYP, REF) == stock(HYP, REF)  # of the attention
+
+
+@pytest.mark.parametrize("part", ["ctc", "error_calculator"])
+def test_models_without_ctc_or_errors_are_left_alone(part):
+    model = torch.nn.Module()
+    model.ctc, model.error_calculator = CTC(), object()
+    setattr(model, part, None)
+    assert ErrorsWithoutPadding.attach(model) is None
+    assert part == "error_calculator" or CTCGuard().attach(model) is None
+
+
+BLOCKS = {"output_size": 8, "attention_heads": 2, "linear_units": 8, "num_blocks": 1}
+BLOCKS |= {"cnn_module_kernel": 3, "input_layer": "conv2d1", "rel_pos_type": "latest"}
+BLOCKS |= {"pos_enc_layer_type": "rel_pos", "selfattention_layer_type": "rel_selfattn"}
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_frozen_conformer(train, mode):
+    options = dict(encoder="conformer", encoder_conf=BLOCKS, max_epoch=1)
+    first = train("first", **options)
+    model = str(first / "1epoch.pth")
+    options.update(init_param=[model], freeze_param=["encoder"], frozen_norm=mode)
+    again = train("again", **options)
+    a, b = (torch.load(f / "1epoch.pth", weights_only=True) for f in (first, again))
+    changed = {n for n in a if not torch.equal(a[n], b[n])}
+    assert any(n.startswith("ctc.") for n in changed)
+    moved = {n.rpartition(".")[2] for n in changed if n.startswith("encoder.")}
+    statistics = {"running_mean", "running_var", "num_batches_tracked"}
+    assert moved == (set() if mode == "eval" else statistics)
