@@ -48,7 +48,7 @@ REMOVED_OPTIONS = {
     "abandon": "docs/results/search.md",
     "halving": "docs/results/search.md",
     "proxy": "docs/results/search.md",
-    "num_nodes": "docs/structure.md",
+    "num_nodes": "docs/cluster.md",
 }
 
 

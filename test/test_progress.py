@@ -92,10 +92,11 @@ def test_hours(tmp_path: Path) -> None:
     asked.base.folder = tmp_path
     (tmp_path / "checkpoint.pth").touch()
     assert progress.seconds_per_epoch(asked.base) == 36.0
-    assert progress._hours(asked) == ", at most about 3.0 hours"  # 15 / 5 x 100 x 36 s
+    three = ", at most about 3.0 hours of training"  # 15 / 5 x 100 x 36 s
+    assert progress._hours(asked) == three
     request = dataclasses.replace(asked.request, max_epoch=10)
     asked = dataclasses.replace(asked, request=request)
-    assert progress._hours(asked) == ", at most about 18 minutes"
+    assert progress._hours(asked) == ", at most about 18 minutes of training"
 
 
 def test_more_than_expected_needs_a_yes() -> None:

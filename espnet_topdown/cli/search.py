@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +88,26 @@ def search(**options: Any) -> None:
     Example:
         espnet-topdown search exp/asr_a exp/asr_a_topdown --controls joint,warm
     """
-    done = espnet_topdown.run_search(**options)
+    with _last_words():
+        done = espnet_topdown.run_search(**options)
     print(f"best: {done.best} ({done.state.reason})")
     print(f"next: espnet-topdown decode {done.folder} --data DATA_DIR")
+
+
+@contextlib.contextmanager
+def _last_words() -> Iterator[None]:
+    """Say that TERM or HUP has ended the search, as after INT."""
+    old = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    except SystemExit as e:
+        names = {128 + n: n.name[3:] for n in (signal.SIGTERM, signal.SIGHUP)}
+        if e.code in names:
+            what = f"interrupted by {names[e.code]}; the same command continues"
+            print(what, file=sys.stderr)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 @verb(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib
 import math
 import os
 import re
@@ -420,8 +419,8 @@ HARMLESS = {"wandb_allow_val_change"}
 
 def known_options(module: str) -> set[str]:
     """The option names of a training command, by its own parser."""
-    type_checks.leave_out()
-    parser: argparse.ArgumentParser = importlib.import_module(module).get_parser()
+    trainer = type_checks.import_quietly(module)
+    parser: argparse.ArgumentParser = trainer.get_parser()
     return {a.dest for a in parser._actions}
 
 

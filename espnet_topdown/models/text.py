@@ -6,7 +6,6 @@ What a check finds here is what training sees: no rule of ours is in between.
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,14 +125,12 @@ def _check_files(options: Mapping[str, Any], where: str | Path) -> None:
 
 
 def _built(kind: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
-    type_checks.leave_out()
+    load = type_checks.import_quietly
     if options.get("preprocessor") not in (None, "default") or options.get(
         "preprocessor_conf"
     ):
-        from espnet2.tasks.asr import ASRTask
-
         args = argparse.Namespace(**{**options, "use_preprocessor": True})
-        made = ASRTask.build_preprocess_fn(args, False)
+        made = load("espnet2.tasks.asr").ASRTask.build_preprocess_fn(args, False)
         return made.tokenizer, made.text_cleaner
     symbols = options.get("non_linguistic_symbols")
     more = {
@@ -144,11 +141,9 @@ def _built(kind: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
     }
     if kind in more:
         module, _, name = TOKENIZERS[kind].partition(":")
-        tokenizer = getattr(importlib.import_module(module), name)(**more[kind])
+        tokenizer = getattr(load(module), name)(**more[kind])
     else:
-        from espnet2.text.build_tokenizer import build_tokenizer
-
-        tokenizer = build_tokenizer(
+        tokenizer = load("espnet2.text.build_tokenizer").build_tokenizer(
             token_type=kind,
             bpemodel=options.get("bpemodel"),
             non_linguistic_symbols=symbols,
@@ -156,6 +151,5 @@ def _built(kind: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
         )
     if not options.get("cleaner"):
         return tokenizer, None
-    from espnet2.text.cleaner import TextCleaner
-
-    return tokenizer, TextCleaner(options["cleaner"])
+    cleaners = load("espnet2.text.cleaner")
+    return tokenizer, cleaners.TextCleaner(options["cleaner"])

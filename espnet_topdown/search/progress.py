@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -54,15 +55,15 @@ def check_budget(search: Search) -> None:
 
 
 def _hours(search: Search) -> str:
-    """For example ``, at most about 12.5 hours``, or ``, hours unknown``."""
+    """``, at most about 12.5 hours of training``, or ``, hours unknown``."""
     epoch_s, epochs = seconds_per_epoch(search.base), search.max_epoch
     if not epoch_s or not epochs:
         return ", hours unknown"
     rounds = max(1.0, search.most_trainings / max(1, search.request.max_jobs))
     seconds = rounds * epochs * epoch_s
     if seconds < 3600:
-        return f", at most about {seconds / 60:.0f} minutes"
-    return f", at most about {seconds / 3600:.1f} hours"
+        return f", at most about {math.ceil(seconds / 60)} minutes of training"
+    return f", at most about {seconds / 3600:.1f} hours of training"
 
 
 def seconds_per_epoch(base: Experiment) -> float:

@@ -44,6 +44,12 @@ def test_stages_1_to_4(wsj):
     assert (wsj.recipe / "data/nlsyms.txt").read_text().count("\n") == 3
     logs = sorted((wsj.recipe / "data/local/wsj/log").glob("convert.*.log"))
     assert [log.name for log in logs] == ["convert.1.log", "convert.2.log"]
+    (dump / "org/train_si284/text").write_text("")  # one output of stage 3
+    done = wsj("./run.sh", "--stop_stage", "4", "--nj", "1", *PARTIAL)
+    assert done.returncode == 0, done.stderr
+    made = [x.split()[2] for x in done.stdout.splitlines() if "nothing to do" in x]
+    assert len(made) == 4 and "dump/raw/org/train_si284:" not in made
+    assert len((dump / "train_si284/text").read_text().splitlines()) == 12
 
 
 SETS = ("train_si284", "train_si84", "test_dev93", "test_eval92")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck source-path=SCRIPTDIR
+# shellcheck disable=SC2317  # functions that are called by "$@"
 # Stages 1-11 of an ESPnet recipe from pip packages alone: the options, folders and file
 # names are those of ESPnet's asr.sh, so that either can go on where the other stopped.
 set -euo pipefail
@@ -67,7 +68,8 @@ if [ -n "${channel}" ]; then READ_OPTS+=(--channel "${channel}"); fi
 if stage_on 2; then
     log "Stage 2: speed perturbation (${speed_perturb_factors}): data/${org_train_set} -> data/${train_set}"
     need_file "training set" data "data/${org_train_set}/wav.scp"
-    in_shards "${org_train_set}" "data/${train_set}/logs/perturb" \
+    once "data/${train_set}" <(data_state "data/${org_train_set}") -- \
+        in_shards "${org_train_set}" "data/${train_set}/logs/perturb" \
         "${PYTHON[@]}" -m espnet_topdown perturb_speed \
         --data_dir "data/${org_train_set}" --factors "${speed_perturb_factors}" "${READ_OPTS[@]}"
 fi
@@ -77,8 +79,8 @@ if stage_on 3; then
     format_set() { # set output
         need_file "data set" data "data/$1/wav.scp"
         log "data/$1 -> $2"
-        make_dir "$2"
-        in_shards "$1" "$2/logs/format_wav" "${PYTHON[@]}" -m espnet_topdown format_wav \
+        once "$2" <(data_state "data/$1") -- \
+            in_shards "$1" "$2/logs/format_wav" "${PYTHON[@]}" -m espnet_topdown format_wav \
             --data_dir "data/$1" --output_dir "$2" --fs "${fs}" --audio_format "${audio_format}" \
             "${READ_OPTS[@]}"
     }
@@ -92,7 +94,8 @@ if stage_on 4; then
     log "Stage 4: keep ${min_wav_duration}-${max_wav_duration} s: ${data_feats}/org -> ${data_feats}"
     for NAME in "${train_set}" "${valid_set}"; do
         need_file "formatted audio" format "${data_feats}/org/${NAME}/wav.scp"
-        "${PYTHON[@]}" -m espnet_topdown filter_data \
+        once "${data_feats}/${NAME}" <(data_state "${data_feats}/org/${NAME}") -- \
+            "${PYTHON[@]}" -m espnet_topdown filter_data \
             --data_dir "${data_feats}/org/${NAME}" --output_dir "${data_feats}/${NAME}" \
             --fs "${fs}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
     done
@@ -110,13 +113,18 @@ if stage_on 5; then
         # shellcheck disable=SC2086  # several files
         need_file "text" format ${bpe_train_text}
         # shellcheck disable=SC2086  # several files
-        "${PYTHON[@]}" -m espnet_topdown token_list --token_type bpe --input ${bpe_train_text} \
+        once "${token_dir}" ${bpe_train_text} -- \
+            "${PYTHON[@]}" -m espnet_topdown token_list --token_type bpe --input ${bpe_train_text} \
             --output_dir "${token_dir}" --vocab_size "${nbpe}" --bpemode "${bpemode}" \
             --input_sentence_size "${bpe_input_sentence_size}" --nlsyms "${bpe_nlsyms}" \
             --character_coverage "${bpe_char_cover}" --oov "${oov}" --blank "${blank}" --sos_eos "${sos_eos}"
     else
         need_file "text" filter "${data_feats}/lm_train.txt"
-        "${PYTHON[@]}" -m espnet2.bin.tokenize_text --token_type "${token_type}" \
+        INPUTS=("${data_feats}/lm_train.txt")
+        if [ "${nlsyms_txt}" != none ]; then INPUTS+=("${nlsyms_txt}"); fi
+        LOG=${token_dir}/log/tokenize_text.log
+        once "${token_dir}" "${INPUTS[@]}" -- run_job "${LOG}" logged "${LOG}" \
+            "${PYTHON[@]}" -m espnet2.bin.tokenize_text --token_type "${token_type}" \
             --input "${data_feats}/lm_train.txt" --output "${token_list}" --field 2- \
             --non_linguistic_symbols "${nlsyms_txt}" --cleaner "${cleaner}" --g2p "${g2p}" \
             --write_vocabulary true \
@@ -144,7 +152,8 @@ collect_stats() { # dir train-keys valid-keys names command...: statistics, in s
         --train_shape_file "${dir}/logdir/train.JOB.scp" --valid_shape_file "${dir}/logdir/valid.JOB.scp"
     for ((job = 1; job <= n; job++)); do shards+=(--input_dir "${dir}/logdir/stats.${job}"); done
     if [ "${names}" = text ] || [ "${feats_normalize}" != global_mvn ]; then shards+=(--skip_sum_stats); fi
-    "${PYTHON[@]}" -m espnet2.bin.aggregate_stats_dirs "${shards[@]}" --output_dir "${dir}"
+    run_job "${dir}/logdir/aggregate.log" logged "${dir}/logdir/aggregate.log" \
+        "${PYTHON[@]}" -m espnet2.bin.aggregate_stats_dirs "${shards[@]}" --output_dir "${dir}"
     for part in train valid; do
         awk -v n="$(count_lines "${token_list}")" '{ print $0 "," n }' "${dir}/${part}/text_shape" \
             >"${dir}/${part}/text_shape.${token_type}"
@@ -192,15 +201,23 @@ if stage_on 10; then
     log "Stage 10: statistics of ${data_feats}/${train_set} -> ${asr_stats_dir}"
     need_file "training data" filter "${data_feats}/${train_set}/wav.scp" "${data_feats}/${valid_set}/wav.scp"
     need_file "token list" tokens "${token_list}"
-    if "${check_data}"; then
-        OPTS=(--test)
-        for NAME in ${TEST_SETS[@]+"${TEST_SETS[@]}"}; do OPTS+=("${data_feats}/${NAME}"); done
-        "${PYTHON[@]}" -m espnet_topdown validate_data --fs "${fs}" \
-            --train "${data_feats}/${train_set}" --dev "${data_feats}/${valid_set}" "${OPTS[@]}" \
-            "${TEXT_OPTS[@]:2}" --allow_overlap "${allow_overlap}"
-    fi
-    collect_stats "${asr_stats_dir}" "${data_feats}/${train_set}/wav.scp" \
-        "${data_feats}/${valid_set}/wav.scp" speech \
+    asr_stats() { # check_data allow_overlap feats_normalize command...
+        local sets=("${TEST_SETS[@]/#/${data_feats}/}")
+        if "$1"; then
+            "${PYTHON[@]}" -m espnet_topdown validate_data --fs "${fs}" \
+                --train "${data_feats}/${train_set}" --dev "${data_feats}/${valid_set}" \
+                --test ${sets[@]+"${sets[@]}"} "${TEXT_OPTS[@]:2}" --allow_overlap "$2"
+        fi
+        collect_stats "${asr_stats_dir}" "${data_feats}/${train_set}/wav.scp" \
+            "${data_feats}/${valid_set}/wav.scp" speech "${@:4}"
+    }
+    INPUTS=("${token_list}")
+    for FILE in "${bpe_model}" "${nlsyms_txt}" "${asr_config}"; do
+        if [ -f "${FILE}" ]; then INPUTS+=("${FILE}"); fi
+    done
+    all_states() { for NAME in "${train_set}" "${valid_set}" "${TEST_SETS[@]}"; do data_state "${data_feats}/${NAME}"; done; }
+    once "${asr_stats_dir}" "${INPUTS[@]}" <(all_states) -- \
+        asr_stats "${check_data}" "${allow_overlap}" "${feats_normalize}" \
         "${PYTHON[@]}" -m espnet_topdown.bin.asr_train "${TEXT_OPTS[@]}" "${ASR_DATA[@]}" \
         ${ASR_ARGS[@]+"${ASR_ARGS[@]}"}
 fi

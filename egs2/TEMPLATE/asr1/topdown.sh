@@ -42,6 +42,10 @@ if "${skip_train}"; then skip_stages+=" 12"; fi
 asr_exp=${asr_exp%/}
 if [ -z "${topdown_dir}" ]; then topdown_dir=${asr_exp}_topdown${topdown_tag:+_${topdown_tag}}; fi
 topdown_dir=${topdown_dir%/}
+if "${use_lm}" && grep -Eqs '^(lm: awd_lstm|model: continuous)' "${lm_exp}/config.yaml" "${lm_config:-/dev/null}"; then
+    die E_USAGE "--use_lm true with an awd_lstm model, which ESPnet's beam search cannot read" \
+        "give one of ESPnet's own language models"
+fi
 
 start_python
 log "$0 ${RUN_ARGS[*]-}"

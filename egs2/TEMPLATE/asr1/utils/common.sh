@@ -143,6 +143,41 @@ split_lines() { # file n out: out, with JOB replaced by 1..n, holds consecutive 
         }' "$1"
 }
 
+data_state() { # data directory: its lists, and the names, sizes and times of its recordings
+    if [ ! -e "$1/wav.scp" ]; then return 0; fi
+    find -L "$1" -maxdepth 1 -type f ! -name '.*' -print0 | sort -z | xargs -0 -r cat --
+    cut -d ' ' -f 2- "$1/wav.scp" | tr '\n' '\0' | xargs -0 -r stat -L -c '%n %s %Y' 2>/dev/null || true
+    if grep -q '|[[:space:]]*$' "$1/wav.scp"; then date +%s%N; fi # a command may write anything
+}
+
+once() { # dir file... -- command...: make dir, unless just this is what has made it
+    local dir=$1 inputs=() seal made=${1%/*}/.${1##*/}.made
+    shift
+    while [ "$1" != -- ]; do
+        inputs+=("$1")
+        shift
+    done
+    shift
+    make_dir "${dir}"
+    seal=$(fingerprint "$@" -- "${inputs[@]}")
+    if [ -e "${made}" ] && [ "$(cat "${made}")" = "${seal} $(folder_state "${dir}")" ]; then
+        log "${dir}: nothing to do"
+        return
+    fi
+    rm -f "${made}"
+    "$@"
+    printf '%s %s\n' "${seal}" "$(folder_state "${dir}")" >"${made}"
+}
+
+folder_state() { # folder: a digest of the names, sizes and times of its files but the logs
+    find "$1" -type f ! -path "$1/log*" -printf '%P %s %T@\n' | sort | sha256sum | cut -d ' ' -f 1
+}
+
+logged() { # log-file command...: with all its output in the file
+    mkdir -p "${1%/*}"
+    "${@:2}" >"$1" 2>&1
+}
+
 fingerprint() { # word... -- file...: a digest of a command line and the files it reads
     local words=()
     while [ "$1" != -- ]; do

@@ -59,7 +59,7 @@ decode_beam() { # exp model set dir
         args+=(--lm_train_config "${lm_exp}/config.yaml" --lm_file "${lm_exp}/${inference_lm}")
     fi
     run_job "${logdir}/asr_inference.JOB.log" "${EVAL_CMD[@]}" --gpu "${EVAL_GPU}" "JOB=1:${n}" \
-        "${logdir}/asr_inference.JOB.log" "${PYTHON[@]}" -m espnet2.bin.asr_inference \
+        "${logdir}/asr_inference.JOB.log" "${PYTHON[@]}" -m espnet_topdown.bin.asr_inference \
         --batch_size 1 --ngpu "${EVAL_GPU}" --config "${inference_config}" \
         --data_path_and_name_and_type "${data}/wav.scp,speech,sound" \
         --key_file "${logdir}/keys.JOB.scp" --output_dir "${logdir}/output.JOB" \

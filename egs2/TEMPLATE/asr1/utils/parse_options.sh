@@ -174,7 +174,7 @@ _po_main() {
         case "${_po_name}" in
             abandon | halving | proxy)
                 _po_die E_USAGE "--${_po_name} was removed, see docs/results/search.md" "leave it out" ;;
-            num_nodes) _po_die E_USAGE "--num_nodes was removed, see docs/structure.md" "leave it out" ;;
+            num_nodes) _po_die E_USAGE "--num_nodes was removed, see docs/cluster.md" "leave it out" ;;
         esac
         if [[ ${_po_arg} != --* ]] || ! _po_is_option "${_po_name}"; then
             _po_nearest "${_po_name}"
