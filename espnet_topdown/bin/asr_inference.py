@@ -10,12 +10,9 @@ from collections.abc import Sequence
 
 def main(cmd: Sequence[str] | None = None) -> None:
     """Decode."""
-    from espnet_topdown.trainer.dropout import register
+    from espnet_topdown.trainer.dropout import decode_by_espnet
 
-    register()
-    from espnet2.bin import asr_inference
-
-    asr_inference.main(cmd)
+    decode_by_espnet(cmd)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ same parameter names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from espnet2.asr.encoder.rnn_encoder import RNNEncoder
 from espnet2.asr.encoder.vgg_rnn_encoder import VGGRNNEncoder
@@ -46,3 +48,15 @@ def register() -> None:
     """Make both known to ``--encoder``."""
     encoder_choices.classes["td_rnn"] = TopDownRNNEncoder
     encoder_choices.classes["td_vgg_rnn"] = TopDownVGGRNNEncoder
+
+
+def decode_by_espnet(cmd: Sequence[str] | None = None) -> None:
+    """Be ``espnet2.bin.asr_inference``, with both known.
+
+    Args:
+        cmd: its options; None: those of the process.
+    """
+    register()
+    from espnet2.bin import asr_inference
+
+    asr_inference.main(cmd)
