@@ -53,7 +53,7 @@ def test_wrong_command_lines(words: str, message: str, capsys) -> None:
 @pytest.mark.parametrize(
     "words, message",
     [
-        ("--num_nodes 2", "--num_nodes was removed, see docs/structure.md"),
+        ("--num_nodes 2", "--num_nodes was removed, see docs/cluster.md"),
         ("--ngpu -1", "--ngpu: must be 0 or more, got '-1'"),
         ("--folder", "expected one argument"),
     ],
