@@ -1,6 +1,7 @@
 # make setup        creates .venv (PYTHON=python3.13 chooses the interpreter)
 # make demo         setup, then the default recipe from audio to report
 # make test         setup, then the tests for every change, as many at once as there are cores
+# make bench        ratios to stock ESPnet, beside those that were recorded (10 minutes)
 # make nightly      every test: also campaigns, real clusters, every row trained
 # make constraints  compiles the tested sets of versions anew, from what is newest today
 # make canary       the newest of everything in .venv-canary: what has moved, does it work?
@@ -83,9 +84,7 @@ nightly: setup
 	TOPDOWN_SLURM=all TOPDOWN_ROWS=all $(VENV)/bin/python -m pytest -m 'nightly or not nightly'
 
 bench: setup
-	$(VENV)/bin/python bench/lstm_cpu.py
-	$(VENV)/bin/python bench/lstm_cpu.py --model ctc_att
-	$(VENV)/bin/python bench/decode.py
+	$(VENV)/bin/python bench/harness.py
 
 lint: setup
 	$(VENV)/bin/ruff check .
