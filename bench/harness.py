@@ -129,7 +129,7 @@ def measure(work: Work, size: str, given: dict[str, Any]) -> dict[str, Any]:
     make = getattr(importlib.import_module(module), name)
     pairs = list(make(**getattr(work, size), **more))
     if work.keep_memory:
-        from espnet_topdown.trainer.fast.memory import keep_memory
+        from espnet_topdown.trainer.fast.process import keep_memory
 
         old = [_run((pair.stock, work.repeat_stock))[0] for pair in pairs]
         keep_memory()
@@ -197,7 +197,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cmd: list[str] | None = None) -> None:
     """Measure and print."""
-    from espnet_topdown.trainer.fast.threads import do_not_spin
+    from espnet_topdown.trainer.fast.process import do_not_spin
 
     args = get_parser().parse_args(cmd)
     if unknown := set(args.works) - set(WORKS):

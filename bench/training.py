@@ -72,7 +72,7 @@ def lstm(
     """The paper's model: 4 BLSTM layers with projections, 80 log-mel features."""
     from espnet2.tasks.asr import ASRTask
 
-    from espnet_topdown.trainer.fast import fast_cpu
+    from espnet_topdown.trainer.fast import cpu
 
     args = ASRTask.get_parser().parse_args(["--output_dir", "unused"])
     args.token_list = ["<blank>", "<unk>", *(f"u{i}" for i in range(48)), "<sos/eos>"]
@@ -85,7 +85,7 @@ def lstm(
     args.model_conf.update(report_cer=False, report_wer=False)
     stock = ASRTask.build_model(args)
     ours = copy.deepcopy(stock)
-    fast_cpu.install(ours)
+    cpu.install(ours)
     found = [_batch(n, seconds, len(args.token_list), 12) for _ in range(batches)]
     yield from _pairs(stock, ours, found, device, tolerance=1e-4)
 
@@ -160,8 +160,7 @@ def awd_lstm(
     words: int, emb: int, hidden: int, columns: int, steps: int, device: str
 ) -> Iterator[Pair]:
     """A language model beside the authors' formulation; dropout draws differ."""
-    from espnet_topdown.trainer.awd_lstm import AWDLSTM
-    from espnet_topdown.trainer.lm_model import ContinuousLanguageModel
+    from espnet_topdown.trainer.awd_lstm import AWDLSTM, ContinuousLanguageModel
 
     text = torch.randint(words, (columns, steps + 1))
     lengths = torch.full((columns,), steps)

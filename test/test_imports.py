@@ -22,7 +22,6 @@ MAX_FUNCTION = 60  # lines
 ONLY_IN = {
     "espnet2": [
         "trainer/*",
-        "scoring/decode.py",
         "models/experiment.py",
         "models/random_model.py",
         "models/text.py",

@@ -31,8 +31,13 @@ def folders(toy_experiment) -> None:
         "theirs/RESULTS.md",
         "exp/joint/RESULTS.md",
         "other/config.yaml",
+        "espnet/inference/1best_recog/text",  # as its asr_inference leaves a set
+        "espnet/test/logdir/keys.1.scp",  # as its asr.sh does
+        "espnet/copied/score",
+        "espnet/scored/score_cer/ref.trn",
+        "texts/text",
     ):
-        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("mine: 1\n")
 
 
@@ -140,6 +145,17 @@ def files() -> dict[Path, bytes | bool]:
         (SEARCH, "theirs", "theirs/RESULTS.md is there and not ours"),
         (DECODE, "data/valid", "data/valid/wav.scp is there and not ours"),
         (DECODE, "exp/joint", "exp/joint/config.yaml is there and not ours"),
+        *[
+            (DECODE, place, f"{place}/{name} is there and not ours")
+            for place, name in (
+                ("espnet/inference", "1best_recog"),
+                ("espnet/test", "logdir"),
+                ("espnet/copied", "score"),
+                ("espnet/scored", "score_cer/ref.trn"),
+                ("texts", "text"),
+            )
+        ],
+        (SCORE, "espnet/scored/score_cer", "score_cer/ref.trn is there and not ours"),
         (SCORE, "data/valid", "data/valid/wav.scp is there and not ours"),
         (PERPLEXITY, "exp/joint", "exp/joint/config.yaml is there and not ours"),
         (SEEDS, "theirs", "theirs/RESULTS.md is there and not ours"),

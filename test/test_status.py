@@ -218,12 +218,12 @@ def asked(tmp_path: Path, monkeypatch) -> list:
     monkeypatch.chdir(tmp_path)
     calls: list = []
 
-    def decode_models(models: dict, data: Path, **options: object) -> dict:
-        calls.append((str(data), {str(k): v for k, v in models.items()}))
+    def decode_set(exp, model_file, wav_scp, out_dir, text=None, **options) -> dict:
+        calls.append((str(wav_scp.parent), str(out_dir), exp, model_file))
         counts = {"ref": 10, "corr": 9, "sub": 1, "del": 0, "ins": 0}
-        return {folder: {"cer": counts, "wer": counts} for folder in models}
+        return {"cer": counts, "wer": counts}
 
-    monkeypatch.setattr(decode, "decode_models", decode_models)
+    monkeypatch.setattr(decode, "decode_set", decode_set)
     monkeypatch.setattr(write, "write_report", calls.append)
     monkeypatch.setattr("espnet_topdown.cli.installation.check", lambda: None)
     return calls
@@ -240,14 +240,16 @@ def test_decode_the_models_of_a_search(
 ) -> None:
     sets = ["dump/raw/test", "dump/raw/org/dev"]
     main(["decode", "exp/search", "--data", *sets, *words.split()])
-    (test, models), (dev, _), report = asked
-    assert [test, dev] == sets and report == Path("exp/search")
+    *calls, report = asked
+    test = [c[1:] for c in calls if c[0] == sets[0]]
+    assert [c[0] for c in calls] == [s for s in sets for _ in names]
+    assert report == Path("exp/search")
     wanted = {
         f"exp/search/{n}/decode_ctc_greedy/test": Path("exp/search", n) for n in names
     }
     wanted["exp/search/m3/decode_ctc_greedy/test"] = Path("exp/joint")
-    assert {place: exp for place, (exp, _) in models.items()} == wanted
-    assert next(iter(models)).startswith("exp/search/m3/")
+    assert {place: exp for place, exp, _ in test} == wanted
+    assert test[0][0].startswith("exp/search/m3/")
     out = capsys.readouterr().out
     assert "m3 test: CER 10.0 % (1 errors of 10)" in out and "m3 org/dev: " in out
     assert "exp/search/report.html" in out
@@ -256,7 +258,7 @@ def test_decode_the_models_of_a_search(
 def test_decode_an_experiment(asked: list, capsys) -> None:
     main(["decode", "exp/joint", "--data", "dump/raw/test", "--model_file", "1"])
     place = "exp/joint/decode_ctc_greedy/test"
-    assert asked == [("dump/raw/test", {place: (Path("exp/joint"), "1")})]
+    assert asked == [("dump/raw/test", place, Path("exp/joint"), "1")]
     assert capsys.readouterr().out.startswith("test: CER")
 
 

@@ -32,8 +32,8 @@ def decode_sets(
         text: Its references.
         output_dir: Gets the set of ``wav_scp``, or the folders of ``data`` as they are
             in ``exp`` otherwise, ``decode_ctc_greedy/SET``.
-        model_file: Of an experiment, see ``decode_experiment``.
-        **options: More for ``decode_experiment``; ``utt2spk`` of ``wav_scp``.
+        model_file: Of an experiment, see ``decode_set``.
+        **options: More for ``decode_set``; ``utt2spk`` of ``wav_scp``.
 
     Yields:
         A line for each set that has references, then where the report is.
@@ -42,14 +42,14 @@ def decode_sets(
         TopDownError: E_USAGE (64); those of the decoding and of the report.
     """
     from espnet_topdown.report.write import write_report
-    from espnet_topdown.scoring.decode import decode_experiment, decode_models
+    from espnet_topdown.scoring.decode import decode_set
 
     is_search = (exp / "search.yaml").is_file()
     if bool(data) == bool(wav_scp) or (wav_scp and is_search):
         raise TopDownError("E_USAGE", "decode: which set?", "give --data DIR", USAGE)
     if wav_scp:
         out = output_dir or exp / "decode_ctc_greedy" / _name(wav_scp.parent)
-        score = decode_experiment(exp, model_file, wav_scp, out, text=text, **options)
+        score = decode_set(exp, model_file, wav_scp, out, text, **options)
         yield from _line(str(text), score)
     which = {"": (exp, model_file)}
     if is_search:
@@ -57,10 +57,10 @@ def decode_sets(
         if read_state(exp).request.get("fix_eval_dropout"):
             options["fix_eval_dropout"] = True
     for folder in data:
-        out = Path("decode_ctc_greedy", _name(folder))
-        to = {(output_dir or exp) / name / out: which[name] for name in which}
-        scores = decode_models(to, folder, **options)
-        for name, score in zip(which, scores.values()):
+        ref = folder / "text" if (folder / "text").exists() else None
+        for name, (base, file) in which.items():
+            out = (output_dir or exp) / name / "decode_ctc_greedy" / _name(folder)
+            score = decode_set(base, file, folder / "wav.scp", out, ref, **options)
             yield from _line(f"{name} {_name(folder)}".strip(), score)
     if is_search:
         write_report(exp)

@@ -159,8 +159,7 @@ def check_asr_model(
     check_ctc(base)
     from espnet_topdown.scoring.decode import Recognizer
 
-    config, model = base.folder / "config.yaml", base.model_file()
-    recognizer = Recognizer(config, model, fix_eval_dropout=base.fix_eval_dropout)
+    recognizer = Recognizer(base, base.model_file())
     check_layers(base, stack, recognizer.model)
     check_data()
     files, texts = _shortest(base, "valid")
@@ -175,15 +174,16 @@ def check_lm_model(
 ) -> None:
     """``check_works`` of a language model on continuous text."""
     check_lm_kind(base, "lm")
-    from espnet_topdown.scoring.perplexity import likelihood, load_model
+    from espnet_topdown.scoring.model import load_model
+    from espnet_topdown.scoring.perplexity import token_nll
     from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows
 
-    model = load_model(base.folder / "config.yaml", base.model_file())
+    model = load_model(base, base.model_file())
     check_layers(base, stack, model)
     check_data()
     tokens, steps = base.token_list, 20
     texts = {p: read_ids(base.data_path(p, "text")[0], tokens) for p in PHASES}
-    likelihood(model.lm, columns(texts["valid"][: 2 * steps], 2))
+    token_nll(model.lm, columns(texts["valid"][: 2 * steps], 2))
     text = columns(texts["train"][: 2 * steps], 2)
     ((_, batch), *_) = Batches(text, fixed_windows(text.shape[1], steps), steps)
     check_gradients(base, stack, model, batch, "its first lines")
@@ -194,9 +194,10 @@ def check_sentence_model(
 ) -> None:
     """``check_works`` of ESPnet's own language model, which reads single sentences."""
     check_lm_kind(base, "sentence_lm")
-    from espnet_topdown.scoring.perplexity import load_model, sentences
+    from espnet_topdown.scoring.model import load_model
+    from espnet_topdown.scoring.perplexity import sentences
 
-    model = load_model(base.folder / "config.yaml", base.model_file())
+    model = load_model(base, base.model_file())
     check_layers(base, stack, model)
     check_data()
     for phase in ("valid", "train"):

@@ -101,14 +101,12 @@ def is_trained(folder: Path) -> bool:
 
 def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Integer error counts of the best epoch on the whole validation set."""
-    if job["trainer"]:
-        experiment = Experiment(folder)
-    else:  # the joint model, where it was trained
-        experiment = Experiment(Path(job["base_exp"]), Path(job["base_model"]))
+    exp, best = folder, None
+    if not job["trainer"]:  # the joint model, where it was trained
+        exp, best = Path(job["base_exp"]), Path(job["base_model"])
+    experiment = Experiment(exp, best, bool(job.get("fix_eval_dropout")))
     model = experiment.model_file()
-    validation_score = find_task(job.get("task", "asr")).call("score")
-    fix = {"fix_eval_dropout": True} if job.get("fix_eval_dropout") else {}
-    result = validation_score(experiment.folder / "config.yaml", model, **fix)
+    result = find_task(job.get("task", "asr")).call("score")(experiment, model)
     result["epoch"] = experiment.epoch_of(model)
     return result
 

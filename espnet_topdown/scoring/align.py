@@ -31,7 +31,7 @@ Pair = tuple[Sequence[str], Sequence[str]]
 def align(
     ref: Sequence[str], hyp: Sequence[str], case_sensitive: bool = False
 ) -> Counts:
-    """Count correct, substituted, deleted and inserted tokens.
+    """Return the counts of correct, substituted, deleted and inserted tokens.
 
     Args:
         ref: The tokens (characters or words) that were said.
@@ -46,7 +46,7 @@ def align(
 
 
 def path(ref: Sequence[str], hyp: Sequence[str], case_sensitive: bool = False) -> str:
-    """The alignment itself: one letter of ``C S D I`` a step.
+    """Return the alignment itself: one letter of ``C S D I`` a step.
 
     >>> path("a b c d".split(), "A x c d e".split())
     'CSCCI'
@@ -55,7 +55,7 @@ def path(ref: Sequence[str], hyp: Sequence[str], case_sensitive: bool = False) -
 
 
 def count(ops: str) -> Counts:
-    """The counts of an alignment.
+    """Return the counts of an alignment.
 
     >>> count("CSCCI")
     Counts(ref=4, corr=3, sub=1, dele=0, ins=1)
@@ -65,7 +65,7 @@ def count(ops: str) -> Counts:
 
 
 def fold(token: str) -> str:
-    """Lower-case A-Z only.
+    """Return a token with A-Z, and no other letter, in lower case.
 
     >>> fold("ÁB")
     'Áb'
@@ -76,11 +76,14 @@ def fold(token: str) -> str:
 
 
 def paths(pairs: Iterable[Pair], case_sensitive: bool = False) -> Iterator[str]:
-    """The alignment of each pair of reference and hypothesis, in their order.
+    """Align pairs of reference and hypothesis.
 
     Args:
         pairs: Tokens of both sides; read a few thousand at a time.
         case_sensitive: See :func:`align`.
+
+    Yields:
+        The path of each pair, in their order.
     """
     ids, pairs = _Ids(case_sensitive), iter(pairs)
     while window := list(itertools.islice(pairs, _WINDOW)):
@@ -138,7 +141,7 @@ class _Item:
             self.i = self.j = 0
 
     def middle(self) -> tuple[list[int], list[int]]:
-        """The tokens of both sides that are not aligned yet."""
+        """Return the tokens of both sides that are not aligned yet."""
         at = self.start
         return self.ref[at : at + self.i], self.hyp[at : at + self.j]
 
@@ -160,7 +163,7 @@ class _Item:
         self.i, self.j = i, j
 
     def ops(self) -> str:
-        """The whole alignment, when no table is needed any more."""
+        """Return the whole alignment, when no table is needed any more."""
         i, j = self.start + self.i, self.start + self.j
         while i and j and i != j:
             if self.ref[i - 1] == self.hyp[j - 1]:

@@ -19,7 +19,7 @@ def paired_bootstrap(
     n: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The 95 % interval of error rate A minus error rate B, in percent points.
+    """Return the 95 % interval of error rate A minus error rate B, in percent points.
 
     Utterances are drawn with replacement, the same ones for both systems (Bisani and
     Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation",
@@ -70,9 +70,9 @@ def seeds_interval(
         check_same_utterances(a[0], other, ("one seed", "another"))
     pooled = [{u: total(x[u] for x in system) for u in a[0]} for system in (a, b)]
     rates = [[total(x.values()).percent for x in system] for system in (a, b)]
-    differences = np.subtract(*rates)
+    differences = np.array(rates[0]) - np.array(rates[1])
     mean, s2 = differences.mean(), differences.var(ddof=1)
-    v = _drawn(*pooled, n, seed).var(ddof=1)
+    v = _drawn(pooled[0], pooled[1], n, seed).var(ddof=1)
     half = stdtrit(len(a) - 1, 0.975) * np.sqrt(s2 / len(a) + v)
     return float(mean), float(mean - half), float(mean + half)
 
@@ -80,7 +80,7 @@ def seeds_interval(
 def _drawn(
     a: Mapping[str, Counts], b: Mapping[str, Counts], n: int, seed: int
 ) -> np.ndarray:
-    """Rate A minus rate B in each of ``n`` drawn sets."""
+    """Return rate A minus rate B in each of ``n`` drawn sets."""
     check_same_utterances(a, b, _SYSTEMS)
     utts = sorted(a)
     ref = np.array([a[u].ref for u in utts], dtype=np.float64)

@@ -41,7 +41,7 @@ class Counts(NamedTuple):
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """The sum over utterances."""
+    """Return the sum over utterances."""
     columns = zip(*counts)
     return Counts(*map(sum, columns))
 
@@ -56,10 +56,13 @@ def summary(counts: Mapping[str, Counts]) -> dict[str, int]:
         ``ref``, ``corr``, ``sub``, ``del``, ``ins`` and ``err_utts``, the number of
         utterances with an error.
     """
-    c = total(counts.values())
-    wrong = sum(u.errors > 0 for u in counts.values())
-    numbers = {"ref": c.ref, "corr": c.corr, "sub": c.sub, "del": c.dele, "ins": c.ins}
-    return {**numbers, "err_utts": wrong}
+    sums = dict(zip(HEAD.split("\t")[1:], total(counts.values())))
+    return {**sums, "err_utts": err_utts(counts)}
+
+
+def err_utts(counts: Mapping[str, Counts]) -> int:
+    """Return the number of utterances with an error."""
+    return sum(c.errors > 0 for c in counts.values())
 
 
 def write_counts(folder: Path, counts: Mapping[str, Counts]) -> None:
@@ -70,10 +73,13 @@ def write_counts(folder: Path, counts: Mapping[str, Counts]) -> None:
 
 
 def read_counts(folder: Path) -> dict[str, Counts]:
-    """What :func:`write_counts` wrote.
+    """Read what :func:`write_counts` wrote.
 
     Args:
         folder: For example ``decode_ctc_greedy/test/score_cer``.
+
+    Returns:
+        Counts by utterance id.
 
     Raises:
         TopDownError: E_MISSING (66) without the file; E_SCORE (65) for a line that is

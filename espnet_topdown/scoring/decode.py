@@ -18,129 +18,81 @@ import torch
 
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.data.tokens import frames_needed
-from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
+from espnet_topdown.errors import DATA, TopDownError, warn
 from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.tasks import find_task, kind_of
 from espnet_topdown.models.text import TextReader
-from espnet_topdown.models.weights import check_keys, load_weights
-from espnet_topdown.scoring.attention_greedy import greedy_attention, has_attention
-from espnet_topdown.scoring.counts import Counts
-from espnet_topdown.scoring.ctc_greedy import Hypothesis, greedy_ctc
-from espnet_topdown.scoring.sclite import sclite_note
+from espnet_topdown.scoring.greedy import Hypothesis, decoder_of, greedy
+from espnet_topdown.scoring.model import load_model
 from espnet_topdown.scoring.score import (
-    as_written,
+    check_score_dir,
     count_set,
     record,
+    record_of_counts,
     speakers,
+    warn_of_syntax,
     write_scores,
 )
 from espnet_topdown.scoring.sound import longest_first, read_wav_scp
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
-
-def load_model(
-    config: Path,
-    weights: Path,
-    device: str = "cpu",
-    fix_eval_dropout: bool = False,
-) -> torch.nn.Module:
-    """Build the model that ``config`` describes and give it exactly these weights.
-
-    Args:
-        config: ``config.yaml`` of an ESPnet experiment. Relative paths inside refer
-            to the current folder, as in a recipe.
-        weights: A file of weights of the same experiment.
-        device: ``cpu`` or ``cuda``.
-        fix_eval_dropout: See ``Experiment``.
-
-    Raises:
-        TopDownError: E_CKPT_KEYS or E_CKPT_SHAPE when the weights are not those of
-            this model, E_CONFIG_KEY or E_MISSING when it cannot be built.
-    """
-    state = load_weights(weights)
-    model = _build(Experiment(Path(config).parent, None, fix_eval_dropout))
-    check_keys(state, model.state_dict(), weights)
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as e:
-        what = f"{weights}: {str(e).splitlines()[-1].strip()}"
-        do = "use the weights and the config.yaml of the same experiment"
-        raise TopDownError("E_CKPT_SHAPE", what, do, DATA) from None
-    return model.to(device).eval()
-
-
-def _build(experiment: Experiment) -> torch.nn.Module:
-    # Imported here: our task makes its encoders known to ESPnet, and loads slowly.
-    from espnet_topdown.trainer.fast import cpu
-    from espnet_topdown.trainer.task import TopDownASRTask
-
-    config = experiment.folder / "config.yaml"
-    args = argparse.Namespace(**{**experiment.config, "init": None})
-    try:
-        model = TopDownASRTask.build_model(args)
-    except FileNotFoundError as e:
-        what = f"{config} names '{e.filename}', which is not there"
-        do = "run in the recipe folder: its paths are relative to it"
-        raise TopDownError("E_MISSING", what, do, MISSING) from e
-    except ModuleNotFoundError as e:
-        what = f"the model of {config} needs the package {e.name}"
-        do = f"run 'pip install {e.name}', or ESPnet's installer of it"
-        raise TopDownError("E_INSTALL", what, do) from e
-    except Exception as e:  # each part of ESPnet refuses its options in its own way
-        what = f"{config} does not describe an ASR model of this ESPnet"
-        do = "give the config.yaml that training wrote, of the ESPnet in use"
-        raise TopDownError(
-            "E_CONFIG_KEY", f"{what} ({type(e).__name__}: {e})", do
-        ) from e
-    cpu.install(model)
-    return model
+# What ESPnet's decoding leaves beside files of the same names as ours.
+_NOT_OURS = ("wav.scp", "config.yaml", "1best_recog", "logdir", "score")
 
 
 class Recognizer:
     """A model with what turns sound into its input and its output into text.
 
     Args:
-        config: See ``load_model``.
-        weights: See ``load_model``.
-        device: See ``load_model``.
-        batch_seconds: See ``greedy_ctc``.
-        accept_random: See ``greedy_ctc``.
-        fix_eval_dropout: See ``Experiment``.
+        experiment: Of the model.
+        weights: A file of weights of the same experiment.
+        device: ``cpu`` or ``cuda``.
+        **options: More for ``encode.encoded_batches``.
+
+    Raises:
+        TopDownError: E_INPUT_TYPE or E_KIND (78) for a model that takes no sound,
+            E_NO_CTC (78), and those of ``load_model`` and ``TextReader``.
     """
 
     def __init__(
         self,
-        config: Path,
+        experiment: Experiment,
         weights: Path,
         device: str = "cpu",
-        batch_seconds: float = 120.0,
-        accept_random: bool = False,
-        fix_eval_dropout: bool = False,
+        **options: Any,
     ) -> None:
-        self.experiment = Experiment(Path(config).parent, None, fix_eval_dropout)
-        self.conf = self.experiment.config
+        self.experiment, self.conf = experiment, experiment.config
+        config = experiment.folder / "config.yaml"
+        if (kind := kind_of(self.conf)) != "asr":
+            what = f"{config} is of kind '{kind}', which recognises no speech"
+            do = "give a speech recogniser; 'espnet-topdown perplexity' scores texts"
+            raise TopDownError("E_KIND", what, do)
         if self.conf.get("input_size") is not None:
             raise TopDownError(
                 "E_INPUT_TYPE",
                 f"{config}: the model takes features (input_size is set), not sound",
                 "use a model trained with feats_type raw",
             )
+        from espnet_topdown.trainer.fast import cpu  # after ESPnet's task
+
         self.reader = TextReader.of(self.conf, config)
         self.weights = Path(weights)
-        self.model = load_model(config, weights, device, fix_eval_dropout)
-        by_attention = self.model.ctc is None and has_attention(self.model)
-        self.decoder = "attention_greedy" if by_attention else "ctc_greedy"
-        self.batch_seconds = batch_seconds
-        self.accept_random = accept_random
+        self.model: Any = load_model(experiment, weights, device)
+        cpu.install(self.model)
+        self.decoder = decoder_of(self.model)
+        self.options = {**options, "fs": experiment.sample_rate}
+
+    def _task(self, part: str, train: bool) -> Any:
+        """Return what ESPnet's task has between raw speech and text and the model."""
+        args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
+        return getattr(find_task("asr").call("task"), part)(args, train)
 
     @cached_property
-    def preprocess(self):  # type: ignore[no-untyped-def]
-        """ESPnet's own function from raw speech and text to the model's input."""
-        from espnet_topdown.trainer.task import TopDownASRTask
-
-        args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
+    def preprocess(self) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
+        """ESPnet's function that prepares one utterance."""
         try:
-            return TopDownASRTask.build_preprocess_fn(args, False)
+            return self._task("build_preprocess_fn", False)
         except RuntimeError as e:  # a token that is there twice, or no <unk>
             what = f"{self.experiment.folder}/config.yaml: token_list: {e}"
             do = "make the token list again (stage 5)"
@@ -149,12 +101,17 @@ class Recognizer:
     def training_batch(
         self, files: Mapping[str, str], texts: Mapping[str, str]
     ) -> dict[str, torch.Tensor]:
-        """What the trainer would give the model for these utterances."""
-        from espnet_topdown.trainer.task import TopDownASRTask
+        """What the trainer would give the model for these utterances.
 
-        args = argparse.Namespace(**{**self.conf, "use_preprocessor": True})
-        prepare = TopDownASRTask.build_preprocess_fn(args, True)
-        join = TopDownASRTask.build_collate_fn(args, True)
+        Args:
+            files: Utterance id -> audio file.
+            texts: Utterance id -> transcript; the same ids.
+
+        Returns:
+            Padded tensors by name: speech (B, samples), text (B, L) and their lengths.
+        """
+        prepare = self._task("build_preprocess_fn", True)
+        join = self._task("build_collate_fn", True)
         sounds = longest_first(files, self.experiment.sample_rate)
         raw = ((utt, {"speech": sound, "text": texts[utt]}) for utt, sound in sounds)
         _, batch = join([(utt, prepare(utt, data)) for utt, data in raw])
@@ -166,29 +123,29 @@ class Recognizer:
         return self.conf["token_type"] == "phn"
 
     def tokens(self, hyp: Hypothesis) -> list[str]:
-        """The symbols of a hypothesis."""
+        """Return the symbols of a hypothesis."""
         return [self.model.token_list[i] for i in hyp.token_ids]
 
     def text(self, hyp: Hypothesis) -> str:
-        """Text as ``asr_inference`` writes it; of phones, with a blank between."""
+        """Return text as ``asr_inference`` writes it; phones with a blank between."""
         join = " ".join if self.of_phones else self.reader.tokenizer.tokens2text
         return join(self.tokens(hyp))
 
-    def texts(self, hyps: Mapping[str, Hypothesis]) -> dict[str, str]:
-        """The text of each hypothesis, as a file that it is written to holds it."""
-        return as_written({utt: self.text(hyp) for utt, hyp in hyps.items()})
-
     def recognize(self, files: Mapping[str, str]) -> dict[str, Hypothesis]:
-        """Decode the audio file of each utterance."""
-        fs = self.experiment.sample_rate
+        """Decode the audio file of each utterance.
+
+        Args:
+            files: Utterance id -> audio file.
+
+        Returns:
+            A hypothesis by utterance id.
+        """
         sounds = (
             (utt, self.preprocess(utt, {"speech": samples})["speech"])
-            for utt, samples in longest_first(files, fs)
+            for utt, samples in longest_first(files, self.experiment.sample_rate)
         )
-        how = (self.batch_seconds, fs, self.accept_random)
         start = time.perf_counter()
-        greedy = greedy_ctc if self.decoder == "ctc_greedy" else greedy_attention
-        hyps = {hyp.utt: hyp for hyp in greedy(self.model, sounds, *how)}
+        hyps = {hyp.utt: hyp for hyp in greedy(self.model, sounds, **self.options)}
         seconds = time.perf_counter() - start
         logging.info("decoded %d utterances in %.1f s", len(hyps), seconds)
         return hyps
@@ -196,8 +153,8 @@ class Recognizer:
     def infeasible(
         self, hyps: Mapping[str, Hypothesis], ref: Mapping[str, str]
     ) -> list[str]:
-        """Utterances whose reference needs more frames than the encoder yields."""
-        found: list[str] = []
+        """Return those whose reference needs more frames than the encoder yields."""
+        found = []
         for utt, hyp in hyps.items() if self.decoder == "ctc_greedy" else ():
             ids = self.preprocess(utt, {"text": ref[utt]})["text"].tolist()
             if frames_needed(ids) > hyp.n_frames:
@@ -205,7 +162,7 @@ class Recognizer:
         return sorted(found)
 
     def units(self) -> dict[str, Callable[[str], list[str]]]:
-        """What cuts text into the tokens of ``cer``, ``wer`` and ``ter``.
+        """Return what cuts text into the tokens of ``cer``, ``wer`` and ``ter``.
 
         Of a model of phones all three are its phones: nothing else is recognised.
         """
@@ -214,13 +171,11 @@ class Recognizer:
         nlsyms = self.conf.get("non_linguistic_symbols")
         if not isinstance(nlsyms, list):
             nlsyms = read_nlsyms(nlsyms)
-        cuts = {
-            unit: functools.partial(cut, nlsyms=nlsyms) for unit, cut in UNITS.items()
-        }
+        cuts = {u: functools.partial(cut, nlsyms=nlsyms) for u, cut in UNITS.items()}
         return {**cuts, "ter": self.reader.tokenizer.text2tokens}
 
     def clean(self, ref: Mapping[str, str]) -> dict[str, str]:
-        """References as training saw them: cleaned, and as phones for phones."""
+        """Return references as training saw them: cleaned, or as phones."""
         if self.of_phones:
             return {utt: " ".join(self.reader.tokens(t)) for utt, t in ref.items()}
         return {utt: self.reader.clean(text) for utt, text in ref.items()}
@@ -230,70 +185,72 @@ class Recognizer:
         name: str,
         hyps: Mapping[str, Hypothesis],
         ref: Mapping[str, str],
-        spoken: Mapping[str, str] | None = None,
-        counts: Mapping[str, Mapping[str, Counts]] | None = None,
+        folder: Path | None = None,
+        utt2spk: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """``score.json`` of the set called ``name``, but for the seconds it took.
+        """Count errors.
 
         Args:
             name: Of the set.
             hyps: What was recognised, by utterance id.
             ref: What was said; the same ids.
-            spoken: ``texts(hyps)``, where it is known already.
-            counts: By unit and utterance, where they are known already.
+            folder: Gets sclite's files in ``score_cer``, ``score_wer`` and, of a model
+                of BPE, ``score_ter``.
+            utt2spk: Speakers for these.
+
+        Returns:
+            ``score.json`` of the set, but for the seconds it took.
+
+        Raises:
+            TopDownError: E_UTT_SETS (65).
         """
         check_same_utterances(ref, hyps)
-        too_long = self.infeasible(hyps, ref)
-        if too_long:
+        if too_long := self.infeasible(hyps, ref):
             which = f"{len(too_long)} references ({', '.join(too_long[:3])}, ...)"
             warn("W_CTC_INFEASIBLE", f"{which} need more frames than there are")
-        spoken = spoken or self.texts(hyps)
-        clean, known = self.clean(ref), counts or {}
-        counts = {
-            unit: known.get(unit) or count_set(clean, spoken, cut)
-            for unit, cut in self.units().items()
-        }
-        return {
-            "schema": 1,
-            "set": name,
-            "decoder": self.decoder,
-            "model_file": self.weights.name,
-            "epoch": self.experiment.epoch_of(self.weights),
-            **record(counts, spoken),
-            "infeasible": len(too_long),
-        }
+        # as a file that they are written to holds them: nothing at the ends
+        spoken = {utt: self.text(hyp).strip() for utt, hyp in hyps.items()}
+        said, counts = self.clean(ref), {}
+        for unit, cut in self.units().items():
+            if folder and (unit != "ter" or self.conf["token_type"] == "bpe"):
+                part = folder / f"score_{unit}"
+                counts[unit] = write_scores(part, said, spoken, cut, utt2spk or {})
+                warn_of_syntax(unit, said, spoken)
+            else:
+                counts[unit] = count_set(said, spoken, cut)
+        epoch = self.experiment.epoch_of(self.weights)
+        numbers = {**record_of_counts(counts, spoken), "infeasible": len(too_long)}
+        return record(name, self.decoder, self.weights, epoch, **numbers)
 
 
 def validation_score(
-    config: Path,
-    weights: Path,
-    batch_seconds: float = 120.0,
-    device: str = "cpu",
-    accept_random: bool = False,
-    fix_eval_dropout: bool = False,
+    experiment: Experiment, weights: Path, **options: Any
 ) -> dict[str, Any]:
-    """The error counts on the whole validation set that ``config`` names.
+    """The error counts on the whole validation set of an experiment.
+
+    Args:
+        experiment: Its config names the set.
+        weights: A file of weights of the same experiment.
+        **options: More for ``Recognizer``.
 
     Returns:
         What ``score.json`` holds.
 
     Raises:
-        TopDownError: E_EVAL_RANDOM when a second evaluation would give another
-            result, E_UTT_SETS when speech and text differ in utterances, and those of
-            ``load_model`` and ``greedy_ctc``.
+        TopDownError: E_EVAL_RANDOM (78) when a second evaluation would give another
+            result, E_UTT_SETS (65) when speech and text differ in utterances, and
+            those of ``Recognizer``.
     """
     start = time.perf_counter()
-    experiment = Experiment(Path(config).parent)
     wav_scp, kind = experiment.data_path("valid", "speech")
     if kind != "sound":
-        what = f"{config}: the validation speech is of type '{kind}'"
+        what = f"{experiment.folder}/config.yaml: the validation speech is of type "
         do = "only 'sound' is supported; train with feats_type raw"
-        raise TopDownError("E_INPUT_TYPE", what, do)
+        raise TopDownError("E_INPUT_TYPE", f"{what}'{kind}'", do)
     files, ref = _read_set(wav_scp, experiment.data_path("valid", "text")[0])
-    how = (device, batch_seconds, accept_random, fix_eval_dropout)
-    model = Recognizer(config, weights, *how)
+    model = Recognizer(experiment, weights, **options)
     hyps = model.recognize(files)
-    if not accept_random and model.recognize(files) != hyps:
+    if not options.get("accept_random") and model.recognize(files) != hyps:
         what = f"{weights}: two evaluations on the whole set differ"
         do = "add --fix_eval_dropout true; if that was done already, --ngpu 0"
         raise TopDownError("E_EVAL_RANDOM", what, do)
@@ -302,53 +259,67 @@ def validation_score(
 
 
 def decode_set(
-    config: Path,
-    weights: Path,
+    exp: Path,
+    model_file: str,
     wav_scp: Path,
     out_dir: Path,
     text: Path | None = None,
     utt2spk: Path | None = None,
+    ngpu: int = 0,
+    fix_eval_dropout: bool = False,
     **options: Any,
 ) -> dict[str, Any] | None:
     """Decode a set into a folder, in the files that asr.sh's stages 12 and 13 leave.
 
     Args:
-        config: See ``load_model``.
-        weights: See ``load_model``.
+        exp: An experiment.
+        model_file: ``best``, an epoch, a file name in the experiment, or a path.
         wav_scp: The audio files.
         out_dir: Gets ``text``, ``token`` and ``token_int``; its name is the set's.
         text: References; with them ``score_*`` and ``score.json`` are written too.
         utt2spk: Speakers for the tables; by default the file beside ``text``.
+        ngpu: 1 on the GPU.
+        fix_eval_dropout: See ``Experiment``.
         **options: More for ``Recognizer``.
 
     Returns:
         What ``score.json`` holds; None without references.
+
+    Raises:
+        TopDownError: E_CREATE (73) for a folder that ESPnet or the user wrote,
+            E_UTT_SETS (65), and those of ``Recognizer``.
     """
-    start = time.perf_counter()
-    check_output(out_dir, ("wav.scp", "config.yaml"))
+    start, out_dir = time.perf_counter(), Path(out_dir)
+    _check_out_dir(out_dir)
+    experiment = Experiment(exp, fix_eval_dropout=fix_eval_dropout)
+    weights = Path(model_file)
+    if not weights.is_file() or (experiment.folder / weights).is_file():
+        weights = experiment.model_file(model_file)
     files, ref = _read_set(wav_scp, text)
-    out_dir, model = Path(out_dir), Recognizer(config, weights, **options)
+    device = "cuda" if ngpu else "cpu"
+    model = Recognizer(experiment, weights, device, **options)
     hyps = model.recognize(files)
-    spoken = model.texts(hyps)
-    ids = {utt: " ".join(map(str, hyp.token_ids)) for utt, hyp in hyps.items()}
-    tokens = {utt: " ".join(model.tokens(hyp)) for utt, hyp in hyps.items()}
-    for name, pairs in {"token_int": ids, "token": tokens, "text": spoken}.items():
-        write_pairs(out_dir / name, pairs)
+    for name, line in {
+        "token_int": lambda hyp: " ".join(map(str, hyp.token_ids)),
+        "token": lambda hyp: " ".join(model.tokens(hyp)),
+        "text": model.text,
+    }.items():
+        write_pairs(out_dir / name, {utt: line(hyp) for utt, hyp in hyps.items()})
     if text is None:
         return None
-    clean, speaker = model.clean(ref), speakers(utt2spk, beside=text)
-    counts = {
-        unit: write_scores(out_dir / f"score_{unit}", clean, spoken, cut, speaker)
-        for unit, cut in model.units().items()
-        if unit != "ter" or model.conf["token_type"] == "bpe"
-    }
-    score = model.score(out_dir.name, hyps, ref, spoken, counts)
+    speaker = speakers(utt2spk, beside=text)
+    score = model.score(out_dir.name, hyps, ref, out_dir, speaker)
     score["seconds"] = round(time.perf_counter() - start, 3)
-    for unit in counts:
-        if note := sclite_note((ref, spoken), unit):
-            warn(*note)
     write_json(out_dir / "score.json", score)
     return score
+
+
+def _check_out_dir(folder: Path) -> None:
+    written = (folder / "token_int").exists()
+    check_output(folder, _NOT_OURS if written else (*_NOT_OURS, "text"))
+    if not (folder / "score.json").exists():
+        for part in sorted(folder.glob("score_*")):
+            check_score_dir(part)
 
 
 def _read_set(
@@ -359,47 +330,3 @@ def _read_set(
     if text:
         check_same_utterances(ref, files, (str(text), str(wav_scp)))
     return files, ref
-
-
-def decode_experiment(
-    exp: Path, model_file: str, wav_scp: Path, output_dir: Path, **options: Any
-) -> dict[str, Any] | None:
-    """``decode_set`` with a model of an experiment folder, as ``bin/decode`` does it.
-
-    Args:
-        exp: The experiment.
-        model_file: ``best``, an epoch, a file name in the experiment, or a path.
-        wav_scp: See ``decode_set``.
-        output_dir: See ``decode_set``.
-        **options: ``ngpu``, and more for ``decode_set``.
-    """
-    known = Path(model_file)
-    inside = not known.is_file() or (Path(exp) / known).is_file()
-    weights = Experiment(exp).model_file(model_file) if inside else known
-    options["device"] = "cuda" if options.pop("ngpu", 0) else "cpu"
-    config = Path(exp) / "config.yaml"
-    return decode_set(config, weights, wav_scp, output_dir, **options)
-
-
-def decode_models(
-    models: Mapping[Path, tuple[Path, str]], data: Path, **options: Any
-) -> dict[Path, dict[str, Any] | None]:
-    """Decode a data directory with several models, for example joint and best.
-
-    Args:
-        models: Folder that gets the set's files, for example
-            ``exp/asr_topdown/m1.4/decode_ctc_greedy/test`` -> experiment and model
-            file, as ``decode_experiment`` takes them.
-        data: Has ``wav.scp``; with ``text`` there the sets are scored too.
-        options: More for ``decode_experiment``.
-
-    Returns:
-        What each ``score.json`` holds, by folder; None without references.
-    """
-    text = Path(data) / "text"
-    options["text"] = text if text.exists() else None
-    wav_scp = Path(data) / "wav.scp"
-    return {
-        folder: decode_experiment(exp, model, wav_scp, folder, **options)
-        for folder, (exp, model) in models.items()
-    }

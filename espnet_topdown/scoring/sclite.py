@@ -11,13 +11,13 @@ import math
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, write_lines
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.scoring.align import fold
-from espnet_topdown.scoring.counts import Counts, total
+from espnet_topdown.scoring.counts import Counts, err_utts, total
 
 Cells = list[str]
 # What sclite 2.10 does not read as plain words (tried: all printable ASCII and Unicode
@@ -34,8 +34,8 @@ _SYNTAX = {
 _LINE = re.compile(r"(.*?)[ \t]*\(([^()\s]+)\)[ \t]*")
 
 
-def trn_id(utt: str, utt2spk: Mapping[str, str]) -> str:
-    """``speaker-utterance``; an utterance without a speaker is its own."""
+def _trn_id(utt: str, utt2spk: Mapping[str, str]) -> str:
+    """Return ``speaker-utterance``; an utterance without a speaker is its own."""
     return f"{utt2spk.get(utt, utt)}-{utt}"
 
 
@@ -44,13 +44,14 @@ def write_trn(
 ) -> None:
     """Write tokens by utterance id, sorted by it."""
     lines = (
-        f"{' '.join(tokens[utt])}\t({trn_id(utt, utt2spk)})" for utt in c_sorted(tokens)
+        f"{' '.join(tokens[utt])}\t({_trn_id(utt, utt2spk)})"
+        for utt in c_sorted(tokens)
     )
     write_lines(path, lines)
 
 
 def read_trn(path: Path) -> dict[str, list[str]]:
-    """Tokens by ``speaker-utterance``, in the file's order.
+    """Return tokens by ``speaker-utterance``, in the file's order.
 
     Raises:
         TopDownError: E_TRN for a line without an id or with one that was there before.
@@ -69,29 +70,28 @@ def read_trn(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def sclite_note(
-    texts: Iterable[Mapping[str, str]], unit: str
-) -> tuple[str, str] | None:
-    """A warning's code and text if sclite would count these texts in another way.
+def sclite_note(unit: str, *texts: Mapping[str, str]) -> str:
+    """A warning if sclite would count these texts in another way, else nothing.
 
     Args:
-        texts: References and hypotheses by utterance id.
         unit: ``cer`` or ``wer``; others are never given to sclite.
+        *texts: References and hypotheses by utterance id.
+
+    Returns:
+        Which characters are its syntax, and in how many lines they stand.
     """
-    syntax = _SYNTAX.get(unit)
-    if syntax is None:
-        return None
     found = Counter[str]()
-    for side in texts:
+    for side in texts if unit in _SYNTAX else ():
         for text in filter(_SUSPECT.search, side.values()):
-            found.update(set(syntax.findall(text)))
+            found.update(set(_SYNTAX[unit].findall(text)))
+    if not found:
+        return ""
     names = ", ".join(
         f"{f'U+{ord(c):04X}' if c.isspace() else repr(c)} in {n} lines"
         for c, n in sorted(found.items())
     )
     what = f"{unit.upper()}: {names}: sclite's syntax, or no space to it; counted here "
-    what += "as any other character, Unicode's spaces as ' '"
-    return ("W_SCLITE_SYNTAX", what) if found else None
+    return what + "as any other character, Unicode's spaces as ' '"
 
 
 def render(
@@ -101,7 +101,7 @@ def render(
     speaker: Mapping[str, str],
     ops: Mapping[str, str],
 ) -> str:
-    """The whole of ``result.txt``.
+    """Return the whole of ``result.txt``.
 
     Args:
         name: Title of the tables.
@@ -115,9 +115,9 @@ def render(
         counts = Counts(len(ref[utt]), *(steps.count(op) for op in "CSDI"))
         by_speaker.setdefault(speaker[utt], {})[utt] = counts
     parts = [
-        _table(name, percent_rows(by_speaker)),
+        _table(name, table_rows(by_speaker, True)),
         _NO_REFERENCE if _without_reference(by_speaker) else "",
-        _table(name, count_rows(by_speaker)),
+        _table(name, table_rows(by_speaker, False)),
         f"\t\tDUMP OF SYSTEM ALIGNMENT STRUCTURE\n\nSystem name:   {name}\n",
     ]
     for number, (spk, utts) in enumerate(by_speaker.items()):
@@ -138,65 +138,60 @@ _NO_REFERENCE = (
 BySpeaker = Mapping[str, Mapping[str, Counts]]
 
 
-def _numbers(utts: Mapping[str, Counts]) -> list[int]:
-    c = total(utts.values())
-    wrong = sum(u.errors > 0 for u in utts.values())
-    return [len(utts), c.ref, c.corr, c.sub, c.dele, c.ins, c.errors, wrong]
-
-
 def _without_reference(by_speaker: BySpeaker) -> bool:
     return any(not total(utts.values()).ref for utts in by_speaker.values())
 
 
-def _everything(by_speaker: BySpeaker) -> dict[str, Counts]:
-    return {utt: c for utts in by_speaker.values() for utt, c in utts.items()}
+def table_rows(by_speaker: BySpeaker, percent: bool) -> list[Cells]:
+    """One of the two tables: speakers, Sum, Mean, S.D., Median.
 
+    Args:
+        by_speaker: Counts by speaker and utterance.
+        percent: Percentages, not counts.
 
-def count_rows(by_speaker: BySpeaker) -> list[Cells]:
-    """The table of counts: speakers, Sum, Mean, S.D., Median."""
-    table = [_numbers(utts) for utts in by_speaker.values()]
-    rows = [[spk, *map(str, row)] for spk, row in zip(by_speaker, table)]
-    rows.append(["Sum", *map(str, _numbers(_everything(by_speaker)))])
-    return rows + _statistics([[float(x) for x in row] for row in table])
-
-
-def percent_rows(by_speaker: BySpeaker) -> list[Cells]:
-    """The table of percentages: speakers, Sum/Avg, Mean, S.D., Median."""
-    rows, kept = [], []
-    named = {**by_speaker, "Sum/Avg": _everything(by_speaker)}
+    Returns:
+        The cells of each row: name, sentences, words, correct, sub, del, ins, errors,
+        sentences with errors.
+    """
+    everything = {u: c for utts in by_speaker.values() for u, c in utts.items()}
+    rows, table = [], []
+    named = {**by_speaker, "Sum/Avg" if percent else "Sum": everything}
     for name, utts in named.items():
-        snt, ref, *counts, wrong = _numbers(utts)
-        if ref:
-            rates = [100.0 * c / ref for c in counts] + [100.0 * wrong / snt]
-            shown = [tenth(rate) for rate in rates]
-        else:
-            rates = [math.nan] * len(counts) + [100.0 * wrong / snt]
-            shown = [f"{c}*" for c in counts] + [tenth(rates[-1])]
-        rows.append([name, str(snt), str(ref), *shown])
-        kept.append([float(snt), float(ref), *rates])
-    mark = "+" if _without_reference(by_speaker) else ""
-    return rows + _statistics(kept[:-1], mark)
+        c, wrong = total(utts.values()), err_utts(utts)
+        counts = [c.corr, c.sub, c.dele, c.ins, c.errors]
+        values = [float(n) for n in (len(utts), c.ref, *counts, wrong)]
+        shown = list(map(str, (len(utts), c.ref, *counts, wrong)))
+        if percent:
+            rates = [100.0 * n / c.ref if c.ref else math.nan for n in counts]
+            values[2:] = [*rates, 100.0 * wrong / max(1, len(utts))]
+            shown[2:] = [
+                _tenth(x) if x == x else f"{s}*" for x, s in zip(values, shown)
+            ][2:]
+        rows.append([name, *shown])
+        table.append(values)
+    mark = "+" if percent and _without_reference(by_speaker) else ""
+    return rows + _statistics(table[:-1], mark)
 
 
 def _statistics(table: list[list[float]], mark: str = "") -> list[Cells]:
-    """Mean, standard deviation (n - 1) and median of each column over speakers."""
+    """Return mean, standard deviation (n - 1) and median of columns over speakers."""
     columns = [[x for x in column if not math.isnan(x)] for column in zip(*table)]
     marks = ["", "", *[mark] * (len(columns) - 3), ""]
-    kinds = {
+    kinds: dict[str, Callable[[list[float]], float]] = {
         "Mean": statistics.fmean,
         "S.D.": lambda x: statistics.stdev(x) if len(x) > 1 else 0.0,
         "Median": statistics.median,
     }
     return [
-        [name, *(tenth(f(c) if c else 0.0) + m for c, m in zip(columns, marks))]
+        [name, *(_tenth(f(c) if c else 0.0) + m for c, m in zip(columns, marks))]
         for name, f in kinds.items()
     ]
 
 
-def tenth(x: float) -> str:
-    """One digit after the point, halves away from zero, as sclite prints it.
+def _tenth(x: float) -> str:
+    """Return one digit after the point, halves away from zero, as sclite prints it.
 
-    >>> tenth(6.25), f"{6.25:.1f}"
+    >>> _tenth(6.25), f"{6.25:.1f}"
     ('6.3', '6.2')
     """
     return f"{math.floor(x * 10.0 + 0.5 + 1e-9) / 10.0:.1f}"
@@ -229,7 +224,7 @@ def _row(cells: Cells, widths: list[int]) -> str:
 
 
 def _alignment(ref: Sequence[str], hyp: Sequence[str], ops: str) -> str:
-    """REF, HYP and Eval lines: correct tokens in lower case, wrong ones in capitals."""
+    """Return lines REF, HYP, Eval: correct tokens in lower case, others in capitals."""
     columns, r, h = [], iter(ref), iter(hyp)
     for op in ops:
         a = next(r) if op in "CSD" else ""

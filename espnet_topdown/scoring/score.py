@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs, write_pairs
+from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs
 from espnet_topdown.errors import warn
 from espnet_topdown.files import check_output, write_bytes, write_json
 from espnet_topdown.scoring.align import count, paths
@@ -23,7 +22,7 @@ from espnet_topdown.scoring.sclite import (
     read_trn,
     render,
     sclite_note,
-    tenth,
+    table_rows,
     write_trn,
 )
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
@@ -43,6 +42,9 @@ def count_set(
         ref: Utterance id -> text that was said.
         hyp: Utterance id -> text that was recognised; the same ids.
         cut: From a text to the tokens that are scored.
+
+    Returns:
+        Counts by utterance id.
 
     Raises:
         TopDownError: E_UTT_SETS (65) unless both have the same utterances: a lost
@@ -78,6 +80,9 @@ def write_scores(
 
     Returns:
         The counts of each utterance.
+
+    Raises:
+        TopDownError: E_UTT_SETS (65), before anything is written.
     """
     check_same_utterances(ref, hyp)
     folder = Path(folder)
@@ -98,6 +103,9 @@ def write_scores(
 def recount(folder: Path) -> dict[str, Counts]:
     """Count again what ``write_scores`` left, from ``ref.trn`` and ``hyp.trn``.
 
+    Returns:
+        Counts by ``speaker-utterance``.
+
     Raises:
         TopDownError: E_MISSING (66) without the files, E_UTT_SETS (65).
     """
@@ -106,16 +114,48 @@ def recount(folder: Path) -> dict[str, Counts]:
     return dict(zip(ref, map(count, paths((ref[u], hyp[u]) for u in ref))))
 
 
+def check_score_dir(folder: Path) -> None:
+    """Refuse to write scores where a user writes, or sclite that ESPnet started.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    names: tuple[str, ...] = ("wav.scp", "config.yaml")
+    if not (Path(folder) / FILE).exists():
+        names += ("ref.trn", "hyp.trn", "result.txt")
+    check_output(folder, names)
+
+
 def speakers(utt2spk: Path | None, beside: Path) -> dict[str, str]:
-    """``utt2spk``, or the one next to the file ``beside``, or nothing."""
+    """Return speakers: of ``utt2spk``, of the one next to a file, or nothing."""
     found = Path(utt2spk) if utt2spk else Path(beside).with_name("utt2spk")
     return read_pairs(found) if utt2spk or found.is_file() else {}
 
 
 def record(
+    name: str, decoder: str, weights: Path, epoch: int | None, **numbers: Any
+) -> dict[str, Any]:
+    """What ``score.json`` says.
+
+    Args:
+        name: Of the set.
+        decoder: What made the hypotheses, or the likelihood.
+        weights: File of weights that it was made with.
+        epoch: Of the weights, where that is known.
+        **numbers: What was counted.
+
+    Returns:
+        All in the order in which it is written.
+    """
+    model_file = Path(weights).name
+    head = {"schema": 1, "set": name, "decoder": decoder, "model_file": model_file}
+    return {**head, "epoch": epoch, **numbers}
+
+
+def record_of_counts(
     counts: Mapping[str, Mapping[str, Counts]], hyp: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What ``score.json`` says about a set of hypotheses.
+    """Return what ``score.json`` says of recognised texts.
 
     Args:
         counts: ``cer``, ``wer``, ``ter`` -> counts by utterance id.
@@ -125,21 +165,16 @@ def record(
     return {"utts": len(hyp), **sums, "hyp_sha256": hypothesis_digest(hyp)}
 
 
-def as_written(text: Mapping[str, str]) -> dict[str, str]:
-    """What is read back once these lines are written as a file.
-
-    Blanks at the ends of a hypothesis do not come back; what is counted and digested is
-    what a reader of the file sees.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        write_pairs(Path(folder) / "text", text)
-        return read_pairs(Path(folder) / "text")
-
-
 def hypothesis_digest(text: Mapping[str, str]) -> str:
-    """SHA-256 of the lines ``utterance text``, sorted by utterance."""
+    """Return the SHA-256 of the lines ``utterance text``, sorted by utterance."""
     lines = "".join(f"{utt} {text[utt]}\n" for utt in sorted(text))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def warn_of_syntax(unit: str, *texts: Mapping[str, str]) -> None:
+    """Say it if sclite would count these texts in another way; see ``sclite_note``."""
+    if note := sclite_note(unit, *texts):
+        warn("W_SCLITE_SYNTAX", note)
 
 
 def score_set(
@@ -158,32 +193,28 @@ def score_set(
         model_file: Weights that it was made with.
         nlsyms: Symbols that are not scored, one a line.
 
+    Returns:
+        What ``score.json`` holds.
+
     Raises:
-        TopDownError: E_UTT_SETS when an utterance is missing or too many.
+        TopDownError: E_UTT_SETS (65) when an utterance is missing or too many.
     """
-    hyp = Path(decode_dir) / "text"
-    said, text = read_pairs(ref), read_pairs(hyp)
-    check_same_utterances(said, text, (str(ref), str(hyp)))
-    symbols = read_nlsyms(nlsyms)
-    counts = {
-        unit: count_set(said, text, functools.partial(cut, nlsyms=symbols))
-        for unit, cut in UNITS.items()
-    }
-    score = {
-        "schema": 1,
-        "set": Path(decode_dir).name,
-        "decoder": decoder,
-        "model_file": Path(model_file).name,
-        "epoch": None,
-        **record(counts, text),
-        "seconds": None,
-        "infeasible": 0,
-    }
-    for unit in counts:
-        if note := sclite_note((said, text), unit):
-            warn(*note)
+    said, text = _read_sides(ref, Path(decode_dir) / "text")
+    symbols, counts = read_nlsyms(nlsyms), {}
+    for unit, cut in UNITS.items():
+        warn_of_syntax(unit, said, text)
+        counts[unit] = count_set(said, text, functools.partial(cut, nlsyms=symbols))
+    name = Path(decode_dir).name
+    numbers = {**record_of_counts(counts, text), "seconds": None, "infeasible": 0}
+    score = record(name, decoder, model_file, None, **numbers)
     write_json(Path(decode_dir) / "score.json", score)
     return score
+
+
+def _read_sides(ref: Path, hyp: Path) -> tuple[dict[str, str], dict[str, str]]:
+    said, text = read_pairs(ref), read_pairs(hyp)
+    check_same_utterances(said, text, (str(ref), str(hyp)))
+    return said, text
 
 
 def score_files(
@@ -207,42 +238,37 @@ def score_files(
         output_dir: Gets what ``write_scores`` writes.
         bootstrap_against: ``text`` of another system.
         seed: Of the bootstrap.
+
+    Returns:
+        Lines of Markdown.
+
+    Raises:
+        TopDownError: E_UTT_SETS (65), E_CREATE (73).
     """
     if output_dir is not None:
-        names: tuple[str, ...] = ("wav.scp", "config.yaml")
-        if not (Path(output_dir) / FILE).exists():  # sclite, started by ESPnet
-            names += ("ref.trn", "hyp.trn", "result.txt")
-        check_output(output_dir, names)
+        check_score_dir(output_dir)
     cut = functools.partial(UNITS[unit], nlsyms=read_nlsyms(nlsyms))
-    said, text = read_pairs(ref), read_pairs(hyp)
-    check_same_utterances(said, text, (str(ref), str(hyp)))
+    said, text = _read_sides(ref, hyp)
     if output_dir is None:
         counts = count_set(said, text, cut)
     else:
         speaker = speakers(utt2spk, beside=ref)
         counts = write_scores(output_dir, said, text, cut, speaker)
-    texts = [said, text]
     lines = [f"### {unit.upper()}: Wrd are {NAMES[unit]}", ""]
-    lines += [HEAD, _row(str(hyp), counts)]
+    lines += [HEAD, _row(hyp, counts)]
+    other: dict[str, str] = {}
     if bootstrap_against is not None:
-        other = read_pairs(bootstrap_against)
-        check_same_utterances(said, other, (str(ref), str(bootstrap_against)))
-        texts.append(other)
-        other_counts = count_set(said, other, cut)
-        lines.append(_row(str(bootstrap_against), other_counts))
-        lines += ["", _compared(counts, other_counts, seed)]
-    if note := sclite_note(texts, unit):
-        lines.append(": ".join(note))
+        _, other = _read_sides(ref, bootstrap_against)
+        others = count_set(said, other, cut)
+        lines += [_row(bootstrap_against, others), "", _compared(counts, others, seed)]
+    if note := sclite_note(unit, said, text, other):
+        lines.append(f"W_SCLITE_SYNTAX: {note}")
     return "\n".join(lines)
 
 
-def _row(name: str, counts: Mapping[str, Counts]) -> str:
-    c = total(counts.values())
-    wrong = sum(u.errors > 0 for u in counts.values())
-    columns = (c.corr, c.sub, c.dele, c.ins, c.errors)
-    rates = [tenth(100.0 * x / max(c.ref, 1)) for x in columns]
-    rates.append(tenth(100.0 * wrong / len(counts)))
-    return "|".join(["", name, str(len(counts)), str(c.ref), *rates, ""])
+def _row(hyp: Path, counts: Mapping[str, Counts]) -> str:
+    (_, *cells), *_ = table_rows({"": counts}, percent=True)
+    return "|".join(["", str(hyp), *cells, ""])
 
 
 def _compared(a: Mapping[str, Counts], b: Mapping[str, Counts], seed: int) -> str:

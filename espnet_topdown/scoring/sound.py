@@ -13,7 +13,7 @@ from espnet_topdown.errors import DATA, TopDownError
 
 
 def read_wav_scp(path: Path) -> dict[str, str]:
-    """Utterance id -> audio file. A line that would run a command is an error.
+    """Return audio files by utterance id. A line that would run a command is an error.
 
     Raises:
         TopDownError: E_PIPE (65), E_DEV_EMPTY (65) and those of ``read_pairs``.
@@ -42,18 +42,14 @@ def longest_first(
         files: From ``read_wav_scp``.
         fs: The sample rate that every file must have, in Hz.
     """
-    lengths = {utt: n_samples(utt, file) for utt, file in files.items()}
+    sources = (Source(utt, file, f"utt {utt}") for utt, file in files.items())
+    lengths = {source.utt: header(source)[0] for source in sources}
     for utt in sorted(lengths, key=lambda u: (-lengths[u], u)):
         yield utt, read_sound(utt, files[utt], fs)
 
 
-def n_samples(utt: str, file: str) -> int:
-    """Number of samples of a whole, mono file; see ``data.audio.header``."""
-    return header(Source(utt, file, f"utt {utt}"))[0]
-
-
 def read_sound(utt: str, file: str, fs: int) -> np.ndarray:
-    """The samples of a mono file, shape (n_samples,).
+    """Return the samples of a mono file, shape (n_samples,).
 
     Raises:
         TopDownError: E_WAV_RATE, and those of ``data.audio.read``, naming the

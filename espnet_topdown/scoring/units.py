@@ -19,7 +19,7 @@ SPACE = "<space>"
 
 
 def characters(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
-    """Scored characters.
+    """Return the characters that are scored.
 
     >>> characters("<NOISE> IT  IS", ["<NOISE>"])
     ['<space>', 'I', 'T', '<space>', 'I', 'S']
@@ -38,7 +38,7 @@ def characters(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
 
 
 def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
-    """Scored words.
+    """Return the words that are scored.
 
     >>> words("<NOISE> IT  IS", ["<NOISE>"])
     ['IT', 'IS']
@@ -52,7 +52,7 @@ UNITS: Mapping[str, Callable[..., list[str]]] = {"cer": characters, "wer": words
 
 
 def read_nlsyms(path: Path | None) -> list[str]:
-    """Non-linguistic symbols, one a line; none without a file."""
+    """Return non-linguistic symbols, one a line; none without a file."""
     if path is None:
         return []
     return [line.strip() for line in read_lines(path) if line.strip()]

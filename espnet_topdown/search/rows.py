@@ -416,7 +416,7 @@ def _scores(folder: Path, setting: Setting) -> dict[str, Any]:
         if kept.is_file() and read_json(kept).get("asked") == asked:
             score = read_json(kept)
         else:
-            score = module.score_text(folder / "config.yaml", model, path, width)
+            score = module.score_text(experiment, model, path, width)
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(kept, {**score, "asked": asked})
         found[name] = math.exp(score["ppl"]["nll"] / score["ppl"]["ref"])

@@ -212,11 +212,13 @@ def test_the_likelihood_of_sentences(reads_sentences, name):
     """Equal to one sentence at a time, and every sentence ends."""
     import torch
 
-    from espnet_topdown.scoring.perplexity import load_model, sentence_score
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.scoring.model import load_model
+    from espnet_topdown.scoring.perplexity import sentence_score
 
-    exp = reads_sentences(name)
-    config, weights = exp / "config.yaml", exp / "1epoch.pth"
-    score, model = sentence_score(config, weights), load_model(config, weights)
+    exp = Experiment(reads_sentences(name))
+    weights = exp.folder / "1epoch.pth"
+    score, model = sentence_score(exp, weights), load_model(exp, weights)
     assert (score["set"], score["utts"], score["epoch"]) == ("dev", 43, 1)
     index, end, ref, nats = {t: i for i, t in enumerate(SPOKEN)}, len(SPOKEN) - 1, 0, 0
     for line in Path("dev/text").read_text().splitlines():

@@ -30,6 +30,7 @@ from espnet_topdown.models.experiment import Experiment  # noqa: E402
 from espnet_topdown.models.layers import LayerStack  # noqa: E402
 from espnet_topdown.models.weights import load_weights, save_weights  # noqa: E402
 from espnet_topdown.scoring import perplexity
+from espnet_topdown.scoring.model import load_model
 from espnet_topdown.search.request import Search, SearchRequest  # noqa: E402
 from espnet_topdown.trainer import contract  # noqa: E402
 
@@ -176,22 +177,22 @@ def test_a_stack_that_parts_the_aliases(train) -> None:
 
 def test_perplexity_equals_a_naive_loop(train) -> None:
     exp = train(max_epoch=2)
-    config, weights = exp / "config.yaml", exp / "2epoch.pth"
-    tokens = Experiment(exp).token_list
+    base, weights = Experiment(exp), exp / "2epoch.pth"
+    tokens = base.token_list
     ids = read_ids(Path("data/dev.txt"), tokens)
-    model = perplexity.load_model(config, weights)
+    model = load_model(base, weights)
     ref = Reference(model.lm.state_dict(), RATES)
-    found = perplexity.score_text(config, weights, Path("data/dev.txt"), 1)
+    found = perplexity.score_text(base, weights, Path("data/dev.txt"), 1)
     assert found["ppl"]["ref"] == len(ids) - 1
     assert found["ppl"]["nll"] == pytest.approx(naive_nll(ref, ids.tolist()), abs=1e-3)
-    wide = perplexity.score_text(config, weights, Path("data/dev.txt"), 3)
+    wide = perplexity.score_text(base, weights, Path("data/dev.txt"), 3)
     parts = ids[: 3 * (len(ids) // 3)].reshape(3, -1)
     want = sum(naive_nll(ref, p.tolist()) for p in parts)
     assert wide["ppl"]["ref"] == parts.size - 3
     assert wide["ppl"]["nll"] == pytest.approx(want, abs=1e-3)
     text = torch.from_numpy(parts.copy())
-    one, other = (perplexity.likelihood(model.lm, text, n) for n in (7, 70))
-    assert one["nll"] == pytest.approx(other["nll"], abs=1e-3)
+    one, other = (perplexity.token_nll(model.lm, text, n).sum() for n in (7, 70))
+    assert one.item() == pytest.approx(other.item(), abs=1e-3)
 
 
 def test_a_search_knows_what_a_language_model_needs(train) -> None:
@@ -216,12 +217,12 @@ def test_weights_of_another_size(train) -> None:
     exp = train(max_epoch=1)
     small = train("small", max_epoch=1, lm_conf={"emb_size": 4, "hidden_size": 5})
     with pytest.raises(TopDownError, match=r"E_CKPT_SHAPE.*lm.embed.weight is \(21, 4"):
-        perplexity.load_model(exp / "config.yaml", small / "1epoch.pth")
+        load_model(Experiment(exp), small / "1epoch.pth")
     fewer = load_weights(exp / "1epoch.pth")
     del fewer["lm.out.bias"]
     save_weights(fewer, Path("fewer.pth"))
     with pytest.raises(TopDownError, match="E_CKPT_KEYS.*1 missing .lm.out.bias"):
-        perplexity.load_model(exp / "config.yaml", Path("fewer.pth"))
+        load_model(Experiment(exp), Path("fewer.pth"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.scoring.encode import batches, pads_exactly
+from espnet_topdown.scoring.greedy import collapse, greedy
+
+
+@pytest.mark.parametrize(
+    "ids, silent, want",
+    [
+        ([], [0], []),
+        ([0, 0, 0], [0], []),
+        ([3, 3, 3], [0], [3]),
+        ([3, 0, 3], [0], [3, 3]),
+        ([0, 1, 1, 2, 0, 2, 2], [0], [1, 2, 2]),
+        ([1, 9, 1, 2], [0, 9], [1, 1, 2]),
+    ],
+)
+def test_collapse(ids: list, silent: list, want: list) -> None:
+    assert collapse(np.array(ids, dtype=np.int64), silent) == want
+
+
+def sounds(*lengths: int):  # type: ignore[no-untyped-def]
+    return [(f"u{i}", np.zeros(n)) for i, n in enumerate(lengths)]
+
+
+@pytest.mark.parametrize(
+    "lengths, most, want",
+    [
+        ([], 10, []),
+        ([3], 10, [[3]]),
+        ([20], 10, [[20]]),  # longer than a batch: a batch of its own
+        ([9, 5, 4, 3], 10, [[9], [5, 4], [3]]),
+        ([2, 2, 2, 2, 2, 2], 10, [[2] * 5, [2]]),
+        ([3, 2], 0, [[3], [2]]),
+        ([2, 3, 9], 10, [[3, 2], [9]]),
+    ],
+)
+def test_batches(lengths: list, most: float, want: list) -> None:
+    got = [[len(x) for _, x in batch] for batch in batches(sounds(*lengths), most)]
+    assert got == want
+
+
+@given(st.lists(st.integers(1, 50)), st.integers(0, 200))
+def test_every_utterance_comes_out_once(lengths: list, most: int) -> None:
+    got = list(batches(iter(sounds(*lengths)), most))
+    utts = [utt for batch in got for utt, _ in batch]
+    assert sorted(utts) == sorted(utt for utt, _ in sounds(*lengths))
+    for batch in got:
+        sizes = [len(samples) for _, samples in batch]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len(batch) == 1 or len(batch) * sizes[0] <= most
+
+
+class VGG2L(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 1, 3)
+
+
+@pytest.mark.parametrize(
+    "modules, exact",
+    [
+        ([torch.nn.LSTM(2, 2), torch.nn.Linear(2, 2)], True),
+        ([torch.nn.GRU(2, 2), torch.nn.Dropout(), torch.nn.Tanh()], True),
+        ([VGG2L(), torch.nn.LSTM(2, 2)], True),
+        ([torch.nn.Conv1d(2, 2, 3), torch.nn.LSTM(2, 2)], False),
+        ([torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)], False),
+    ],
+)
+def test_only_layers_that_padding_leaves_alone_are_batched(modules, exact) -> None:
+    encoder = torch.nn.Sequential(*modules)
+    parts = {"encoder": encoder, "preencoder": None, "postencoder": None}
+    model = types.SimpleNamespace(modules=encoder.modules, **parts)
+    assert pads_exactly(model) is exact
+    model.postencoder = encoder
+    assert not pads_exactly(model)
+
+
+class Model(torch.nn.Module):
+    """An encoder of ESPnet's interface that refuses a sound without naming it."""
+
+    normalize = frontend = preencoder = postencoder = encoder = None
+
+    def __init__(self, error: str) -> None:
+        super().__init__()
+        self.ctc, self.error = torch.nn.Linear(1, 2), type(error, (Exception,), {})
+
+    def _extract_feats(self, speech, length):  # type: ignore[no-untyped-def]
+        return speech[..., None], length
+
+    def encode(self, feats, lengths):  # type: ignore[no-untyped-def]
+        raise self.error("too short")
+
+
+def test_an_encoder_that_finds_a_sound_too_short() -> None:
+    with pytest.raises(TopDownError, match="E_WAV_SHORT: utt u0: 3 samples"):
+        list(greedy(Model("TooShortUttError"), sounds(3, 5)))
+    other = Model("OtherError")
+    with pytest.raises(other.error):
+        list(greedy(other, sounds(3, 5)))
+
+
+@pytest.mark.parametrize("parts", [{}, {"decoder": 1, "use_transducer_decoder": True}])
+def test_a_model_that_is_not_decoded_here_says_so(parts) -> None:
+    with pytest.raises(TopDownError, match="E_NO_CTC.*ctc_weight above 0"):
+        list(greedy(types.SimpleNamespace(ctc=None, **parts), sounds(3)))
