@@ -349,7 +349,10 @@ def test_what_gives_no_output(data, kind, sound, code) -> None:
         ({"encoder": "no_such"}, "E_CONFIG_KEY"),
         ({"token_list": ["<blank>", "<unk>", *"abcdefgha", "<sos/eos>"]}, "E_TOKENS"),
         ({"normalize_conf": {"stats_file": "gone"}, "normalize": "global_mvn"}, "gone"),
-        ({"lm": "seq_rnn"}, "E_KIND.*'sentence_lm', which recognises no speech"),
+        (
+            {"lm": "seq_rnn", "model": "lm"},
+            "E_KIND.*'sentence_lm', which recognises no speech",
+        ),
         ({"tts": "vits"}, "E_KIND: this is text-to-speech"),
     ],
 )
