@@ -113,9 +113,11 @@ class SearchFolder:
         return Text(str(write_report(self.folder, _path(output_dir))))
 
     def _repr_html_(self) -> str:
-        figure = self.folder / "figures" / "errors.svg"  # once there is a report
-        svg = figure.read_text(encoding="utf-8") if figure.is_file() else ""
-        return self.status()._repr_html_() + svg[svg.find("<svg") :]
+        shown = self.status()._repr_html_()
+        for figure in sorted(self.folder.glob("figures/*.svg")):  # the report's
+            svg = figure.read_text(encoding="utf-8")
+            shown += svg[svg.find("<svg") :]
+        return shown
 
 
 def list_layers(base_exp: str | Path, stack: str = "auto", **options: Any) -> Text:
