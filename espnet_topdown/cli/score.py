@@ -117,6 +117,6 @@ def average(exp: Path, n: int) -> None:
     Example:
         espnet-topdown average exp/asr_train_raw_en_bpe2000 --n 10
     """
-    from espnet_topdown.models.averaging import average_best
+    from espnet_topdown.models.experiment import Experiment
 
-    print(average_best(exp, n).name)
+    print(Experiment(exp).average(n).name)

@@ -165,9 +165,10 @@ def rows(step: str, paper: str, conf: Path, row: str, **options: Any) -> None:
         check_sets(table, options["set_dirs"], options["allow_partial"])
         print("\n".join(plan))
     elif step == "model":
-        from espnet_topdown.models.averaging import model_of
+        from espnet_topdown.models.experiment import Experiment
 
-        print(model_of(options["exp"], table.chosen([row])[0].average).name)
+        exp, n = Experiment(options["exp"]), table.chosen([row])[0].average
+        print((exp.average(n) if n else exp.model_file()).name)
     else:
         from espnet_topdown.report.paper import write_rows
 
@@ -233,9 +234,9 @@ def random_model(**options: Any) -> None:
     Example:
         espnet-topdown random_model exp/asr_a --seed 1 --output random.pth
     """
-    from espnet_topdown.models import random_model as models
+    from espnet_topdown.models.weights import save_random_weights
 
-    print(models.random_model(**options))
+    print(save_random_weights(**options))
 
 
 @verb(

@@ -17,212 +17,161 @@ from espnet_topdown.errors import CONFIG, TopDownError
 from espnet_topdown.files import read_yaml
 
 Check = Callable[[Any], bool]
-ABOVE_0, BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key of a config.
-
-    Attributes:
-        allowed: What may stand there, in words.
-        fits: Whether a value is allowed.
-        used_by: Who reads it.
-        default: What ESPnet takes where the key is missing and somebody needs it.
-    """
-
-    allowed: str
-    fits: Check
-    used_by: str
-    default: Any = None
-
-
-def whole(low: int) -> Check:
+def _whole(low: int) -> Check:
     """A whole number from ``low`` on; true and false are none."""
     return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low
 
 
-def number(low: float, high: float = math.inf) -> Check:
+def _number(low: float, high: float = math.inf) -> Check:
     """A finite number in a range, also as the text ``1e-3``, which YAML 1.1 reads."""
 
     def fits(value: Any) -> bool:
-        if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?\d+", value):
-            try:
-                value = float(value)
-            except ValueError:
-                return False
+        text = isinstance(value, str)
+        if text and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+            value = float(value)
         right = isinstance(value, (int, float)) and not isinstance(value, bool)
         return right and math.isfinite(value) and low <= value <= high
 
     return fits
 
 
-def is_line(value: Any) -> bool:
+def _is_line(value: Any) -> bool:
     """A text without line breaks and halves of characters, which no file can hold."""
     return isinstance(value, str) and not re.search(r"[\n\r\ud800-\udfff]", value)
 
 
-def text(value: Any) -> bool:
-    """A text of one line that is not empty."""
-    return is_line(value) and bool(value)
+def _text(value: Any) -> bool:
+    return _is_line(value) and bool(value)
 
 
-def is_rate(value: Any) -> bool:
+def _is_rate(value: Any) -> bool:
     """A sample rate as ESPnet writes it: 16000, ``16k``, ``22.05k``."""
     if isinstance(value, str):
         return bool(re.fullmatch(r"0*[1-9]\d*|\d*[1-9]\d*(\.\d+)?[kK]", value))
-    return whole(1)(value)
+    return _whole(1)(value)
 
 
-def none_or(fits: Check) -> Check:
-    """Nothing, or a value that fits."""
-    return lambda v: v is None or fits(v)
+def _or_none(*checks: Check) -> Check:
+    return lambda v: v is None or any(fits(v) for fits in checks)
 
 
-def list_of(fits: Check, least: int = 0) -> Check:
-    """A list of values that all fit, at least so many."""
+def _list_of(fits: Check, least: int = 0, most: float = math.inf) -> Check:
     return lambda v: (
-        isinstance(v, (list, tuple)) and len(v) >= least and all(map(fits, v))
+        isinstance(v, (list, tuple))
+        and least <= len(v) <= most
+        and all(fits(each) for each in v)
     )
 
 
-def either(*checks: Check) -> Check:
-    """A value that fits one of the checks."""
-    return lambda v: any(fits(v) for fits in checks)
-
-
-def is_criterion(value: Any) -> bool:
-    """What an epoch is chosen by, such as ``[valid, loss, min]``."""
-    return (
-        list_of(text)(value)
-        and len(value) == 3
-        and value[0] in ("train", "valid")
-        and value[2] in ("min", "max")
+def _criterion(parts: int) -> Check:
+    """``[valid, loss, min]``, or the first two parts of it."""
+    names = _list_of(_text, parts, parts)
+    return lambda v: (
+        names(v) and v[0] in ("train", "valid") and {*v[2:]} <= {"min", "max"}
     )
 
 
-def is_pair(value: Any) -> bool:
-    """What a scheduler looks at, such as ``[valid, loss]``."""
-    right = list_of(text)(value) and len(value) == 2
-    return right and value[0] in ("train", "valid")
-
-
-def is_data(value: Any) -> bool:
-    """Data of a set, such as ``[dump/raw/dev/text, text, text]``."""
-    return list_of(text)(value) and len(value) == 3
-
-
-def is_mapping(value: Any) -> bool:
-    """``{}`` or lines ``key: value``."""
+def _is_mapping(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(k, str) for k in value)
 
 
-def is_flag(value: Any) -> bool:
-    """The words true and false of YAML."""
+def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-_ONE = Key("a whole number >= 1", whole(1), "trainer")
-_ONE_OR_NONE = Key("null or a whole number >= 1", none_or(whole(1)), "trainer")
-_FLAG = Key("true or false", is_flag, "trainer, decoding")
-_TEXT = Key("a name", text, "trainer, decoding")
-_TEXT_OR_NONE = Key("null or a name", none_or(text), "trainer, decoding")
-_FILES = Key("a list of files", none_or(list_of(text)), "checks of the data")
-_NAMES = Key(
-    "a list of names (in YAML, no and off are false)",
-    none_or(either(text, list_of(text))),
-    "trainer",
-)
-_DATA = Key("a list of [file, name, type]", none_or(list_of(is_data)), "checks")
-_CRITERIA = [["train", "loss", "min"], ["valid", "loss", "min"]]
-_CRITERIA += [["train", "acc", "max"], ["valid", "acc", "max"]]
+_ABOVE_0, _BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
 _CRITERION = "[train or valid, a name, min or max]"
-
-KEYS: dict[str, Key] = {
-    "max_epoch": Key("a whole number >= 1", whole(1), "jobs, search", 40),
-    "seed": Key("a whole number >= 0", none_or(whole(0)), "jobs, search"),
-    "patience": Key("null or a whole number >= 0", none_or(whole(0)), "jobs"),
-    "best_model_criterion": Key(
-        f"a list of {_CRITERION}", list_of(is_criterion, 1), "jobs", _CRITERIA
+# What may stand there, in words; whether a value does; the keys.
+_RULES: tuple[tuple[str, Check, str], ...] = (
+    (
+        "a whole number >= 1",
+        _whole(1),
+        "max_epoch batch_size batch_bins min_batch_size accum_grad bptt",
     ),
-    "early_stopping_criterion": Key(_CRITERION, is_criterion, "jobs"),
-    "val_scheduler_criterion": Key("[train or valid, a name]", is_pair, "trainer"),
-    "token_list": Key(
-        "a list of texts of one line (numbers, true, no, null in quotes), or a file",
-        none_or(either(text, list_of(is_line))),
-        "checks, decoding",
+    (
+        "null or a whole number >= 1",
+        _or_none(_whole(1)),
+        "input_size valid_batch_size num_iters_per_epoch log_interval",
     ),
-    "token_type": _TEXT_OR_NONE,
-    "bpemodel": Key("null or a file", none_or(text), "checks, decoding"),
-    "cleaner": Key(
-        "null, a name or a list of names",
-        none_or(either(text, list_of(text))),
-        "checks, decoding",
+    ("a whole number >= 0", _whole(0), "ngpu"),
+    ("null or a whole number >= 0", _or_none(_whole(0)), "patience seed"),
+    ("a number >= 0", _number(0), "max_cache_size init_uniform"),
+    ("a number above 0", _number(_ABOVE_0), "grad_clip optim_conf.lr"),
+    ("a number from 0 to 1", _number(0, 1), "model_conf.ctc_weight"),
+    ("a number from 0, below 1", _number(0, _BELOW_1), "adadelta_eps_decay"),
+    ("a rate such as 16000 or 16k", _is_rate, "frontend_conf.fs"),
+    ("true or false", _is_flag, "multiple_iterator use_preprocessor"),
+    ("a name", _text, "batch_type sort_in_batch optim encoder lm"),
+    (
+        "null or a name",
+        _or_none(_text),
+        "token_type g2p preprocessor iterator_type scheduler decoder frontend model",
     ),
-    "g2p": _TEXT_OR_NONE,
-    "non_linguistic_symbols": Key(
+    ("null or a file", _or_none(_text), "bpemodel"),
+    (
+        "null, a name or a list of names (in YAML, no and off are false)",
+        _or_none(_text, _list_of(_text)),
+        "cleaner freeze_param init_param",
+    ),
+    (
         "null, a file or a list of symbols",
-        none_or(either(text, list_of(text))),
-        "checks, decoding",
+        _or_none(_text, _list_of(_text)),
+        "non_linguistic_symbols",
     ),
-    "train_data_path_and_name_and_type": _DATA,
-    "valid_data_path_and_name_and_type": _DATA,
-    "train_shape_file": _FILES,
-    "valid_shape_file": _FILES,
-    "multiple_iterator": _FLAG,
-    "use_preprocessor": _FLAG,
-    "preprocessor": _TEXT_OR_NONE,
-    "frontend_conf.fs": Key("a rate such as 16000 or 16k", is_rate, "checks, decoding"),
-    "model_conf.ctc_weight": Key("a number from 0 to 1", number(0, 1), "trainer"),
-    "input_size": _ONE_OR_NONE,
-    "valid_batch_size": _ONE_OR_NONE,
-    "batch_size": _ONE,
-    "batch_bins": _ONE,
-    "min_batch_size": _ONE,
-    "accum_grad": _ONE,
-    "num_iters_per_epoch": _ONE_OR_NONE,
-    "log_interval": _ONE_OR_NONE,
-    "keep_nbest_models": Key(
+    (
+        "a list of texts of one line (numbers, true, no, null in quotes), or a file",
+        _or_none(_text, _list_of(_is_line)),
+        "token_list",
+    ),
+    (
+        "a list of files",
+        _or_none(_list_of(_text)),
+        "train_shape_file valid_shape_file",
+    ),
+    (
+        "a list of [file, name, type]",
+        _or_none(_list_of(_list_of(_text, 3, 3))),
+        "train_data_path_and_name_and_type valid_data_path_and_name_and_type",
+    ),
+    (
         "a whole number >= 1 or a list of them",
-        either(whole(1), list_of(whole(1), 1)),
-        "trainer",
+        lambda v: _whole(1)(v) or _list_of(_whole(1), 1)(v),
+        "keep_nbest_models",
     ),
-    "grad_clip": Key("a number above 0", number(ABOVE_0), "trainer"),
-    "optim_conf.lr": Key("a number above 0", number(ABOVE_0), "trainer"),
-    "max_cache_size": Key("a number >= 0", number(0), "trainer"),
-    "bptt": _ONE,
-    "ngpu": Key("a whole number >= 0", whole(0), "trainer"),
-    "freeze_param": _NAMES,
-    "init_param": _NAMES,
-    "batch_type": _TEXT,
-    "sort_in_batch": _TEXT,
-    "iterator_type": _TEXT_OR_NONE,
-    "optim": _TEXT,
-    "scheduler": _TEXT_OR_NONE,
-    "encoder": _TEXT,
-    "decoder": _TEXT_OR_NONE,
-    "frontend": _TEXT_OR_NONE,
-    "model": _TEXT_OR_NONE,
-    "lm": _TEXT,
-    "init_uniform": Key("a number >= 0", number(0), "trainer"),
-    "adadelta_eps_decay": Key(
-        "a number from 0, below 1", number(0, BELOW_1), "trainer"
-    ),
+    (f"a list of {_CRITERION}", _list_of(_criterion(3), 1), "best_model_criterion"),
+    (_CRITERION, _criterion(3), "early_stopping_criterion"),
+    ("[train or valid, a name]", _criterion(2), "val_scheduler_criterion"),
+)
+KEYS = {name: (rule, fits) for rule, fits, names in _RULES for name in names.split()}
+# What ESPnet takes where a key is missing that somebody here needs.
+_DEFAULTS = {
+    "max_epoch": 40,
+    "best_model_criterion": [
+        [phase, key, mode]
+        for key, mode in (("loss", "min"), ("acc", "max"))
+        for phase in ("train", "valid")
+    ],
 }
-_CONF = Key("a mapping: {} or lines 'key: value'", is_mapping, "trainer, decoding")
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The config of an experiment, complete, with the keys that we read checked.
+
+    Args:
+        path: ``config.yaml``.
+
+    Returns:
+        Key -> value; keys that ESPnet would need a default for have it.
 
     Raises:
         TopDownError: E_CONFIG_KEY (78), and those of ``read_yaml``.
     """
     config = read_yaml(path)
     check_config(config, path)
-    for name, key in KEYS.items():
-        if key.default is not None:
-            config.setdefault(name, key.default)
+    for name, value in _DEFAULTS.items():
+        config.setdefault(name, value)
     return config
 
 
@@ -238,25 +187,26 @@ def check_config(config: Mapping[str, Any], where: str | Path) -> None:
     """
     for name, value in config.items():
         if not isinstance(name, str):
-            _refuse(where, name, value, "keys that are names")
-        key = KEYS.get(name)
-        if key is None and name.endswith("_conf"):
-            key = _CONF
-            if value is None and config.get(name[: -len("_conf")]) is None:
+            raise _wrong(where, name, value, "keys that are names")
+        values = {name: value}
+        if name.endswith("_conf"):
+            if value is None and config.get(name.removesuffix("_conf")) is None:
                 continue  # of a part that the model does not have
-        if key is not None and not key.fits(value):
-            _refuse(where, name, value, key.allowed)
-        if key is _CONF:
-            for inner, found in value.items():
-                key = KEYS.get(f"{name}.{inner}")
-                if key is not None and not key.fits(found):
-                    _refuse(where, f"{name}.{inner}", found, key.allowed)
+            if not _is_mapping(value):
+                allowed = "a mapping: {} or lines 'key: value'"
+                raise _wrong(where, name, value, allowed)
+            values = {f"{name}.{inner}": each for inner, each in value.items()}
+        for key, each in values.items():
+            if key in KEYS and not KEYS[key][1](each):
+                raise _wrong(where, key, each, KEYS[key][0])
 
 
-def _refuse(where: str | Path, name: object, value: object, allowed: str) -> None:
+def _wrong(
+    where: str | Path, name: object, value: object, allowed: str
+) -> TopDownError:
     shown = "null" if value is None else repr(value)
     what = f"{where}: {name} is {shown[:80]}"
-    raise TopDownError("E_CONFIG_KEY", what, f"write {allowed}", CONFIG)
+    return TopDownError("E_CONFIG_KEY", what, f"write {allowed}", CONFIG)
 
 
 @dataclass(frozen=True)
@@ -270,7 +220,17 @@ class InitParam:
 
     @classmethod
     def parse(cls, text: str) -> InitParam:
-        """Read ESPnet's notation."""
+        """Read ESPnet's notation.
+
+        Args:
+            text: One entry of ``init_param``.
+
+        Returns:
+            Its parts.
+
+        Raises:
+            TopDownError: E_PATH (78) for more than four parts.
+        """
         parts = text.split(":")
         if len(parts) > 4:
             raise TopDownError(
@@ -281,7 +241,13 @@ class InitParam:
         return cls(Path(path), source, destination, names)
 
     def target(self, name: str) -> str:
-        """The model's name for a tensor of the file; "" where it is left out.
+        """The model's name for a tensor of the file.
+
+        Args:
+            name: Of a tensor in the file.
+
+        Returns:
+            Its name in the model; "" where it is left out.
 
         >>> InitParam.parse("a.pth:encoder:body").target("encoder.w")
         'body.w'

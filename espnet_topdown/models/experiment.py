@@ -17,7 +17,16 @@ import numpy as np
 
 from espnet_topdown.data.audio import parse_rate
 from espnet_topdown.data.tokens import read_token_list
-from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, nearest, warn
+from espnet_topdown.errors import (
+    CONFIG,
+    DATA,
+    MISSING,
+    USAGE,
+    TopDownError,
+    nearest,
+    warn,
+)
+from espnet_topdown.files import read_json, sha256, write_json
 from espnet_topdown.models import type_checks
 from espnet_topdown.models.checkpoint import Header, differs_from, read_header
 from espnet_topdown.models.config import read_config
@@ -29,12 +38,12 @@ if TYPE_CHECKING:
 
 # Written by a run about itself; ESPnet's --config does not take them back, or they
 # describe one worker of a finished multi-GPU run.
-RUN_TIME = {
-    "config", "required", "version", "distributed", "print_config", "collect_stats",
-    "dry_run", "dist_rank", "local_rank", "dist_world_size", "dist_master_addr",
-    "dist_master_port", "dist_launcher", "dist_backend", "dist_init_method",
-    "multiprocessing_distributed",
-}  # fmt: skip
+_OF_A_RUN = set(
+    "config required version distributed print_config collect_stats dry_run dist_rank "
+    "local_rank dist_world_size dist_master_addr dist_master_port dist_launcher "
+    "dist_backend dist_init_method multiprocessing_distributed".split()
+)
+_OF_ONE_RELEASE = "wandb_allow_val_change"  # without effect on the numbers
 HARVEST = "harvest"  # the folder of layers kept of every epoch
 
 
@@ -184,10 +193,6 @@ class Experiment:
                 found[int(match[1])] = path
         return dict(sorted(found.items()))
 
-    def best_epoch(self, criterion: Criterion) -> int | None:
-        """The best epoch by the trainer's own numbers; NaN never wins."""
-        return next(iter(rank_epochs(self.stats, criterion)), None)
-
     def model_file(self, which: str | int = "best") -> Path:
         """A file of weights: "best", an epoch number, or a file name in the folder.
 
@@ -217,6 +222,53 @@ class Experiment:
             "train it (stage 11), or give --base_model FILE",
             MISSING,
         )
+
+    def average(self, n: int) -> Path:
+        """Write the mean of the ``n`` best epochs, unless it is there.
+
+        They are chosen by the first criterion on the validation set. A file
+        ``<name>.json`` beside it says which epochs these were.
+
+        Args:
+            n: Number of epochs; all that there are where there are fewer.
+
+        Returns:
+            ``<phase>.<key>.average<n>.pth`` in the folder.
+
+        Raises:
+            TopDownError: E_USAGE (64); E_AVERAGE (66) when an epoch's file is gone;
+                those of ``mean_weights``.
+        """
+        from espnet_topdown.models.weights import mean_weights, save_weights
+
+        if n < 1:
+            what = f"an average of {n} epochs"
+            raise TopDownError("E_USAGE", what, "give --n 1 or more", USAGE)
+        criterion = self.criteria[0]
+        epochs = rank_epochs(self.stats, criterion)[:n]
+        files = [self.folder / f"{epoch}epoch.pth" for epoch in epochs]
+        gone = [path.name for path in files if not path.is_file()]
+        if gone or not epochs:
+            what = f"{self.folder} lacks {', '.join(gone) or 'any epoch'} of its {n} "
+            do = f"train with keep_nbest_models {n} and this criterion alone"
+            raise TopDownError("E_AVERAGE", f"{what}best", do, MISSING)
+        if len(epochs) < n:
+            what = f"{self.folder} has {len(epochs)} epochs, not {n}: all are used"
+            warn("W_AVERAGE", what)
+        target = self.folder / f"{criterion.phase}.{criterion.key}.average{n}.pth"
+        record = {
+            "schema": 1,
+            "criterion": [criterion.phase, criterion.key, criterion.mode],
+            "epochs": epochs,
+            "sha256": {path.name: sha256(path) for path in files},
+        }
+        beside = target.with_suffix(".json")
+        if target.is_file() and beside.is_file() and read_json(beside) == record:
+            return target
+        beside.unlink(missing_ok=True)
+        save_weights(mean_weights(files), target)
+        write_json(beside, record)
+        return target
 
     def weights(self, which: str | int = "best") -> Weights:
         """The tensors of a model file, checked; see load_weights.
@@ -319,8 +371,8 @@ class Experiment:
         stopping = self.config.get("early_stopping_criterion")
         if patience is None or not stopping:
             return False
-        best = self.best_epoch(Criterion(*map(str, stopping)))
-        return best is not None and last - best > int(patience)
+        best = rank_epochs(self.stats, Criterion(*map(str, stopping)))
+        return bool(best) and last - best[0] > int(patience)
 
     def data_path(self, phase: str, name: str) -> tuple[Path, str]:
         """Where the ``train`` or ``valid`` set's ``speech`` or ``text`` is, its type.
@@ -357,11 +409,11 @@ class Experiment:
         known = known_options(module)
         kept: dict[str, Any] = {}
         for key, value in self.config.items():
-            if key in RUN_TIME:
+            if key in _OF_A_RUN:
                 continue
             if key in known:
                 kept[key] = value
-            elif value not in (None, False, [], {}, "") and key not in HARMLESS:
+            elif value not in (None, False, [], {}, "") and key != _OF_ONE_RELEASE:
                 raise TopDownError(
                     "E_YAML_KEY",
                     f"'{key}: {value}' in {self.folder}/config.yaml is unknown to "
@@ -411,10 +463,6 @@ def _followed(path: Path) -> Path:
             break
         path = target
     return path
-
-
-# Of one ESPnet release only, and without effect on the numbers.
-HARMLESS = {"wandb_allow_val_change"}
 
 
 def known_options(module: str) -> set[str]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from espnet_topdown.errors import DATA, TopDownError, nearest
-from espnet_topdown.files import write_bytes
+from espnet_topdown.errors import CREATE, DATA, TopDownError, nearest
+from espnet_topdown.files import read_yaml, write_bytes
 from espnet_topdown.models.checkpoint import (
     Header,
     TensorInfo,
@@ -23,6 +24,7 @@ from espnet_topdown.models.checkpoint import (
     tied_names,
     without_prefix,
 )
+from espnet_topdown.models.tasks import find_task, kind_of
 
 Weights = dict[str, torch.Tensor]
 
@@ -160,6 +162,65 @@ def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> str:
     data = buffer.getvalue()
     write_bytes(path, data)
     return hashlib.sha256(data).hexdigest()
+
+
+def mean_weights(files: Sequence[Path]) -> Weights:
+    """The mean of epochs of one training, computed exactly; of counters the largest.
+
+    Sums are made in double precision, so that the mean of equal tensors is that tensor
+    bit for bit: what a retraining kept frozen is the same in the average.
+
+    Args:
+        files: Of weights.
+
+    Returns:
+        Tensors with the names, shapes and types that they have in each file.
+
+    Raises:
+        TopDownError: E_SHAPE_MISMATCH (65) when a tensor differs in shape or type;
+            those of ``check_keys`` and ``load_weights``.
+    """
+    first, *others = states = [load_weights(path) for path in files]
+    for state, path in zip(others, files[1:]):
+        check_keys(state, first, path)
+        for name, tensor in first.items():
+            a, b = header_of({name: tensor})[name], header_of({name: state[name]})[name]
+            if (a.shape, a.dtype) != (b.shape, b.dtype):
+                what = f"{path}: {name} is {b.shape} {b.dtype}, in "
+                what += f"{files[0]} {a.shape} {a.dtype}"
+                do = "average epochs of one training only"
+                raise TopDownError("E_SHAPE_MISMATCH", what, do, DATA)
+
+    def mean(stacked: torch.Tensor) -> torch.Tensor:
+        if not stacked.is_floating_point():
+            return stacked.amax(0)
+        return (stacked.to(torch.float64).sum(0) / len(files)).to(stacked.dtype)
+
+    return {name: mean(torch.stack([s[name] for s in states])) for name in first}
+
+
+def save_random_weights(exp: Path, seed: int, output: Path) -> str:
+    """Write a model as it is before its first step: a control for a trained classifier.
+
+    Args:
+        exp: The experiment whose config describes the model.
+        seed: Of its values; the same config and seed give the same weights.
+        output: The file, which must not be there.
+
+    Returns:
+        The file's digest.
+
+    Raises:
+        TopDownError: E_CREATE (73) for a file that is there; E_KIND (78).
+    """
+    if Path(output).exists():
+        do = "give another --output, or move that file away"
+        raise TopDownError("E_CREATE", f"{output} is there", do, CREATE)
+    config = read_yaml(Path(exp) / "config.yaml")
+    task = find_task(kind_of(config)).call("task")
+    torch.manual_seed(seed)
+    model = task.build_model(argparse.Namespace(**config))
+    return save_weights(model.state_dict(), Path(output))
 
 
 def differing(

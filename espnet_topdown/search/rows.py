@@ -399,9 +399,9 @@ def _random(setting: Setting, seed: int) -> Path:
     """A model that was never trained; of a seed that no training uses."""
     path = setting.output_dir / "random" / f"seed{seed + 500}.pth"
     if not path.is_file():
-        module = importlib.import_module("espnet_topdown.models.random_model")
+        module = importlib.import_module("espnet_topdown.models.weights")
         path.parent.mkdir(parents=True, exist_ok=True)
-        module.random_model(setting.base_exp, seed + 500, path)
+        module.save_random_weights(setting.base_exp, seed + 500, path)
     return path
 
 

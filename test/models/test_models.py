@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 import types
@@ -270,88 +269,6 @@ def test_a_search_of_a_language_model(reads_sentences):
         assert torch.equal(value, weights[name]) == name.startswith("lm.decoder."), name
 
 
-@pytest.mark.parametrize(
-    "changes, message",
-    [
-        ({"extra_asr_decoder": None}, r"E_KIND.*\(ST\)"),
-        ({"preprocessor": "s2t"}, r"E_KIND.*OWSM"),
-        ({"preprocessor": "default", "joint_net_conf": None}, ""),
-        ({"lm": "seq_rnn", "model": "lm_multitask"}, r"E_KIND.*'lm_multitask'"),
-        ({"src_token_list": None}, r"E_KIND.*\(MT\)"),
-        ({"tts": "x"}, r"E_KIND.*\(TTS\)"),
-        ({"separator": "x", "encoder": "conv"}, r"E_KIND.*\(ENH\)"),
-        ({"transcript_token_list": ["a"]}, r"E_KIND.*\(SLU\)"),
-        ({"specaug": None, "ctc_conf": {}, "transcript_token_list": None}, ""),
-        ({"specaug": None}, r"E_KIND.*\(CLS\)"),
-        ({"use_adapter": True, "adapter": "lora"}, "E_PARTIAL.*use_adapter: lora"),
-        ({"save_strategy": "required_grad_only"}, "E_PARTIAL.*required_grad_only"),
-        ({"save_strategy": "all", "use_adapter": False}, ""),
-    ],
-)
-def test_what_kind_of_model(toy_experiment, changes, message):
-    """Refused by name, by the first command that looks at it."""
-    from espnet_topdown.jobs.plan import layer_table
-
-    config = read_yaml(toy_experiment / "config.yaml")
-    write_yaml(toy_experiment / "config.yaml", {**config, **changes})
-    if not message:
-        layer_table(toy_experiment)
-        return
-    with pytest.raises(TopDownError, match=message) as e:
-        layer_table(toy_experiment)
-    assert e.value.status == 78
-
-
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        ("# python3 -m espnet2.bin.s2t_train --use_preprocessor true", "s2t_train"),
-        ("# Running on a\n# Started\n# python espnet2/bin/st_train.py", "st_train"),
-        ("# python3 -m espnet2.bin.asr_train --config asr.yaml", ""),
-        ("# python3 -m espnet_topdown.bin.asr_train", ""),
-        ("# python3 -m espnet2.bin.slu_train", ""),
-        ("# python3 -m my.train", ""),
-    ],
-)
-def test_the_log_tells_where_the_config_does_not(toy_experiment, line, message):
-    from espnet_topdown.jobs.plan import layer_table
-
-    (toy_experiment / "train.log").write_text(f"{line}\n[host] INFO: 5\n")
-    if not message:
-        layer_table(toy_experiment)
-        return
-    with pytest.raises(TopDownError, match=f"E_KIND: this is a.*{message}"):
-        layer_table(toy_experiment)
-
-
-@pytest.mark.nightly
-def test_each_training_command_of_espnet_has_a_kind():
-    """By the keys of its own defaults: whatever is not named is refused."""
-    import espnet2
-
-    from espnet_topdown.models.tasks import kind_of
-
-    kinds = {"asr_train": "asr", "slu_train": "asr", "lm_train": "sentence_lm"}
-    for path in sorted((Path(espnet2.__file__).parent / "bin").glob("*_train.py")):
-        try:
-            parser = importlib.import_module(f"espnet2.bin.{path.stem}").get_parser()
-            config = vars(parser.parse_args(["--output_dir", "x"]))
-        except (ImportError, SystemExit):  # it needs a package, or more options
-            continue
-        try:
-            assert kind_of(config) == kinds.pop(path.stem), path
-        except TopDownError as e:
-            assert e.code == "E_KIND" and path.stem not in kinds
-    assert not kinds
-
-
-def test_no_kind_of_model(toy_experiment):
-    from espnet_topdown.models.tasks import kind_of
-
-    with pytest.raises(TopDownError, match="E_KIND.*no encoder"):
-        kind_of({"optim": "adam"})
-
-
 def test_an_output_layer_of_another_name_is_asked_about(toy_experiment):
     import torch
     from toys import rnn_weights, write_experiment
@@ -379,16 +296,6 @@ def test_the_generic_stack_is_offered_and_never_taken(toy_experiment):
         layer_table(folder)
     table = layer_table(folder, "generic")
     assert "enc1" in table and "stack generic" in table
-
-
-def test_a_misspelt_encoder(toy_experiment):
-    """Its nearest name is ESPnet's; an encoder of the user's own has none."""
-    from espnet_topdown.jobs.plan import layer_table
-
-    config = read_yaml(toy_experiment / "config.yaml")
-    write_yaml(toy_experiment / "config.yaml", {**config, "encoder": "transfomer"})
-    with pytest.raises(TopDownError, match="E_CONFIG_KEY.*encoder.*write transformer"):
-        layer_table(toy_experiment)
 
 
 def works() -> str:

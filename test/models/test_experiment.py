@@ -1,0 +1,224 @@
+"""What an ESPnet folder says of itself: epochs, files, data, and means of epochs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import rnn_weights, write_experiment
+
+from espnet_topdown.bin.main import main
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.models.experiment import Criterion, Experiment, rank_epochs
+from espnet_topdown.models.weights import (
+    differing,
+    load_weights,
+    mean_weights,
+    save_weights,
+)
+
+NAN = float("nan")
+ACC = [0.1, 0.5, 0.5, NAN, 0.7, 0.2]
+
+
+def with_values(folder: Path, key: str, values: list, **config: object) -> Experiment:
+    """An experiment whose epochs had these values on the validation set."""
+    write_experiment(folder, rnn_weights(), epochs=len(values), **config)
+    state = torch.load(folder / "checkpoint.pth", weights_only=True)
+    for epoch, value in enumerate(values, 1):
+        state["reporter"]["stats"][epoch]["valid"][key] = value
+    torch.save(state, folder / "checkpoint.pth")
+    return Experiment(folder)
+
+
+@pytest.fixture
+def exp(tmp_path) -> Path:
+    """Six epochs whose accuracy is ACC; every file is there, ``top`` never changes."""
+    criteria = [["train", "acc", "max"], ["valid", "acc", "max"]]
+    folder = tmp_path / "exp"
+    with_values(folder, "acc", ACC, best_model_criterion=criteria)
+    for epoch in range(1, len(ACC) + 1):
+        weights = {**rnn_weights(seed=epoch), "top": torch.full((7,), 0.1) / 3}
+        weights["norm.num_batches_tracked"] = torch.tensor(100 * epoch)
+        save_weights(weights, folder / f"{epoch}epoch.pth")
+    return folder
+
+
+def test_files_of_an_experiment(toy_experiment):
+    """A link is followed, also one that a copy turned into a text file."""
+    exp, best = Experiment(toy_experiment), toy_experiment / "valid.loss.best.pth"
+    assert (exp.model_file(), exp.epoch_of(best), exp.last_epoch) == (best, 4, 4)
+    assert exp.model_file(4).name == "4epoch.pth" and list(exp.epoch_files) == [4]
+    best.unlink()
+    best.write_text("4epoch.pth")
+    assert exp.model_file() == toy_experiment / "4epoch.pth"
+    assert set(exp.weights()) == set(rnn_weights())
+
+
+@pytest.mark.parametrize(
+    "ask, status, message",
+    [
+        (lambda e: Experiment(e / "x"), 66, "E_EXP.*config.yaml is missing"),
+        (lambda e: Experiment(e).model_file(5), 66, "E_MODEL.*nearest: 4epoch.pth"),
+        (lambda e: Experiment(e).average(0), 64, "E_USAGE: an average of 0 epochs"),
+        (lambda e: Experiment(e).data_path("valid", "x"), 78, "E_DATA_NAME.*valid 'x'"),
+    ],
+)
+def test_what_is_not_there(toy_experiment, ask, status, message):
+    with pytest.raises(TopDownError, match=message) as e:
+        ask(toy_experiment)
+    assert e.value.status == status
+
+
+@given(st.lists(st.floats(), max_size=8), st.sampled_from(["min", "max"]))
+def test_the_best_epochs(values, mode):
+    """The best first, of equal ones the earlier; NaN and infinity last, or left out."""
+    stats = {e: {"valid": {"v": v}} for e, v in enumerate(values, 1)}
+    best = rank_epochs(stats, Criterion("valid", "v", mode))
+    assert len(best) == sum(map(math.isfinite, values))
+    sign = 1 if mode == "min" else -1
+    ranks = [(sign * values[e - 1], e) for e in best]
+    assert ranks == sorted(ranks)
+    every = rank_epochs(stats, Criterion("valid", "v", mode), finite=False)
+    assert every == [*best, *sorted(stats.keys() - best)]
+    assert rank_epochs(stats, Criterion("train", "v", "min")) == []
+
+
+@pytest.mark.parametrize(
+    "losses, config, finished",
+    [
+        ([3, 2, 1], {}, True),
+        ([3, 2, 1], {"max_epoch": 9}, False),
+        ([1, 2, 3], {"max_epoch": 9, "patience": 1}, True),  # stopped early
+        ([1, 2, 3], {"max_epoch": 9, "patience": 2}, False),  # needs one more
+        ([NAN, 1, 2], {"max_epoch": 9, "patience": 1}, False),
+    ],
+)
+def test_trained_to_its_end(tmp_path, losses, config, finished):
+    config.setdefault("early_stopping_criterion", ["valid", "loss", "min"])
+    exp = with_values(tmp_path / "e", "loss", losses, **config)
+    if finished:
+        exp.check_finished()
+    else:
+        with pytest.raises(TopDownError, match="E_NOT_CONVERGED.*epoch 3 of 9"):
+            exp.check_finished()
+
+
+@pytest.mark.parametrize("fs, rate", [("8k", 8000), (16000, 16000), ("16000", 16000)])
+def test_sample_rate(tmp_path, fs, rate):
+    write_experiment(tmp_path / "e", rnn_weights(), frontend_conf={"fs": fs})
+    assert Experiment(tmp_path / "e").sample_rate == rate
+
+
+@pytest.mark.parametrize("tokens", [[], ["a", "<blank>"], ["<blank>", "a", "a"]])
+def test_token_lists_that_are_none(tmp_path, tokens):
+    write_experiment(tmp_path / "e", rnn_weights(), token_list=tokens)
+    with pytest.raises(TopDownError, match="E_TOKENS") as e:
+        _ = Experiment(tmp_path / "e").token_list
+    assert e.value.status == 65
+
+
+@pytest.mark.espnet
+def test_what_espnet_takes_back_of_a_config(tmp_path):
+    """Not what a run wrote about itself, nor another release's key without a value."""
+    exp = tmp_path / "e"
+    write_experiment(exp, rnn_weights(), future_option=None)
+    config = Experiment(exp).train_config("espnet2.bin.asr_train")
+    assert config["max_epoch"] == 4
+    assert not {"required", "version", "future_option"} & set(config)
+    write_experiment(tmp_path / "f", rnn_weights(), frieze_param=["ctc"])
+    with pytest.raises(TopDownError, match="E_YAML_KEY.*nearest: freeze_param"):
+        Experiment(tmp_path / "f").train_config("espnet2.bin.asr_train")
+
+
+@pytest.mark.espnet
+def test_a_genuine_experiment(shared, monkeypatch):
+    monkeypatch.chdir(shared / "espnet_mini_an4")
+    exp = Experiment(Path("exp/asr_train_asr_tiny_raw_en_char"))
+    exp.check_finished()
+    assert exp.train_config("espnet2.bin.asr_train")["encoder"] == "vgg_rnn"
+    assert exp.data_path("valid", "text")[0].is_file()
+    assert len(exp.token_list) == 22
+
+
+def test_the_mean_is_exact_and_what_is_frozen_stays(exp, capsys, caplog):
+    main(["average", str(exp), "--n", "3"])
+    assert capsys.readouterr().out.strip() == "valid.acc.average3.pth"
+    path = exp / "valid.acc.average3.pth"
+    mean, one = load_weights(path), load_weights(exp / "5epoch.pth")
+    assert differing(mean, one, ["top"]) == []
+    states = [load_weights(exp / f"{e}epoch.pth") for e in (5, 2, 3)]
+    for name in rnn_weights():
+        exact = sum(s[name].double() for s in states) / 3
+        assert torch.equal(mean[name], exact.float())
+    assert mean["norm.num_batches_tracked"] == 500
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["epochs"] == [5, 2, 3] and record["criterion"][1] == "acc"
+
+    made = path.stat().st_mtime_ns
+    assert Experiment(exp).average(3) == path and path.stat().st_mtime_ns == made
+    save_weights(load_weights(exp / "1epoch.pth"), exp / "2epoch.pth")
+    Experiment(exp).average(3)
+    assert path.stat().st_mtime_ns != made, "an epoch has changed"
+    assert Experiment(exp).average(10).is_file()
+    assert "W_AVERAGE" in caplog.text and "5 epochs, not 10" in caplog.text
+    (exp / "2epoch.pth").unlink()
+    with pytest.raises(TopDownError, match="E_AVERAGE.*2epoch.*nbest_models 3") as e:
+        Experiment(exp).average(3)
+    assert e.value.status == 66
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 10])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_the_mean_of_equals_is_the_same_bit_for_bit(tmp_path, n, dtype):
+    random = torch.Generator().manual_seed(n)
+    one = {"x": (torch.randn(1000, generator=random) * 100).to(dtype)}
+    save_weights(one, tmp_path / "a.pth")
+    assert differing(mean_weights([tmp_path / "a.pth"] * n), one, ["x"]) == []
+
+
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        (lambda w: {**w, "top": torch.zeros(8)}, "E_SHAPE_MISMATCH"),
+        (lambda w: {**w, "top": w["top"].double()}, "E_SHAPE_MISMATCH"),
+        (lambda w: {k: v for k, v in w.items() if k != "top"}, "E_CKPT_KEYS"),
+        (lambda w: {**w, "top": w["top"] * NAN}, "E_CKPT_NONFINITE"),
+    ],
+)
+def test_epochs_of_another_training(exp, change, code):
+    save_weights(change(load_weights(exp / "2epoch.pth")), exp / "2epoch.pth")
+    with pytest.raises(TopDownError, match=f"{code}.*2epoch.pth"):
+        Experiment(exp).average(2)
+    assert not (exp / "valid.acc.average2.pth").exists()
+
+
+@pytest.mark.espnet
+def test_random_weights_follow_from_config_and_seed(tmp_path, capsys):
+    from espnet_topdown.files import write_yaml
+    from espnet_topdown.trainer.task import TopDownASRTask
+
+    words = ["--encoder_conf", "num_layers=1", "--encoder_conf", "hidden_size=4"]
+    words += ["--output_dir", "x", "--init_uniform", "0.1", "--model_conf"]
+    words += ["ctc_weight=1.0"]
+    args = TopDownASRTask.get_parser().parse_args(words)
+    args.token_list = ["<blank>", "<unk>", "A", "<sos/eos>"]
+    write_yaml(tmp_path / "config.yaml", vars(args))
+    files = [tmp_path / f"{i}.pth" for i in range(3)]
+    for seed, file in zip("112", files):
+        words = ["random_model", str(tmp_path), "--seed", seed, "--output", str(file)]
+        main(words)
+    digests = capsys.readouterr().out.split()
+    assert digests[0] == digests[1] != digests[2]
+    name = "ctc.ctc_lo.weight"
+    first, other = (load_weights(file)[name] for file in files[1:])
+    assert first.abs().max() <= 0.1, "init_uniform is kept"
+    assert not torch.equal(first, other)
+    with pytest.raises(SystemExit, match="73"):
+        main(words)
+    assert "E_CREATE" in capsys.readouterr().err
