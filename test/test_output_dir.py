@@ -96,7 +96,12 @@ def sets(tmp_path, monkeypatch):
         ),
         (TOKENS, "filtered", "filtered/wav.scp is there and not ours"),
         (TOKENS, "chars", "chars/tokens.txt is there and not ours"),
-        ("filter_text --input other/text --output", "other/text", "is only read"),
+        ("filter_text --input other/text --output", "whole/text", "whole/wav.scp is"),
+        (
+            "filter_text --input chars/tokens.txt --output",
+            "chars/tokens.txt",
+            "is only",
+        ),
     ],
 )
 def test_data_of_another_set(sets, capsys, command, place, said):

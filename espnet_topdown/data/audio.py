@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -573,22 +573,3 @@ def convert_files(
         do = f"{reasons[0].remedy} (the log names each file), then run this again"
         raise TopDownError(code, what, do, DATA)
     return done
-
-
-def refuse_or_warn(problems: Sequence[tuple[str, str]], allow_partial: bool) -> None:
-    """What a copy of a corpus lacks: an error, or warnings if that is allowed.
-
-    Args:
-        problems: Code and text of each.
-        allow_partial: As the recipe's option.
-
-    Raises:
-        TopDownError: The first code (65), with all texts.
-    """
-    if problems and not allow_partial:
-        what = "; ".join(text for _, text in problems)
-        do = "complete the copy, or prepare what is there with --allow_partial true"
-        do += ' (of a recipe: --local_data_opts "--allow_partial true")'
-        raise TopDownError(problems[0][0], what, do, DATA)
-    for code, text in problems:
-        warn(code.replace("E_", "W_", 1), text)

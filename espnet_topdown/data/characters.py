@@ -100,7 +100,7 @@ def name_odd(texts: Mapping[str, str], path: Path) -> None:
         warn("W_TEXT_CHAR", f"{path} holds {_listed(counts)}, read as characters")
 
 
-def spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
+def _spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
     """How letters are written, to be compared over several sets.
 
     Returns:
@@ -118,9 +118,9 @@ def spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
 
 def name_two_spellings(sets: Mapping[Path, Mapping[str, str]]) -> None:
     """W_TEXT_SPELLING for letters that the texts write in more than one way."""
-    found = {path: spellings(texts) for path, texts in sets.items()}
-    plain = set().union(*(chars for chars, _ in found.values()))
-    for path, (_, composed) in found.items():
+    spelled = {path: _spellings(texts) for path, texts in sets.items()}
+    plain = set().union(*(chars for chars, _ in spelled.values()))
+    for path, (_, composed) in spelled.items():
         twice = sorted(plain & composed.keys())
         if twice:
             parts = [

@@ -261,9 +261,10 @@ def filter_texts(inputs: Sequence[Path], output: Path) -> None:
 
     Raises:
         TopDownError: Those of ``read_pairs`` and ``mend_texts``; E_CREATE (73) if
-            the output is one of the inputs.
+            the output is one of the inputs, or lies in a set or an experiment.
     """
     lines = []
+    check_output(Path(output).parent, ("wav.scp", "config.yaml"))
     for path in inputs:
         check_apart(path, output)
         texts = mend_texts(read_pairs(path, as_espnet=True), path)

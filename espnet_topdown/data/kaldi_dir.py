@@ -127,13 +127,13 @@ def places(path: Path) -> dict[str, str]:
 
     A list in splits is named by its part, as in ``splits2/text/split.1 line 2``.
     """
-    found: dict[str, str] = {}
+    lines_of: dict[str, str] = {}
     for part in list_files(path):
         for number, line in enumerate(part.read_bytes().split(b"\n"), 1):
             key = line.decode("utf-8-sig", "replace").split(maxsplit=1)[:1]
             if key:
-                found.setdefault(key[0], f"{part} line {number}")
-    return found
+                lines_of.setdefault(key[0], f"{part} line {number}")
+    return lines_of
 
 
 def place(path: Path, key: str) -> str:
@@ -270,3 +270,22 @@ def shard(items: Sequence[T], job: int, nj: int) -> list[T]:
     size, larger = divmod(len(items), nj)
     start, end = (i * size + min(i, larger) for i in (job - 1, job))
     return list(items[start:end])
+
+
+def refuse_or_warn(problems: Sequence[tuple[str, str]], allow_partial: bool) -> None:
+    """What a copy of a corpus lacks: an error, or warnings if that is allowed.
+
+    Args:
+        problems: Code and text of each.
+        allow_partial: As the recipe's option.
+
+    Raises:
+        TopDownError: The first code (65), with all texts.
+    """
+    if problems and not allow_partial:
+        what = "; ".join(text for _, text in problems)
+        do = "complete the copy, or prepare what is there with --allow_partial true"
+        do += ' (of a recipe: --local_data_opts "--allow_partial true")'
+        raise TopDownError(problems[0][0], what, do, DATA)
+    for code, text in problems:
+        warn(code.replace("E_", "W_", 1), text)

@@ -22,6 +22,7 @@ from espnet_topdown.data.kaldi_dir import (
     write_pairs,
 )
 from espnet_topdown.errors import CREATE, DATA, TopDownError
+from espnet_topdown.files import check_output
 
 
 def _part_of(utts: Iterable[str], percent: int, last: bool = False) -> list[str]:
@@ -66,8 +67,11 @@ def make_part(
     if there.exists() and list(read_pairs(there)) != keep:
         what = f"{there} is there and holds other utterances"
         raise TopDownError("E_CREATE", what, "move that folder away", CREATE)
+    stats = stats_dir.with_name(f"{stats_dir.name}_{name}")
+    if not there.exists():  # it is written before its statistics
+        check_output(stats, ("train", "valid"))
     write_dir(target, subset(whole, keep))
-    _write_stats(stats_dir, stats_dir.with_name(f"{stats_dir.name}_{name}"), keep)
+    _write_stats(stats_dir, stats, keep)
     write_lines(path, keep)
     return target
 

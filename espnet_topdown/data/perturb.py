@@ -60,13 +60,19 @@ def run_perturb(
     lists = read_dir(data_dir)
     check_target(output_dir, "utt2uniq", lists["wav.scp"])
     jobs = [job] if job is not None else range(1, 1 if merge else nj + 1)
+    where = places(Path(data_dir) / "wav.scp")
+    every = [Source(r, v, f"{r} ({where[r]})") for r, v in lists["wav.scp"].items()]
+    cuts = (value.split() for value in lists.get("segments", {}).values())
+    in_parts = {words[0] for words in cuts if len(words) > 3}
     sets = [(Path(data_dir), _with_uniq(Path(data_dir), lists))]
     for factor in _parse_factors(factors):
         folder = Path(f"{data_dir}_sp{factor}")
         names = [f"sp{factor}-{recording}" for recording in lists["wav.scp"]]
         check_target(folder, "utt2uniq", names)
         for number in jobs:
-            _write_audio(data_dir, factor, folder, number, nj, channel, allow_pipes)
+            part = shard(every, number, nj)
+            n = _write_audio(part, factor, folder, channel, allow_pipes, in_parts)
+            logging.info("speed %s, shard %d of %d: %d written", factor, number, nj, n)
         if job is None:
             sets.append((folder, _perturbed(data_dir, lists, factor, folder)))
             write_dir(*sets[-1])
@@ -89,30 +95,27 @@ def _parse_factors(words: Sequence[str]) -> list[str]:
 
 
 def _write_audio(
-    data_dir: Path,
+    part: Sequence[Source],
     factor: str,
     folder: Path,
-    job: int,
-    nj: int,
     channel: int | None,
     allow_pipes: bool,
-) -> None:
-    """Write the recordings of shard ``job`` of ``nj``; those already there are kept."""
-    lists = read_dir(data_dir)
-    segments = lists.get("segments", {})
-    # segments that name their channel need all of them
-    every = {v.split()[0] for v in segments.values() if len(v.split()) > 3}
-    where = places(Path(data_dir) / "wav.scp")
+    in_parts: set[str],
+) -> int:
+    """Write recordings, those already there are kept; how many were written.
+
+    Of those ``in_parts``, whose segments name a channel, all channels are needed.
+    """
     written = 0
-    for recording, value in shard(list(lists["wav.scp"].items()), job, nj):
-        source = Source(recording, value, f"{recording} ({where[recording]})")
-        target = _target(folder, factor, recording)
+    for source in part:
+        target = _target(folder, factor, source.utt)
         if not audio.is_current(target, source):
-            samples, rate = audio.read(source, channel, allow_pipes, recording in every)
+            every = source.utt in in_parts
+            samples, rate = audio.read(source, channel, allow_pipes, every)
             samples = audio.resample(samples, rate * float(factor), rate)
             audio.write(target, samples, rate, "flac")
             written += 1
-    logging.info("speed %s, shard %d of %d: %d written", factor, job, nj, written)
+    return written
 
 
 def _target(folder: Path, factor: str, recording: str) -> Path:

@@ -104,10 +104,10 @@ def _fields(lines: list[bytes], path: Path) -> dict[str, _Value]:
             return fields
         if not line.strip() or line.lstrip().startswith(b";"):
             continue
-        found = _FIELD.match(line)
-        if not found:
+        match = _FIELD.match(line)
+        if not match:
             raise _broken(path, f"header line {line[:40]!r}")
-        name, kind, text = (part.decode("latin-1") for part in found.groups())
+        name, kind, text = (part.decode("latin-1") for part in match.groups())
         fields[name] = _value(name, kind, text, path)
     raise _broken(path, "the header has no end_head")
 
@@ -215,13 +215,15 @@ def _compare_shape(header: Header, samples: np.ndarray) -> None:
 
 def _compare_sum(header: Header, stored: np.ndarray) -> None:
     """All values as stored, added up, modulo 65536."""
-    said = header.fields.get("sample_checksum")
-    if said is None:
+    promised = header.fields.get("sample_checksum")
+    if promised is None:
         warn("W_SPHERE_CHECKSUM", f"{header.path} has no sample_checksum: not checked")
         return
-    found = int(stored.sum(dtype="int64")) % 65536
-    if not isinstance(said, int) or found != said % 65536:
-        what = f"{header.path}: the samples add up to {found}, the header says {said}"
+    total = int(stored.sum(dtype="int64")) % 65536
+    if not isinstance(promised, int) or total != promised % 65536:
+        what = (
+            f"{header.path}: the samples add up to {total}, the header says {promised}"
+        )
         raise TopDownError("E_SPHERE_CHECKSUM", what, "copy the file again", DATA)
 
 

@@ -92,6 +92,7 @@ def train_bpe(
     check_output(out, ("wav.scp", "text", "config.yaml", *made))
     lists = [mend_texts(read_pairs(path), path) for path in texts]
     words = [text for pairs in lists for text in pairs.values() if text]
+    symbols = _symbols(nlsyms)
     write_lines(out / "train.txt", words)
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -101,7 +102,7 @@ def train_bpe(
             model_type=bpemode,
             character_coverage=character_coverage,
             input_sentence_size=input_sentence_size,
-            user_defined_symbols=_symbols(nlsyms),
+            user_defined_symbols=symbols,
             minloglevel=1,
         )
     except (RuntimeError, OSError) as e:

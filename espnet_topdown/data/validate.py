@@ -7,6 +7,7 @@ ESPnet reads them, and text is cut by ESPnet's own tokenizer, which is handed in
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -54,18 +55,22 @@ class Front:
 
 @dataclass
 class SetReport:
-    """What was seen in a set. ``full``: every sample was read."""
+    """What was seen in a set: its texts, samples an utterance, seconds in all.
 
-    utterances: int = 0
+    ``full``: every sample was read.
+    """
+
+    texts: dict[str, str]
+    samples: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
-    shortest: float = 0.0
-    longest: float = 0.0
     full: bool = False
-    unknown: int = 0
-    texts: dict[str, str] = field(default_factory=dict, repr=False)
-    samples: dict[str, int] = field(default_factory=dict, repr=False)
-    silent: list[str] = field(default_factory=list)
-    clipped: list[str] = field(default_factory=list)
+
+    @property
+    def depth(self) -> str:
+        """How much of the sound was read."""
+        if self.full:
+            return "every sample read"
+        return "headers read, no sound decoded (validate_data --full true does)"
 
 
 def validate_set(
@@ -106,14 +111,14 @@ def validate_set(
         raise TopDownError("E_SET_EMPTY", f"{wav_scp} has no lines", do, DATA)
     shapes = [read_shape(path) for path in shape_files]
     _same_ids(wavs, {str(text): texts, **dict(zip(map(str, shape_files), shapes))})
-    report = SetReport(utterances=len(wavs), texts=texts)
+    report = SetReport(texts)
     if not is_trained:
         refuse_hidden(texts, text)
     name_odd(texts, text)
     tokens = _tokens(text, texts, cut)
     if token_list is not None:
         check_tokens(token_list, "the token list")
-        _check_known(text, tokens, set(token_list), report)
+        _check_known(text, tokens, set(token_list))
     sources = _files(wav_scp, wavs, allow_pipes)
     _check_audio(sources, root, fs, full, report)
     for path, shape in zip(shape_files, shapes):
@@ -184,28 +189,27 @@ def _tokens(
 
 
 def _check_known(
-    path: Path, tokens: Mapping[str, Sequence[str]], known: set[str], report: SetReport
+    path: Path, tokens: Mapping[str, Sequence[str]], vocabulary: set[str]
 ) -> None:
     """Count what training reads as ``<unk>``; a warning for a few, E_TEXT_UNK above."""
     counts: Counter[str] = Counter()
     first = {}
     for utt, cut in tokens.items():
         for unit in cut:
-            if unit not in known:
+            if unit not in vocabulary:
                 counts[unit] += 1
                 first.setdefault(unit, utt)
-    report.unknown = sum(counts.values())
     if not counts:
         return
-    total = sum(map(len, tokens.values()))
-    percent = 100 * report.unknown / total
+    unknown, total = sum(counts.values()), sum(map(len, tokens.values()))
+    percent = 100 * unknown / total
     shown = ", ".join(
         f"{n} x '{unit}'{_code(unit)} in {first[unit]}"
         for unit, n in counts.most_common(5)
     )
-    what = f"{path}: {report.unknown} of {total} tokens ({percent:.1f} %) are unknown"
+    what = f"{path}: {unknown} of {total} tokens ({percent:.1f} %) are unknown"
     what += f" to the token list: {shown}"
-    if report.unknown > _MAX_UNKNOWN * total:
+    if unknown > _MAX_UNKNOWN * total:
         do = "check upper and lower case, or make a token list from this text"
         raise TopDownError("E_TEXT_UNK", what, do, DATA)
     warn("W_TEXT_UNK", what)
@@ -227,18 +231,15 @@ def _check_audio(
         return
     _same_rate([(s, rate) for s, _, rate in headers], fs)
     report.samples = {s.utt: frames for s, frames, _ in headers}
-    lengths = [frames / fs for frames in report.samples.values()]
-    report.seconds, report.shortest = sum(lengths), min(lengths)
-    report.longest = max(lengths)
+    report.seconds = sum(report.samples.values()) / fs
     report.full = report.seconds < _FULL_READ_SECONDS if full is None else full
     if not report.full:
         return
+    faults: dict[str, list[str]] = {"silent": [], "clipped": [], "": []}
     for source in sources:
-        fault = audio.read_all(source, root)
-        if fault:
-            (report.silent if fault == "silent" else report.clipped).append(source.utt)
-    for name, utts in (("SILENT", report.silent), ("CLIPPED", report.clipped)):
-        _few(name, utts, len(sources))
+        faults[audio.read_all(source, root)].append(source.utt)
+    for name in ("silent", "clipped"):
+        _few(name.upper(), faults[name], len(sources))
 
 
 def _few(name: str, utts: Sequence[str], total: int) -> None:
@@ -338,7 +339,13 @@ def validate_sets(
             full=full,
             front=front,
         )
-        _print(folder, reports[role])
+        report = reports[role]
+        seconds = [n / audio.parse_rate(fs) for n in report.samples.values()] or [0.0]
+        print(
+            f"{folder}: {len(report.texts)} utterances, {report.seconds:.1f} s"
+            f" ({min(seconds):.2f} to {max(seconds):.2f}), {report.depth}: good",
+            flush=True,
+        )
     texts = {folder / "text": reports[role].texts for role, folder in folders.items()}
     name_two_spellings(texts)
     if not allow_overlap:
@@ -365,57 +372,47 @@ def _shapes(stats_dir: Path | None, role: str) -> list[Path]:
     return [folder / "speech_shape", folder / "text_shape"]
 
 
-def _print(folder: Path, report: SetReport) -> None:
-    depth = "every sample read"
-    if not report.full:
-        depth = "headers read, no sound decoded (--full true does)"
-    print(
-        f"{folder}: {report.utterances} utterances, {report.seconds:.1f} s"
-        f" ({report.shortest:.2f} to {report.longest:.2f}), {depth}: good",
-        flush=True,
-    )
-
-
-def _audio_digests(wav_scp: Path, root: Path = Path(".")) -> dict[str, str]:
-    """Digest of each file -> an utterance that names it; commands are left out."""
-    digests = {}
-    for utt, value in read_pairs(wav_scp).items():
-        source = Source(utt, value, f"utt {utt} ({wav_scp})")
-        if not source.is_pipe:
-            digests[sha256(audio.audio_path(source, root))] = utt
-    return digests
-
-
 def check_overlap(
     sets: Sequence[Path], recordings: bool = True, speakers: bool = False
 ) -> None:
-    """E_OVERLAP when two ``wav.scp`` share utterances, recordings or speakers.
+    """Refuse sets that share something.
 
-    Speakers are only compared when asked: a corpus of one speaker is a fair corpus.
+    Args:
+        sets: Their ``wav.scp``.
+        recordings: Compare the bytes of the audio; commands are left out.
+        speakers: Compare ``utt2spk``: a corpus of one speaker is a fair corpus.
+
+    Raises:
+        TopDownError: E_OVERLAP (65), and those of ``audio_path``.
     """
-    ids = {p: dict.fromkeys(read_pairs(p), "") for p in sets}
-    _compare(ids, "utterances")
+    wavs = {path: read_pairs(path) for path in sets}
+    _compare(
+        {path: {u: u for u in pairs} for path, pairs in wavs.items()}, "utterances"
+    )
     if speakers:
-        _compare({p: _speakers(p.parent) for p in sets}, "speakers")
+        lists = {path: read_pairs(path.parent / "utt2spk") for path in sets}
+        names = {path: {s: s for s in pairs.values()} for path, pairs in lists.items()}
+        _compare(names, "speakers")
     if recordings:
-        digests = {p: _audio_digests(p) for p in sets}
-        _compare(digests, "recordings")
-
-
-def _speakers(folder: Path) -> dict[str, str]:
-    return dict.fromkeys(read_pairs(folder / "utt2spk").values(), "")
+        every = {
+            p: [Source(*w, f"utt {w[0]} ({p})") for w in wavs[p].items()] for p in sets
+        }
+        files = {p: [s for s in every[p] if not s.is_pipe] for p in sets}
+        _compare(
+            {p: {sha256(audio.audio_path(s)): s.utt for s in files[p]} for p in sets},
+            "recordings",
+        )
 
 
 def _compare(sets: Mapping[Path, Mapping[str, str]], what: str) -> None:
-    folders = list(sets)
-    for i, a in enumerate(folders):
-        for b in folders[i + 1 :]:
-            both = sets[a].keys() & sets[b].keys()
-            if both:
-                names = sorted(sets[a][key] or key for key in both)[:3]
-                raise TopDownError(
-                    "E_OVERLAP",
-                    f"{len(both)} {what} in both {a} and {b} ({', '.join(names)})",
-                    "split the data again, or give --allow_overlap true",
-                    DATA,
-                )
+    """What is the same in two sets; the values are its names."""
+    for a, b in itertools.combinations(sets, 2):
+        both = sets[a].keys() & sets[b].keys()
+        if both:
+            names = sorted(sets[a][key] for key in both)[:3]
+            raise TopDownError(
+                "E_OVERLAP",
+                f"{len(both)} {what} in both {a} and {b} ({', '.join(names)})",
+                "split the data again, or give --allow_overlap true",
+                DATA,
+            )

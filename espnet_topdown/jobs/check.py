@@ -77,10 +77,11 @@ def _check_set(
         is_trained=True,
     )
     log.info(
-        "%s set: %d utterances, %.1f minutes",
+        "%s set: %d utterances, %.1f minutes, %s",
         phase,
-        report.utterances,
+        len(report.texts),
         report.seconds / 60,
+        report.depth,
     )
     return report
 

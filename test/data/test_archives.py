@@ -65,61 +65,42 @@ def test_digest(tmp_path):
     assert e.value.code == "E_DIGEST" and "ba7816bf8f01" in str(e.value)
 
 
-def test_http_download(tmp_path, site):
-    address, folder = site
-    (folder / "a.bin").write_bytes(b"123" * 1000)
-    archives.http_download(f"{address}/a.bin", tmp_path / "a.bin")
-    assert (tmp_path / "a.bin").read_bytes() == b"123" * 1000
-
-
-@pytest.mark.parametrize("name", ["missing", "short"])
-def test_http_failures_leave_nothing_behind(tmp_path, site, name):
-    address, _ = site
-    with pytest.raises(TopDownError, match="E_DOWNLOAD"):
-        archives.http_download(f"{address}/{name}", tmp_path / "a.bin")
-    assert not list(tmp_path.glob("a.bin*"))
-
-
 def test_a_download_replaces_the_file_whole(tmp_path, site):
     address, folder = site
-    (folder / "a.bin").write_bytes(b"new")
+    (folder / "a.bin").write_bytes(b"new" * 1000)
     target = tmp_path / "a.bin"
     target.write_bytes(b"old and longer")
     with target.open("rb") as opened:
         archives.http_download(f"{address}/a.bin", target)
         assert opened.read() == b"old and longer"
-    assert target.read_bytes() == b"new"
+    assert target.read_bytes() == b"new" * 1000
 
 
-@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/a", "a"])
-def test_only_http(tmp_path, url):
-    with pytest.raises(TopDownError, match="not an http address"):
-        archives.http_download(url, tmp_path / "a")
+URLS = ["{}/missing", "{}/short", "http://127.0.0.1:9/a"]
+URLS += ["file:///etc/hostname", "ftp://127.0.0.1/a", "a"]
 
 
-def test_nobody_listens(tmp_path):
-    with pytest.raises(TopDownError, match="E_DOWNLOAD"):
-        archives.http_download("http://127.0.0.1:9/a", tmp_path / "a")
+@pytest.mark.parametrize("url", URLS)
+def test_what_is_not_fetched_leaves_nothing_behind(tmp_path, site, url):
+    with pytest.raises(TopDownError, match="E_DOWNLOAD") as e:
+        archives.http_download(url.format(site[0]), tmp_path / "a.bin")
+    assert not list(tmp_path.glob("a.bin*"))
+    assert url.startswith(("http:", "{}")) or "not an http address" in str(e.value)
 
 
-def test_apt_get_runs_in_the_folder(tmp_path, monkeypatch):
-    bin_dir, out = tmp_path / "bin", tmp_path / "down loads"
-    bin_dir.mkdir()
+def test_apt_get(tmp_path, monkeypatch):
+    out = tmp_path / "down loads"
     out.mkdir()
-    fake_apt_get(bin_dir, 'echo "$@" >got')
-    monkeypatch.setenv("PATH", f"{bin_dir}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    fake_apt_get(tmp_path, 'echo "$@" >got')
     archives.apt_download(["a", "b"], out)
     assert (out / "got").read_text() == "download a b\n"
-
-
-def test_apt_get_fails_or_is_not_there(tmp_path, monkeypatch):
     fake_apt_get(tmp_path, "echo 'E: no such package' >&2; exit 100")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with pytest.raises(TopDownError, match="no such package"):
-        archives.apt_download(["a"], tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+        archives.apt_download(["a"], out)
+    monkeypatch.setenv("PATH", str(out))
     with pytest.raises(TopDownError, match="no apt-get"):
-        archives.apt_download(["a"], tmp_path)
+        archives.apt_download(["a"], out)
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.xz", "a.deb"])

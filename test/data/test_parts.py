@@ -84,3 +84,7 @@ def test_a_folder_of_others_is_not_written_over(whole):
     with pytest.raises(TopDownError, match="E_CREATE: .*train_p20/wav.scp is there"):
         make_part("p20", 20, *whole)
     assert list(other.iterdir()) == [other / "wav.scp"]
+    (whole[1].with_name("stats_p80") / "train").mkdir(parents=True)
+    with pytest.raises(TopDownError, match="E_CREATE: .*stats_p80/train is there"):
+        make_part("p80", 80, *whole)
+    assert not whole[0].with_name("train_p80").exists()

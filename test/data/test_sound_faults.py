@@ -143,7 +143,8 @@ def test_what_was_not_decoded_is_said(capsys):
     write("u.flac")
     main(["validate_data", *STAGE_10])
     assert (
-        "headers read, no sound decoded (--full true does)" in capsys.readouterr().out
+        "headers read, no sound decoded (validate_data --full true"
+        in capsys.readouterr().out
     )
 
 

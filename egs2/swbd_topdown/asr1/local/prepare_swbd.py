@@ -25,6 +25,7 @@ from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     read_lines,
     read_pairs,
+    refuse_or_warn,
     write_dir,
     write_lines,
     write_pairs,
@@ -757,7 +758,7 @@ def write_lists(swbd: str, output_dir: Path, allow_partial: bool = False) -> Non
     known = {f"{name}-{side}" for name in discs.eval_audio for side in "AB"}
     cuts = {u: c for u, c in reference.segments.items() if c[0] in known}
     corpus.problems += _no_eval_audio(reference.segments, known)
-    audio.refuse_or_warn(corpus.problems, allow_partial)
+    refuse_or_warn(corpus.problems, allow_partial)
     scratch = Path(output_dir) / SCRATCH
     sounds = {**corpus.sounds, **discs.eval_audio}
     write_pairs(scratch / "sounds", {k: p.as_posix() for k, p in sounds.items()})

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.cli.parser import Parser
-from espnet_topdown.data.archives import check_digest
+from espnet_topdown.data.archives import check_digest, http_download
 from espnet_topdown.data.words import END, UNKNOWN, lines_of, vocabulary, word_counts
 from espnet_topdown.errors import DATA, MISSING, TopDownError, command
 from espnet_topdown.files import true_or_false, write_bytes
@@ -81,16 +79,8 @@ def fetch(downloads: Path, url: str = URL, sha256: str = SHA256) -> Path:
     """
     archive = Path(downloads) / "wikitext-2-v1.zip"
     if not archive.is_file():
-        log.info("%s -> %s", url, archive)
-        try:
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                data = answer.read(1 << 27)
-        except (urllib.error.URLError, OSError, ValueError) as e:
-            what = f"{url} cannot be fetched ({e})"
-            do = f"put the archive at {archive}, or give --wikitext DIR"
-            raise TopDownError("E_DOWNLOAD", what, do, MISSING) from None
         archive.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(archive, data)
+        http_download(url, archive)
     check_digest(archive, sha256)
     with zipfile.ZipFile(archive) as z:
         for name, (file, _) in NAMES.items():

@@ -23,6 +23,7 @@ from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
     read_pairs,
+    refuse_or_warn,
     write_dir,
     write_lines,
     write_pairs,
@@ -334,7 +335,7 @@ def write_lists(
     """
     corpus = collect(scan(_roots(wsj0, wsj1, allow_partial)))
     corpus.problems += _wrong_counts(corpus.sets)
-    audio.refuse_or_warn(corpus.problems, allow_partial)
+    refuse_or_warn(corpus.problems, allow_partial)
     scratch = Path(output_dir) / SCRATCH
     for name, texts in corpus.sets.items():
         write_pairs(scratch / name / "text", texts)
