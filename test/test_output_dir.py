@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 
 from espnet_topdown.bin.main import main
+from espnet_topdown.files import write_bytes
 
 pytestmark = pytest.mark.espnet
 SEARCH = "search --base_exp exp/joint --output_dir"
@@ -126,6 +128,39 @@ def test_a_stage_writes_again_what_it_wrote(sets):
     ):
         main([*command.split(), place])
     assert len(Path("filtered/text").read_text().splitlines()) == 4
+
+
+STAGES = [(FORMAT, "formatted"), (FILTER, "filtered"), (TOKENS, "bpe")]
+
+
+@pytest.mark.parametrize("command, place", [*STAGES, (PERTURB, "whole_sp")])
+def test_an_interrupted_stage_goes_on(sets, monkeypatch, command, place):
+    """Whichever list was the last one that it wrote."""
+
+    def made() -> dict:  # but the record of a shard, which grows
+        every = files().items()
+        return {p: b for p, b in every if place in str(p) and p.name != "sources"}
+
+    wanted, n_lists = made(), 0
+
+    def write(*args, **options) -> None:
+        nonlocal n_lists
+        if n_lists == 0:
+            raise KeyboardInterrupt
+        n_lists -= 1
+        write_bytes(*args, **options)
+
+    monkeypatch.setattr("espnet_topdown.data.kaldi_dir.write_bytes", write)
+    for last in range(10):
+        for folder in Path().glob(f"{place}*"):
+            if "other" not in folder.name:
+                shutil.rmtree(folder)
+        n_lists = last
+        with contextlib.suppress(SystemExit):
+            main([*command.split(), place])
+        n_lists = 99
+        main([*command.split(), place])
+    assert made() == wanted
 
 
 def files() -> dict[Path, bytes | bool]:

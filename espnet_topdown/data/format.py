@@ -242,7 +242,7 @@ def filter_dir(
     right = {u: n for u, n in samples.items() if low < int(n) < high}
     texts = mend_texts(lists.get("text", {}), source / "text")
     lists["text"] = {u: t for u, t in texts.items() if t}
-    kept = intersect({**lists, "utt2num_samples": right})
+    kept = intersect({"utt2num_samples": right, **lists})
     if not kept["text"]:
         what = f"no utterance of {source} is longer than {min_wav_duration} s, shorter"
         what += f" than {max_wav_duration} s and has text"

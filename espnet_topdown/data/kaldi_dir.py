@@ -198,7 +198,7 @@ def check_target(folder: Path, mark: str, utts: Iterable[str]) -> None:
 
     Args:
         folder: To be written; it need not be there.
-        mark: What that stage leaves in it.
+        mark: What that stage writes in it before its lists.
         utts: The ids of ``wav.scp`` to come: a set with none of them is another one.
 
     Raises:

@@ -142,19 +142,21 @@ def _perturbed(data_dir: Path, lists: _Lists, factor: str, folder: Path) -> _Lis
             line = " ".join([prefix + recording, *times, *channel])
             out["segments"][prefix + cut.utt] = line
     utts = lists.get("segments", lists["wav.scp"])
-    return {**out, "utt2uniq": {prefix + utt: utt for utt in utts}}
+    return {"utt2uniq": {prefix + utt: utt for utt in utts}, **out}
 
 
 def _with_uniq(folder: Path, lists: _Lists) -> _Lists:
     utts, uniq = lists.get("segments", lists["wav.scp"]), folder / "utt2uniq"
     pairs = read_pairs(uniq) if uniq.exists() else {u: u for u in utts}
-    return {**lists, "utt2uniq": pairs}
+    return {"utt2uniq": pairs, **lists}
 
 
 def _joined(sets: Sequence[tuple[Path, _Lists]]) -> _Lists:
     """The lists that all sets have; their ids differ."""
     joined: _Lists = {}
-    for name in set.intersection(*(set(lists) for _, lists in sets)):
+    for name in sets[0][1]:
+        if any(name not in lists for _, lists in sets):
+            continue
         pairs = joined[name] = {}
         for folder, lists in sets:
             both = pairs.keys() & lists[name].keys()

@@ -88,7 +88,7 @@ def train_bpe(
     import sentencepiece
 
     out = Path(output_dir)
-    made = () if (out / "bpe.model").exists() else ("tokens.txt", "train.txt")
+    made = () if (out / "bpe.model").exists() else ("tokens.txt",)
     check_output(out, ("wav.scp", "text", "config.yaml", *made))
     lists = [mend_texts(read_pairs(path), path) for path in texts]
     words = [text for pairs in lists for text in pairs.values() if text]
