@@ -328,8 +328,12 @@ def _malformed(path: Path, what: str) -> TopDownError:
 
 
 GENERIC = "generic"
-OUTPUTS = (r"ctc\.ctc_lo\.", r"decoder\.(?:output(?:_layer)?|lm_head)\.")
-OUTPUTS += (r"joint_network\.lin_out\.", r"lm\.decoder\.")
+OUTPUTS = (
+    r"ctc\.ctc_lo\.",
+    r"decoder\.(?:output(?:_layer)?|lm_head)\.",
+    r"joint_network\.lin_out\.",
+    r"lm\.decoder\.",
+)
 # Parts of ESPnet's models, from the top; others follow the decoder.
 PARTS = ("joint_network", "decoder", "postencoder", "encoder", "preencoder", "frontend")
 
@@ -433,7 +437,8 @@ def _generic_part(part: str, names: Sequence[str]) -> list[dict[str, Any]]:
         return [{"name": part, "params": [re.escape(n) + "$" for n in names]}]
     blocks = max(lists, key=lambda prefix: len(lists[prefix]))
     first = next(i for i, n in enumerate(names) if n.startswith(blocks))
-    before, after = [], []
+    before: list[str] = []
+    after: list[str] = []
     for i, name in enumerate(names):
         if not name.startswith(blocks):
             last = i > first or re.search(r"after_norm|final|ln_post", name)
