@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from awd_reference import Reference
+from lm_corpus import RATES, TINY
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-
-from awd_reference import Reference  # noqa: E402
-from lm_corpus import RATES, TINY  # noqa: E402
-
-from espnet_topdown.errors import TopDownError  # noqa: E402
-from espnet_topdown.trainer.awd_lstm import (  # noqa: E402
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.trainer.awd_lstm import (
     AWDLSTM,
     ContinuousLanguageModel,
 )

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from awd_reference import Reference, naive_nll, windows
+from lm_corpus import RATES, tiny_config, write_corpus
+from trained_state import differing, state
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-
-from awd_reference import Reference, naive_nll, windows  # noqa: E402
-from lm_corpus import RATES, tiny_config, write_corpus  # noqa: E402
-
-import espnet_topdown.trainer.lm_task  # noqa: E402,F401 slow: not in a test's time
-from espnet_topdown.data.words import read_ids  # noqa: E402
-from espnet_topdown.errors import TopDownError  # noqa: E402
-from espnet_topdown.files import read_json  # noqa: E402
-from espnet_topdown.jobs.plan import plan  # noqa: E402
-from espnet_topdown.jobs.prepare import prepare  # noqa: E402
-from espnet_topdown.jobs.run import run_job  # noqa: E402
-from espnet_topdown.jobs.spec import spec_by_hand  # noqa: E402
-from espnet_topdown.jobs.verify import verify  # noqa: E402
-from espnet_topdown.models.experiment import Experiment  # noqa: E402
-from espnet_topdown.models.layers import LayerStack  # noqa: E402
-from espnet_topdown.models.weights import load_weights, save_weights  # noqa: E402
+from espnet_topdown.data.words import read_ids
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json
+from espnet_topdown.jobs.plan import plan
+from espnet_topdown.jobs.prepare import prepare
+from espnet_topdown.jobs.run import run_job
+from espnet_topdown.jobs.spec import spec_by_hand
+from espnet_topdown.jobs.verify import verify
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.layers import LayerStack
+from espnet_topdown.models.weights import (
+    load_weights,
+    read_checkpoint,
+    save_weights,
+)
 from espnet_topdown.scoring import perplexity
 from espnet_topdown.scoring.model import load_model
-from espnet_topdown.search.request import Search, SearchRequest  # noqa: E402
-from espnet_topdown.trainer import contract  # noqa: E402
+from espnet_topdown.search.request import Search, SearchRequest
+from espnet_topdown.trainer import contract
+from espnet_topdown.trainer.lm_task import TopDownLMTask
 
 pytestmark = pytest.mark.espnet
 
@@ -44,8 +46,6 @@ def train(tmp_path: Path, monkeypatch) -> Callable[..., Path]:
     write_corpus(Path("data"))
 
     def run(folder: str = "exp", *options: str, **changes: Any) -> Path:
-        from espnet_topdown.trainer.lm_task import TopDownLMTask
-
         config = Path(f"{folder}.yaml")
         config.write_text(yaml.safe_dump(tiny_config(Path("data"), **changes)))
         command = ["--config", str(config), "--output_dir", folder, *options]
@@ -55,28 +55,11 @@ def train(tmp_path: Path, monkeypatch) -> Callable[..., Path]:
     return run
 
 
-def state(folder: Path) -> dict:
-    return torch.load(folder / "checkpoint.pth", weights_only=False)
-
-
-def tensors(thing: Any) -> list[torch.Tensor]:
-    if isinstance(thing, torch.Tensor):
-        return [thing]
-    inside = thing.values() if isinstance(thing, dict) else thing
-    return (
-        [t for x in inside for t in tensors(x)]
-        if isinstance(thing, (dict, list, tuple))
-        else []
-    )
-
-
 def test_one_epoch_equals_plain_pytorch(train) -> None:
     exp = train(max_epoch=1, optim_conf={"lr": 10.0, "weight_decay": 1.2e-6})
-    from espnet_topdown.trainer.lm_task import TopDownLMTask
-
     config = yaml.safe_load((exp / "config.yaml").read_text())
     torch.manual_seed(3)
-    model = TopDownLMTask.build_model(_namespace(config))
+    model = TopDownLMTask.build_model(SimpleNamespace(**config))
     ref = Reference(model.lm.state_dict(), RATES)
     ids = torch.from_numpy(read_ids(Path("data/train.txt"), config["token_list"]))
     text = ids[: 4 * (len(ids) // 4)].reshape(4, -1)
@@ -92,36 +75,20 @@ def test_one_epoch_equals_plain_pytorch(train) -> None:
         assert torch.allclose(weights[f"lm.{name}"], want, atol=1e-5), name
 
 
-def _namespace(config: dict) -> Any:
-    import argparse
-
-    return argparse.Namespace(**config)
-
-
 def test_resumed_across_the_switch_is_bit_identical(train) -> None:
-    whole, parts = train("whole"), train("parts", max_epoch=1)
-    values = state(whole)["schedulers"][0]["values"]
-    averaged = state(whole)["optimizers"][0]["param_groups"][0]["average"]
-    assert averaged and len(values) == 6
-    for epoch in (2, 3, 5, 6):  # before, at and after the switch
-        train("parts", max_epoch=epoch)
-    a, b = state(whole), state(parts)
-    assert len(tensors(a["optimizers"])) >= 14
-    pairs = zip(
-        tensors([a["model"], a["optimizers"]]), tensors([b["model"], b["optimizers"]])
-    )
-    assert all(torch.equal(x, y) for x, y in pairs)
-    assert values == b["schedulers"][0]["values"]
-
-
-def test_saved_epochs_are_the_average(train) -> None:
-    saved = state(train())
+    whole = train("whole")
+    for epoch in (1, 2, 3, 5, 6):  # before, at and after the switch
+        parts = train("parts", max_epoch=epoch)
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*seed 3 -> 4"):
+        train("parts", seed=4)
+    saved = read_checkpoint(whole / "checkpoint.pth")
     group = saved["optimizers"][0]["param_groups"][0]
-    assert group["holds_average"]
+    assert group["average"] and len(saved["schedulers"][0]["values"]) == 6
+    assert len(state(whole)) > 30 and differing(state(whole), state(parts)) == []
+    assert group["holds_average"], "what is saved are the averages"
     model = {k: v for k, v in saved["model"].items() if k != "lm.out.weight"}
-    names = list(model)
-    for i, one in saved["optimizers"][0]["state"].items():
-        assert torch.equal(model[names[i]], one["mean"])
+    for name, one in zip(model, saved["optimizers"][0]["state"].values()):
+        assert torch.equal(model[name], one["mean"])
         assert not torch.equal(one["mean"], one["iterate"])
 
 
@@ -130,7 +97,7 @@ def test_frozen_softmax_stays_through_the_switch(train) -> None:
     spec = spec_by_hand(base, "softmax", max_epoch=6, folder=Path("x"))
     table = prepare(spec, Path("x")).table(spec)
     run_job(Path("x"))
-    saved = state(Path("x"))
+    saved = read_checkpoint(Path("x/checkpoint.pth"))
     assert saved["optimizers"][0]["param_groups"][0]["average"]
     frozen = load_weights(base / "2epoch.pth")
     for path in Experiment(Path("x")).epoch_files.values():
@@ -252,14 +219,6 @@ def test_settings_that_no_training_can_use(train, changes, code) -> None:
 def test_several_processes_cannot_read_on_one_text(train, monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun says it
     with pytest.raises(TopDownError, match="E_MULTI_GPU: .*by one process"):
-        train()
-
-
-def test_another_training_may_not_use_the_folder(train) -> None:
-    Path("exp").mkdir()
-    Path("exp/checkpoint.pth").touch()
-    Path("exp/config.yaml").write_text("seed: 4\n")
-    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*seed 4 -> 3"):
         train()
 
 

@@ -1,17 +1,33 @@
+"""AdaDelta's eps, SGD that averages, and when each schedule acts; both resume."""
+
 from __future__ import annotations
 
-import argparse
+import copy
 import math
 
 import pytest
 import torch
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer import optim
+from espnet_topdown.trainer.nt_asgd import NTASGD, NonMonotone
+from espnet_topdown.trainer.optim import AdadeltaEpsDecay
+
+pytestmark = pytest.mark.espnet
 
 
-def adadelta():
-    return torch.optim.Adadelta([torch.nn.Parameter(torch.zeros(1))], eps=1.0)
+def parameter() -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.arange(3.0))
+
+
+def follow(kind, optimizer, values, **options) -> None:
+    """Give a schedule its values; it is made anew and restored before each."""
+    state = None
+    for value in values:
+        schedule = kind(optimizer, **options)
+        if state is not None:
+            schedule.load_state_dict(copy.deepcopy(state))
+        schedule.step(value)
+        state = schedule.state_dict()
 
 
 @pytest.mark.parametrize(
@@ -28,74 +44,106 @@ def adadelta():
     ],
     ids=str,
 )
-def test_decays_when_worse(values, options, exponent):
-    optimizer = adadelta()
-    schedule = optim.AdadeltaEpsDecay(optimizer, factor=0.5, **options)
-    for value in values:
-        schedule.step(value)
+def test_eps_decays_when_the_value_gets_worse(values, options, exponent):
+    optimizer = torch.optim.Adadelta([parameter()], eps=1.0)
+    follow(AdadeltaEpsDecay, optimizer, values, factor=0.5, **options)
     assert optimizer.param_groups[0]["eps"] == 0.5**exponent
 
 
-def test_resumes():
-    values = [3, 4, 2, 5, 5, 1, 6]
-    whole, first, second = adadelta(), adadelta(), adadelta()
-    schedule = optim.AdadeltaEpsDecay(whole, patience=1)
-    for v in values:
-        schedule.step(v)
-    schedule = optim.AdadeltaEpsDecay(first, patience=1)
-    for v in values[:4]:
-        schedule.step(v)
-    second.load_state_dict(first.state_dict())
-    again = optim.AdadeltaEpsDecay(second, patience=1)
-    again.load_state_dict(schedule.state_dict())
-    for v in values[4:]:
-        again.step(v)
-    assert whole.param_groups[0]["eps"] == second.param_groups[0]["eps"]
+@pytest.mark.parametrize(
+    "n, values, at",
+    [
+        (1, [5, 4, 3, 2], None),
+        (1, [5, 4, 4.5], None),  # the last n are left out of the best
+        (1, [5, 4, 4.5, 4.2], 4),
+        (2, [5, 4, 4.5, 4.2, 4.1], 5),
+        (5, [9, 8, 7, 6, 5, 10], None),
+        (5, [9, 8, 7, 6, 5, 4, 10], 7),
+        (5, [9, 8, 7, 6, 5], None),
+        (1, [5, math.nan, math.nan], 3),
+    ],
+)
+def test_when_averaging_begins(n, values, at):
+    for end in range(1, len(values) + 1):
+        optimizer = NTASGD([parameter()], lr=0.1)
+        follow(NonMonotone, optimizer, values[:end], n=n)
+        assert optimizer.averages is (at is not None and end >= at)
 
 
-@pytest.mark.parametrize("options", [{"factor": 0.0}, {"factor": 2}, {"mode": "best"}])
-def test_refused(options):
-    with pytest.raises(TopDownError, match="E_RANGE"):
-        optim.AdadeltaEpsDecay(adadelta(), **options)
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: AdadeltaEpsDecay(torch.optim.Adadelta(p), factor=2), "eps factor"),
+        (lambda p: AdadeltaEpsDecay(torch.optim.Adadelta(p), factor=0.0), "E_RANGE"),
+        (lambda p: AdadeltaEpsDecay(torch.optim.Adadelta(p), mode="best"), "best"),
+        (lambda p: AdadeltaEpsDecay(torch.optim.SGD(p, lr=0.1)), "SGD has no eps"),
+        (lambda p: NonMonotone(torch.optim.SGD(p, lr=0.1)), "use optim: nt_asgd"),
+        (lambda p: NonMonotone(NTASGD(p), 0), "E_RANGE"),
+        (lambda p: NTASGD(p, lr=0.0), "E_RANGE"),
+    ],
+)
+def test_refused(make, message):
+    with pytest.raises(TopDownError, match=message):
+        make([parameter()])
 
 
-def test_needs_an_eps():
-    sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
-    with pytest.raises(TopDownError, match="SGD has no eps"):
-        optim.AdadeltaEpsDecay(sgd)
-
-
-def options(**changes):
-    base = dict(optim="adadelta", scheduler=None, scheduler_conf={})
-    base.update(adadelta_eps_decay=0.01, val_scheduler_criterion=("valid", "loss"))
-    return argparse.Namespace(**{**base, **changes})
-
-
-def test_option():
-    args = options()
-    optim.use_eps_decay(args)
-    optim.use_eps_decay(args)
-    assert args.scheduler == optim.NAME
-    assert args.scheduler_conf == {"factor": 0.01, "mode": "min"}
-    args = options(val_scheduler_criterion=("valid", "acc"))
-    optim.use_eps_decay(args)
-    assert args.scheduler_conf["mode"] == "max"
-    args = options(adadelta_eps_decay=0.0)
-    optim.use_eps_decay(args)
-    assert args.scheduler is None
-
-
-@pytest.mark.parametrize("changes", [{"optim": "adam"}, {"scheduler": "steplr"}])
-def test_option_refused(changes):
-    with pytest.raises(TopDownError, match="E_RANGE.*adadelta"):
-        optim.use_eps_decay(options(**changes))
-
-
-@pytest.mark.espnet
-def test_in_a_training(train):
-    changes = dict(adadelta_eps_decay=0.1, val_scheduler_criterion=["train", "loss"])
+@pytest.mark.parametrize("key, mode", [("loss", "min"), ("acc", "max")])
+def test_the_option_becomes_a_schedule_which_is_resumed(train, key, mode):
+    changes = dict(adadelta_eps_decay=0.1, val_scheduler_criterion=["train", key])
+    if key == "acc":  # the mode is known before the training begins
+        changes.update(decoder="rnn", model_conf={"ctc_weight": 0.5})
     changes.update(optim_conf={"lr": 1.0, "eps": 1e-2})
-    folder = train(max_epoch=3, **changes)
+    for max_epoch in (2, 3):
+        folder = train(max_epoch=max_epoch, **changes)
     state = torch.load(folder / "checkpoint.pth", weights_only=False)
     assert set(state["schedulers"][0]) == {"best", "bad"}
-    train(max_epoch=4, **changes)
+    config = (folder / "config.yaml").read_text()
+    assert f"scheduler_conf:\n    factor: 0.1\n    mode: {mode}\n" in config
+
+
+def steps(optimizer, p, values) -> list[torch.Tensor]:
+    """One update for each gradient; returns the iterates."""
+    found = []
+    for value in values:
+        p.grad = torch.full_like(p, value)
+        optimizer.step()
+        found.append(p.detach().clone())
+    return found
+
+
+def test_at_first_it_is_sgd_and_scale_is_of_the_learning_rate():
+    a, b, c = parameter(), parameter(), parameter()
+    ours = NTASGD([a], lr=0.5, weight_decay=0.1)
+    theirs = torch.optim.SGD([b], lr=0.5, weight_decay=0.1)
+    half = NTASGD([c], lr=1.0, weight_decay=0.1)
+    half.scale = 0.5
+    found = [steps(o, p, [1.0, -2.0]) for o, p in ((ours, a), (theirs, b), (half, c))]
+    assert torch.equal(found[0][1], found[1][1])
+    assert torch.equal(found[0][1], found[2][1])
+
+
+def test_the_mean_is_of_all_iterates_since_the_start_also_through_a_file(tmp_path):
+    p, frozen = parameter(), parameter().requires_grad_(False)
+    optimizer = NTASGD([p, frozen], lr=0.1)
+    steps(optimizer, p, [1.0])
+    optimizer.show_average()  # nothing to show yet
+    optimizer.start_average()
+    later = steps(optimizer, p, [1.0, 2.0])
+    for _ in range(2):  # twice is once
+        optimizer.show_average()
+    assert torch.allclose(p, torch.stack(later).mean(0))
+    assert not optimizer.state.get(frozen) and torch.equal(frozen, torch.arange(3.0))
+
+    saved = {"p": p.detach().clone(), "o": optimizer.state_dict()}
+    torch.save(saved, tmp_path / "c.pth")
+    state = torch.load(tmp_path / "c.pth", weights_only=True)
+    q = torch.nn.Parameter(state["p"])
+    other = NTASGD([q, frozen], lr=0.1)
+    other.load_state_dict(state["o"])
+    for o in (optimizer, other):
+        o.show_iterate()
+    assert other.averages and torch.equal(p, later[-1])
+    assert torch.equal(steps(optimizer, p, [3.0])[0], steps(other, q, [3.0])[0])
+    for o in (optimizer, other):
+        o.show_average()
+    assert torch.equal(p, q)

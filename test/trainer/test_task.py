@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,10 @@ import yaml
 from tones import RATE, tiny_config
 
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.models.weights import differing, load_weights
+from espnet_topdown.trainer import trainer
+from espnet_topdown.trainer.stop import Stop
+from espnet_topdown.trainer.task import TopDownASRTask
 
 pytestmark = pytest.mark.espnet
 
@@ -40,8 +45,8 @@ def test_frozen_stays_and_comes_from_the_file(train):
     first = train("first", max_epoch=1)
     options = dict(freeze_param=["ctc", "encoder.enc.0.birnn1"], seed=2000)
     second = train("second", init_param=[str(first / "1epoch.pth:ctc:ctc")], **options)
-    a = torch.load(first / "1epoch.pth", weights_only=True)
-    b = torch.load(second / "valid.loss.best.pth", weights_only=True)
+    a = load_weights(first / "1epoch.pth")
+    b = load_weights(second / "valid.loss.best.pth")
     same = {n for n in a if torch.equal(a[n], b[n])}
     same.discard("frontend.logmel.melmat")
     assert same == {"ctc.ctc_lo.weight", "ctc.ctc_lo.bias"}
@@ -56,14 +61,14 @@ def test_the_numbers_of_the_stock_trainer(train, tones, tmp_path):
     (tmp_path / "stock.yaml").write_text(yaml.safe_dump(config))
     files = ["--config", str(tmp_path / "stock.yaml")]
     ASRTask.main(cmd=[*files, "--output_dir", str(tmp_path / "stock")])
-    a = torch.load(ours / "3epoch.pth", weights_only=True)
-    b = torch.load(tmp_path / "stock" / "3epoch.pth", weights_only=True)
+    a = load_weights(ours / "3epoch.pth")
+    b = load_weights(tmp_path / "stock" / "3epoch.pth")
     assert list(a) == list(b)
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=0, atol=1e-6)
     # and without our LSTM nothing at all differs
     exact = train("exact", fast_lstm=False)
-    c = torch.load(exact / "3epoch.pth", weights_only=True)
+    c = load_weights(exact / "3epoch.pth")
     assert all(torch.equal(c[n], b[n]) for n in b)
 
 
@@ -73,7 +78,7 @@ def test_espnet_decodes_the_result(train):
     folder = train(max_epoch=1)
     files = str(folder / "config.yaml"), str(folder / "valid.loss.best.pth")
     model, _ = ASRTask.build_model_from_file(*files)
-    trained = torch.load(folder / "1epoch.pth", weights_only=True)
+    trained = load_weights(folder / "1epoch.pth")
     assert all(torch.equal(v, trained[n]) for n, v in model.state_dict().items())
 
 
@@ -89,17 +94,11 @@ def test_progress_files(train):
     assert "cer_ctc" in state["valid"] and "loss" in curve[0]["train"]
     train(max_epoch=4)
     assert len((folder / "curve.jsonl").read_text().splitlines()) == 4
-
-
-def test_no_progress_files(train):
-    folder = train(max_epoch=1, progress=False)
-    assert not (folder / "progress.json").exists()
+    assert not (train("quiet", max_epoch=1, progress=False) / "progress.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
 def test_stopped_by_a_signal_and_continued(train, monkeypatch, number):
-    from espnet_topdown.trainer import trainer
-
     expected = train("whole")
     begin = trainer._check_steps
 
@@ -116,13 +115,10 @@ def test_stopped_by_a_signal_and_continued(train, monkeypatch, number):
     assert e.value.status == 75
     assert signal.getsignal(number) == handler
     train("parts")
-    a, b = (expected.parent / f / "3epoch.pth" for f in ("whole", "parts"))
-    assert pickle.dumps(_bytes(a)) == pickle.dumps(_bytes(b))
-
-
-def _bytes(path):
-    state = torch.load(path, weights_only=True)
-    return {n: t.numpy().tobytes() for n, t in state.items()}
+    a, b = (
+        load_weights(expected.parent / f / "3epoch.pth") for f in ("whole", "parts")
+    )
+    assert differing(a, b, a) == []
 
 
 @pytest.fixture
@@ -168,13 +164,51 @@ def test_broken_audio_does_not_pass(train, tones, tmp_path):
 
 def test_uniform_initialisation(train):
     folder = train(init_uniform=0.01, optim_conf={"lr": 1e-9}, max_epoch=1)
-    state = torch.load(folder / "1epoch.pth", weights_only=True)
+    state = load_weights(folder / "1epoch.pth")
     assert max(float(v.abs().max()) for v in state.values()) < 0.0101
 
 
-def test_can_be_sent_to_another_process():
-    from espnet_topdown.trainer.task import TopDownASRTask
+def test_a_criterion_that_is_never_computed(train):
+    """ESPnet's loop ends as if all was well, without a best model."""
+    with pytest.raises(TopDownError, match="E_NAN: valid.loss_att: NaN or absent") as e:
+        train(best_model_criterion=[["valid", "loss_att", "min"]], max_epoch=1)
+    assert e.value.status == 65
 
+
+def test_the_best_epoch_is_gone(train):
+    worst = {"best_model_criterion": [["valid", "loss", "max"]]}  # the first epoch
+    folder = train(max_epoch=2, **worst)
+    assert os.readlink(folder / "valid.loss.best.pth") == "1epoch.pth"
+    (folder / "1epoch.pth").unlink()
+    with pytest.raises(TopDownError, match="E_BEST_LOST: .*loss.best.* epoch 1") as e:
+        train(max_epoch=3, **worst)
+    assert e.value.status == 65
+
+
+@pytest.mark.parametrize(
+    "after, seen", [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (None, [1, 2, 3])]
+)
+def test_a_signal_is_seen_after_the_batch_in_which_it_came(after, seen):
+    """After the last one too: then the validation does not begin."""
+    stop, got = Stop(), []
+    session = SimpleNamespace(stop=stop, progress=None, guard=SimpleNamespace())
+    batches = [("u", 1), ("u", 2), ("u", 3)]
+
+    def train() -> None:
+        for _, batch in trainer._Watched(batches, session, 2, train=True):
+            got.append(batch)
+            if batch == after:
+                stop.signal = signal.SIGTERM
+
+    if after is None:
+        train()
+    else:
+        with pytest.raises(TopDownError, match="E_PREEMPTED: .*SIGTERM in epoch 2"):
+            train()
+    assert got == seen
+
+
+def test_can_be_sent_to_another_process():
     worker = pickle.loads(pickle.dumps(TopDownASRTask.main_worker))
     assert worker == TopDownASRTask.main_worker
     assert TopDownASRTask.trainer.__module__ == "espnet_topdown.trainer.trainer"
