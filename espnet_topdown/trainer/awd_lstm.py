@@ -5,7 +5,6 @@ Both classes are ESPnet's: the network, and the model that gives its loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,7 +53,10 @@ class AWDLSTM(AbsLM):
     ) -> None:
         super().__init__()
         rates = (embed_dropout, input_dropout, hidden_dropout, output_dropout)
-        _check_rates((*rates, weight_dropout))
+        for rate in (*rates, weight_dropout):
+            if not 0.0 <= rate < 1.0:
+                what = f"a dropout of the language model is {rate}"
+                raise TopDownError("E_RANGE", what, "give a number from 0 to below 1")
         self.embed_dropout, self.input_dropout = embed_dropout, input_dropout
         self.hidden_dropout, self.output_dropout = hidden_dropout, output_dropout
         self.weight_dropout = weight_dropout
@@ -126,13 +128,6 @@ class AWDLSTM(AbsLM):
         # The module's own list would keep the masked tensor and its graph alive.
         rnn._flat_weights = [getattr(rnn, n) for n in rnn._flat_weights_names]
         return result
-
-
-def _check_rates(rates: Sequence[float]) -> None:
-    for rate in rates:
-        if not 0.0 <= rate < 1.0:
-            what = f"a dropout of the language model is {rate}"
-            raise TopDownError("E_RANGE", what, "give a number from 0 to below 1")
 
 
 class ContinuousLanguageModel(ESPnetLanguageModel):

@@ -141,12 +141,9 @@ def check_room(folder: Path) -> None:
     need = 2 * saved.stat().st_size
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise TopDownError(
-            "E_DISK",
-            f"an epoch needs {need} B, free {free} B at {folder}",
-            "make room and run the same command again; nothing is lost",
-            IO,
-        )
+        what = f"an epoch needs {need} B, free {free} B at {folder}"
+        do = "make room and run the same command again; nothing is lost"
+        raise TopDownError("E_DISK", what, do, IO)
     if free < 3 * need:
         warn("W_DISK", f"free {free} B at {folder}, an epoch needs {need} B")
 
@@ -213,12 +210,9 @@ def _last_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not current.exists() and not previous.exists():
         epochs = sorted(folder.glob("*epoch.pth"))
         if epochs:
-            raise TopDownError(
-                "E_CKPT_MISSING",
-                f"{folder} has {epochs[0].name} but no {CHECKPOINT}",
-                "move the folder away to train anew, or bring the checkpoint back",
-                DATA,
-            )
+            what = f"{folder} has {epochs[0].name} but no {CHECKPOINT}"
+            do = "move the folder away to train anew, or bring the checkpoint back"
+            raise TopDownError("E_CKPT_MISSING", what, do, DATA)
         return None
     try:
         return read_checkpoint(current)

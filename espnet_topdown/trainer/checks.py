@@ -24,7 +24,7 @@ from espnet_topdown.data.validate import read_shape
 from espnet_topdown.errors import CREATE, DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import parse_yaml, read_yaml, yaml_bytes
 from espnet_topdown.models.config import check_config
-from espnet_topdown.trainer import ranks
+from espnet_topdown.trainer import processes
 from espnet_topdown.trainer.checkpoints import CHECKPOINT, PREVIOUS
 from espnet_topdown.trainer.hooks import CTCGuard
 from espnet_topdown.trainer.optim import use_eps_decay
@@ -83,11 +83,9 @@ def _criteria(args: argparse.Namespace) -> None:
                 raise TopDownError("E_CRITERION", what, "correct the name")
         keys = [criterion[1] for criterion in criteria]
         if ctc_only and in_use and all(k in ("acc", "cer", "wer") for k in keys):
-            raise TopDownError(
-                "E_CRITERION",
-                f"{option} uses {keys[0]}, which a model with ctc_weight 1.0 has not",
-                "use [valid, loss, min] or [valid, cer_ctc, min]",
-            )
+            what = f"{option} uses {keys[0]}, which a model with ctc_weight 1.0 has not"
+            do = "use [valid, loss, min] or [valid, cer_ctc, min]"
+            raise TopDownError("E_CRITERION", what, do)
 
 
 def _loss_only(args: argparse.Namespace) -> None:
@@ -101,7 +99,7 @@ def _loss_only(args: argparse.Namespace) -> None:
 
 def _continuous_text(args: argparse.Namespace) -> None:
     """The hidden state is carried on from batch to batch, on one device."""
-    if args.ngpu > 1 or ranks.together(args):
+    if args.ngpu > 1 or processes.together(args):
         what = f"a text is read on from batch to batch by one process, ngpu {args.ngpu}"
         raise TopDownError("E_MULTI_GPU", what, "give --ngpu 1, and start one process")
     for name, want in (("accum_grad", 1), ("iterator_type", "task")):
@@ -155,12 +153,9 @@ def _no_cached_noise(args: argparse.Namespace) -> None:
     if (args.preprocessor_conf or {}).get("data_aug_effects"):
         random.append("data_aug_effects")
     if random and args.max_cache_size > 0:
-        raise TopDownError(
-            "E_CACHE_AUG",
-            f"{', '.join(random)} with max_cache_size {args.max_cache_size:g}: the "
-            "cache would repeat the first epoch's augmentation",
-            "set max_cache_size to 0",
-        )
+        what = f"{', '.join(random)} with max_cache_size {args.max_cache_size:g}: the "
+        what += "cache would repeat the first epoch's augmentation"
+        raise TopDownError("E_CACHE_AUG", what, "set max_cache_size to 0")
 
 
 def _longest_first(args: argparse.Namespace) -> None:
@@ -169,12 +164,12 @@ def _longest_first(args: argparse.Namespace) -> None:
         return
     wrong = args.batch_type == "unsorted" and args.batch_size > 1
     if wrong or args.sort_in_batch != "descending":
-        raise TopDownError(
-            "E_BATCH_ORDER",
+        what = (
             f"encoder {args.encoder} with batch_type {args.batch_type}, sort_in_batch "
-            f"{args.sort_in_batch}: its batches must begin with the longest",
-            "use batch_type: folded, sorted or numel and sort_in_batch: descending",
         )
+        what += f"{args.sort_in_batch}: its batches must begin with the longest"
+        do = "use batch_type: folded, sorted or numel and sort_in_batch: descending"
+        raise TopDownError("E_BATCH_ORDER", what, do)
 
 
 def _averages(args: argparse.Namespace) -> None:
@@ -271,13 +266,11 @@ def _same_tokens(old: Any, new: Any, folder: Path) -> None:
         return
     pairs = enumerate(zip(old, new), 1)
     first = next((i for i, (a, b) in pairs if a != b), min(len(old), len(new)) + 1)
-    raise TopDownError(
-        "E_TOKENS_CHANGED",
+    what = (
         f"{len(new)} tokens, {len(old)} in {folder}/config.yaml; first difference in "
-        f"line {first}",
-        "give the token list that this training began with, or another --output_dir",
-        DATA,
     )
+    do = "give the token list that this training began with, or another --output_dir"
+    raise TopDownError("E_TOKENS_CHANGED", f"{what}line {first}", do, DATA)
 
 
 # In this order; each for what is trained ("stats": the pass that collects statistics).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -32,12 +31,10 @@ def check_freeze(patterns: Sequence[str], model: torch.nn.Module) -> None:
         for name in hit:
             parameters[name].requires_grad = False
         if not hit:
-            raise TopDownError(
-                "E_FREEZE_NOMATCH",
-                f"'{pattern}' matches no parameter "
-                f"({nearest(pattern, _prefixes(parameters))})",
-                "write a parameter's name or whole parts of it, with no '.' at the end",
-            )
+            close = nearest(pattern, _prefixes(parameters))
+            what = f"'{pattern}' matches no parameter ({close})"
+            do = "write a parameter's name or whole parts of it, with no '.' at the end"
+            raise TopDownError("E_FREEZE_NOMATCH", what, do)
     if parameters and not any(p.requires_grad for p in model.parameters()):
         raise TopDownError("E_FREEZE_ALL", "nothing left to train", "freeze less")
 
@@ -72,12 +69,10 @@ def check_init(text: str, model: torch.nn.Module, skip_mismatch: bool) -> list[s
     loaded = [n for n in names if n in target]
     if not loaded:
         tops = sorted({n.split(".")[0] for n in state})
-        raise TopDownError(
-            "E_INIT_EMPTY",
-            f"{text} loads nothing into '{init.destination or 'the model'}'; "
-            f"the file has {', '.join(tops[:12])}",
-            "correct the prefixes: path:source:destination:excluded",
-        )
+        what = f"{text} loads nothing into '{init.destination or 'the model'}'; "
+        what += f"the file has {', '.join(tops[:12])}"
+        do = "correct the prefixes: path:source:destination:excluded"
+        raise TopDownError("E_INIT_EMPTY", what, do)
     for name, source in names.items() if not skip_mismatch else ():
         if name not in target:
             what = f"{text}: the model has no {name} ({nearest(name, target, 1)})"
@@ -95,21 +90,15 @@ def _check_excluded(pattern: str, state: Mapping[str, torch.Tensor]) -> None:
     """ESPnet excludes by the bare beginning of a name."""
     hit = [n for n in state if n.startswith(pattern)]
     if not hit:
-        raise TopDownError(
-            "E_INIT_EMPTY",
-            f"excluded '{pattern}' is in no name "
-            f"({nearest(pattern, _prefixes(state))})",
-            "correct it, or nothing would be excluded",
-        )
-    number = re.search(r"\d*$", pattern)
-    number = number.group() if number else ""
+        close = nearest(pattern, _prefixes(state))
+        what = f"excluded '{pattern}' is in no name ({close})"
+        do = "correct it, or nothing would be excluded"
+        raise TopDownError("E_INIT_EMPTY", what, do)
+    number = pattern[len(pattern.rstrip("0123456789")) :]
     blocks = {number + n[len(pattern) :].split(".")[0] for n in hit if number}
     if len(blocks) > 1:
-        raise TopDownError(
-            "E_PREFIX_AMBIGUOUS",
-            f"excluded '{pattern}' matches blocks {', '.join(sorted(blocks))}",
-            f"write '{pattern}.'",
-        )
+        what = f"excluded '{pattern}' matches blocks {', '.join(sorted(blocks))}"
+        raise TopDownError("E_PREFIX_AMBIGUOUS", what, f"write '{pattern}.'")
 
 
 def table(model: torch.nn.Module, loaded: Mapping[str, str], most: int = 40) -> str:

@@ -44,10 +44,8 @@ class TopDownVGGRNNEncoder(VGGRNNEncoder):
         return super().forward(*args, **kwargs)
 
 
-def register() -> None:
-    """Make both known to ``--encoder``."""
-    encoder_choices.classes["td_rnn"] = TopDownRNNEncoder
-    encoder_choices.classes["td_vgg_rnn"] = TopDownVGGRNNEncoder
+encoder_choices.classes["td_rnn"] = TopDownRNNEncoder
+encoder_choices.classes["td_vgg_rnn"] = TopDownVGGRNNEncoder
 
 
 def decode_by_espnet(cmd: Sequence[str] | None = None) -> None:
@@ -56,7 +54,6 @@ def decode_by_espnet(cmd: Sequence[str] | None = None) -> None:
     Args:
         cmd: its options; None: those of the process.
     """
-    register()
     from espnet2.bin import asr_inference
 
     asr_inference.main(cmd)

@@ -73,13 +73,10 @@ class CTCGuard:
         if self.allow:
             warn("W_CTC_INFEASIBLE", f"{what}; counted as loss 0")
             return
-        raise TopDownError(
-            "E_CTC_INFEASIBLE",
-            f"reference longer than the encoder's output: {what}",
-            "remove these utterances (see filter_data), correct their text, use less "
-            "subsampling, or give --allow_infeasible true",
-            DATA,
-        )
+        what = f"reference longer than the encoder's output: {what}"
+        do = "remove these utterances (see filter_data), correct their text, use less "
+        do += "subsampling, or give --allow_infeasible true"
+        raise TopDownError("E_CTC_INFEASIBLE", what, do, DATA)
 
 
 def keep_in_eval(model: torch.nn.Module) -> list[str]:

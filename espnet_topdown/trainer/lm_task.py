@@ -16,16 +16,15 @@ from espnet2.tasks.lm import LMTask, lm_choices, model_choices
 
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.data.words import check_vocabulary, read_ids
-from espnet_topdown.trainer import nt_asgd, options
+from espnet_topdown.trainer import options
 from espnet_topdown.trainer.awd_lstm import AWDLSTM, ContinuousLanguageModel
 from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows, random_windows
 from espnet_topdown.trainer.contract import check_model
-from espnet_topdown.trainer.nt_asgd import NTASGD
+from espnet_topdown.trainer.optim import NT_ASGD, NTASGD
 from espnet_topdown.trainer.trainer import TopDownTrainer
 
 lm_choices.classes["awd_lstm"] = AWDLSTM
 model_choices.classes["continuous"] = ContinuousLanguageModel
-nt_asgd.register()
 
 
 class TopDownLMTrainer(TopDownTrainer):
@@ -88,7 +87,7 @@ class TopDownLMTask(LMTask):
             token_type="word",
             lm="awd_lstm",
             model="continuous",
-            optim=nt_asgd.NAME,
+            optim=NT_ASGD,
         )
         return parser
 

@@ -14,7 +14,7 @@ from espnet2.utils import config_argparse
 
 from espnet_topdown.errors import CREATE, USAGE, TopDownError, nearest, warn
 from espnet_topdown.files import Lock, read_yaml, true_or_false
-from espnet_topdown.trainer import ranks
+from espnet_topdown.trainer import processes
 from espnet_topdown.trainer.checkpoints import repair
 from espnet_topdown.trainer.checks import check_options
 
@@ -44,11 +44,8 @@ class TrainParser(config_argparse.ArgumentParser):
         known = {a.dest for a in self._actions}
         for key in config:
             if key not in known:
-                raise TopDownError(
-                    "E_YAML_KEY",
-                    f"'{key}' in {path} is no option ({nearest(str(key), known)})",
-                    "correct or remove that line",
-                )
+                what = f"'{key}' in {path} is no option ({nearest(str(key), known)})"
+                raise TopDownError("E_YAML_KEY", what, "correct or remove that line")
 
     def _fix_numbers(self, parsed: argparse.Namespace) -> None:
         floats = {a.dest for a in self._actions if a.type is float}
@@ -165,7 +162,7 @@ def start(
     if folder.exists() and not folder.is_dir():
         what, do = f"{folder} is a file", "choose another --output_dir"
         raise TopDownError("E_CREATE", what, do, CREATE)
-    first = ranks.is_first(args) and not args.collect_stats
+    first = processes.is_first(args) and not args.collect_stats
     lock = Lock(folder / ".train.lock", "process", doing="training")
     with lock if first else contextlib.nullcontext():
         check_options(args, "stats" if args.collect_stats else kind)
@@ -173,4 +170,4 @@ def start(
             nbest = args.keep_nbest_models
             keep = nbest if isinstance(nbest, int) else max(nbest, default=1)
             repair(folder, args.best_model_criterion, keep)
-        ranks.as_main(args, main)
+        processes.as_main(args, main)

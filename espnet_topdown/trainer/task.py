@@ -13,14 +13,15 @@ from collections.abc import Sequence
 import torch
 from espnet2.tasks.asr import ASRTask
 
-from espnet_topdown.trainer import dropout, optim, options, ranks
+from espnet_topdown.trainer import (
+    dropout,  # noqa: F401 makes its encoders known
+    options,
+    processes,
+)
 from espnet_topdown.trainer.checks import check_references
 from espnet_topdown.trainer.contract import check_model
 from espnet_topdown.trainer.fast import cpu, sdpa
 from espnet_topdown.trainer.trainer import TopDownTrainer
-
-dropout.register()
-optim.register()
 
 
 class TopDownASRTask(ASRTask):
@@ -52,9 +53,9 @@ class TopDownASRTask(ASRTask):
         Args:
             args: The parsed options.
         """
-        level = args.log_level if ranks.is_first(args) else "ERROR"
+        level = args.log_level if processes.is_first(args) else "ERROR"
         logging.getLogger().setLevel(level)
-        ranks.exit_as_child(functools.partial(super().main_worker, args))
+        processes.exit_as_child(functools.partial(super().main_worker, args))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> torch.nn.Module:

@@ -11,7 +11,6 @@ from typing import Any
 from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.trainer import ranks
 from espnet_topdown.trainer.checkpoints import (
     check_room,
     durable,
@@ -20,8 +19,8 @@ from espnet_topdown.trainer.checkpoints import (
 from espnet_topdown.trainer.fast.process import keep_memory
 from espnet_topdown.trainer.harvest import Harvest
 from espnet_topdown.trainer.hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
+from espnet_topdown.trainer.processes import Stop, on_signal
 from espnet_topdown.trainer.progress import Progress, TopDownReporter
-from espnet_topdown.trainer.stop import Stop, on_signal
 
 
 @dataclasses.dataclass
@@ -123,7 +122,8 @@ class TopDownTrainer(Trainer):
         handles = [guard.attach(model), ErrorsWithoutPadding.attach(model)]
         try:
             with on_signal() as stop, durable(Reporter=lambda: reporter):
-                stop.agree = ranks.agreement(options.ngpu) if several else None
+                if several:
+                    stop.agree("cuda" if options.ngpu else "cpu")
                 cls.session = _Session(stop, guard, progress, harvest, folder, first)
                 super().run(
                     model=model,
@@ -173,12 +173,9 @@ class TopDownTrainer(Trainer):
             **others,
         )
         if invalid:
-            raise TopDownError(
-                "E_NAN",
-                f"no step of epoch {epoch} had a finite gradient",
-                "lower the learning rate, or look for broken audio and transcripts",
-                DATA,
-            )
+            what = f"no step of epoch {epoch} had a finite gradient"
+            do = "lower the learning rate, or look for broken audio and transcripts"
+            raise TopDownError("E_NAN", what, do, DATA)
         return invalid
 
     @classmethod
@@ -209,11 +206,8 @@ def _count(iterator: Any) -> int | None:
 def _check_steps(batches: int | None, accum_grad: int) -> None:
     """Refuse an epoch in which no update would happen: E_NO_STEP (78)."""
     if batches is not None and batches < accum_grad:
-        raise TopDownError(
-            "E_NO_STEP",
-            f"accum_grad {accum_grad} > {batches} batches: no update would happen",
-            "lower accum_grad or the batch size",
-        )
+        what = f"accum_grad {accum_grad} > {batches} batches: no update would happen"
+        raise TopDownError("E_NO_STEP", what, "lower accum_grad or the batch size")
 
 
 def _check_result(folder: Path, reporter: TopDownReporter, criteria: Any) -> None:
@@ -225,20 +219,13 @@ def _check_result(folder: Path, reporter: TopDownReporter, criteria: Any) -> Non
     computed = [c for c in criteria if reporter.has(c[0], c[1])]
     if not computed:
         names = ", ".join(f"{c[0]}.{c[1]}" for c in criteria)
-        raise TopDownError(
-            "E_NAN",
-            f"{names}: NaN or absent in every epoch",
-            "look for broken audio and transcripts, lower the learning rate, or "
-            "choose another best_model_criterion",
-            DATA,
-        )
+        do = "look for broken audio and transcripts, lower the learning rate, or "
+        do += "choose another best_model_criterion"
+        raise TopDownError("E_NAN", f"{names}: NaN or absent in every epoch", do, DATA)
     for phase, key, mode in computed:
         epoch = reporter.get_best_epoch(phase, key, mode)
         link = folder / f"{phase}.{key}.best.pth"
         if not link.exists():
-            raise TopDownError(
-                "E_BEST_LOST",
-                f"{link} should be epoch {epoch}, whose file is not there",
-                "bring the file back, or train in a new folder",
-                DATA,
-            )
+            what = f"{link} should be epoch {epoch}, whose file is not there"
+            do = "bring the file back, or train in a new folder"
+            raise TopDownError("E_BEST_LOST", what, do, DATA)

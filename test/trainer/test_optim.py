@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer.nt_asgd import NTASGD, NonMonotone
-from espnet_topdown.trainer.optim import AdadeltaEpsDecay
+from espnet_topdown.trainer.optim import NTASGD, AdadeltaEpsDecay, NonMonotone
 
 pytestmark = pytest.mark.espnet
 

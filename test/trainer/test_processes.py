@@ -21,7 +21,12 @@ import yaml
 from tones import tiny_config
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer import ranks
+from espnet_topdown.trainer.processes import (
+    exit_as_child,
+    is_first,
+    together,
+    watch_children,
+)
 from espnet_topdown.trainer.task import TopDownASRTask
 from espnet_topdown.trainer.trainer import TopDownTrainer
 
@@ -210,7 +215,7 @@ MPI = {"RANK": "1", "WORLD_SIZE": "2"}
 
 
 @pytest.mark.parametrize(
-    ("options", "environ", "together", "first"),
+    ("options", "environ", "several", "first"),
     [
         ({}, {}, False, True),
         ({"dist_rank": 0, "dist_world_size": 2}, {}, True, True),
@@ -221,14 +226,14 @@ MPI = {"RANK": "1", "WORLD_SIZE": "2"}
         ({}, {"RANK": "1"}, False, True),
     ],
 )
-def test_who_is_first(monkeypatch, options, environ, together, first) -> None:
+def test_who_is_first(monkeypatch, options, environ, several, first) -> None:
     for name in (*SLURM, *MPI):
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     known = {"dist_rank": None, "dist_world_size": None, "dist_launcher": None}
     args = SimpleNamespace(**{**known, **options})
-    assert (ranks.together(args), ranks.is_first(args)) == (together, first)
+    assert (together(args), is_first(args)) == (several, first)
 
 
 def test_slurm_without_srun(monkeypatch) -> None:
@@ -236,7 +241,7 @@ def test_slurm_without_srun(monkeypatch) -> None:
         monkeypatch.delenv(name, raising=False)
     args = SimpleNamespace(dist_world_size=None, dist_launcher="slurm")
     with pytest.raises(TopDownError, match="E_RANGE.*srun"):
-        ranks.together(args)
+        together(args)
 
 
 def test_status_of_espnets_own_processes() -> None:
@@ -245,17 +250,17 @@ def test_status_of_espnets_own_processes() -> None:
         raise error("ended", error_index=1, error_pid=1, exit_code=code)
 
     with pytest.raises(SystemExit) as caught:
-        ranks.watch_children(lambda: fail(75))
+        watch_children(lambda: fail(75))
     assert caught.value.code == 75
     with pytest.raises(torch.multiprocessing.ProcessExitedException):
-        ranks.watch_children(lambda: fail(1))
+        watch_children(lambda: fail(1))
 
 
 def child_with_error() -> None:
     def fail() -> None:
         raise TopDownError("E_DISK", "full", "make room", 74)
 
-    ranks.exit_as_child(fail)
+    exit_as_child(fail)
 
 
 def child_that_waits(path: str) -> None:
@@ -280,5 +285,5 @@ def test_a_child_tells_its_status_and_gets_signals(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGUSR2)
         waiting.join(30)
 
-    ranks.watch_children(parent)
+    watch_children(parent)
     assert waiting.exitcode == 75
