@@ -50,26 +50,9 @@ def test_journal(tmp_path):
 
 
 words = st.text(max_size=12) | st.sampled_from(["no", "1e-3", "~", "null", "*a", "&a"])
-PIECES = [
-    "a: ",
-    "- ",
-    "{",
-    "}",
-    "[",
-    "]",
-    "&a ",
-    "*a",
-    "!!python/name:os.system ",
-    "\t",
-]
-PIECES += [
-    "!!python/object/apply:os.system [touch canary]",
-    "\n",
-    "  ",
-    "? ",
-    "| ",
-    '"',
-]
+PIECES = ["a: ", "- ", "{", "}", "[", "]", "&a ", "*a", "\t", "\n", "  ", "? ", "| "]
+PIECES += ["!!python/name:os.system ", "!!python/object/apply:os.system [touch canary]"]
+PIECES += ['"']
 PIECES += ["<<: ", "2001-01-01", "0x1f", "1e400", "\x00", "\ufeff", "%YAML 9.9\n---\n"]
 
 
