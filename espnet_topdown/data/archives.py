@@ -23,7 +23,15 @@ _MAX_BYTES = 1 << 30  # of an archive, and of everything in one
 
 
 def check_digest(path: Path, expected: str) -> None:
-    """Compare a file's SHA-256; E_DIGEST shows the start of both."""
+    """Compare a file's SHA-256; E_DIGEST shows the start of both.
+
+    Args:
+        path: A file.
+        expected: 64 hexadecimal digits.
+
+    Raises:
+        TopDownError: E_DIGEST (65).
+    """
     digest = sha256(path)
     if digest != expected:
         raise TopDownError(
@@ -39,6 +47,16 @@ def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
     Nothing is written here, so that a member's name cannot choose where: an
     absolute name or one with ``..`` is E_ARCHIVE_PATH.
+
+    Args:
+        path: The archive.
+
+    Returns:
+        Name and bytes of each, one after the other.
+
+    Raises:
+        TopDownError: E_ARCHIVE_PATH (65); E_ARCHIVE (65) for one that cannot be read,
+            or unpacks to more than 1 GiB.
     """
     total = 0
     try:
@@ -92,7 +110,15 @@ def _ar_members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def apt_download(packages: Sequence[str], folder: Path) -> None:
-    """``apt-get download`` into ``folder``; needs no root. Raises E_DOWNLOAD."""
+    """``apt-get download`` into ``folder``; needs no root. Raises E_DOWNLOAD.
+
+    Args:
+        packages: Their names.
+        folder: Gets them; it is there.
+
+    Raises:
+        TopDownError: E_DOWNLOAD (66).
+    """
     if shutil.which("apt-get") is None:
         raise _not_fetched("no apt-get on this machine")
     logging.info("apt-get download %s", " ".join(packages))
@@ -109,7 +135,15 @@ def apt_download(packages: Sequence[str], folder: Path) -> None:
 
 
 def http_download(url: str, target: Path) -> None:
-    """Fetch a file; ``target`` appears only when it is complete."""
+    """Fetch a file; ``target`` appears only when it is complete.
+
+    Args:
+        url: Begins with http:// or https://.
+        target: In a folder that is there.
+
+    Raises:
+        TopDownError: E_DOWNLOAD (66).
+    """
     if not url.startswith(("http://", "https://")):
         raise _not_fetched(f"not an http address: {url}")
     logging.info("fetching %s", url)

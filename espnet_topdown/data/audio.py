@@ -47,6 +47,15 @@ _SHORTER = re.compile(
 def parse_rate(text: str) -> int:
     """A sample rate in Hz, written as ESPnet writes it.
 
+    Args:
+        text: A number, perhaps with ``k`` for thousands.
+
+    Returns:
+        Hz.
+
+    Raises:
+        TopDownError: E_USAGE (64).
+
     >>> parse_rate("8k"), parse_rate("22050"), parse_rate("44.1k")
     (8000, 22050, 44100)
     """
@@ -304,6 +313,13 @@ def _mpeg_lacks(data: bytes) -> str:
 def header(source: Source, root: Path = Path(".")) -> tuple[int, int]:
     """Samples and rate in Hz of a whole, mono file that has samples.
 
+    Args:
+        source: A file, not cut.
+        root: Where relative paths start.
+
+    Returns:
+        Number of samples, and samples a second.
+
     Raises:
         TopDownError: E_WAV_EMPTY, E_WAV_CHANNELS, E_WAV_FORMAT or E_WAV_LENGTH (65),
             and those of ``audio_path``.
@@ -321,7 +337,18 @@ def header(source: Source, root: Path = Path(".")) -> tuple[int, int]:
 
 
 def is_current(target: Path, source: Source) -> bool:
-    """Whether a file that was made of a source is there and not older."""
+    """Whether a file that was made of a source is there and not older.
+
+    Args:
+        target: What was made.
+        source: What it was made of.
+
+    Returns:
+        False for what a command makes: nobody knows when it changes.
+
+    Raises:
+        TopDownError: Those of ``audio_path``.
+    """
     if source.is_pipe or not target.exists():
         return False
     return target.stat().st_mtime >= audio_path(source).stat().st_mtime
@@ -337,6 +364,14 @@ def is_ready(source: Source, rate: int, audio_format: str) -> int:
 
     That is: mono, 16 bit, with the wanted rate and format. Nothing reads it again
     before training, so it is decoded here.
+
+    Args:
+        source: A line of ``wav.scp``.
+        rate: Hz.
+        audio_format: ``flac`` or ``wav``.
+
+    Returns:
+        The number of samples, or 0.
 
     Raises:
         TopDownError: E_WAV_FORMAT or E_WAV_LENGTH (65), and those of ``audio_path``.
@@ -368,6 +403,9 @@ def read(
         channel: From 1; needed for stereo.
         allow_pipes: Run the commands of ``wav.scp``.
         every: All channels, shape (T, C).
+
+    Returns:
+        int16 or float32 from -1 to 1, shape (T,) or (T, C); samples a second.
 
     Raises:
         TopDownError: E_SEGMENT (65) for a segment that begins or ends after its
@@ -484,7 +522,18 @@ def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
 
 
 def read_all(source: Source, root: Path = Path(".")) -> str:
-    """Read every sample: "silent", "clipped" or "" (E_WAV_NONFINITE, E_WAV_LENGTH)."""
+    """Read every sample: "silent", "clipped" or "" (E_WAV_NONFINITE, E_WAV_LENGTH).
+
+    Args:
+        source: A file, not cut.
+        root: Where relative paths start.
+
+    Returns:
+        ``silent``, ``clipped`` or an empty text.
+
+    Raises:
+        TopDownError: E_WAV_NONFINITE, and those of ``header``.
+    """
     import numpy as np
 
     seen = high = 0
@@ -502,7 +551,16 @@ def read_all(source: Source, root: Path = Path(".")) -> str:
 
 
 def resample(samples: np.ndarray, rate: float, target: float) -> np.ndarray:
-    """Change the sample rate (soxr, very high quality); int16 stays int16 if equal."""
+    """Change the sample rate (soxr, very high quality); int16 stays int16 if equal.
+
+    Args:
+        samples: Shape (T,) or (T, C).
+        rate: Hz that they have.
+        target: Hz to come.
+
+    Returns:
+        float32, or the same array where nothing changes.
+    """
     if rate == target:
         return samples
     import numpy as np
@@ -515,6 +573,12 @@ def resample(samples: np.ndarray, rate: float, target: float) -> np.ndarray:
 
 def write(path: Path, samples: np.ndarray, rate: int, audio_format: str) -> None:
     """Write 16-bit audio under its final name only when it is complete.
+
+    Args:
+        path: Its folder is made as needed.
+        samples: int16, or floats from -1 to 1; what is beyond is clipped. Shape (T,).
+        rate: Hz.
+        audio_format: ``flac`` or ``wav``.
 
     Raises:
         TopDownError: E_DISK (74) or E_CREATE (73); what was there before stays.

@@ -52,6 +52,12 @@ def _is_odd(char: str) -> bool:
 def named(char: str) -> str:
     """A character in words.
 
+    Args:
+        char: One character.
+
+    Returns:
+        Its code and name.
+
     >>> named("\\u00a0")
     'U+00A0 NO-BREAK SPACE'
     """
@@ -64,6 +70,9 @@ def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
     Args:
         texts: Utterance -> text.
         path: Where they are from, for messages.
+
+    Returns:
+        The same utterances.
 
     Raises:
         TopDownError: E_TEXT_CHAR (65) for a character that cannot be seen.
@@ -78,7 +87,15 @@ def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
 
 
 def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
-    """E_TEXT_CHAR (65), with the line, for a character that cannot be seen."""
+    """E_TEXT_CHAR (65), with the line, for a character that cannot be seen.
+
+    Args:
+        texts: Utterance -> text.
+        path: Where they are from.
+
+    Raises:
+        TopDownError: E_TEXT_CHAR (65), with a command that deletes it.
+    """
     counts = _counted(texts, _is_hidden)
     if counts:
         char = next(iter(counts))
@@ -94,7 +111,12 @@ def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
 
 
 def name_odd(texts: Mapping[str, str], path: Path) -> None:
-    """W_TEXT_CHAR with the count of every character that is not seen as it is."""
+    """W_TEXT_CHAR with the count of every character that is not seen as it is.
+
+    Args:
+        texts: Utterance -> text.
+        path: Where they are from.
+    """
     counts = _counted(texts, _is_odd)
     if counts:
         warn("W_TEXT_CHAR", f"{path} holds {_listed(counts)}, read as characters")
@@ -117,7 +139,11 @@ def _spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
 
 
 def name_two_spellings(sets: Mapping[Path, Mapping[str, str]]) -> None:
-    """W_TEXT_SPELLING for letters that the texts write in more than one way."""
+    """W_TEXT_SPELLING for letters that the texts write in more than one way.
+
+    Args:
+        sets: List -> utterance -> text.
+    """
     spelled = {path: _spellings(texts) for path, texts in sets.items()}
     plain = set().union(*(chars for chars, _ in spelled.values()))
     for path, (_, composed) in spelled.items():

@@ -24,6 +24,12 @@ T = TypeVar("T")
 def c_sorted(keys: Iterable[str]) -> list[str]:
     """The order of ``LC_ALL=C sort``.
 
+    Args:
+        keys: Ids.
+
+    Returns:
+        The same ones.
+
     >>> c_sorted(["b", "a-1", "a", "B"])
     ['B', 'a', 'a-1', 'b']
     """
@@ -31,7 +37,18 @@ def c_sorted(keys: Iterable[str]) -> list[str]:
 
 
 def check_id(name: str, where: str) -> str:
-    """Return ``name``, which becomes part of file names, or raise E_UTT_ID."""
+    """Return ``name``, which becomes part of file names, or raise E_UTT_ID.
+
+    Args:
+        name: The id.
+        where: File and line, for the message.
+
+    Returns:
+        The id.
+
+    Raises:
+        TopDownError: E_UTT_ID (65).
+    """
     if _ID.fullmatch(name) and ".." not in name:
         return name
     raise TopDownError(
@@ -47,6 +64,15 @@ def list_files(path: Path) -> list[Path]:
 
     Training with ``--num_splits_asr`` reads ``splits2/text/split.0`` and so on, beside
     a file ``num_splits``.
+
+    Args:
+        path: The list.
+
+    Returns:
+        Files in their order; they need not be there.
+
+    Raises:
+        TopDownError: E_SPLIT (65).
     """
     count = Path(path) / "num_splits"
     if not count.is_file():
@@ -66,6 +92,12 @@ def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
         as_espnet: ESPnet reads this very file afterwards. A byte order mark, which
             it would take for a part of the first id, is then E_BOM; otherwise
             it is left out with a warning.
+
+    Returns:
+        Texts, empty ones too.
+
+    Raises:
+        TopDownError: E_MISSING (66); E_UTF8, E_BOM or E_TEXT_LINE (65).
     """
     try:
         data = Path(path).read_bytes()
@@ -101,6 +133,13 @@ def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
     Args:
         path: The list, or a folder of its parts; see ``list_files``.
         as_espnet: See ``read_lines``.
+
+    Returns:
+        Id -> value, in the order of the file.
+
+    Raises:
+        TopDownError: E_TEXT_LINE, E_UTT_ID or E_UTT_DUP (65), and those of
+            ``read_lines``.
     """
     pairs: dict[str, str] = {}
     first: dict[str, tuple[Path, int]] = {}
@@ -126,6 +165,12 @@ def places(path: Path) -> dict[str, str]:
     """Id -> the file and line of a list that hold it, for messages.
 
     A list in splits is named by its part, as in ``splits2/text/split.1 line 2``.
+
+    Args:
+        path: The list, or a folder of its parts.
+
+    Returns:
+        Id -> ``FILE line N``.
     """
     lines_of: dict[str, str] = {}
     for part in list_files(path):
@@ -137,19 +182,43 @@ def places(path: Path) -> dict[str, str]:
 
 
 def place(path: Path, key: str) -> str:
-    """The file and line of a list that hold ``key``; see ``places``."""
+    """The file and line of a list that hold ``key``; see ``places``.
+
+    Args:
+        path: The list.
+        key: The id.
+
+    Returns:
+        ``FILE line N``, or the file alone.
+    """
     return places(path).get(key, str(path))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Replace ``path`` by these lines in one step; folders are made as needed."""
+    """Replace ``path`` by these lines in one step; folders are made as needed.
+
+    Args:
+        path: The file.
+        lines: Without their ends.
+
+    Raises:
+        TopDownError: Those of ``write_bytes``.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, "".join(line + "\n" for line in lines).encode("utf-8"))
 
 
 def write_pairs(path: Path, mapping: Mapping[str, str]) -> None:
-    """Write ``id value`` lines, sorted; the inverse of :func:`read_pairs`."""
+    """Write ``id value`` lines, sorted; the inverse of :func:`read_pairs`.
+
+    Args:
+        path: The file.
+        mapping: Id -> value.
+
+    Raises:
+        TopDownError: E_UTT_ID or E_TEXT_LINE (65) before anything is written.
+    """
     for key, value in mapping.items():
         check_id(key, str(path))
         if "\n" in value or "\r" in value:
@@ -161,6 +230,12 @@ def write_pairs(path: Path, mapping: Mapping[str, str]) -> None:
 def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
     """Turn the map around: speaker -> its utterances, sorted, space between.
 
+    Args:
+        utt2spk: Utterance -> speaker.
+
+    Returns:
+        Speaker -> utterances.
+
     >>> spk2utt({"b-2": "b", "a-1": "a", "b-1": "b"})
     {'a': 'a-1', 'b': 'b-1 b-2'}
     """
@@ -171,7 +246,17 @@ def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_dir(folder: Path) -> dict[str, dict[str, str]]:
-    """The lists of a data directory by file name: wav.scp, and what else is there."""
+    """The lists of a data directory by file name: wav.scp, and what else is there.
+
+    Args:
+        folder: A data directory.
+
+    Returns:
+        File name -> id -> value.
+
+    Raises:
+        TopDownError: E_DATA_DIR (66), and those of ``read_pairs``.
+    """
     folder = Path(folder)
     lists = {n: read_pairs(folder / n) for n in _LISTS if (folder / n).exists()}
     if "wav.scp" not in lists:
@@ -185,6 +270,13 @@ def write_dir(folder: Path, lists: Mapping[str, Mapping[str, str]]) -> None:
 
     Speaker ids should be prefixes of their utterance ids: Kaldi's tools, which a
     user may run on the directory later, sort by both.
+
+    Args:
+        folder: Made as needed.
+        lists: File name -> id -> value, written in this order.
+
+    Raises:
+        TopDownError: Those of ``write_pairs``.
     """
     folder = Path(folder)
     for name, pairs in lists.items():
@@ -216,7 +308,15 @@ def check_target(folder: Path, mark: str, utts: Iterable[str]) -> None:
 def subset(
     lists: Mapping[str, Mapping[str, str]], keep: Iterable[str]
 ) -> dict[str, dict[str, str]]:
-    """Only the utterances in ``keep``; with segments, only their recordings."""
+    """Only the utterances in ``keep``; with segments, only their recordings.
+
+    Args:
+        lists: Of a data directory.
+        keep: Ids of utterances.
+
+    Returns:
+        Lists of the same names.
+    """
     wanted = set(keep)
     out = {
         name: {k: v for k, v in pairs.items() if k in wanted}
@@ -230,7 +330,14 @@ def subset(
 
 
 def intersect(lists: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Only the utterances that every list has (what ``fix_data_dir.sh`` keeps)."""
+    """Only the utterances that every list has (what ``fix_data_dir.sh`` keeps).
+
+    Args:
+        lists: Of a data directory.
+
+    Returns:
+        Lists of the same names.
+    """
     per_utt = {name: set(pairs) for name, pairs in lists.items()}
     if "segments" in lists:
         recordings = per_utt.pop("wav.scp")
@@ -240,7 +347,13 @@ def intersect(lists: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str
 
 
 def copy_dir(source: Path, target: Path, leave_out: Sequence[str] = ()) -> None:
-    """Copy the files of a data directory (no folders inside it)."""
+    """Copy the files of a data directory (no folders inside it).
+
+    Args:
+        source: A data directory.
+        target: Made as needed.
+        leave_out: Names of files.
+    """
     Path(target).mkdir(parents=True, exist_ok=True)
     for path in sorted(Path(source).iterdir()):
         if path.is_file() and path.name not in leave_out:

@@ -47,6 +47,16 @@ def make_part(
     ``<lists>/<name>.txt``; once written, it never changes. Features are normalised
     with the statistics of the whole set, so that parts differ in data only.
 
+    Args:
+        name: ``p20``, ``unseen``, ...
+        percent: Of the utterances.
+        data_dir: The whole.
+        stats_dir: Its statistics, of stage 10.
+        lists: Folder of the lists of utterances.
+
+    Returns:
+        The data directory of the part.
+
     Raises:
         TopDownError: E_PART (65) for an empty part, or when the list holds others;
             E_CREATE (73) when the folder holds others.

@@ -50,7 +50,18 @@ class Header:
     packing: str
 
     def count(self, name: str, default: int | None = None) -> int:
-        """A field that must be a whole number above 0."""
+        """A field that must be a whole number above 0.
+
+        Args:
+            name: Of the field.
+            default: Where it is missing.
+
+        Returns:
+            The number.
+
+        Raises:
+            TopDownError: E_SPHERE_HEADER (65).
+        """
         value = self.fields.get(name, default)
         if isinstance(value, int) and value > 0:
             return value
@@ -65,7 +76,17 @@ def _broken(path: Path, what: str) -> TopDownError:
 
 
 def read_header(path: Path) -> Header:
-    """Read and check a header; E_SPHERE_HEADER, E_MISSING."""
+    """Read and check a header; E_SPHERE_HEADER, E_MISSING.
+
+    Args:
+        path: A SPHERE file.
+
+    Returns:
+        What it says.
+
+    Raises:
+        TopDownError: E_SPHERE_HEADER or E_SPHERE_TRUNCATED (65), E_MISSING (66).
+    """
     with _open(path) as f:
         return _parse_header(f.read(_MAX_HEADER), Path(path))
 
@@ -127,6 +148,12 @@ def _value(name: str, kind: str, text: str, path: Path) -> _Value:
 
 def read(path: Path) -> tuple[np.ndarray, int]:
     """Samples and their rate in Hz.
+
+    Args:
+        path: A SPHERE file.
+
+    Returns:
+        int16 (T, C); samples a second.
 
     Raises:
         TopDownError: E_SPHERE_HEADER, E_SPHERE_TRUNCATED, E_SPHERE_STREAM (damaged),

@@ -17,6 +17,12 @@ BLANK, UNK, SOS_EOS = "<blank>", "<unk>", "<sos/eos>"
 def read_token_list(path: Path) -> list[str]:
     """The tokens of a file, one a line, as ESPnet reads them.
 
+    Args:
+        path: ``tokens.txt``.
+
+    Returns:
+        The tokens in their order.
+
     Raises:
         TopDownError: E_TOKENS (65) for an empty line, which ESPnet cannot read, and
             those of ``read_lines``.
@@ -44,7 +50,15 @@ def frames_needed(units: Sequence[object]) -> int:
 
 
 def check_tokens(tokens: Sequence[str], where: str) -> None:
-    """E_TOKENS unless ``<blank>`` is first and the list is one that ESPnet can use."""
+    """E_TOKENS unless ``<blank>`` is first and the list is one that ESPnet can use.
+
+    Args:
+        tokens: In their order.
+        where: What they are from, for the message.
+
+    Raises:
+        TopDownError: E_TOKENS (65).
+    """
     problem = ""
     if not tokens:
         problem = "is empty"
@@ -77,6 +91,16 @@ def train_bpe(
 
     Writes ``train.txt``, ``bpe.model``, ``bpe.vocab`` and ``tokens.txt`` with the
     contents that ESPnet's recipes give them.
+
+    Args:
+        texts: Lists ``utt words...``.
+        output_dir: To be made, or one that was made so before.
+        vocab_size: Tokens in all.
+        bpemode: ``unigram`` or ``bpe``.
+        character_coverage: Share of characters that get a token.
+        input_sentence_size: Lines that are used at most.
+        nlsyms: Symbols that stay whole, a file or separated by commas.
+        special: Blank, unknown, sentence boundary.
 
     Returns:
         The tokens.

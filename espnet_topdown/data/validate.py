@@ -49,7 +49,14 @@ class Front:
     min_samples: int = 1
 
     def outputs(self, samples: int) -> int:
-        """Encoder outputs of an utterance, at most: what is refused cannot work."""
+        """Encoder outputs of an utterance, at most: what is refused cannot work.
+
+        Args:
+            samples: Of an utterance.
+
+        Returns:
+            Frames.
+        """
         return math.ceil((samples // self.hop + 1) / max(self.subsampling, 1))
 
 
@@ -102,6 +109,15 @@ def validate_set(
         front: What the encoder needs.
         is_trained: A model was trained on this text already: characters that cannot
             be seen are named, not refused.
+
+    Returns:
+        What was seen.
+
+    Raises:
+        TopDownError: E_PATH (64); E_WAV_MISSING (66); with 65 E_SET_EMPTY, E_UTT_SETS,
+            E_SHAPE, E_TEXT_TOKENS, E_TEXT_EMPTY, E_TEXT_UNK, E_TEXT_CHAR, E_TOKENS,
+            E_PIPE, E_WAV_RATE, E_WAV_RATE_ALL, E_WAV_SILENT, E_WAV_CLIPPED,
+            E_WAV_LENGTH, E_WAV_SHORT, E_CTC_INFEASIBLE, and those of ``header``.
     """
     for path in (wav_scp, text, *shape_files):
         _no_comma(path)
@@ -145,7 +161,17 @@ def _no_comma(path: Path) -> None:
 
 
 def read_shape(path: Path) -> dict[str, list[int]]:
-    """``utt 44800`` or ``utt 33,22``; E_SHAPE names the line that is not numeric."""
+    """``utt 44800`` or ``utt 33,22``; E_SHAPE names the line that is not numeric.
+
+    Args:
+        path: The shape file, or a folder of its parts.
+
+    Returns:
+        Utterance -> shape.
+
+    Raises:
+        TopDownError: E_SHAPE (65), and those of ``read_pairs``.
+    """
     shapes = {}
     for utt, value in read_pairs(path, True).items():
         parts = value.split(",")
@@ -318,6 +344,29 @@ def validate_sets(
 
     Shapes are compared where ``stats_dir`` has them: ``train`` and ``valid``. Only
     training and validation need an encoder that is fast enough for CTC.
+
+    Args:
+        fs: Sample rate, such as ``8k``.
+        cut: See ``validate_set``.
+        token_list: See ``validate_set``.
+        train: Data directory.
+        dev: Data directory.
+        test: Data directories.
+        stats_dir: Of stage 10.
+        full: Read every sample; by default of sets below two hours.
+        hop_length: Samples a frame.
+        subsampling: Of the encoder; 0 leaves the check for CTC out.
+        min_samples: That the encoder needs.
+        allow_pipes: See ``validate_set``.
+        allow_overlap: Do not look for overlap.
+        check_speakers: Sets must not share speakers.
+
+    Returns:
+        What was seen, by ``train``, ``dev`` or the test set.
+
+    Raises:
+        TopDownError: E_USAGE (64) without a set, E_DEV_EMPTY (65), and those of
+            ``validate_set`` and ``check_overlap``.
     """
     roles = {"train": train, "dev": dev, **{str(t): t for t in test}}
     folders = {role: Path(f) for role, f in roles.items() if f is not None}

@@ -17,6 +17,12 @@ END, UNKNOWN = "<eos>", "<unk>"
 def lines_of(path: Path) -> Iterator[list[str]]:
     """The words of each line, without the end of the line.
 
+    Args:
+        path: A text.
+
+    Returns:
+        Words of one line after the other.
+
     Raises:
         TopDownError: E_EMPTY (65), and those of ``read_lines``.
     """
@@ -28,7 +34,18 @@ def lines_of(path: Path) -> Iterator[list[str]]:
 
 
 def word_counts(paths: Iterable[Path]) -> Counter[str]:
-    """How often each word is there; ``<eos>`` once a line."""
+    """How often each word is there; ``<eos>`` once a line.
+
+    Args:
+        paths: Texts.
+
+    Returns:
+        Word -> how often.
+
+    Raises:
+        TopDownError: E_TOKENS (65) for a text with ``<eos>`` in it, and those of
+            ``lines_of``.
+    """
     counts: Counter[str] = Counter()
     for path in paths:
         for words in lines_of(path):
@@ -43,6 +60,13 @@ def word_counts(paths: Iterable[Path]) -> Counter[str]:
 def vocabulary(counts: Counter[str], min_count: int = 1) -> list[str]:
     """The words, most frequent first, ``<eos>`` last.
 
+    Args:
+        counts: See ``word_counts``.
+        min_count: Rarer words are left out; ``<unk>`` never is.
+
+    Returns:
+        The words.
+
     >>> vocabulary(Counter({"b": 2, "a": 2, "<eos>": 9, "c": 1}), 2)
     ['a', 'b', '<eos>']
     """
@@ -53,6 +77,13 @@ def vocabulary(counts: Counter[str], min_count: int = 1) -> list[str]:
 
 def check_vocabulary(tokens: Sequence[str], where: str) -> list[str]:
     """A list of words that a language model can use.
+
+    Args:
+        tokens: The list.
+        where: What it is from, for the message.
+
+    Returns:
+        The list, as texts.
 
     Raises:
         TopDownError: E_TOKENS (65): no ``<eos>`` at its end, a word that is there
@@ -72,6 +103,13 @@ def check_vocabulary(tokens: Sequence[str], where: str) -> list[str]:
 
 def read_ids(path: Path, tokens: Sequence[str]) -> np.ndarray:
     """A text as the places of its words in the list, int64.
+
+    Args:
+        path: A text.
+        tokens: The words, see ``vocabulary``.
+
+    Returns:
+        Shape (number of words and line ends,).
 
     Raises:
         TopDownError: E_OOV (65) with file and line; those of ``lines_of``.
