@@ -1,4 +1,4 @@
-"""Names, shapes, types and ties of a checkpoint, read without torch."""
+"""Weights as files: what they hold, with torch and without, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from pathlib import Path
 import pytest
 import torch
 from canary import watched
-from toys import rnn_weights
+from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import sha256
 from espnet_topdown.models import weights as by_torch
 from espnet_topdown.models.checkpoint import read_header, tied_names
-from espnet_topdown.models.weights import header_of, load_weights
+from espnet_topdown.models.weights import (
+    as_type,
+    check_keys,
+    differing,
+    header_of,
+    load_weights,
+    read_checkpoint,
+    save_weights,
+)
 
 FILE = Path("a.pth")
 
@@ -184,6 +193,40 @@ BROKEN = {
 }
 
 
+def damaged(change):  # type: ignore[no-untyped-def]
+    """A good file, whose bytes are changed."""
+
+    def make() -> None:
+        save_weights(rnn_weights(), FILE)
+        FILE.write_bytes(change(FILE.read_bytes()))
+
+    return make
+
+
+def one_bit(data: bytes) -> bytes:
+    """Of an exponent: torch.load would accept it."""
+    at = data.index(rnn_weights()["ctc.ctc_lo.bias"].numpy().tobytes()) + 3
+    return data[:at] + bytes([data[at] ^ 0x40]) + data[at + 1 :]
+
+
+def packed(data: bytes) -> bytes:
+    """What is stored, as if it were packed, by the directory's first entry."""
+    at = data.index(b"PK\x01\x02") + 10
+    return data[:at] + b"\x08\0" + data[at + 2 :]
+
+
+DAMAGED = {
+    "0 bytes": (damaged(lambda data: b""), "E_CKPT_EMPTY"),
+    "1 byte": (damaged(lambda data: data[:1]), "E_CKPT_UNSAFE"),
+    "30 bytes": (damaged(lambda data: data[:30]), "E_CKPT_TRUNCATED"),
+    "500 bytes": (damaged(lambda data: data[:500]), "E_CKPT_TRUNCATED"),
+    "all but one byte": (damaged(lambda data: data[:-1]), "E_CKPT_TRUNCATED"),
+    "one flipped bit": (damaged(one_bit), "E_DIGEST"),
+    "as if packed": (damaged(packed), "E_DIGEST: .*a.pth is damaged"),
+}
+BROKEN.update(DAMAGED)
+
+
 @pytest.mark.parametrize("case", BROKEN)
 def test_refused_in_the_same_words_and_never_run(case, folder):
     make, code = BROKEN[case]
@@ -193,8 +236,38 @@ def test_refused_in_the_same_words_and_never_run(case, folder):
             read_header(FILE)
         with pytest.raises(TopDownError) as want:
             load_weights(FILE)
-    assert (str(have.value), have.value.status) == (str(want.value), want.value.status)
+        if case in DAMAGED or case.startswith("code"):
+            with pytest.raises(TopDownError, match=code):
+                read_checkpoint(FILE)
+    assert (str(have.value), have.value.status) == (str(want.value), 65)
     assert not Path("canary").exists()
+
+
+def test_what_is_tied_stays_tied_in_another_precision():
+    one = torch.ones(2, 3, dtype=torch.float16)
+    state = {"embed": one, "out": one, "count": torch.tensor(1)}
+    taken = as_type(state, "float32", FILE)
+    assert [t.dtype for t in taken.values()] == [torch.float32] * 2 + [torch.int64]
+    assert tied_names(header_of(taken)) == {"out": "embed"}
+
+
+def test_what_is_written_is_read():
+    assert save_weights(rnn_weights(), FILE) == sha256(FILE)
+    assert differing(load_weights(FILE), rnn_weights(), rnn_weights()) == []
+    write_experiment(Path("e"), rnn_weights(), epochs=2)
+    state = read_checkpoint(Path("e/checkpoint.pth"))
+    assert state["reporter"]["stats"][2]["valid"]["loss"] == 5.0
+    check_keys(["a", "b"], ["b", "a"], FILE)
+    with pytest.raises(TopDownError, match=r"1 missing \(ab.*1 unexpected \(ac"):
+        check_keys(["ac"], ["ab"], FILE)
+
+
+def test_differing_compares_bits():
+    a = {"x": torch.tensor([0.0, float("nan")]), "y": torch.tensor([1])}
+    assert differing(a, {k: v.clone() for k, v in a.items()}, a) == []
+    minus_zero = {**a, "x": torch.tensor([-0.0, float("nan")])}
+    assert differing(a, minus_zero, a) == ["x"]
+    assert differing(a, {**a, "y": torch.tensor([1.0])}, a) == ["y"]
 
 
 WITHOUT_TORCH = """

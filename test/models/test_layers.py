@@ -1,0 +1,254 @@
+"""Layer stacks: what is frozen, what a wrong stack file is told, how one is kept."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tones import tiny_config, write_corpus
+from toys import rnn_weights, write_experiment
+
+from espnet_topdown.bin.main import main
+from espnet_topdown.cli.fsck import fsck
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json, write_yaml
+from espnet_topdown.jobs.prepare import prepare
+from espnet_topdown.jobs.spec import spec_by_hand
+from espnet_topdown.jobs.verify import verify
+from espnet_topdown.models.layers import generic_stack, load_stack, shipped
+from espnet_topdown.models.weights import load_weights
+from espnet_topdown.records import Journal
+
+EXP = Path("exp/joint")
+SOFTMAX = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
+OUT = r"- {name: out, params: ['ctc\.']}"
+HIGH = r"- {name: high, params: ['encoder\.enc\.0\.\w+1\.']}"
+LOW = r"- {name: low, params: ['encoder\.enc\.0\.\w+0\.']}"
+LAYERS = [OUT, HIGH, LOW]
+
+
+def stack(*layers: str) -> str:
+    return "\n".join(["layers:", *layers]) + "\n"
+
+
+def blstm(i: int) -> list[str]:
+    lstm = [f"encoder.enc.0.birnn{i}.weight_ih_l0{d}" for d in ("", "_reverse")]
+    return [*lstm, f"encoder.enc.0.bt{i}.weight"]
+
+
+@given(st.sets(st.integers(0, 20), min_size=1))
+def test_the_papers_layers(numbers):
+    """From the top, by number and not by text; a constant is in none of them."""
+    names = ["frontend.logmel.melmat", *sum(map(blstm, numbers), []), *SOFTMAX]
+    bound = load_stack("asr_rnn").bind(names)
+    down = sorted(numbers, reverse=True)
+    assert bound.names == ("softmax", *(f"blstm{i}" for i in down))
+    assert [g.params for g in bound.groups] == [
+        tuple(SOFTMAX),
+        *(tuple(blstm(i)) for i in down),
+    ]
+    assert bound.ignored == ("frontend.logmel.melmat",)
+    k = len(numbers)
+    bound.check_frozen(bound.names[:k])
+    with pytest.raises(TopDownError, match="E_FREEZE_ALL"):
+        bound.check_frozen(bound.names)
+
+
+@pytest.mark.parametrize(
+    "frozen, code",
+    [
+        ([], ""),
+        (["softmax"], ""),
+        (["blstm1", "softmax"], ""),
+        (["softmaks"], "E_FREEZE_NOMATCH.*nearest: softmax"),
+        (["softmax", "blstm1", "blstm0"], "E_FREEZE_ALL"),
+        (["blstm0"], "E_FREEZE_ORDER.*blstm0 is frozen but softmax above it is not"),
+        (["softmax", "blstm0"], "E_FREEZE_ORDER.*blstm1"),
+    ],
+)
+def test_what_may_be_frozen(frozen, code):
+    bound = load_stack("asr_rnn").bind([*blstm(0), *blstm(1), *SOFTMAX])
+    if not code:
+        bound.check_frozen(frozen)
+        return
+    with pytest.raises(TopDownError, match=code):
+        bound.check_frozen(frozen)
+    if "ORDER" in code:
+        bound.check_frozen(frozen, any_order=True)
+
+
+def test_shipped_stacks():
+    for name in shipped():
+        spec = load_stack(name)
+        chosen_by_name = name.startswith("coarse_")
+        assert spec.about and bool(spec.fits) != chosen_by_name
+    with pytest.raises(TopDownError, match="E_STACK.*nearest: asr_rnn"):
+        load_stack("asr_rn")
+
+
+def test_the_generic_stack_of_a_recurrent_decoder():
+    """Its output belongs to the softmax layer, the rest of it is one layer."""
+    decoder = ["decoder.embed.weight", "decoder.output.weight"]
+    names = [*decoder, *blstm(0), *blstm(1), "ctc.ctc_lo.weight"]
+    bound = generic_stack(names).bind(names)
+    assert bound.names[:2] == ("softmax", "decoder")
+    assert bound.groups[1].params == ("decoder.embed.weight",)
+
+
+def shown_by(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    """Status and messages of a command."""
+    status = 0
+    try:
+        main([str(w) for w in words])
+    except SystemExit as e:
+        status = int(e.code or 0)
+    return status, "".join(capfd.readouterr())
+
+
+COMMANDS = {
+    "layers": (EXP,),
+    "plan": (EXP, "--freeze", "out"),
+    "retrain": (EXP, "exp/out", "--freeze", "out"),
+    "search": (EXP, "exp/out"),
+}
+ONE = "layers: [{name: a, params: [b]}]"
+WRONG = [
+    (stack(*LAYERS, "- {name: x, params: [y]}"), 78, "x matches no parameter"),
+    (stack(*LAYERS, r"- {name: x, params: ['ctc\.']}"), 78, "in two layers, out"),
+    (
+        stack(OUT, HIGH),
+        78,
+        r"2 parameters are in no layer, e.g. encoder\.enc\.0\.birnn0",
+    ),
+    (stack(OUT, HIGH, "- {params: [x]}"), 78, "a layer needs 'name' and 'params'"),
+    (stack(OUT, "- {name: x, params: ['(']}"), 78, r"x.params: '\('"),
+    (stack(OUT, "- {name: x, params: [b], frieze: 1}"), 78, "unknown key 'frieze'"),
+    (stack("- {name: 'a{i}', params: [b]}"), 78, "'b' has no {i}, as its layer's"),
+    ("layers: []", 78, "'layers' must be a list"),
+    ("layer: []", 78, "unknown key 'layer' .nearest: layers"),
+    (f"{ONE}\nlayers: 1", 78, "E_YAML_DUP.*lines 1 and 2"),
+    ("layers: [", 78, "E_YAML.*mine.yaml"),
+    ("- a list\n", 78, "mine.yaml"),
+    ("", 78, "mine.yaml"),
+    (None, 66, "no stack 'mine.yaml'.*path of a .yaml file"),
+]
+
+
+@pytest.mark.parametrize("text, status, message", WRONG)
+@pytest.mark.parametrize("verb", ["layers", "plan"])
+def test_a_stack_file_that_is_wrong(toy_experiment, capfd, verb, text, status, message):
+    """Each command says so, and nothing is written."""
+    if text is not None:
+        Path("mine.yaml").write_text(text)
+    had = {*Path().rglob("*")}
+    code, shown = shown_by(capfd, verb, *COMMANDS[verb], "--stack", "mine.yaml")
+    assert (code, "Traceback" in shown) == (status, False), shown
+    assert re.search(message, shown, re.DOTALL), shown
+    assert {*Path().rglob("*")} == had
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize("verb", ["retrain", "search"])
+def test_what_trains_says_the_same(toy_experiment, capfd, verb):
+    for case in WRONG[:4] + WRONG[-1:]:
+        Path("mine.yaml").unlink(missing_ok=True)
+        test_a_stack_file_that_is_wrong(toy_experiment, capfd, verb, *case)
+
+
+@pytest.mark.parametrize("verb", ["layers", "plan"])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (
+            stack(OUT, HIGH) + r"ignore: ['encoder\.enc\.0\.\w+0']",
+            r"2 tensors are in no layer .*encoder\.enc\.0\.birnn0",
+        ),
+        (stack("- {name: out, params: ctc}", HIGH, LOW), "W_SCALAR_LIST.*out"),
+    ],
+)
+def test_a_stack_file_that_is_taken(toy_experiment, capfd, caplog, verb, text, message):
+    """What it leaves out is shown; what builds the model refuses it."""
+    Path("mine.yaml").write_text(text)
+    code, shown = shown_by(capfd, verb, *COMMANDS[verb], "--stack", "mine.yaml")
+    assert code == 0 and re.search(message, caplog.text + shown, re.DOTALL)
+
+
+def parallel(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"module.{n}": t for n, t in weights.items()}
+
+
+def of_type(dtype: torch.dtype):  # type: ignore[no-untyped-def]
+    return lambda weights: {n: t.to(dtype) for n, t in weights.items()}
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize("verb", ["layers", "plan"])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (parallel, "W_PREFIX.*module"),
+        (of_type(torch.float16), "W_PRECISION.*float16.*converted to float32"),
+        (of_type(torch.bfloat16), "W_PRECISION.*bfloat16.*converted to float32"),
+        (of_type(torch.float64), "W_PRECISION.*float64.*converted to float32"),
+    ],
+)
+def test_weights_in_another_form(toy_experiment, capfd, caplog, verb, change, message):
+    """Taken, and said; what a job loads has the names and the type of the model."""
+    exp = write_experiment(Path("exp/other"), change(rnn_weights()))
+    words = {"layers": (), "plan": ("--freeze", "softmax")}[verb]
+    status, shown = shown_by(capfd, verb, exp, *words)
+    assert status == 0 and "blstm0" in shown
+    assert re.search(message, caplog.text + shown, re.DOTALL)
+    prepare(spec_by_hand(exp, "softmax"), Path("exp/job"))
+    tensors = load_weights(Path("exp/job/frozen.pth"))
+    assert set(tensors) == {*SOFTMAX}
+    assert {t.dtype for t in tensors.values()} == {torch.float32}
+
+
+@pytest.mark.espnet
+@pytest.mark.nightly
+def test_a_search_with_a_stack_file_is_killed_and_its_file_moved(
+    tmp_path, monkeypatch, capfd
+):
+    """Everything is real; SIGKILL comes in the middle of the first retraining."""
+    monkeypatch.chdir(tmp_path)
+    from espnet_topdown.bin.asr_train import main as train
+
+    write_yaml(Path("joint.yaml"), tiny_config(write_corpus(tmp_path / "tones")))
+    train(["--config", "joint.yaml", "--output_dir", str(EXP)])
+    out, file = Path("exp/search"), Path("mine.yaml")
+    file.write_text(stack(*LAYERS))
+    asked = ["search", str(EXP), str(out), "--stack", str(file), "--max_epoch", "9"]
+    command = [sys.executable, "-m", "espnet_topdown", *asked]
+    search = subprocess.Popen(command)
+    while not (out / "m1.2" / "checkpoint.pth").exists():
+        assert search.poll() is None
+        time.sleep(0.05)
+    search.kill()
+    assert search.wait() == -signal.SIGKILL
+    assert not (out / "m1.2" / ".done").exists()
+    file.rename("elsewhere.yaml")
+
+    assert subprocess.run(command).returncode == 0
+    events = [e["event"] for e in Journal(out / "journal.jsonl").events()]
+    assert "search_continued" in events
+    trained = [n for n in read_json(out / "result.json")["nodes"] if n != "m3"]
+    assert "m1.2" in trained
+    for name in trained:
+        assert verify(out / name)
+        assert (out / name / "stack.yaml").read_text() == stack(*LAYERS)
+    assert fsck(out).problems == []
+    assert shown_by(capfd, "status", out)[0] == 0
+    assert shown_by(capfd, "report", out)[0] == 0
+    assert "high" in (out / "report.html").read_text()
+    file.write_text(stack(*LAYERS) + "# another text\n")
+    status, shown = shown_by(capfd, *asked)
+    assert status == 78 and "E_CONFIG_CHANGED" in shown and "stack_sha256" in shown
