@@ -120,20 +120,22 @@ class SearchFolder:
         return shown
 
 
-def list_layers(base_exp: str | Path, stack: str = "auto", **options: Any) -> Text:
+def list_layers(
+    base_exp: str | Path, stack: str = "auto", base_model: str | Path | None = None
+) -> Text:
     """Return an experiment's layers, from the top (near the output) to the bottom.
 
     Args:
         base_exp: A trained ESPnet experiment.
         stack: A shipped layer stack, a YAML file, or "auto".
-        **options: ``base_model``: its weights, if not its best epoch.
+        base_model: Its weights: a file in it, or a path; None is its best epoch.
 
     Raises:
         TopDownError: E_EXP (66), E_STACK (78) and others of ``espnet-topdown layers``.
     """
     from espnet_topdown.jobs.plan import layer_table
 
-    return Text(layer_table(Path(base_exp), stack, _path(options.get("base_model"))))
+    return Text(layer_table(Path(base_exp), stack, _path(base_model)))
 
 
 def plan_retraining(base_exp: str | Path, freeze: str, **options: Any) -> Text:

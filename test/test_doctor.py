@@ -123,7 +123,7 @@ CASES = [
     (lambda f: f.env("CUDA_VISIBLE_DEVICES", "0"), "GPU", NOTE, False, "CPU build"),
     (unlink("sclite"), "sclite", OPTIONAL, False, "not found: our own scorer"),
     (broken("sclite"), "sclite", OPTIONAL, False, "not run (exit status 127)"),
-    (unlink("hubscr.pl"), "hubscr.pl", OPTIONAL, False, "not found: eval2000"),
+    (unlink("hubscr.pl"), "hubscr.pl", OPTIONAL, False, "not found: swbd's eval2000"),
     (broken("hubscr.pl", text="#!/no/perl\n"), "hubscr.pl", OPTIONAL, False, "not run"),
     (FakeMachine.kaldi, "hubscr.pl", OPTIONAL, True, "my kaldi/tools/sctk/bin"),
     (unlink("apt-get"), "apt-get", OPTIONAL, False, "over http instead"),

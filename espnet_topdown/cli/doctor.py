@@ -45,6 +45,12 @@ LACKS = {
     "matplotlib": "the report has tables but no figures",
     "tensorboard": "no event files; curves are in the report",
 }
+PROGRAMS = {  # how it is tried, its status then, what is missing without it
+    "sclite": ("-h", 1, "our own scorer counts the same errors"),
+    "hubscr.pl": ("-h", 255, "swbd's eval2000 is not scored as in the paper"),
+    "apt-get": ("--version", 0, "prompts are fetched over http instead"),
+}
+NEEDED_BY = {"swbd": "hubscr.pl"}
 READERS = {"202511": "kaldiio", "202611": "omniio"}  # of Kaldi files, by ESPnet
 SCTK = (
     "/usr/lib/sctk/bin",
@@ -185,10 +191,9 @@ def _machine() -> Iterator[Check]:
     fix = "" if free >= 1 else "free some space, or work on another disk"
     yield Check(MUST, "free disk", free >= 1, f"{free:.0f} GiB in {here}", fix)
     ok = has_locks(here)
-    result = (
-        "work here" if ok else "this file system has none: start a search only once"
-    )
-    yield Check(OPTIONAL, "file locks", ok, result, "" if ok else "use a local disk")
+    lack = "this file system has none: start a search only once"
+    fix = "" if ok else "use a local disk"
+    yield Check(OPTIONAL, "file locks", ok, "work here" if ok else lack, fix)
     cpus = f"{processors()}, of {os.cpu_count()} in this machine"
     yield Check(NOTE, "processors", True, cpus)
     shared = Path("/dev/shm")
@@ -198,27 +203,11 @@ def _machine() -> Iterator[Check]:
 
 
 def _programs(recipe: str) -> Iterator[Check]:
-    """What a recipe uses, with how its program ends when it works."""
-    sctk = "apt-get install sctk"
-    for name, argument, status, user, lack, fix in (
-        ("sclite", "-h", 1, "", "our own scorer counts the same errors", sctk),
-        (
-            "hubscr.pl",
-            "-h",
-            255,
-            "swbd",
-            "eval2000 is not scored as in the paper",
-            sctk,
-        ),
-        ("apt-get", "--version", 0, "", "prompts are fetched over http instead", ""),
-    ):
+    for name, (argument, status, lack) in PROGRAMS.items():
         ok, result = try_program(name, argument, status)
-        level = MUST if user == recipe else OPTIONAL
-        name = f"{name} ({user})" if user else name
-        if ok:
-            yield Check(level, name, True, result)
-        else:
-            yield Check(level, name, False, f"{result}: {lack}", fix)
+        level = MUST if NEEDED_BY.get(recipe) == name else OPTIONAL
+        fix = "" if ok or name == "apt-get" else "apt-get install sctk"
+        yield Check(level, name, ok, result if ok else f"{result}: {lack}", fix)
 
 
 def _clusters() -> Iterator[Check]:

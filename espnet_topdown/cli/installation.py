@@ -77,18 +77,14 @@ class Trial:
         if not error:
             return None
         names = _involved(module, error, self.files.get(module, ()))
-        one, *others = [
-            f"{name} {installed(name) or '(not installed)'}" for name in names
-        ]
+        one, *others = [f"{n} {installed(n) or '(not installed)'}" for n in names]
         what = f"{one} cannot be used" + (f" with {others[0]}" if others else "")
         what += f": {re.sub(r'/[^ ]*/(site|dist)-packages/', '', error)[:300]}"
         known = tested()
         if not known:
             do = f"make setup PYTHON=/path/to/python{supported()[0]}"
-            what += (
-                f"; Python {platform.python_version()} has no tested set of versions"
-            )
-            return TopDownError("E_INSTALL", what, do)
+            here = f"Python {platform.python_version()} has no tested set of versions"
+            return TopDownError("E_INSTALL", f"{what}; {here}", do)
         if fit := [f"{name} {known[name]}" for name in names if name in known]:
             what += f"; known to work together: {', '.join(fit)}"
         return TopDownError("E_INSTALL", what, f"run '{remedy(names)}'")
