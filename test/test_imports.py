@@ -140,12 +140,16 @@ def unsafe(tree: ast.AST) -> list[str]:
 
 
 def long_functions(tree: ast.AST) -> list[str]:
-    return [
-        f"line {node.lineno}: {node.name} has {node.end_lineno - node.lineno + 1} lines"
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        and node.end_lineno - node.lineno + 1 > MAX_FUNCTION
-    ]
+    """Functions with too many lines; those of the docstring do not count."""
+    wrong = []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            text, n = node.body[0], node.end_lineno - node.lineno + 1
+            if ast.get_docstring(node):
+                n -= text.end_lineno - text.lineno + 1
+            if n > MAX_FUNCTION:
+                wrong.append(f"line {node.lineno}: {node.name} has {n} lines")
+    return wrong
 
 
 @pytest.mark.parametrize("path", FILES, ids=short)
