@@ -259,7 +259,7 @@ def check_output(folder: Path, names: Iterable[str], reports: bool = False) -> N
             continue
         if reports and re.search(rb"espnet.topdown", path.read_bytes()):
             continue
-        do = "give another --output_dir, or move that file away"
+        do = "name another output, or move that file away"
         raise TopDownError("E_CREATE", f"{path} is there and not ours", do, CREATE)
 
 

@@ -117,6 +117,7 @@ def token_list(**options: Any) -> None:
     from espnet_topdown.data.tokens import train_bpe
 
     options.pop("token_type")
+    options["model_type"] = options.pop("bpemode")
     special = tuple(options.pop(name) for name in ("blank", "oov", "sos_eos"))
     train_bpe(options.pop("input"), **options, special=special)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from espnet_topdown.data.characters import mend_texts
 from espnet_topdown.data.kaldi_dir import read_lines, read_pairs, write_lines
@@ -77,17 +78,11 @@ def check_tokens(tokens: Sequence[str], where: str) -> None:
 def train_bpe(
     texts: Sequence[Path],
     output_dir: Path,
-    vocab_size: int,
-    bpemode: str = "unigram",
-    character_coverage: float = 1.0,
-    input_sentence_size: int = 100_000_000,
     nlsyms: str = "",
     special: Sequence[str] = (BLANK, UNK, SOS_EOS),
+    **options: Any,
 ) -> list[str]:
-    """Train a sentencepiece model on ``text`` files; ``vocab_size`` tokens in all.
-
-    ``nlsyms``: symbols that stay whole, a file or separated by commas; ``special``:
-    blank, unknown, sentence boundary.
+    """Train a sentencepiece model on ``text`` files.
 
     Writes ``train.txt``, ``bpe.model``, ``bpe.vocab`` and ``tokens.txt`` with the
     contents that ESPnet's recipes give them.
@@ -95,12 +90,9 @@ def train_bpe(
     Args:
         texts: Lists ``utt words...``.
         output_dir: To be made, or one that was made so before.
-        vocab_size: Tokens in all.
-        bpemode: ``unigram`` or ``bpe``.
-        character_coverage: Share of characters that get a token.
-        input_sentence_size: Lines that are used at most.
         nlsyms: Symbols that stay whole, a file or separated by commas.
         special: Blank, unknown, sentence boundary.
+        options: Of sentencepiece, by its names: ``vocab_size`` (tokens in all), ...
 
     Returns:
         The tokens.
@@ -116,23 +108,15 @@ def train_bpe(
     check_output(out, ("wav.scp", "text", "config.yaml", *made))
     lists = [mend_texts(read_pairs(path), path) for path in texts]
     words = [text for pairs in lists for text in pairs.values() if text]
-    symbols = _symbols(nlsyms)
+    options["user_defined_symbols"] = _symbols(nlsyms)
     write_lines(out / "train.txt", words)
+    files = {"input": str(out / "train.txt"), "model_prefix": str(out / "bpe")}
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            input=str(out / "train.txt"),
-            model_prefix=str(out / "bpe"),
-            vocab_size=vocab_size,
-            model_type=bpemode,
-            character_coverage=character_coverage,
-            input_sentence_size=input_sentence_size,
-            user_defined_symbols=symbols,
-            minloglevel=1,
-        )
+        sentencepiece.SentencePieceTrainer.train(**files, **options, minloglevel=1)
     except (RuntimeError, OSError) as e:
         (out / "train.txt").unlink()
         reason = str(e).strip().rsplit("] ", 1)[-1][-200:]
-        what = f"{vocab_size} tokens from {len(words)} lines: {reason}"
+        what = f"{options['vocab_size']} tokens from {len(words)} lines: {reason}"
         do = "give another --vocab_size (in a recipe: --nbpe)"
         raise TopDownError("E_BPE", what, do, DATA) from None
     pieces = [line.split("\t")[0] for line in read_lines(out / "bpe.vocab")]

@@ -107,8 +107,7 @@ def validate_set(
         root: Where relative audio paths start.
         full: Read every sample; by default only of sets below two hours.
         front: What the encoder needs.
-        is_trained: A model was trained on this text already: characters that cannot
-            be seen are named, not refused.
+        is_trained: A model was trained on this text: what cannot be seen is named.
 
     Returns:
         What was seen.
@@ -123,8 +122,8 @@ def validate_set(
         _no_comma(path)
     wavs, texts = read_pairs(wav_scp, True), read_pairs(text, True)
     if not wavs:
-        do = "check the stage that wrote it"
-        raise TopDownError("E_SET_EMPTY", f"{wav_scp} has no lines", do, DATA)
+        what = f"{wav_scp} has no lines"
+        raise TopDownError("E_SET_EMPTY", what, "check the stage that wrote it", DATA)
     shapes = [read_shape(path) for path in shape_files]
     _same_ids(wavs, {str(text): texts, **dict(zip(map(str, shape_files), shapes))})
     report = SetReport(texts)
@@ -138,8 +137,7 @@ def validate_set(
     sources = _files(wav_scp, wavs, allow_pipes)
     _check_audio(sources, root, fs, full, report)
     for path, shape in zip(shape_files, shapes):
-        if Path(path).name.startswith("speech_shape"):
-            _check_lengths(path, shape, report.samples)
+        _check_lengths(path, shape, report.samples)
     _check_front(front or Front(), report.samples, tokens)
     return report
 
@@ -296,6 +294,8 @@ def _same_rate(rates: Sequence[tuple[Source, int]], fs: int) -> None:
 def _check_lengths(
     path: Path, shape: Mapping[str, Sequence[int]], samples: Mapping[str, int]
 ) -> None:
+    if not Path(path).name.startswith("speech_shape"):
+        return
     for utt, n in samples.items():
         if len(shape[utt]) == 1 and shape[utt][0] != n:
             what = f"utt {utt}: {n} samples, {place(path, utt)} says {shape[utt][0]}"
@@ -326,19 +326,16 @@ def _check_front(
 
 def validate_sets(
     fs: str,
-    cut: _Cut,
-    token_list: Sequence[str] | None = None,
     train: Path | None = None,
     dev: Path | None = None,
     test: Sequence[Path] = (),
     stats_dir: Path | None = None,
-    full: bool | None = None,
     hop_length: int = 128,
     subsampling: int = 0,
     min_samples: int = 1,
-    allow_pipes: bool = False,
     allow_overlap: bool = False,
     check_speakers: bool = False,
+    **options: Any,
 ) -> dict[str, SetReport]:
     """Validate every set named, print a line each, then look for overlap.
 
@@ -347,19 +344,17 @@ def validate_sets(
 
     Args:
         fs: Sample rate, such as ``8k``.
-        cut: See ``validate_set``.
-        token_list: See ``validate_set``.
         train: Data directory.
         dev: Data directory.
         test: Data directories.
         stats_dir: Of stage 10.
-        full: Read every sample; by default of sets below two hours.
         hop_length: Samples a frame.
         subsampling: Of the encoder; 0 leaves the check for CTC out.
         min_samples: That the encoder needs.
-        allow_pipes: See ``validate_set``.
         allow_overlap: Do not look for overlap.
         check_speakers: Sets must not share speakers.
+        options: ``cut``, ``token_list``, ``full``, ``allow_pipes`` of
+            ``validate_set``.
 
     Returns:
         What was seen, by ``train``, ``dev`` or the test set.
@@ -373,28 +368,12 @@ def validate_sets(
     if not folders:
         do = "give --train, --dev or --test"
         raise TopDownError("E_USAGE", "no set to check", do, USAGE)
-    reports = {}
-    for role, folder in folders.items():
-        decoded_only = role not in ("train", "dev")
-        front = Front(hop_length, 0 if decoded_only else subsampling, min_samples)
-        reports[role] = _validate(
-            role,
-            folder,
-            fs=audio.parse_rate(fs),
-            cut=cut,
-            shape_files=_shapes(stats_dir, role),
-            token_list=token_list,
-            allow_pipes=allow_pipes,
-            full=full,
-            front=front,
-        )
-        report = reports[role]
-        seconds = [n / audio.parse_rate(fs) for n in report.samples.values()] or [0.0]
-        print(
-            f"{folder}: {len(report.texts)} utterances, {report.seconds:.1f} s"
-            f" ({min(seconds):.2f} to {max(seconds):.2f}), {report.depth}: good",
-            flush=True,
-        )
+    options["fs"] = audio.parse_rate(fs)
+    front = Front(hop_length, subsampling, min_samples)
+    reports = {
+        role: _validate(role, folder, stats_dir, front, options)
+        for role, folder in folders.items()
+    }
     texts = {folder / "text": reports[role].texts for role, folder in folders.items()}
     name_two_spellings(texts)
     if not allow_overlap:
@@ -404,21 +383,35 @@ def validate_sets(
     return reports
 
 
-def _validate(role: str, folder: Path, **options: Any) -> SetReport:
+def _validate(
+    role: str,
+    folder: Path,
+    stats_dir: Path | None,
+    front: Front,
+    options: Mapping[str, Any],
+) -> SetReport:
+    """Validate a set and print a line about it."""
+    shapes: list[Path] = []
+    if role not in ("train", "dev"):  # it is only decoded
+        front = Front(front.hop, 0, front.min_samples)
+    elif stats_dir is not None:
+        part = Path(stats_dir) / ("train" if role == "train" else "valid")
+        shapes = [part / "speech_shape", part / "text_shape"]
+    lists = folder / "wav.scp", folder / "text"
     try:
-        return validate_set(folder / "wav.scp", folder / "text", **options)
+        report = validate_set(*lists, shape_files=shapes, front=front, **options)
     except TopDownError as e:
         if role != "dev" or e.code != "E_SET_EMPTY":
             raise
-    what = f"{folder} has no utterances to choose models by"
-    raise TopDownError("E_DEV_EMPTY", what, "give another --dev", DATA)
-
-
-def _shapes(stats_dir: Path | None, role: str) -> list[Path]:
-    if stats_dir is None or role not in ("train", "dev"):
-        return []
-    folder = Path(stats_dir) / ("train" if role == "train" else "valid")
-    return [folder / "speech_shape", folder / "text_shape"]
+        what = f"{folder} has no utterances to choose models by"
+        raise TopDownError("E_DEV_EMPTY", what, "give another --dev", DATA) from None
+    seconds = [n / options["fs"] for n in report.samples.values()] or [0.0]
+    print(
+        f"{folder}: {len(report.texts)} utterances, {report.seconds:.1f} s"
+        f" ({min(seconds):.2f} to {max(seconds):.2f}), {report.depth}: good",
+        flush=True,
+    )
+    return report
 
 
 def check_overlap(

@@ -237,7 +237,7 @@ def test_subwords_by_the_model_itself(capsys, caplog):
 
     make("tr", WORDS)
     make("dv", WORDS.replace(" ", "\u3000"))  # sentencepiece makes spaces of them
-    tokens = train_bpe([Path("tr/text")], Path("bpe"), 12)
+    tokens = train_bpe([Path("tr/text")], Path("bpe"), vocab_size=12)
     options = ["--token_type", "bpe", "--bpemodel", "bpe/bpe.model"]
     assert stage_10(capsys, *options, tokens=tokens)[0] == 0
     assert "W_TEXT_UNK" not in caplog.text

@@ -225,13 +225,13 @@ def test_a_genuine_recipe(monkeypatch):
     sets = {"train": dump / "train_nodev", "dev": dump / "train_dev"}
     if missing:
         with pytest.raises(TopDownError, match="E_WAV_MISSING"):
-            validate_sets("16k", list, **sets, allow_overlap=True)
+            validate_sets("16k", cut=list, **sets, allow_overlap=True)
         return
     tokens = Path("data/en_token_list/char/tokens.txt")
     reports = validate_sets(
         "16k",
-        TextReader.of({"token_type": "char"}, "test").tokens,
-        read_token_list(tokens),
+        cut=TextReader.of({"token_type": "char"}, "test").tokens,
+        token_list=read_token_list(tokens),
         **sets,
         test=[dump / "test"],
         stats_dir=Path("exp/asr_stats_raw_en_char"),
