@@ -90,7 +90,11 @@ class Recognizer:
 
     @cached_property
     def preprocess(self) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
-        """ESPnet's function that prepares one utterance."""
+        """ESPnet's function that prepares one utterance.
+
+        Raises:
+            TopDownError: E_TOKENS (65).
+        """
         try:
             return self._task("build_preprocess_fn", False)
         except RuntimeError as e:  # a token that is there twice, or no <unk>
@@ -316,7 +320,7 @@ def decode_set(
 
 def _check_out_dir(folder: Path) -> None:
     written = (folder / "token_int").exists()
-    check_output(folder, _NOT_OURS if written else (*_NOT_OURS, "text"))
+    check_output(folder, _NOT_OURS if written else (*_NOT_OURS, "text", "token"))
     if not (folder / "score.json").exists():
         for part in sorted(folder.glob("score_*")):
             check_score_dir(part)

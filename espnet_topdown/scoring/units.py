@@ -63,7 +63,16 @@ def check_same_utterances(
     hyp: Mapping[str, object],
     names: tuple[str, str] = ("reference", "hypothesis"),
 ) -> None:
-    """Raise E_UTT_SETS, naming utterances, unless both maps have the same keys."""
+    """Refuse two sides of which one lacks utterances of the other.
+
+    Args:
+        ref: By utterance id.
+        hyp: By utterance id.
+        names: Of the two, for the message.
+
+    Raises:
+        TopDownError: E_UTT_SETS (65), naming utterances; E_DEV_EMPTY (65).
+    """
     if not ref:
         raise TopDownError(
             "E_DEV_EMPTY", f"the {names[0]} has no utterance", "check the file", DATA

@@ -102,22 +102,6 @@ def test_a_batch_gives_what_one_utterance_gives(data, kind, decoder) -> None:
     assert all("forward" not in vars(m) for m in model.modules())
 
 
-def test_padding_would_change_a_vgg_block(data) -> None:
-    """Why it runs utterance by utterance: else this is another model."""
-    model = load(data.experiment("vgg_rnn"))
-    batch = sorted(data.sounds.items(), key=lambda s: -len(s[1]))
-    ours, frames = encode.encode(model, batch)
-    alone = encode.encode(model, batch[-1:])[0][0]
-    padded = torch.nn.utils.rnn.pad_sequence(
-        [torch.from_numpy(x) for _, x in batch], batch_first=True
-    )
-    with torch.no_grad():
-        theirs = model.encode(padded, torch.tensor([len(x) for _, x in batch]))[0]
-    n = frames[-1]
-    assert torch.allclose(ours[-1, :n], alone, atol=1e-5)
-    assert not torch.allclose(theirs[-1, :n], alone, atol=1e-3)
-
-
 def test_text_is_that_of_asr_inference(data) -> None:
     """Where the model is sure of every frame, a beam of one finds the same path."""
     from espnet2.bin.asr_inference import Speech2Text
@@ -129,12 +113,11 @@ def test_text_is_that_of_asr_inference(data) -> None:
     stock = Speech2Text(*files, beam_size=1, ctc_weight=1.0, **more)
     model = decode.Recognizer(Experiment(exp), exp / "1epoch.pth")
     hyps = model.recognize(read_wav_scp(data.wav_scp))
-    texts = set()
     for utt, samples in data.sounds.items():
         text, token, token_int, _ = stock(samples)[0]
         assert hyps[utt].token_ids == token_int
         assert (model.tokens(hyps[utt]), model.text(hyps[utt])) == (token, text)
-        texts.add(text)
+    texts = {model.text(hyp) for hyp in hyps.values()}
     assert len(texts) > 5 and any(" " in text for text in texts)
 
 
@@ -283,14 +266,12 @@ def test_trained_weights_are_taken_over_without_dropout_at_test_time(data, kind)
     random = data.experiment(kind, **conf, patience=1, seed=1)
     none = data.experiment(kind)
     shutil.copy(random / "1epoch.pth", none / "2epoch.pth")
-    want = decode.validation_score(Experiment(none), none / "2epoch.pth")
+    score = decode.validation_score(Experiment(none), none / "2epoch.pth")
+    want = {key: score[key] for key in ("cer", "wer", "ter", "hyp_sha256")}
     joint = {"trainer": None, "base_exp": str(random), "fix_eval_dropout": True}
     joint["base_model"] = str(random / "1epoch.pth")
     for found in (scored(random, fix=True), run.score(Path(), joint)):  # as in a search
-        assert {**want, **dict.fromkeys(("seconds", "epoch", "model_file"))} == {
-            **found,
-            **dict.fromkeys(("seconds", "epoch", "model_file")),
-        }
+        assert {key: found[key] for key in want} == want
     # where nothing is dropped the fix changes nothing, to the last bit
     models = [
         load_model(Experiment(none, fix_eval_dropout=fix), none / "2epoch.pth")
