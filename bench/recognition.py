@@ -44,7 +44,6 @@ def _paper_model(folder: Path, sounds: dict[str, np.ndarray], cells: int) -> Pat
 
     from espnet_topdown.files import write_yaml
     from espnet_topdown.models.weights import save_weights
-    from espnet_topdown.scoring.encode import encode
 
     args = ASRTask.get_parser().parse_args(["--output_dir", str(folder)])
     args.token_list, args.token_type = TOKENS, "char"
@@ -62,7 +61,9 @@ def _paper_model(folder: Path, sounds: dict[str, np.ndarray], cells: int) -> Pat
         layer.weight.mul_(2000.0)
         layer.bias.zero_()
         layer.bias[[1, -1]] = -1e6  # a trained model never says <unk> or <sos/eos>
-        logits = layer(encode(model, list(sounds.items())[-1:])[0])[0]  # (T, V)
+        speech = torch.from_numpy(list(sounds.values())[-1])[None]
+        encoded, _ = model.encode(speech, torch.tensor([speech.size(1)]))
+        logits = layer(encoded)[0]  # (T, V)
         margin = logits[:, 1:].max(-1)[0] - logits[:, 0]
         layer.bias[0] = margin.quantile(6 / 7)
     save_weights(model.state_dict(), folder / "1epoch.pth")

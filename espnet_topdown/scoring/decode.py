@@ -48,7 +48,7 @@ class Recognizer:
         experiment: Of the model.
         weights: A file of weights of the same experiment.
         device: ``cpu`` or ``cuda``.
-        **options: More for ``encode.encoded_batches``.
+        **options: More for ``greedy``: ``batch_seconds``, ``accept_random``.
 
     Raises:
         TopDownError: E_INPUT_TYPE or E_KIND (78) for a model that takes no sound,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from espnet_topdown.errors import INTERNAL, TopDownError
-from espnet_topdown.scoring.encode import Sound, encoded_batches
+from espnet_topdown.scoring._encode import Sound, encoded_batches
 
 Step = Callable[[torch.Tensor], torch.Tensor]
 
@@ -65,14 +65,17 @@ def greedy(
         model: An ``ESPnetASRModel``; it is put in eval mode.
         utterances: Pairs of id and samples, shape (n_samples,). They may come back in
             another order.
-        **options: More for ``encoded_batches``.
+        **options: ``batch_seconds`` is the length of a batch, padding included (120):
+            it changes the speed and the memory needed, not the result; ``fs`` is the
+            sample rate in Hz; ``accept_random`` decodes a model that gives another
+            result every time, from a fixed seed and with a warning.
 
     Yields:
         One hypothesis an utterance.
 
     Raises:
-        TopDownError: E_NO_CTC (78), E_OUTPUT_NONFINITE (70), and those of
-            ``encoded_batches``.
+        TopDownError: E_NO_CTC or E_EVAL_RANDOM (78), E_WAV_SHORT (65),
+            E_OUTPUT_NONFINITE (70).
     """
     by_ctc = decoder_of(model) == "ctc_greedy"
     search = _best_path if by_ctc else _best_tokens

@@ -15,16 +15,16 @@ from typing import Any
 from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs
 from espnet_topdown.errors import warn
 from espnet_topdown.files import check_output, write_bytes, write_json
-from espnet_topdown.scoring.align import count, paths
-from espnet_topdown.scoring.bootstrap import paired_bootstrap
-from espnet_topdown.scoring.counts import FILE, Counts, summary, total, write_counts
-from espnet_topdown.scoring.sclite import (
+from espnet_topdown.scoring._align import count, paths
+from espnet_topdown.scoring._sclite import (
     read_trn,
     render,
     sclite_note,
     table_rows,
     write_trn,
 )
+from espnet_topdown.scoring.bootstrap import paired_bootstrap
+from espnet_topdown.scoring.counts import FILE, Counts, summary, total, write_counts
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
 DRAWS = 10_000

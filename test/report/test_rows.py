@@ -18,10 +18,10 @@ from espnet_topdown.report.rows import (
     read_study,
     utterance_counts,
 )
-from espnet_topdown.scoring.align import align
+from espnet_topdown.scoring._align import align
+from espnet_topdown.scoring._sclite import read_trn
 from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
 from espnet_topdown.scoring.counts import Counts, total, write_counts
-from espnet_topdown.scoring.sclite import read_trn
 
 TEST = ("ctc_greedy", "test")
 PLACE = "decode_ctc_greedy/test"

@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from espnet_topdown.scoring.align import align, path, paths
+from espnet_topdown.scoring._align import align, path, paths
+from espnet_topdown.scoring._sclite import write_trn
 from espnet_topdown.scoring.counts import Counts
-from espnet_topdown.scoring.sclite import write_trn
 
 
 def counts(c: Counts) -> tuple[int, int, int, int]:
@@ -91,7 +91,7 @@ def full_table(ref: list, hyp: list) -> str:
 @pytest.mark.parametrize("cells", [1 << 21, 60, 1], ids=["one table", "few", "row"])
 def test_the_path_is_that_of_the_full_table(corpus, monkeypatch, cells: int) -> None:
     """Also where several cost the same, and however few rows are kept."""
-    monkeypatch.setattr("espnet_topdown.scoring.align._CELLS", cells)
+    monkeypatch.setattr("espnet_topdown.scoring._align._CELLS", cells)
     rng, like = random.Random(cells), corpus(500, seed=cells, longest=20)
     pairs = [(like.ref[utt], like.hyp[utt]) for utt in like.ref]
     for _ in range(1000):

@@ -26,7 +26,8 @@ pytest.importorskip("soundfile")
 from espnet_topdown.bin.main import main  # noqa: E402
 from espnet_topdown.cli import fsck  # noqa: E402
 from espnet_topdown.jobs import run  # noqa: E402
-from espnet_topdown.scoring import decode, encode  # noqa: E402
+from espnet_topdown.scoring import decode  # noqa: E402
+from espnet_topdown.scoring._encode import encode  # noqa: E402
 from espnet_topdown.scoring.greedy import Hypothesis, greedy  # noqa: E402
 from espnet_topdown.scoring.model import load_model  # noqa: E402
 from espnet_topdown.scoring.sound import read_sound, read_wav_scp  # noqa: E402
@@ -278,7 +279,7 @@ def test_trained_weights_are_taken_over_without_dropout_at_test_time(data, kind)
         for fix in (False, True)
     ]
     batch = list(data.sounds.items())[:3]
-    one, two = (encode.encode(model, batch)[0] for model in models)
+    one, two = (encode(model, batch)[0] for model in models)
     assert torch.equal(one, two)
 
 

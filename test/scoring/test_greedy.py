@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.scoring.encode import batches, pads_exactly
+from espnet_topdown.scoring._encode import batches, pads_exactly
 from espnet_topdown.scoring.greedy import collapse, greedy
 
 

@@ -7,9 +7,9 @@ import string
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.scoring import sclite as ours
-from espnet_topdown.scoring.align import path
-from espnet_topdown.scoring.sclite import read_trn, sclite_note, write_trn
+from espnet_topdown.scoring import _sclite as ours
+from espnet_topdown.scoring._align import path
+from espnet_topdown.scoring._sclite import read_trn, sclite_note, write_trn
 from espnet_topdown.scoring.units import characters
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, write_lines
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.scoring.align import fold
+from espnet_topdown.scoring._align import fold
 from espnet_topdown.scoring.counts import Counts, err_utts, total
 
 Cells = list[str]
@@ -108,7 +108,7 @@ def render(
         ref: Tokens by utterance id, in the order in which they are listed.
         hyp: Tokens of the same utterances.
         speaker: Speaker of each utterance.
-        ops: Alignment of each utterance, from ``align.path``.
+        ops: Alignment of each utterance, from ``path``.
     """
     by_speaker: dict[str, dict[str, Counts]] = {}
     for utt, steps in ops.items():
