@@ -52,6 +52,7 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "matplotlib",
+            "playwright",  # opens the report's pages in Debian's chromium, nightly
             "ruff",
             "mypy",
             "uv",
