@@ -167,7 +167,7 @@ def draw(chart: Chart, axes: Any) -> None:
         xs, ys = [p.x for p in series.points], [p.y for p in series.points]
         dash = (0, tuple(x * 0.7 for x in series.ink.dash)) if series.ink.dash else "-"
         style = {"color": LIGHT[series.ink.name], "linestyle": dash}
-        style.update(linewidth=series.ink.width, label=_tick(series.label) or None)
+        style.update(linewidth=series.ink.width, label=_math(series.label) or None)
         if series.style == "level":
             axes.axhline(ys[0], **style)
             continue
@@ -195,7 +195,7 @@ def draw(chart: Chart, axes: Any) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
     if chart.ticks:
         every = 1 + len(chart.ticks) // 15
-        names = [_tick(n).replace("control.", "control\n") for n in chart.ticks]
+        names = [_tick(name) for name in chart.ticks]
         axes.set_xticks(range(len(names))[::every], names[::every])
         axes.set_xlim(-0.6, max(len(names), 2) - 0.4)
         axes.tick_params(axis="x", length=0)
@@ -211,10 +211,13 @@ def draw(chart: Chart, axes: Any) -> None:
         axes.legend(ncols=min(labelled, 4), handlelength=3.2, **place)
 
 
+def _math(name: str) -> str:
+    return re.sub(r"(M_\{[\d,]+\})", r"$\1$", name.replace("$", r"\$"))
+
+
 def _tick(name: str) -> str:
-    """M_{1,4} as mathematics."""
-    name = name.replace("$", r"\$")
-    return re.sub(r"(M_\{[\d,]+\})", r"$\1$", name)
+    """In lines that fit below their tick."""
+    return _math(re.sub(r"(control|best of)[. ]", r"\1\n", name))
 
 
 def for_page(svg: str, name: str, alt: str) -> str:

@@ -6,23 +6,24 @@ from typing import Any
 
 from espnet_topdown.report import text
 from espnet_topdown.report.palette import inks
-from espnet_topdown.report.rows import Unit
+from espnet_topdown.report.rows import unit_of
 from espnet_topdown.search.state import CONTROL, JOINT, Candidate, SearchState
 
 
-def drawing(search: SearchState, unit: Unit) -> dict[str, Any]:
+def drawing(search: SearchState) -> dict[str, Any]:
     """What ``layers.html.j2`` draws: a column a model, and what its blocks mean."""
     start = begun(search.request.get("reinit"))
     legend = [
         ("frozen", "frozen; colour and name say which model trained it"),
         ("new", f"{start}, retrained"),
     ]
-    columns = [_column(c, search, unit) for c in search.candidates]
+    columns = [_column(c, search) for c in search.candidates]
     return {"columns": columns, "legend": legend}
 
 
-def _column(c: Candidate, search: SearchState, unit: Unit) -> dict[str, Any]:
+def _column(c: Candidate, search: SearchState) -> dict[str, Any]:
     """One model, its layers from the top."""
+    unit = unit_of(search)
     counts = unit.of(c.valid)
     ink = {name: x.name for name, x in inks(search).items()}
     state = {JOINT: "joint training", CONTROL: "control"}.get(c.role, c.status)

@@ -78,6 +78,11 @@ UNITS = {
 }
 
 
+def unit_of(search: SearchState) -> Unit:
+    """What a search decides by."""
+    return UNITS.get(search.criterion, UNITS["cer"])
+
+
 def score_on(candidate: Candidate, key: Key | None) -> Score | None:
     """A model's score on a test set; None as the key is the validation set."""
     return candidate.valid if key is None else candidate.tests.get(key)
@@ -131,7 +136,7 @@ class Study:
     @property
     def unit(self) -> Unit:
         """What the search decides by."""
-        return UNITS.get(self.first.criterion, UNITS["cer"])
+        return unit_of(self.first)
 
     @property
     def units(self) -> tuple[Unit, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from espnet_topdown.report.rows import (
     BEST,
     MIN_UTTS,
     REASONS,
-    UNITS,
     Difference,
     Group,
     Study,
@@ -21,6 +20,7 @@ from espnet_topdown.report.rows import (
     compare,
     empty_hypotheses,
     mean_and_deviation,
+    unit_of,
 )
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.composition import Composition
@@ -28,6 +28,7 @@ from espnet_topdown.search.state import (
     CANDIDATE,
     CONTROL,
     JOINT,
+    LIKELIHOOD,
     NOT_RUN,
     Amount,
     Candidate,
@@ -35,9 +36,9 @@ from espnet_topdown.search.state import (
 )
 from espnet_topdown.search.strategies import CONTROLS
 
-# Options that are named only where they are not as usual.
-RARE = ("epochs", "width", "budget", "steps", "reinit")
-
+OPTIONS = ("strategy", "stack", "max_frozen", "criterion", "retrain_seed", "controls")
+OPTIONS += ("max_epoch", "trainer", "epochs", "width", "budget", "steps", "reinit")
+VERSIONS = ("python", "torch", "espnet", "espnet_topdown", "git")
 UNRECORDED = "not recorded"
 _NO_VERDICT = f"over fewer than {MIN_UTTS} utterances no verdict is drawn."
 INTERVAL_NOTE = (
@@ -323,8 +324,11 @@ def evidence(study: Study, differences: Sequence[Difference]) -> list[str]:
                 "is too good; a test set says more."
             )
     if not running and not study.tests:
-        how = "" if unit is UNITS["ppl"] else f" Decode one: {decode_command(search)}"
-        lines.append(f"A test set: {NOT_RUN}.{how}")
+        how = (
+            "" if unit.name == LIKELIHOOD else f" Decode one: {decode_command(search)}"
+        )
+        is_text = unit.name == LIKELIHOOD
+        lines.append(f"A test set: {NOT_RUN}." + ("" if is_text else how))
     return lines
 
 
@@ -344,12 +348,12 @@ def warnings(study: Study) -> list[str]:
     lines = []
     for seed, search in study.searches.items():
         start = f"Seed {seed}: " if study.several else ""
-        lines += [start + sentence for sentence in _warnings(search, study.unit)]
+        lines += [start + sentence for sentence in _warnings(search)]
     return lines
 
 
-def _warnings(search: SearchState, unit: Unit) -> list[str]:
-    best, joint, lines = search.best, search.joint, []
+def _warnings(search: SearchState) -> list[str]:
+    best, joint, unit, lines = search.best, search.joint, unit_of(search), []
     for c in search.candidates:
         if c.status == "failed":
             cause = c.why or "no cause recorded"
@@ -360,7 +364,8 @@ def _warnings(search: SearchState, unit: Unit) -> list[str]:
                 of = f"{n} of {plural(score.utts or n, 'utterance')} of {score.set}"
                 lines.append(f"{math(c.name)} recognised nothing in {of}.")
     valid = best.valid if best else None
-    chosen, dev = unit.of(valid), valid.set if valid else ""
+    chosen = unit.of(valid)
+    dev = next((c.valid.set for c in search.candidates if c.valid), "")
     is_errors = unit.amount == "errors"
     if chosen and is_errors and chosen.ref and unit.rate(chosen) >= 100:
         lines.append(
@@ -372,7 +377,7 @@ def _warnings(search: SearchState, unit: Unit) -> list[str]:
     for c in search.having(CANDIDATE):
         parent = search.find(str(c.composition.parent)) if c.composition else None
         if parent and c.errors is not None and c.errors == parent.errors:
-            tie = f"{math(c.name)} and {math(parent.name)} tie on {dev or 'validation'}"
+            tie = f"{math(c.name)} and {math(parent.name)} tie on {dev}"
             lines.append(f"{tie} ({c.errors:g} {unit.amount}); ties continue.")
     if best and best is not joint and best.errors is not None:
         equal = [c for c in search.having(CONTROL) if c.errors is not None]
@@ -438,20 +443,25 @@ def controls(search: SearchState) -> list[str]:
 # Where the numbers come from.
 
 
-def request(search: SearchState) -> list[tuple[str, str]]:
-    """What was asked for, and of what it was made."""
-    asked = search.request
-    unit = UNITS.get(search.criterion, UNITS["cer"])
-    names = [f"{name} ({n:,})" if n else name for name, n in search.layers]
-    sizes = [n for _, n in search.layers if n]
+def provenance(search: SearchState) -> list[tuple[str, str]]:
+    """What was asked for, what it was made of, and with which versions."""
+    asked, unit, first = search.request, unit_of(search), search.last_event or NOT_RUN
+    layers = [f"{name} ({n:,})" if n else name for name, n in search.layers]
+    parameters = sum(n or 0 for _, n in search.layers)
     measure = f"{unit.label} errors" if unit.amount == "errors" else unit.amount
-    progress = [c.progress for c in search.candidates if c.progress.get("processor")]
-    machines = {f"{p['processor']}, {p['threads']}": None for p in progress}
-    hours = f"{search.train_hours:.2f} h" if search.train_hours else UNRECORDED
+    trained = [c.progress for c in search.candidates if "processor" in c.progress]
+    machines = {f"{p['processor']}, {p['threads']}": None for p in trained}
+    hours = f"{search.train_hours:.3g} h" if search.train_hours else UNRECORDED
+    versions = dict.fromkeys(VERSIONS, UNRECORDED) | dict(search.versions)
+    mixed = [
+        c.name
+        for c in search.candidates
+        if any(search.versions.get(k, v) != v for k, v in c.versions.items())
+    ]
     return [
         ("joint training", search.base_exp),
-        ("layers, from the top", ", ".join(names) or UNRECORDED),
-        ("parameters", f"{sum(sizes):,}" if sizes else UNRECORDED),
+        ("layers, from the top", ", ".join(layers) or UNRECORDED),
+        ("parameters", f"{parameters:,}" if parameters else UNRECORDED),
         ("speech for training", hours),
         ("processor, threads", "; ".join(machines) or UNRECORDED),
         ("layer stack", search.stack),
@@ -459,47 +469,23 @@ def request(search: SearchState) -> list[tuple[str, str]]:
         ("layers frozen at most", str(asked.get("max_frozen", "all but one"))),
         ("criterion", f"{measure}, {search.decoder}"),
         *[(f"--{k}, removed", str(asked[k])) for k in REMOVED_OPTIONS if asked.get(k)],
+        ("date", search.finished or f"not finished; {first}"),
+        *versions.items(),
+        *[("other versions", f"{name}: see retrain.yaml") for name in mixed],
     ]
-
-
-def environment(search: SearchState) -> list[tuple[str, str]]:
-    """Date and versions; what was not recorded says so."""
-    versions = dict(search.versions)
-    unfinished = f"not finished; {search.last_event or NOT_RUN}"
-    rows = [("date", search.finished or unfinished)]
-    for name in ("python", "torch", "espnet", "espnet_topdown", "git"):
-        rows.append((name, versions.pop(name, UNRECORDED)))
-    rows += sorted(versions.items())
-    mixed = [c.name for c in search.candidates if _differs(c.versions, search.versions)]
-    if mixed:
-        rows.append(("other versions", f"{', '.join(mixed)}: see retrain.yaml"))
-    return rows
-
-
-def _differs(mine: Mapping[str, str], common: Mapping[str, str]) -> bool:
-    return any(common.get(k, v) != v for k, v in mine.items())
 
 
 def commands(search: SearchState) -> list[str]:
     """What to type for the same search, for a test set, and for this report."""
-    asked, place = search.request, _place(search)
-    options = {
-        "search": search.strategy,
-        "stack": search.stack,
-        "max_frozen": asked.get("max_frozen"),
-        "criterion": search.criterion,
-        "retrain_seed": asked.get("retrain_seed"),
-        "controls": ",".join(str(c) for c in asked.get("controls") or ()),
-        "max_epoch": asked.get("max_epoch"),
-        "trainer": asked.get("trainer"),
-        **{k: _plain(asked.get(k)) for k in RARE},
-    }
+    place = _place(search)
     words = ["espnet-topdown search", shlex.quote(search.base_exp), shlex.quote(place)]
-    for option, value in options.items():
+    for option in OPTIONS:
+        value = search.request.get(option)
+        value = ",".join(map(str, value)) if isinstance(value, list) else value
         if value not in (None, ""):
             words.append(f"--{option} {shlex.quote(str(value))}")
     lines = [" ".join(words)]
-    if search.finished and search.criterion != "ppl":
+    if search.finished and search.criterion != LIKELIHOOD:
         lines.append(decode_command(search))
     return [*lines, f"espnet-topdown report {shlex.quote(place)}"]
 
@@ -507,11 +493,6 @@ def commands(search: SearchState) -> list[str]:
 def decode_command(search: SearchState) -> str:
     """Decode a set with joint training, the best model and the controls."""
     return f"espnet-topdown decode {shlex.quote(_place(search))} --data dump/raw/test"
-
-
-def _plain(value: object) -> object:
-    """A list as the option takes it."""
-    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _place(search: SearchState) -> str:

@@ -102,14 +102,13 @@ def _sections(
     search = study.first
     results = [("table", tables.models(study))]
     begin: list[Section] = [("Every seed", figure.get("rates", []))]
-    made = text.request(search) + text.environment(search)
-    end: list[tuple[str, Any]] = [("pairs", made)]
+    end: list[tuple[str, Any]] = [("pairs", text.provenance(search))]
     if study.several:
         results.insert(0, ("table", tables.means(study)))
         end.append(("pairs", _links(study.searches, output)))
     else:
         state = ("text", f"{text.path(search)}. {text.ending(search)}")
-        layers = ("layers", drawing(search, study.unit))
+        layers = ("layers", drawing(search))
         begin = [("The search", [state, layers, *figure.get("rates", [])])]
         results.append(("list", text.controls(search)))
         end.append(("code", text.commands(search)))
