@@ -33,7 +33,7 @@ from mutation_runs import PACKAGE, Runs  # noqa: E402
 # Campaigns that come by nearly everything, in minutes; others must notice.
 LEFT_OUT = ("test_kill", "test_syscalls", "test_mutations", "test_real_slurm")
 LEFT_OUT += ("test_real_sge", "test_fuzz", "test_docs", "test_imports")
-FIRST, LAST = ("test_order",), ("trainer", "bin", "cmd", "recipes")
+FIRST, LAST = ("test_files",), ("trainer", "bin", "cmd", "recipes")
 
 
 def test_files(words: Sequence[str] = ()) -> list[str]:

@@ -1,0 +1,327 @@
+"""The way to the disk: strict YAML and JSON, whole files, durable files, locks."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from espnet_topdown import files
+from espnet_topdown.cmd.local import parse
+from espnet_topdown.cmd.node import write_status
+from espnet_topdown.cmd.submission import Submission
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import (
+    Lock,
+    has_locks,
+    holder,
+    name_of,
+    read_json,
+    read_yaml,
+    write_bytes,
+    write_json,
+    write_yaml,
+)
+from espnet_topdown.models.weights import save_weights
+from espnet_topdown.records import Journal
+
+
+@pytest.mark.parametrize(
+    "text, data",
+    [
+        (
+            "lr: 1e-3\nt: [1e5, 7e7, 1.0e5]",
+            {"lr": "1e-3", "t": ["1e5", "7e7", "1.0e5"]},
+        ),
+        ("lr: 1.0e-3\nn: 5", {"lr": 0.001, "n": 5}),
+        ("\ufeffa: b", {"a": "b"}),
+        ("name: 1e-3x", {"name": "1e-3x"}),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
+    ],
+)
+def test_what_is_read(tmp_path, text, data):
+    path = tmp_path / "a.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert read_yaml(path) == data
+    read_yaml(path)["a"] = 0
+    assert read_yaml(path) == data, "what was read before is not shared"
+    path.write_text("z: [3]\n")
+    assert read_yaml(path) == {"z": [3]}, "nor stale"
+
+
+TOO_LARGE = b" " * (files.MAX_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    "raw, message, status",
+    [
+        (b"grad_clip: 1\ngrad_clip: 2", "E_YAML_DUP: 'grad_clip' in lines 1 and 2", 78),
+        (b"a: {b: 1, b: 2}", "E_YAML_DUP", 78),
+        (b"a: 1\n\tb: 2", "E_YAML: .*line 2", 78),
+        (b"", "is empty", 78),
+        (b"- a", "holds a list", 78),
+        (b"a: [1", "E_YAML", 78),
+        (b"a: !!python/object/apply:os.system [touch /tmp/x]", "E_YAML_UNSAFE", 78),
+        (b"a: \xff", "E_UTF8: .*line 1", 65),
+        (b"a: " + b"[" * 3000 + b"]" * 3000, "E_YAML: .*too deep", 78),
+        (b"a: &x [1]\n" + b"b: [" + b"*x, " * 101 + b"1]", "more than 100 aliases", 78),
+        pytest.param(TOO_LARGE, "E_TOO_LARGE.*8000001 bytes", 65, id="too large"),
+        (None, "E_MISSING", 66),
+    ],
+)
+def test_what_is_refused(tmp_path, raw, message, status):
+    path = tmp_path / "a.yaml"
+    if raw is not None:
+        path.write_bytes(raw)
+    with pytest.raises(TopDownError, match=message) as e:
+        read_yaml(path)
+    assert e.value.status == status
+
+
+def test_broken_json_names_the_line(tmp_path):
+    (tmp_path / "a.json").write_text('{\n"a": \n}')
+    with pytest.raises(TopDownError, match="E_JSON: .*line 3"):
+        read_json(tmp_path / "a.json")
+
+
+def test_round_trip_keeps_order_and_aliases_out(tmp_path):
+    shared = [1, 2]
+    data = {"z": shared, "a": shared, "t": "1e-3", "u": "ñ"}
+    write_yaml(tmp_path / "a.yaml", data)
+    assert read_yaml(tmp_path / "a.yaml") == data
+    text = (tmp_path / "a.yaml").read_text(encoding="utf-8")
+    assert text.index("z:") < text.index("a:") and "*" not in text and "ñ" in text
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
+    path = tmp_path / "a.json"
+    write_bytes(path, b"old")
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(
+        *((files.Path, "open") if call == "write" else (os, call)), full
+    )
+    with pytest.raises(TopDownError, match="E_DISK.*No space left.*need 3 B") as e:
+        write_bytes(path, b"new")
+    monkeypatch.undo()
+    assert e.value.status == 74
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def no_folder(root: Path) -> None:
+    write_bytes(root / "no" / "a.json", b"x")
+
+
+def no_folder_for_a_lock(root: Path) -> None:
+    (root / "exp").touch()
+    Lock(root / "exp" / "lock").__enter__()
+
+
+def no_folder_for_a_journal(root: Path) -> None:
+    Journal(root / "none" / "journal.jsonl").append("x")
+
+
+@pytest.mark.parametrize(
+    "make", [no_folder, no_folder_for_a_lock, no_folder_for_a_journal]
+)
+def test_a_folder_that_cannot_be_written(tmp_path, make):
+    with pytest.raises(TopDownError, match="E_CREATE") as e:
+        make(tmp_path)
+    assert e.value.status == 73
+
+
+# Durable means: write, fsync, rename, fsync of the folder, in this order. A killed
+# process loses nothing that it has written, so that only the order of the calls shows
+# whether a power failure would.
+
+
+def a_file(root: Path) -> list[Path]:
+    write_json(root / "a.json", {"a": 1})
+    return [root / "a.json"]
+
+
+def weights(root: Path) -> list[Path]:
+    save_weights({"w": torch.zeros(3)}, root / "a.pth")
+    return [root / "a.pth"]
+
+
+def a_checkpoint(root: Path) -> list[Path]:
+    from espnet_topdown.trainer.checkpoints import save  # imports ESPnet
+
+    save({"w": torch.zeros(3)}, root / "1epoch.pth")
+    return [root / "1epoch.pth"]
+
+
+def an_exit_status(root: Path) -> list[Path]:
+    write_status(root / "rc.1", 0)
+    return [root / "rc.1"]
+
+
+def a_submission(root: Path) -> list[Path]:
+    made = Submission(parse([str(root / "a.log"), "true"]))
+    made.folder.mkdir(parents=True)
+    made.prepare("SLURM_ARRAY_TASK_ID")
+    return [made.folder / "request.json", made.folder / "job.sh"]
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):  # pytest writes when it makes the first folder
+    """The names of the calls, as they come."""
+    seen: list[str] = []
+    fsync, replace, write = os.fsync, os.replace, os.write
+
+    def synced(fd):
+        is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        seen.append("fsync folder" if is_folder else f"fsync {os.fstat(fd).st_size}")
+        fsync(fd)
+
+    def replaced(a, b, **options):
+        seen.append(f"rename {os.stat(a).st_size}")
+        replace(a, b, **options)
+
+    def written(fd, data):
+        seen.append("write")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(os, "write", written)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "make", [a_file, weights, a_checkpoint, an_exit_status, a_submission]
+)
+def test_a_file_is_durable(
+    calls: list[str], tmp_path: Path, make: Callable[[Path], list[Path]]
+) -> None:
+    sizes = [path.stat().st_size for path in make(tmp_path)]
+    steps = [[f"fsync {n}", f"rename {n}", "fsync folder"] for n in sizes]
+    assert calls == sum(steps, [])
+
+
+def test_a_journal_is_durable(calls: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    journal.append("search_open")
+    assert calls == ["write", f"fsync {path.stat().st_size}", "fsync folder"]
+    calls.clear()
+    journal.append("started", node="m3")
+    assert calls == ["write", f"fsync {path.stat().st_size}"]
+
+
+# One holder of a file at a time, for as long as the lock's lifetime says.
+
+HOLD = """
+import sys, time
+from espnet_topdown.files import Lock
+from espnet_topdown.errors import TopDownError
+try:
+    with Lock(*sys.argv[1:3], doing="this and that"):
+        print("held", flush=True)
+        time.sleep(30)
+except TopDownError as e:
+    print(e.status, e, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lifetime", ["family", "process"])
+def test_of_many_starters_one_gets_the_lock(tmp_path: Path, lifetime: str) -> None:
+    path = tmp_path / "a b" / "lock"
+    words = [sys.executable, "-c", HOLD, str(path), lifetime]
+    children = [
+        subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    try:
+        lines = [child.stdout.readline() for child in children]
+        winners = [c for c, s in zip(children, lines) if s == "held\n"]
+        assert len(winners) == 1
+        losers = [s for s in lines if s != "held\n"]
+        assert all(s.startswith("75 E_LOCKED") for s in losers)
+        assert all(f"pid {winners[0].pid} on " in s for s in losers)
+        assert all("(this and that)" in s for s in losers)
+        assert holder(path)["pid"] == winners[0].pid
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+    assert holder(path) == {}, "the dead do not hold it, though it has their name"
+    with Lock(path, lifetime):
+        pass
+
+
+@pytest.mark.parametrize("lifetime, free", [("family", False), ("process", True)])
+def test_what_a_fork_keeps_of_a_killed_holder(tmp_path, lifetime, free) -> None:
+    """A fork, as a loader's worker is, is of the family and another process."""
+    read, write = os.pipe()
+    first = os.fork()
+    if first == 0:
+        with Lock(tmp_path / "lock", lifetime):
+            worker = os.fork()
+            if worker:
+                os.write(write, b"%d\n" % worker)
+            time.sleep(60)
+        os._exit(0)
+    with os.fdopen(read) as pipe:
+        worker = int(pipe.readline())
+    try:
+        with pytest.raises(TopDownError, match="E_LOCKED"):
+            Lock(tmp_path / "lock", lifetime).__enter__()
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+        lock = Lock(tmp_path / "lock", lifetime)
+        assert lock.take() == free
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.close(write)
+    with Lock(tmp_path / "lock", lifetime, wait_seconds=10):
+        pass
+
+
+def test_lock_is_free_after_the_block_and_after_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with pytest.raises(RuntimeError), Lock(path):
+        with pytest.raises(TopDownError, match=f"E_LOCKED.*pid {os.getpid()} "):
+            Lock(path).__enter__()
+        raise RuntimeError
+    with Lock(path):  # a program that is started does not inherit it
+        child = subprocess.Popen(["sleep", "30"])
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    try:
+        assert path.read_text() == "" and Lock(path).take()
+    finally:
+        child.kill()
+        child.wait()
+    assert name_of({}) == "another process"  # one that has not signed yet
+
+
+@pytest.mark.parametrize("lifetime, call", [("family", "flock"), ("process", "lockf")])
+def test_file_system_without_locks_is_a_warning(
+    tmp_path: Path, monkeypatch, caplog, lifetime, call
+) -> None:
+    def unsupported(fd: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    assert has_locks(tmp_path) and not has_locks(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(fcntl, call, unsupported)
+    with Lock(tmp_path / "lock", lifetime):
+        pass
+    assert "W_LOCK_NOT_ENFORCED" in caplog.text
+    monkeypatch.setattr(fcntl, "flock", lambda fd, how: None)
+    assert not has_locks(tmp_path), "nor where a second holder is let in"
