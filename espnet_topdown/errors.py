@@ -31,6 +31,12 @@ CONFIG = 78  # the configuration asks for something wrong
 class TopDownError(Exception):
     """An error that the user can act on.
 
+    Args:
+        code: For example ``E_DATA``.
+        what: What is wrong, and where.
+        do: What the user does about it.
+        status: Of the process that ends by this error.
+
     >>> print(TopDownError("E_FREEZE_ALL", "nothing left to train", "freeze less"))
     E_FREEZE_ALL: nothing left to train. Do: freeze less.
     """
@@ -55,6 +61,14 @@ REMOVED_OPTIONS = {
 def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
     """The known names that look most like ``name``, for an error message.
 
+    Args:
+        name: As the user wrote it.
+        known: All that it could be.
+        n: How many are named at most.
+
+    Returns:
+        A phrase; without a name that is near, the first of those known.
+
     >>> nearest("softmaks", ["softmax", "blstm0"])
     'nearest: softmax'
     >>> nearest("zzz", ["softmax", "blstm0"])
@@ -76,7 +90,16 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def disk_error(path: Path, need: int, error: OSError) -> TopDownError:
-    """The message for a write that failed; one that needs no bytes needs a block."""
+    """The error of a write that failed.
+
+    Args:
+        path: What was to be written.
+        need: Its bytes; 0 needs a block.
+        error: Of the system.
+
+    Returns:
+        E_DISK (74) with the bytes needed and free, or E_CREATE (73).
+    """
     if error.errno in DISK_ERRORS:
         places = Path(path).absolute(), *Path(path).absolute().parents
         folder = next(p for p in places if p.is_dir())
@@ -97,7 +120,14 @@ def disk_error(path: Path, need: int, error: OSError) -> TopDownError:
 
 
 def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., None]:
-    """Give a ``main(cmd=None)`` our log format, error messages and exit statuses."""
+    """Give a ``main(cmd=None)`` our log format, error messages and exit statuses.
+
+    Args:
+        main: Takes the words of a command line; None for those of this process.
+
+    Returns:
+        The same, ending the process by itself.
+    """
 
     @functools.wraps(main)
     def run(cmd: Sequence[str] | None = None) -> None:

@@ -62,15 +62,18 @@ class _StrictLoader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Everything written out, without aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # the method of PyYAML's
         return True
 
 
 def read_text(path: Path) -> str:
-    """The UTF-8 text of a file.
+    """Read the UTF-8 text of a file.
+
+    Returns:
+        The text, without a byte order mark.
 
     Raises:
-        TopDownError: E_MISSING, E_TOO_LARGE or E_UTF8.
+        TopDownError: E_MISSING (66), E_TOO_LARGE (65) or E_UTF8 (65).
     """
     path = Path(path)
     if not path.is_file():
@@ -97,6 +100,13 @@ def decode_utf8(data: bytes, path: Path) -> str:
 
     Text in UTF-16 or UTF-32 is known by its mark, or by a zero byte beside every line
     feed.
+
+    Args:
+        data: The bytes.
+        path: Where they are from, for the message.
+
+    Returns:
+        The text.
 
     Raises:
         TopDownError: E_UTF8 (65), with line and byte.
@@ -128,14 +138,28 @@ def decode_utf8(data: bytes, path: Path) -> str:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping: no tags that make objects, no key twice, few aliases.
 
+    Returns:
+        The mapping, with numbers as ESPnet reads them: ``1e-3`` is a text.
+
     Raises:
-        TopDownError: E_YAML, E_YAML_DUP, E_YAML_UNSAFE or those of read_text.
+        TopDownError: E_YAML, E_YAML_DUP or E_YAML_UNSAFE (78), or those of read_text.
     """
     return parse_yaml(read_text(path), path)
 
 
 def parse_yaml(text: str, path: Path) -> dict[str, Any]:
-    """The mapping that a text holds, as ``read_yaml``; ``path`` is for messages."""
+    """Read the YAML mapping that a text holds, see ``read_yaml``.
+
+    Args:
+        text: YAML.
+        path: Where it is from, for messages.
+
+    Returns:
+        The mapping, the caller's own.
+
+    Raises:
+        TopDownError: E_YAML, E_YAML_DUP or E_YAML_UNSAFE (78).
+    """
     return copy.deepcopy(_parsed(str(path), text))
 
 
@@ -177,7 +201,14 @@ def _yaml_error(code: str, path: str, error: Exception) -> TopDownError:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a broken file is E_JSON (65)."""
+    """Read JSON.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        TopDownError: E_JSON (65) with the line, or those of read_text.
+    """
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as e:
@@ -190,7 +221,11 @@ def read_json(path: Path) -> Any:
 
 
 def yaml_bytes(data: Mapping[str, Any]) -> bytes:
-    """YAML of a mapping in its own order."""
+    """Write YAML of a mapping, in its own order, without aliases.
+
+    Returns:
+        UTF-8.
+    """
     text = yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text.encode()
 
@@ -201,7 +236,11 @@ def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def json_bytes(data: Any) -> bytes:
-    """JSON with one key a line."""
+    """Write JSON with one key a line.
+
+    Returns:
+        UTF-8.
+    """
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode()
 
@@ -266,6 +305,10 @@ def check_output(folder: Path, names: Iterable[str], reports: bool = False) -> N
 def check_apart(source: Path, folder: Path) -> None:
     """Refuse to write data over those that they are made from.
 
+    Args:
+        source: What is read.
+        folder: What would be written.
+
     Raises:
         TopDownError: E_CREATE (73).
     """
@@ -284,7 +327,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file's bytes."""
+    """Digest of a file's bytes.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     h = hashlib.sha256()
     with Path(path).open("rb") as f:
         for block in iter(lambda: f.read(1 << 20), b""):
@@ -302,7 +349,14 @@ def link(target: str, path: Path) -> None:
 
 
 def true_or_false(text: str) -> bool:
-    """The two words that ESPnet's options take."""
+    """Read one of the two words that ESPnet's options take.
+
+    Returns:
+        Which of them it is.
+
+    Raises:
+        ArgumentTypeError: For another word; argparse shows it.
+    """
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be true or false, got '{text}'")
     return text.lower() == "true"
@@ -343,6 +397,9 @@ class Lock:
     def __enter__(self) -> Lock:
         """Take the lock.
 
+        Returns:
+            This lock.
+
         Raises:
             TopDownError: E_LOCKED (75) naming the holder; E_CREATE (73); E_DISK (74).
         """
@@ -352,7 +409,10 @@ class Lock:
             looks -= 1
             owner = holder(self.path)
             if time.monotonic() >= deadline and (owner or not looks):
-                raise _locked(self.path, owner)
+                what = f"{self.path.parent} is held by {name_of(owner)}"
+                do = "wait until it has finished, or stop it"
+                do += ", then run the same command again"
+                raise TopDownError("E_LOCKED", what, do, RETRY)
             time.sleep(0.1)
         return self
 
@@ -365,7 +425,14 @@ class Lock:
         self.give_back()
 
     def take(self) -> bool:
-        """Take the lock and sign it; False if another holds it now."""
+        """Take the lock and sign it.
+
+        Returns:
+            False if another holds it now.
+
+        Raises:
+            TopDownError: E_CREATE (73); E_DISK (74).
+        """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -390,9 +457,15 @@ class Lock:
 
 
 def lock_file(fd: int, path: str | os.PathLike[str], lifetime: str = "family") -> bool:
-    """Lock an open file, see ``Lock``; False if another holds it now.
+    """Lock an open file; where the file system has no locks this only warns.
 
-    Where the file system has no locks this warns, and nothing is held.
+    Args:
+        fd: Of the file, open for writing.
+        path: Of the file, for the warning.
+        lifetime: See ``Lock``.
+
+    Returns:
+        False if another holds it now.
     """
     lock = {"family": fcntl.flock, "process": fcntl.lockf}[lifetime]
     try:
@@ -406,9 +479,12 @@ def lock_file(fd: int, path: str | os.PathLike[str], lifetime: str = "family") -
 
 
 def holder(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Who holds a lock: ``host``, ``pid``, ``since``, ``doing``; empty if nobody does.
+    """Read who holds a lock.
 
     A lock whose holder was killed still has its name in it, but is free.
+
+    Returns:
+        ``host``, ``pid``, ``since``, ``doing``; empty if nobody does.
     """
     try:
         fd = os.open(path, os.O_RDONLY)
@@ -429,6 +505,12 @@ def holder(path: str | os.PathLike[str]) -> dict[str, Any]:
 def name_of(owner: Mapping[str, Any]) -> str:
     """The holder of a lock as a phrase.
 
+    Args:
+        owner: From ``holder``.
+
+    Returns:
+        For example as here.
+
     >>> name_of({"pid": 7, "host": "vm", "since": "10:00", "doing": "exp/m1.4"})
     'pid 7 on vm since 10:00 (exp/m1.4)'
     >>> name_of({})
@@ -442,7 +524,11 @@ def name_of(owner: Mapping[str, Any]) -> str:
 
 
 def is_held(path: str | os.PathLike[str]) -> bool:
-    """Whether a process holds the lock of a file, be it signed or not."""
+    """Ask whether a process holds the lock of a file, be it signed or not.
+
+    Returns:
+        False also without the file.
+    """
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:
@@ -464,28 +550,24 @@ def _is_held(fd: int) -> bool:
     return False
 
 
-def _locked(path: Path, owner: Mapping[str, Any]) -> TopDownError:
-    do = "wait until it has finished, or stop it, then run the same command again"
-    what = f"{path.parent} is held by {name_of(owner)}"
-    return TopDownError("E_LOCKED", what, do, RETRY)
-
-
 def has_locks(folder: Path) -> bool:
-    """Whether a second holder of a lock is refused in this folder's file system."""
-    try:
+    """Try whether a folder's file system has locks.
+
+    Returns:
+        True if a second holder is refused.
+    """
+    with contextlib.suppress(OSError):
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock") as first:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with open(first.name, "rb") as second:
-                try:
-                    fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-    except OSError:
-        pass
+            return is_held(first.name)
     return False
 
 
 def utc_now() -> str:
-    """The time as our files have it, such as ``2026-01-31T08:30:00Z``."""
+    """The time as our files have it.
+
+    Returns:
+        Such as ``2026-01-31T08:30:00Z``.
+    """
     now = datetime.datetime.now(datetime.UTC)
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")

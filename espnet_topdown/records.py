@@ -22,8 +22,14 @@ from espnet_topdown.errors import DATA, RETRY, TopDownError, disk_error, warn
 from espnet_topdown.files import read_json, sha256, sync_folder, utc_now, write_json
 
 DONE = ".done"
-SEALED = ("retrain.yaml", "stack.yaml", "train.yaml", "config.yaml", "frozen.pth")
-SEALED += ("score.json",)
+SEALED = (  # what decides in a job, beside its models
+    "retrain.yaml",
+    "stack.yaml",
+    "train.yaml",
+    "config.yaml",
+    "frozen.pth",
+    "score.json",
+)
 CHECKPOINT = "checkpoint.pth"  # says how many epochs there were
 
 _CHAIN = re.compile(rb', "chain": "([0-9a-f]{16})"\}$')
@@ -42,15 +48,30 @@ class Journal:
         self._tip: tuple[int, str, int] | None = None  # lines, last chain, bytes
 
     def events(self) -> list[dict]:
-        """All whole events, oldest first; none where there is no journal yet."""
+        """Read all whole events.
+
+        Returns:
+            Oldest first; none where there is no journal yet.
+
+        Raises:
+            TopDownError: E_JOURNAL_CORRUPT (65) with the line.
+        """
         return _parse(_read(self.path), self.path)[0]
 
     def append(self, event: str, **fields: object) -> dict:
         """Write one event durably: it is on disk when this returns.
 
+        Args:
+            event: Its kind.
+            **fields: What JSON can hold; not ``seq``, ``time``, ``chain``.
+
+        Returns:
+            The event as ``events`` reads it.
+
         Raises:
-            TopDownError: ``E_DISK`` when the line could not be written; the journal is
-                then as it was before.
+            ValueError: For a field that is the journal's own, or NaN.
+            TopDownError: E_DISK (74) when the line could not be written; the journal
+                is then as it was before. E_JOURNAL_RACE (75), E_JOURNAL_CORRUPT (65).
         """
         if any(name in fields for name in _RESERVED):
             raise ValueError(f"{_RESERVED} are the journal's own fields")
@@ -98,7 +119,6 @@ def _link(previous: str, body: bytes) -> str:
 
 
 def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
-    """The events, and the number of bytes that hold whole lines."""
     events, size, problem = _scan(data)
     if problem:
         _corrupt(path, len(events) + 1, problem)
@@ -106,10 +126,8 @@ def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
 
 
 def _scan(data: bytes) -> tuple[list[dict], int, str]:
-    """The events up to the first bad line, their bytes, what is wrong with that line.
-
-    A last line without an end is left out; it was being written when a crash came.
-    """
+    # The events up to the first bad line, their bytes, what is wrong with that line. A
+    # last line without an end is left out; it was being written when a crash came.
     events: list[dict] = []
     chain, size = "", 0
     for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]:
@@ -127,7 +145,13 @@ def _scan(data: bytes) -> tuple[list[dict], int, str]:
 def recover(path: Path) -> list[str]:
     """Keep the whole lines of a torn or damaged journal; the rest is set aside.
 
-    The caller holds the lock. Returns what was done.
+    The caller holds the lock.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        TopDownError: E_DISK (74).
     """
     path = Path(path)
     data = _read(path)
@@ -189,7 +213,11 @@ def write_seal(folder: Path) -> None:
 
 
 def read_seal(folder: Path) -> dict[str, Any]:
-    """What ``.done`` says; empty if it is absent, or of a version without digests.
+    """Read ``.done``.
+
+    Returns:
+        ``sha256`` and ``links`` by file; empty if it is absent, or of a version
+        without digests.
 
     Raises:
         TopDownError: E_DIGEST (65) when it is damaged.
@@ -207,9 +235,15 @@ def read_seal(folder: Path) -> dict[str, Any]:
 
 
 def check_seal(folder: Path, seal: Mapping[str, Any] | None = None) -> list[str]:
-    """Compare files with their digests; returns those that are gone.
+    """Compare files with their digests.
 
-    The checkpoint and models but the best may have been removed to make room.
+    Args:
+        folder: The job.
+        seal: From ``read_seal``, if it was read already.
+
+    Returns:
+        The files that are gone: the checkpoint and models but the best may have been
+        removed to make room.
 
     Raises:
         TopDownError: E_DIGEST (65).

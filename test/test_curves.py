@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.report.figures import metric_for, points_of
+from espnet_topdown.report._figures import metric_for, points_of
 from espnet_topdown.search.curves import Epoch, read_curve
 
 HEAD = "[host] 2026-01-31 08:30:00,123 (trainer:380) INFO: "

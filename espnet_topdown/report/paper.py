@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_topdown.files import write_bytes
-from espnet_topdown.report.figures import Chart, Figures, Point, Series
-from espnet_topdown.report.palette import Ink, numbered
-from espnet_topdown.report.rows import mean_and_deviation
-from espnet_topdown.report.tables import Row, Table
-from espnet_topdown.report.text import NOT_RUN
-from espnet_topdown.report.write import OURS, render
+from espnet_topdown.report._figures import Chart, Figures, Point, Series
+from espnet_topdown.report._palette import Ink, numbered
+from espnet_topdown.report._rows import mean_and_deviation
+from espnet_topdown.report._tables import Row, Table
+from espnet_topdown.report._text import NOT_RUN
+from espnet_topdown.report.write import OURS, Part, render
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.rows import RANDOM, Paper, check_count
 from espnet_topdown.search.rows import Row as PaperRow
@@ -39,7 +39,7 @@ SCRATCH = "jointly trained"
 
 
 @dataclass(frozen=True)
-class Measured:
+class _Measured:
     """One row under one decoder, and its scores by set; none if it was not run."""
 
     row: PaperRow
@@ -48,23 +48,18 @@ class Measured:
     scores: dict[str, Score]
     unit: str
 
-    def counts(self, name: str) -> Counts | None:
-        """The errors on a set."""
-        score = self.scores.get(name)
-        return score.counts[self.unit] if score else None
+    def counts(self) -> dict[str, Counts]:
+        pairs = {name: x.counts[self.unit] for name, x in self.scores.items()}
+        return {name: c for name, c in pairs.items() if isinstance(c, Counts)}
 
 
-def read_rows(
+def _read_rows(
     paper: Paper, folder: Path, allow_partial: bool = False
-) -> list[Measured]:
-    """Every row of the paper, as far as it was decoded below ``folder``.
-
-    Raises:
-        TopDownError: E_EVAL_SET when a set has not the paper's number of utterances.
-    """
+) -> list[_Measured]:
+    # Every row of the paper, as far as it was decoded.
     rows = []
     for row in paper.rows.values():
-        decoded = {"": {}}
+        decoded: dict[str, dict[str, Score]] = {"": {}}
         for place in sorted((Path(folder) / row.name).glob("decode_*")):
             paths = {p.parent.name: p for p in sorted(place.rglob("score.json"))}
             scores = {s: read_score(paths[s]) for s in paper.sets if s in paths}
@@ -73,7 +68,7 @@ def read_rows(
             decoded |= {place.name.removeprefix("decode_"): scores} if scores else {}
         for decoder, scores in decoded.items():
             if scores or len(decoded) == 1:
-                one = Measured(row, paper.seed(row), decoder, scores, paper.unit)
+                one = _Measured(row, paper.seed(row), decoder, scores, paper.unit)
                 rows.append(one)
     return rows
 
@@ -92,13 +87,13 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
     Raises:
         TopDownError: E_EVAL_SET when a set has not the paper's number of utterances.
     """
-    measured, folder = read_rows(paper, folder, allow_partial), Path(folder)
+    measured, folder = _read_rows(paper, folder, allow_partial), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     charts = [chart for n in AXES for chart in _charts(n, paper, measured)]
     figures = Figures(folder / "figures", charts)
     first = next(iter(paper.sets))
     clean = f"{first} chooses models: only the other is clean."
-    parts = [("table", table) for table in _tables(paper, measured)]
+    parts: list[Part] = [("table", table) for table in _tables(paper, measured)]
     parts += [("figure", (chart.name, "")) for chart in charts]
     values = {
         "name": "Rows of the paper",
@@ -116,7 +111,7 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
     return text
 
 
-def _tables(paper: Paper, measured: Sequence[Measured]) -> list[Table]:
+def _tables(paper: Paper, measured: Sequence[_Measured]) -> list[Table]:
     names = [part for s in paper.sets for part in (f"{s} paper", f"{s} ours")]
     header = ("row", "model", "seed", "decoder", *names, "utterances")
     parts: dict[str, list[Row]] = {}
@@ -127,8 +122,8 @@ def _tables(paper: Paper, measured: Sequence[Measured]) -> list[Table]:
     tables = [Table(title, header, rows, len(names)) for title, rows in parts.items()]
     groups: dict[tuple[str, str], list[float]] = {}
     for m in measured:
-        for name in m.scores if m.row.group else ():
-            groups.setdefault((m.row.group, name), []).append(m.counts(name).percent)
+        for name, counts in m.counts().items() if m.row.group else ():
+            groups.setdefault((m.row.group, name), []).append(counts.percent)
     spread = []
     for who, values in groups.items():
         mean, deviation = mean_and_deviation(values)
@@ -141,32 +136,33 @@ def _tables(paper: Paper, measured: Sequence[Measured]) -> list[Table]:
     ]
 
 
-def _cells(paper: Paper, m: Measured) -> list[str]:
+def _cells(paper: Paper, m: _Measured) -> list[str]:
     cells = [m.row.name, m.row.label, str(m.seed), m.decoder or "-"]
     utts = []
     for k, (name, n) in enumerate(paper.sets.items()):
-        cells += [f"{m.row.paper[k]:.1f}" if m.row.paper else "-", rate(m.counts(name))]
+        cells.append(f"{m.row.paper[k]:.1f}" if m.row.paper else "-")
+        cells.append(_rate(m.counts().get(name)))
         have = m.scores[name].utts or 0 if name in m.scores else 0
         utts.append(f"{n}" if have == n else f"{have} of {n}")
     return [*cells, " + ".join(utts) if m.scores else "-"]
 
 
-def rate(counts: Counts | None) -> str:
-    """Errors of 100, one decimal as in the paper, or "not run"."""
+def _rate(counts: Counts | None) -> str:
+    # One decimal, as in the paper.
     if counts is None:
         return NOT_RUN
     return f"{counts.percent:.1f}" if counts.ref else "no reference"
 
 
-def _tsv(paper: Paper, measured: Sequence[Measured]) -> str:
+def _tsv(paper: Paper, measured: Sequence[_Measured]) -> str:
     head = ["row", "model", "seed", "decoder", "set", "utts", "paper", "ours"]
-    lines = [[*head, "errors", "ref", "sub", "del", "ins"]]
+    lines: list[list[object]] = [[*head, "errors", "ref", "sub", "del", "ins"]]
     for m in measured:
         for k, name in enumerate(paper.sets):
-            score, c = m.scores.get(name), m.counts(name)
+            score, c = m.scores.get(name), m.counts().get(name)
             number = m.row.paper[k] if m.row.paper else ""
-            who = [m.row.name, m.row.label, m.seed, m.decoder, name]
-            ours = [NOT_RUN, *[""] * 5]
+            who: list[object] = [m.row.name, m.row.label, m.seed, m.decoder, name]
+            ours: list[object] = [NOT_RUN, *[""] * 5]
             if c:
                 ours = [f"{c.percent:.4f}", c.errors, c.ref, c.sub, c.dele, c.ins]
             lines.append([*who, (score.utts or 0) if score else "", number, *ours])
@@ -174,7 +170,7 @@ def _tsv(paper: Paper, measured: Sequence[Measured]) -> str:
 
 
 def _classifier(number: int, paper: Paper, row: PaperRow) -> str:
-    """What a row is in a figure; "" if it is not part of it."""
+    # What a row is in a figure; "" if it is not part of it.
     source = paper.rows.get(row.source)
     if row.figure == 1 and source is None:
         return RANDOM if row.source == RANDOM else SCRATCH
@@ -183,13 +179,13 @@ def _classifier(number: int, paper: Paper, row: PaperRow) -> str:
     return str(paper.parts[source.data] if row.epoch is None else row.epoch)
 
 
-def _charts(number: int, paper: Paper, measured: Sequence[Measured]) -> list[Chart]:
-    """Figure 1 or 2 if there are points: seeds, their means, controls."""
+def _charts(number: int, paper: Paper, measured: Sequence[_Measured]) -> list[Chart]:
+    # Figure 1 or 2 if there are points: seeds, their means, controls.
     rates: dict[tuple[str, str], dict[int, float]] = {}  # classifier, set; seed
     for m in measured:
         name = _classifier(number, paper, m.row)
-        for place in m.scores if name else ():
-            rates.setdefault((name, place), {})[m.seed] = m.counts(place).percent
+        for place, counts in m.counts().items() if name else ():
+            rates.setdefault((name, place), {})[m.seed] = counts.percent
     shares = sorted({name for name, _ in rates if name.isdigit()}, key=int)
     series = []
     for i, place in enumerate(paper.sets):

@@ -9,8 +9,8 @@ import pytest
 from papers import paper
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.report.paper import read_rows, write_rows
-from espnet_topdown.report.rows import mean_and_deviation
+from espnet_topdown.report._rows import mean_and_deviation
+from espnet_topdown.report.paper import write_rows
 
 WSJ = paper("wsj")
 
@@ -77,12 +77,12 @@ def test_spread_over_seeds(decoded):
 def test_another_number_of_utterances_is_no_comparison(decoded):
     decoded("C.1", 120, sets=["test_eval92"], utts=332)
     with pytest.raises(TopDownError, match="E_EVAL_SET: test_eval92 has 332"):
-        read_rows(WSJ, decoded.folder)
+        write_rows(WSJ, decoded.folder)
     text = write_rows(WSJ, decoded.folder, allow_partial=True)
     assert "332 of 333" in line(text, "C.1")[0]
     decoded("C.2", 120, sets=["test_eval92"], utts=334)
     with pytest.raises(TopDownError, match="E_EVAL_SET: test_eval92 has 334"):
-        read_rows(WSJ, decoded.folder, allow_partial=True)
+        write_rows(WSJ, decoded.folder, allow_partial=True)
 
 
 def test_figure_1(decoded):

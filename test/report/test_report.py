@@ -24,8 +24,8 @@ from made_up_search import LAYERS, write_decode, write_result, write_search, wri
 from espnet_topdown.bin.main import main, parser_of
 from espnet_topdown.files import read_json, write_json, write_yaml
 from espnet_topdown.report import write
-from espnet_topdown.report.palette import LIGHT
-from espnet_topdown.report.text import commands
+from espnet_topdown.report._palette import LIGHT
+from espnet_topdown.report._text import commands
 from espnet_topdown.search.state import read_state
 
 EXPECTED = Path(__file__).parent / "expected"

@@ -10,7 +10,7 @@ from made_up_search import write_decode
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, read_yaml, write_json, write_yaml
-from espnet_topdown.report.rows import (
+from espnet_topdown.report._rows import (
     REASONS,
     UNITS,
     Difference,

@@ -17,18 +17,21 @@ from typing import Any, NamedTuple
 
 from espnet_topdown.errors import warn
 from espnet_topdown.files import write_bytes
-from espnet_topdown.report import text
-from espnet_topdown.report.palette import LIGHT, Ink, inks, numbered
-from espnet_topdown.report.rows import Difference, Study, mean_and_deviation
+from espnet_topdown.report import _text as text
+from espnet_topdown.report._palette import LIGHT, Ink, inks, numbered
+from espnet_topdown.report._rows import Difference, Study, mean_and_deviation
 from espnet_topdown.search.curves import Epoch
 from espnet_topdown.search.state import LIKELIHOOD
 
-FORMATS = {  # without a date: the same folders give the same bytes
+FORMATS: dict[
+    str, dict[str, Any]
+] = {  # without a date: the same folders give the same bytes
     "svg": {"Date": None, "Creator": "espnet_topdown"},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
 }
-_STYLE = {
+_STYLE: dict[str, Any] = {
+    "savefig.pad_inches": 0.05,
     "svg.hashsalt": "espnet_topdown",  # element ids, else random
     "svg.fonttype": "none",  # text stays text
     "pdf.fonttype": 42,
@@ -119,10 +122,10 @@ class Figures:
         self.folder = folder
         self.files: list[Path] = []
         self.inline: dict[str, str] = {}
+        library: Any = None
         try:
             import matplotlib as library
         except ImportError:
-            library = None
             warn("W_NO_MATPLOTLIB", f"{MISSING}; no figures, all else is written")
         for chart in charts:
             folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +144,11 @@ class Figures:
         draw(chart, figure.subplots())
         for ending, metadata in FORMATS.items():
             image, is_svg = io.BytesIO(), ending == "svg"
-            how = {"metadata": metadata, "bbox_inches": "tight", "pad_inches": 0.05}
+            how: Any = {
+                "metadata": metadata,
+                "bbox_inches": "tight",
+                "pad_inches": 0.05,
+            }
             paper = "none" if is_svg else "white"
             figure.savefig(image, format=ending, dpi=200, facecolor=paper, **how)
             self._write(f"{chart.name}.{ending}", image.getvalue())
@@ -166,7 +173,7 @@ def draw(chart: Chart, axes: Any) -> None:
     for series in chart.series:
         xs, ys = [p.x for p in series.points], [p.y for p in series.points]
         dash = (0, tuple(x * 0.7 for x in series.ink.dash)) if series.ink.dash else "-"
-        style = {"color": LIGHT[series.ink.name], "linestyle": dash}
+        style: dict[str, Any] = {"color": LIGHT[series.ink.name], "linestyle": dash}
         style.update(linewidth=series.ink.width, label=_math(series.label) or None)
         if series.style == "level":
             axes.axhline(ys[0], **style)
@@ -266,8 +273,8 @@ def _rates(study: Study) -> Chart:
             series.append(Series(f"seed {seed}", f"seed {seed}", numbered(n), points))
     else:
         for n, (key, name) in enumerate(sets):
-            rates = [list(g.rates(key, unit).values()) for g in groups]
-            points = [Point(k, r[0]) for k, r in enumerate(rates) if r]
+            values = [list(g.rates(key, unit).values()) for g in groups]
+            points = [Point(k, v[0]) for k, v in enumerate(values) if v]
             series.append(Series(name, name, numbered(n), points, "points"))
     name = f" on {sets[0][1]}" if study.several else ""
     return Chart(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from espnet_topdown.report import text
-from espnet_topdown.report.palette import inks
-from espnet_topdown.report.rows import BEST, Difference, Study, score_on
-from espnet_topdown.report.text import NOT_RUN
+from espnet_topdown.report import _text as text
+from espnet_topdown.report._palette import inks
+from espnet_topdown.report._rows import BEST, Difference, Study, score_on
+from espnet_topdown.report._text import NOT_RUN
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.state import LIKELIHOOD, Candidate, Key, SearchState
 
@@ -105,9 +105,10 @@ def _counts(study: Study, key: Key | None, name: str) -> Table:
         found = [str(score.utts or "unknown")]
         for unit in study.units:
             x = unit.of(score)
-            known = isinstance(x, Counts)
-            numbers = (x.ref, x.sub, x.dele, x.ins, x.errors) if known else ()
-            found += [*map(str, numbers)] or [NOT_RUN] * 5
+            if isinstance(x, Counts):
+                found += map(str, (x.ref, x.sub, x.dele, x.ins, x.errors))
+            else:
+                found += [NOT_RUN] * 5
             found.append(text.rate(x, unit))
         return found
 

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from espnet_topdown.errors import REMOVED_OPTIONS, TopDownError
-from espnet_topdown.report.rows import (
+from espnet_topdown.report._rows import (
     BEST,
     MIN_UTTS,
     REASONS,
@@ -36,7 +36,14 @@ from espnet_topdown.search.state import (
 )
 from espnet_topdown.search.strategies import CONTROLS
 
-OPTIONS = ("strategy", "stack", "max_frozen", "criterion", "retrain_seed", "controls")
+OPTIONS: tuple[str, ...] = (
+    "strategy",
+    "stack",
+    "max_frozen",
+    "criterion",
+    "retrain_seed",
+    "controls",
+)
 OPTIONS += ("max_epoch", "trainer", "epochs", "width", "budget", "steps", "reinit")
 VERSIONS = ("python", "torch", "espnet", "espnet_topdown", "git")
 UNRECORDED = "not recorded"
@@ -239,7 +246,7 @@ def headline(study: Study, differences: Sequence[Difference]) -> str:
         return ended or f"No model of {plural(n, 'search')} was scored."
     subject = f"Over {plural(n, 'seed')} the search"
     if not study.several:
-        n, k = len(study.first.layers), len(study.first.best.frozen)
+        n, k = len(study.first.layers), len(next(iter(best.members.values())).frozen)
         top = f"the top layer of {n}" if k == 1 else f"the top {k} of {n} layers"
         subject = f"Freezing {top} and retraining the rest"
     d = leading(study, differences) or compare(best, joint, None, unit)
@@ -380,8 +387,9 @@ def _warnings(search: SearchState) -> list[str]:
             tie = f"{math(c.name)} and {math(parent.name)} tie on {dev}"
             lines.append(f"{tie} ({c.errors:g} {unit.amount}); ties continue.")
     if best and best is not joint and best.errors is not None:
-        equal = [c for c in search.having(CONTROL) if c.errors is not None]
-        names = [math(c.name) for c in equal if c.errors <= best.errors]
+        errors = {c.name: c.errors for c in search.having(CONTROL)}
+        equal = [k for k, n in errors.items() if n is not None and n <= best.errors]
+        names = [math(name) for name in equal]
         if names:
             lines.append(
                 f"Not worse than the best model on {dev}: {', '.join(names)}. "
@@ -400,8 +408,9 @@ def path(search: SearchState) -> str:
 
 def _step(search: SearchState, name: str) -> str:
     c = search.find(name)
-    plain = c is None or c.status in ("done", "accepted", "trained", NOT_RUN)
-    return math(name) if plain else f"{math(name)} ({c.status})"
+    if c is None or c.status in ("done", "accepted", "trained", NOT_RUN):
+        return math(name)
+    return f"{math(name)} ({c.status})"
 
 
 def ending(search: SearchState) -> str:

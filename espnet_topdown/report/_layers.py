@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from espnet_topdown.report import text
-from espnet_topdown.report.palette import inks
-from espnet_topdown.report.rows import unit_of
+from espnet_topdown.report import _text as text
+from espnet_topdown.report._palette import inks
+from espnet_topdown.report._rows import unit_of
 from espnet_topdown.search.state import CONTROL, JOINT, Candidate, SearchState
 
 

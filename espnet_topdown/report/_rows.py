@@ -163,7 +163,7 @@ class Study:
     @property
     def sets(self) -> dict[Key | None, str]:
         """The validation set, then the others."""
-        return {None: self.valid, **self.tests}
+        return dict([(None, self.valid), *self.tests.items()])
 
     @property
     def joint(self) -> Group | None:
@@ -303,15 +303,14 @@ def differences(study: Study) -> tuple[Difference, ...]:
     against = [(best, control) for control in controls if best]
     if study.several:
         others = [g for g in study.groups if g not in (best, joint)]
-        pairs = [(g, joint) for g in (best, *others) if g] + against
-    elif best is joint:
+        pairs = [(g, joint) for g in ([best] if best else []) + others] + against
+    elif best is None or best is joint:
         pairs = [(joint, g) for g in study.having(CANDIDATE)] + against
     else:
         pairs = [(best, joint), *against]
     every = (
         compare(ours, other, key, unit)
         for ours, other in pairs
-        if ours
         for key in study.tests
         for unit in (UNITS["cer"], UNITS["wer"])
     )
