@@ -13,19 +13,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from espnet_topdown.errors import warn
 from espnet_topdown.files import write_bytes
 from espnet_topdown.report import _text as text
 from espnet_topdown.report._palette import LIGHT, Ink, inks, numbered
-from espnet_topdown.report._rows import Difference, Study, mean_and_deviation
+from espnet_topdown.report._rows import Difference, Study
 from espnet_topdown.search.curves import Epoch
 from espnet_topdown.search.state import LIKELIHOOD
 
-FORMATS: dict[
-    str, dict[str, Any]
-] = {  # without a date: the same folders give the same bytes
+# Without a date: the same folders give the same bytes.
+FORMATS: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": "espnet_topdown"},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "png": {"Software": None},
@@ -262,11 +262,7 @@ def _rates(study: Study) -> Chart:
     if study.several:
         sets = sets[1:2] or sets
         rates = [g.rates(sets[0][0], unit) for g in groups]
-        means = [
-            Point(k, mean_and_deviation(list(r.values()))[0])
-            for k, r in enumerate(rates)
-            if r
-        ]
+        means = [Point(k, fmean(r.values())) for k, r in enumerate(rates) if r]
         series.append(Series("mean", "", Ink("control", (), 2), means, "bars"))
         for n, seed in enumerate(study.searches):
             points = [Point(k, r[seed]) for k, r in enumerate(rates) if seed in r]

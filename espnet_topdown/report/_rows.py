@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
@@ -326,7 +326,7 @@ def compare(
     if not seeds:
         return None
     sides = [[x[s].counts[unit.name] for s in seeds] for x in (a, b)]
-    first, second = (mean_and_deviation([unit.rate(v) for v in x])[0] for x in sides)
+    first, second = (fmean(unit.rate(amount) for amount in side) for side in sides)
     better = sum(x.errors < y.errors for x, y in zip(*sides))
     known = (ours, other, key, unit, seeds, (first, second), better)
     try:
@@ -369,16 +369,3 @@ def empty_hypotheses(score: Score, unit: str) -> int:
             return 0
         return 0 if pooled.corr + pooled.sub + pooled.ins else score.utts or 0
     return sum(c.ref > 0 and not c.corr + c.sub + c.ins for c in counts.values())
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation; None for the latter of one value.
-
-    >>> mean_and_deviation([1.0, 3.0])
-    (2.0, 1.4142135623730951)
-    """
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    squares = sum((v - mean) ** 2 for v in values)
-    return mean, math.sqrt(squares / (len(values) - 1))

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from statistics import fmean, stdev
 
 from espnet_topdown.errors import REMOVED_OPTIONS, TopDownError
 from espnet_topdown.report._rows import (
@@ -19,7 +20,6 @@ from espnet_topdown.report._rows import (
     Unit,
     compare,
     empty_hypotheses,
-    mean_and_deviation,
     unit_of,
 )
 from espnet_topdown.scoring.counts import Counts
@@ -50,10 +50,9 @@ UNRECORDED = "not recorded"
 _NO_VERDICT = f"over fewer than {MIN_UTTS} utterances no verdict is drawn."
 INTERVAL_NOTE = (
     "Differences in percent points: below 0 the best model is better. 95 % intervals "
-    "by paired bootstrap over the n utterances, 10,000 draws, seed 0; " + _NO_VERDICT
-) + (
-    " They hold the seeds fixed: they speak of other utterances, not of other "
-    "trainings, which may differ by more."
+    "by paired bootstrap over the n utterances, 10,000 draws, seed 0. They hold the "
+    "seeds fixed: they speak of other utterances, not of other trainings, which may "
+    f"differ by more; {_NO_VERDICT}"
 )
 SEEDS_NOTE = (
     "Differences in percent points, means over the S seeds that have both models; "
@@ -127,13 +126,6 @@ def interval(d: Difference) -> str:
     return f"{NOT_RUN} ({REASONS.get(d.why, d.why)})"
 
 
-def _verdict(d: Difference) -> str:
-    """What an interval says of zero."""
-    if d.clear is None:
-        return f"too few utterances for a verdict: at least {MIN_UTTS} are needed"
-    return "which excludes zero" if d.clear else "which includes zero"
-
-
 def spread(rates: Iterable[float]) -> str:
     """Mean and deviation of percentages.
 
@@ -145,8 +137,8 @@ def spread(rates: Iterable[float]) -> str:
     values = list(rates)
     if not values:
         return NOT_RUN
-    mean, deviation = mean_and_deviation(values)
-    return f"{mean:.2f}" + ("" if deviation is None else f" \u00b1 {deviation:.2f}")
+    deviation = f" \u00b1 {stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{fmean(values):.2f}{deviation}"
 
 
 def duration(seconds: float) -> str:
@@ -260,13 +252,19 @@ def headline(study: Study, differences: Sequence[Difference]) -> str:
         change = f"left the {unit.label} on {place} at {new}"
     if d.low is None:
         return f"{subject} {change}."
-    if d.clear is None:
-        return f"{subject} {change} (n = {d.n}: {_verdict(d)})."
+    return f"{subject} {change}, a difference of {_measured(d)}."
+
+
+def _measured(d: Difference, against: str = "") -> str:
+    """A difference with its interval and what that says of zero."""
+    start = f"{signed(d.value)} points{against}"
+    if d.low is None:
+        return f"{start}; 95 % interval {interval(d)}"
     over = "seeds and utterances" if len(d.seeds) > 1 else "utterances"
-    bounds = f"95 % interval over {over} {interval(d)}, n = {d.n}"
-    zero = "" if d.clear else ", which includes zero"
-    points = f"a difference of {signed(d.value)} points"
-    return f"{subject} {change}, {points} ({bounds}{zero})."
+    verdict = "which excludes zero" if d.clear else "which includes zero"
+    if d.clear is None:
+        verdict = f"too few for a verdict: at least {MIN_UTTS} are needed"
+    return f"{start} (95 % interval over {over} {interval(d)}, n = {d.n}, {verdict})"
 
 
 def _not_ended(study: Study) -> str:
@@ -304,16 +302,17 @@ def leading(study: Study, differences: Sequence[Difference]) -> Difference | Non
 
 def evidence(study: Study, differences: Sequence[Difference]) -> list[str]:
     """The sentences after the headline: other differences, the validation set."""
-    unit, first, joint = study.unit, leading(study, differences), study.joint
-    lines = [
-        _difference(study, d)
-        for d in differences
-        if d.unit is unit
-        and d.ours is study.best
-        and (d.other is joint or d.key == next(iter(study.tests)))
-        and (d is not first or d.clear is None)
-    ]
-    search = study.first
+    unit, search, lines = study.unit, study.first, []
+    for d in differences:
+        first = d.key == next(iter(study.tests))
+        if d.unit is not unit or d.ours is not study.best:
+            continue
+        if first != (d.other is study.joint):  # the headline has joint on the first
+            against = f" {unit.label} against {math(d.other.name)}"
+            if study.several:
+                n = plural(len(d.seeds), "seed")
+                against += f" over {n}, better in {d.better}"
+            lines.append(f"{study.sets[d.key]}: {_measured(d, against)}.")
     running = [str(k) for k, s in study.searches.items() if not s.finished]
     if study.several:
         of_controls = {s for g in study.having(CONTROL) for s in g.members}
@@ -331,23 +330,10 @@ def evidence(study: Study, differences: Sequence[Difference]) -> list[str]:
                 "is too good; a test set says more."
             )
     if not running and not study.tests:
-        how = (
-            "" if unit.name == LIKELIHOOD else f" Decode one: {decode_command(search)}"
-        )
-        is_text = unit.name == LIKELIHOOD
-        lines.append(f"A test set: {NOT_RUN}." + ("" if is_text else how))
+        lines.append(f"A test set: {NOT_RUN}.")
+        if unit.name != LIKELIHOOD:
+            lines[-1] += f" Decode one: {decode_command(search)}"
     return lines
-
-
-def _difference(study: Study, d: Difference) -> str:
-    other = "joint training" if d.other.role == JOINT else math(d.other.name)
-    start = f"{study.sets[d.key]}: {signed(d.value)} points {d.unit.label} against "
-    start += other
-    if study.several:
-        start += f" over {plural(len(d.seeds), 'seed')}, better in {d.better}"
-    if d.low is None:
-        return f"{start}; 95 % interval {interval(d)}."
-    return f"{start}, 95 % interval {interval(d)} (n = {d.n}), {_verdict(d)}."
 
 
 def warnings(study: Study) -> list[str]:
@@ -421,18 +407,11 @@ def ending(search: SearchState) -> str:
         return f"Best: {best}. Stopped: {reason}."
     if search.status == NOT_RUN:
         return f"Search: {NOT_RUN}."
-    state = search.status.capitalize()
+    if search.status == "running":
+        return "Running."
     failed = any(c.status == "failed" for c in search.candidates)
-    if failed and search.status == "interrupted":
-        state = "Stopped by a failure"
-    more = "" if search.status == "running" else "; the same command continues"
-    parts = [state + more]
-    for c in search.candidates:
-        if c.status in ("running", "waiting", "interrupted"):
-            parts.append(f"{math(c.name)}: {c.status}, {c.why or 'first epoch'}")
-    if search.last_event:
-        parts.append(f"last event: {search.last_event}")
-    return "; ".join(parts) + "."
+    state = "Stopped by a failure" if failed else "Interrupted"
+    return f"{state}; the same command continues."
 
 
 def controls(search: SearchState) -> list[str]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 
 from espnet_topdown.files import write_bytes
 from espnet_topdown.report._figures import Chart, Figures, Point, Series
 from espnet_topdown.report._palette import Ink, numbered
-from espnet_topdown.report._rows import mean_and_deviation
 from espnet_topdown.report._tables import Row, Table
 from espnet_topdown.report._text import NOT_RUN
 from espnet_topdown.report.write import OURS, Part, render
@@ -126,9 +126,8 @@ def _tables(paper: Paper, measured: Sequence[_Measured]) -> list[Table]:
             groups.setdefault((m.row.group, name), []).append(counts.percent)
     spread = []
     for who, values in groups.items():
-        mean, deviation = mean_and_deviation(values)
-        shown = "-" if deviation is None else f"{deviation:.2f}"
-        spread.append(Row((*who, str(len(values)), f"{mean:.2f}", shown)))
+        deviation = f"{stdev(values):.2f}" if len(values) > 1 else "-"
+        spread.append(Row((*who, str(len(values)), f"{fmean(values):.2f}", deviation)))
     header = ("rows", "set", "seeds", "mean", "standard deviation")
     return [
         *tables,
@@ -196,12 +195,12 @@ def _charts(number: int, paper: Paper, measured: Sequence[_Measured]) -> list[Ch
                 name = f"{place}, seed {seed}"
                 series.append(Series(name, "", ink, [Point(k, percent)], "points"))
             if by_seed:
-                line.append(Point(k, mean_and_deviation(list(by_seed.values()))[0]))
+                line.append(Point(k, fmean(by_seed.values())))
         series.append(Series(f"{place}, mean", place, ink, line, marks=()))
         for control, dash in ((SCRATCH, (8, 4)), (RANDOM, (2, 3))):
             values = list(rates.get((control, place), {}).values())
             name, ink = f"{control} ({place})", Ink(ink.name, dash)
-            level = [Point(0, mean_and_deviation(values)[0])] if values else []
+            level = [Point(0, fmean(values))] if values else []
             series.append(Series(name, name, ink, level, "level"))
     columns = ("set", "classifier", "percent")
     drawn = [s for s in series if s.points]
