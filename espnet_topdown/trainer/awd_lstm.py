@@ -87,19 +87,28 @@ class AWDLSTM(AbsLM):
         for i, rnn in enumerate(self.rnns):
             if i:
                 x = self._locked(x, self.hidden_dropout)
-            x, state = self._run(rnn, x, hidden[i] if hidden else None)
+            before = hidden[i] if hidden else None
+            x, state = self._run(rnn, x, before)  # type: ignore[arg-type]
             new.append(state)
         return self._locked(x, self.output_dropout), x, new
 
     def forward(
         self, input: Tensor, hidden: Hidden | None = None
     ) -> tuple[Tensor, Hidden]:
-        """Scores of the next word, not normalised: (batch, steps, vocab_size)."""
+        """Scores of the next word, not normalised.
+
+        Args:
+            input: (batch, steps) of word numbers.
+            hidden: Of the steps before; None is all zero.
+
+        Returns:
+            (batch, steps, vocab_size), and the new hidden state.
+        """
         dropped, _, new = self.features(input, hidden)
         return self.out(dropped).transpose(0, 1).contiguous(), new
 
     def _embedded(self, ids: Tensor) -> Tensor:
-        """Embedding, some words left out; only rows in use are multiplied."""
+        # Embedding, some words left out; only rows in use are multiplied.
         x = self.embed(ids)
         if not self.training or not self.embed_dropout:
             return x
@@ -108,21 +117,20 @@ class AWDLSTM(AbsLM):
         return x * F.embedding(ids, mask)
 
     def _locked(self, x: Tensor, rate: float) -> Tensor:
-        """Dropout with one mask for all steps; x is (steps, batch, width)."""
+        # Dropout with one mask for all steps; x is (steps, batch, width).
         if not self.training or not rate:
             return x
         keep = 1.0 - rate
         return x * (x.new_empty(1, *x.shape[1:]).bernoulli_(keep) / keep)
 
     def _run(self, rnn: nn.LSTM, x: Tensor, hidden: Any) -> tuple[Tensor, Any]:
-        """An LSTM, in training with a part of its recurrent weights.
-
-        The module itself is called, so PyTorch's fused kernels are used: on CUDA it
-        puts the weights into one block again, since one of them is another tensor.
-        """
+        # An LSTM, in training with a part of its recurrent weights.
+        #
+        # The module itself is called, so PyTorch's fused kernels are used: on CUDA it
+        # puts the weights into one block again, since one of them is another tensor.
         if not self.training or not self.weight_dropout:
             return rnn(x, hidden)
-        weight = F.dropout(rnn.weight_hh_l0, self.weight_dropout)
+        weight = F.dropout(rnn.weight_hh_l0, self.weight_dropout)  # type: ignore[arg-type]
         masked = {"weight_hh_l0": weight}
         result = functional_call(rnn, masked, (x, hidden), tie_weights=False)
         # The module's own list would keep the masked tensor and its graph alive.
@@ -167,6 +175,9 @@ class ContinuousLanguageModel(ESPnetLanguageModel):
             text_lengths: Of the columns; all are ``steps``.
             **batch: ``target``, as ``text`` and one step on; ``reset``, whether the
                 columns begin here; ``lr_scale``, for the optimizer.
+
+        Returns:
+            The loss, what is reported, and the number of targets.
         """
         if batch.get("target") is None:
             return super().forward(text, text_lengths)

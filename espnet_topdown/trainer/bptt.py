@@ -33,6 +33,10 @@ class Window:
 def columns(ids: np.ndarray, width: int) -> torch.Tensor:
     """A text as ``width`` columns of equal length; the rest of it is left out.
 
+    Args:
+        ids: (tokens,) whole numbers.
+        width: Number of columns.
+
     Returns:
         (width, length): the text runs along each row.
 
@@ -47,13 +51,30 @@ def columns(ids: np.ndarray, width: int) -> torch.Tensor:
 
 
 def fixed_windows(length: int, steps: int) -> list[Window]:
-    """All targets of columns of some length, in windows of the same size."""
+    """All targets of columns, in windows of the same size.
+
+    Args:
+        length: Of the columns.
+        steps: Of a window; the last one may have fewer.
+
+    Returns:
+        Windows that follow each other.
+    """
     starts = range(0, length - 1, steps)
     return [Window(i, min(steps, length - 1 - i), steps) for i in starts]
 
 
 def random_windows(length: int, steps: int, random: np.random.RandomState) -> list:
-    """Windows of about ``steps``: mostly N(steps, 5), sometimes around one half."""
+    """Windows of about ``steps``: mostly N(steps, 5), sometimes around one half.
+
+    Args:
+        length: Of the columns.
+        steps: Usual length of a window.
+        random: What the lengths are drawn from.
+
+    Returns:
+        Windows that follow each other.
+    """
     found, start = [], 0
     while start < length - 2:
         mean = steps if random.random_sample() >= HALVED else steps / 2

@@ -82,7 +82,7 @@ def _keep_previous(path: Path) -> None:
 
 
 def _load(path: Path, *args: object, **options: object) -> dict[str, Any]:
-    """``torch.load``, and release 202611's ``safe_torch_load``; executes nothing."""
+    # ``torch.load``, and release 202611's ``safe_torch_load``; executes nothing.
     return read_checkpoint(Path(path))
 
 

@@ -32,8 +32,8 @@ from espnet_topdown.trainer.optim import use_eps_decay
 Check = Callable[[argparse.Namespace], None]
 
 # What ESPnet's usual model reports; others only say it while they train.
-_REPORTED = ("loss", "loss_ctc", "loss_att", "acc", "cer", "wer", "cer_ctc")
-_REPORTED += ("loss_transducer", "cer_transducer", "wer_transducer")
+_REPORTED = ["loss", "loss_ctc", "loss_att", "acc", "cer", "wer", "cer_ctc"]
+_REPORTED += ["loss_transducer", "cer_transducer", "wer_transducer"]
 _INTERMEDIATE = re.compile(r"(loss|cer)_interctc_layer\d+")
 # What decides the numbers of a training. The length of it may be changed.
 _FIXED = (
@@ -116,7 +116,7 @@ def _continuous_text(args: argparse.Namespace) -> None:
 
 
 def _data_files(args: argparse.Namespace) -> list[tuple[str, str, str]]:
-    """The files of both sets: set, path and type; of shape files the type ``shape``."""
+    # The files of both sets: set, path and type; of shape files the type ``shape``.
     return [
         (phase, path, kind)
         for phase in ("train", "valid")
@@ -337,7 +337,7 @@ def _lengths(
     speech: Mapping[str, Sequence[int]],
     text: Mapping[str, Sequence[int]],
 ) -> dict[str, tuple[int, int]]:
-    """Of the utterances tried: units, and frames of the encoder's output."""
+    # Of the utterances tried: units, and frames of the encoder's output.
     both = [u for u in speech if speech[u] and text.get(u)]
     tried = heapq.nsmallest(
         _TRIED, both, key=lambda u: speech[u][0] / max(text[u][0], 1)
@@ -351,8 +351,8 @@ def _lengths(
             for utt in tried:
                 silence = torch.zeros(1, *speech[utt], device=device)
                 n_samples = torch.tensor([speech[utt][0]], device=device)
-                frames = int(model.encode(silence, n_samples)[1][0])
-                found[utt] = (text[utt][0], frames)
+                _, lengths = model.encode(silence, n_samples)  # type: ignore[operator]
+                found[utt] = (text[utt][0], int(lengths[0]))
     finally:
         model.train(training)
     return found

@@ -40,7 +40,7 @@ def check_freeze(patterns: Sequence[str], model: torch.nn.Module) -> None:
 
 
 def _prefixes(names: Iterable[str]) -> list[str]:
-    """All dotted beginnings of the names."""
+    # All dotted beginnings of the names.
     parts = [name.split(".") for name in names]
     return list({".".join(p[:i]): 0 for p in parts for i in range(1, len(p) + 1)})
 
@@ -108,6 +108,9 @@ def table(model: torch.nn.Module, loaded: Mapping[str, str], most: int = 40) -> 
         model: After freezing.
         loaded: Tensor name -> the file that it is read from.
         most: Rows; parts are joined until there are no more.
+
+    Returns:
+        Lines: part, number of parameters, trained or frozen, origin.
     """
     names = [n for n, _ in model.named_parameters()]
     depth = max((n.count(".") for n in names), default=1)

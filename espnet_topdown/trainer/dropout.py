@@ -20,7 +20,7 @@ from espnet2.tasks.asr import encoder_choices
 
 def _follow_mode(encoder: torch.nn.Module) -> None:
     """Set the rate of each projected RNN to that of its mode."""
-    for part in encoder.enc:
+    for part in encoder.enc:  # type: ignore[union-attr]
         if not hasattr(part, "bt0"):  # a VGG block, or an RNN without projections
             continue
         if not hasattr(part, "dropout_in_training"):
@@ -32,6 +32,7 @@ class TopDownRNNEncoder(RNNEncoder):
     """ESPnet's ``rnn`` encoder; dropout only in training mode."""
 
     def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """Returns what ESPnet's encoder does."""
         _follow_mode(self)
         return super().forward(*args, **kwargs)
 
@@ -40,6 +41,7 @@ class TopDownVGGRNNEncoder(VGGRNNEncoder):
     """ESPnet's ``vgg_rnn`` encoder; dropout only in training mode."""
 
     def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        """Returns what ESPnet's encoder does."""
         _follow_mode(self)
         return super().forward(*args, **kwargs)
 

@@ -138,7 +138,7 @@ class ErrorsWithoutPadding:
         if calculator is None or ctc is None or isinstance(calculator, cls):
             return None
         ours = cls(calculator, getattr(model, "blank_id", 0))
-        model.error_calculator = ours
+        model.error_calculator = ours  # type: ignore[assignment]
         return ctc.register_forward_pre_hook(ours._note, with_kwargs=True)
 
     def _note(self, module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
@@ -148,7 +148,16 @@ class ErrorsWithoutPadding:
     def __call__(
         self, ys_hat: torch.Tensor, ys_pad: torch.Tensor, is_ctc: bool = False
     ) -> Any:
-        """Score ``ys_hat`` (B, T); frames behind an utterance's end are blank."""
+        """Score a batch; of CTC, frames behind an utterance's end are blank.
+
+        Args:
+            ys_hat: (B, T) of the best units.
+            ys_pad: (B, U) references.
+            is_ctc: Whether ``ys_hat`` has a unit for each frame.
+
+        Returns:
+            What ESPnet's calculator gives.
+        """
         if is_ctc and self.lengths is not None:
             frames = torch.arange(ys_hat.shape[1])
             behind = frames[None, :] >= self.lengths.cpu()[:, None]

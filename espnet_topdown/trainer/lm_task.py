@@ -31,7 +31,7 @@ class TopDownLMTrainer(TopDownTrainer):
     """Trains the iterates, validates and saves their average."""
 
     @classmethod
-    def train_one_epoch(cls, optimizers, **others) -> bool:  # type: ignore[no-untyped-def]
+    def train_one_epoch(cls, optimizers, **others) -> bool:  # type: ignore[no-untyped-def,override]
         """One pass over the text.
 
         Args:
@@ -76,7 +76,7 @@ class TopDownLMTask(LMTask):
 
     @classmethod
     def get_parser(cls):  # type: ignore[no-untyped-def]
-        """ESPnet's options, with defaults for continuous text, and ours."""
+        """Returns ESPnet's options, with defaults for continuous text, and ours."""
         parser = options.complete(super().get_parser(), "lm")
         parser.set_defaults(
             best_model_criterion=[("valid", "loss", "min")],

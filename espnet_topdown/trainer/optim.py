@@ -133,7 +133,7 @@ class NTASGD(torch.optim.Optimizer):
 
     @property
     def averages(self) -> bool:
-        """Whether iterates are averaged."""
+        """Returns whether iterates are averaged."""
         return bool(self.param_groups[0]["average"])
 
     def start_average(self) -> None:

@@ -29,7 +29,15 @@ class TrainParser(config_argparse.ArgumentParser):
     """
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-        """ESPnet's, after a look at the config that ESPnet does not take."""
+        """Parse as ESPnet does, after a look at the config that ESPnet does not take.
+
+        Args:
+            args: The command line; None is that of the process.
+            namespace: Where the options go.
+
+        Returns:
+            The options and what is left.
+        """
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         first.add_argument("--config")
         config = first.parse_known_args(args)[0].config
@@ -64,7 +72,7 @@ class TrainParser(config_argparse.ArgumentParser):
 
 
 def _as_numbers(value: Any, where: str) -> Any:
-    """The same structure with strings such as ``1e-3`` as floats.
+    """Returns the same structure with strings such as ``1e-3`` as floats.
 
     >>> _as_numbers({"lr": 0.5, "betas": [0.9, 0.99]}, "optim_conf")
     {'lr': 0.5, 'betas': [0.9, 0.99]}
@@ -123,7 +131,14 @@ def complete(parser: argparse.ArgumentParser, task: str) -> argparse.ArgumentPar
 
 
 def dashes(cmd: Sequence[str] | None) -> list[str]:
-    """``--max-epoch 3`` is ``--max_epoch 3``, as in a Kaldi recipe."""
+    """``--max-epoch 3`` is ``--max_epoch 3``, as in a Kaldi recipe.
+
+    Args:
+        cmd: A command line; None is that of the process.
+
+    Returns:
+        The command line for ESPnet.
+    """
     fixed = []
     for arg in sys.argv[1:] if cmd is None else cmd:
         if arg.startswith("--"):

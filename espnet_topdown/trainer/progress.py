@@ -41,7 +41,16 @@ class TopDownReporter(Reporter):
         self.on_epoch = on_epoch
 
     def has(self, key, key2, epoch=None):  # type: ignore[no-untyped-def]
-        """Whether a value was computed; ESPnet reports NaN for what a model lacks."""
+        """Whether a value was computed; ESPnet reports NaN for what a model lacks.
+
+        Args:
+            key: "train" or "valid".
+            key2: Name of the value.
+            epoch: One; None is any.
+
+        Returns:
+            False of a value that is NaN in each epoch asked for.
+        """
         if not super().has(key, key2, epoch):
             return False
         epochs = self.stats if epoch is None else [epoch]
@@ -49,14 +58,30 @@ class TopDownReporter(Reporter):
         return any(_is_number(v) or hasattr(v, "total_seconds") for v in values)
 
     def sort_epochs_and_values(self, key, key2, mode):  # type: ignore[no-untyped-def]
-        """ESPnet's (epoch, value) from best to worst."""
+        """Rank the epochs that have a value.
+
+        Args:
+            key: "train" or "valid".
+            key2: Name of the value.
+            mode: "min" or "max".
+
+        Returns:
+            (epoch, value) from best to worst.
+
+        Raises:
+            KeyError: No epoch has it.
+        """
         order = rank_epochs(self.stats, Criterion(key, key2, mode), finite=False)
         if not order:
             raise KeyError(f"{key}.{key2} is not found: {self.get_all_keys()}")
         return [(e, self.stats[e][key][key2]) for e in order]
 
     def finish_epoch(self, sub_reporter):  # type: ignore[no-untyped-def]
-        """Close one phase of an epoch; after the validation, call ``on_epoch``."""
+        """Close one phase of an epoch; after the validation, call ``on_epoch``.
+
+        Args:
+            sub_reporter: ESPnet's, of the phase.
+        """
         super().finish_epoch(sub_reporter)
         if sub_reporter.key == "valid" and self.on_epoch is not None:
             self.on_epoch(self)
@@ -85,7 +110,7 @@ class TopDownReporter(Reporter):
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a finite number; a reporter also holds time spans."""
+    # Whether it is a finite number; a reporter also holds time spans.
     try:
         return math.isfinite(float(value))
     except (TypeError, ValueError):
@@ -168,7 +193,7 @@ class Progress:
 
 @functools.cache
 def _processor() -> str:
-    """The name of what trains: a GPU's, else the processor's."""
+    # The name of what trains: a GPU's, else the processor's.
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpus = Path("/proc/cpuinfo")
@@ -178,7 +203,7 @@ def _processor() -> str:
 
 
 def _line(state: dict[str, Any]) -> str:
-    """The log line of an epoch.
+    """Returns the log line of an epoch.
 
     >>> _line({"epoch": 3, "max_epoch": 40, "seconds_per_epoch": 5.1, "best_epoch": 2,
     ...       "eta_seconds": 188.7, "valid": {"loss": 41.25, "cer_ctc": 0.3}})

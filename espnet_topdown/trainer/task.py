@@ -31,7 +31,7 @@ class TopDownASRTask(ASRTask):
 
     @classmethod
     def get_parser(cls):  # type: ignore[no-untyped-def]
-        """ESPnet's options and one group of ours."""
+        """Returns ESPnet's options and one group of ours."""
         return options.complete(super().get_parser(), "asr")
 
     @classmethod

@@ -196,7 +196,7 @@ class TopDownTrainer(Trainer):
 
 
 def _count(iterator: Any) -> int | None:
-    """Batches of an epoch, where that is known beforehand."""
+    # Batches of an epoch, where that is known beforehand.
     try:
         return len(iterator)
     except TypeError:

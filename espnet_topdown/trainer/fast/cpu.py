@@ -9,7 +9,11 @@ from espnet_topdown.trainer.fast.cpu_decoder import CPURNNDecoder
 from espnet_topdown.trainer.fast.cpu_lstm import CPULSTM
 from espnet_topdown.trainer.fast.cpu_rnnp import CPURNNP, RNNP
 
-_FASTER = {torch.nn.LSTM: CPULSTM, RNNP: CPURNNP, RNNDecoder: CPURNNDecoder}
+_FASTER: dict[type, type] = {
+    torch.nn.LSTM: CPULSTM,
+    RNNP: CPURNNP,
+    RNNDecoder: CPURNNDecoder,
+}
 
 
 def install(model: torch.nn.Module) -> int:

@@ -31,6 +31,7 @@ class CPURNNDecoder(RNNDecoder):
     """ESPnet's ``RNNDecoder``; on a CPU it goes another way to the same numbers."""
 
     def forward(self, hs_pad, hlens, ys_in_pad, ys_in_lens, strm_idx=0):  # type: ignore[no-untyped-def]
+        """Returns ESPnet's (B, U, V) and the lengths of (B, T, E) and (B, U)."""
         att = self.att_list[min(strm_idx, len(self.att_list) - 1)]
         if not self._is_ours(att, hs_pad):
             return super().forward(hs_pad, hlens, ys_in_pad, ys_in_lens, strm_idx)
@@ -87,10 +88,9 @@ class CPURNNDecoder(RNNDecoder):
         )
 
     def _draw(self, n_steps, like):  # type: ignore[no-untyped-def]
-        """ESPnet's random numbers in its order: the factors of dropout, or None.
-
-        (layers + 1, U, B, H); the first are the query's, the last the output's.
-        """
+        # ESPnet's random numbers in its order: the factors of dropout, or None.
+        #
+        # (layers + 1, U, B, H); the first are the query's, the last the output's.
         for _ in range(n_steps - 1):
             random.random()  # drawn whether or not there is sampling
         if not (self.training and self.dropout):
@@ -101,11 +101,10 @@ class CPURNNDecoder(RNNDecoder):
         return torch.stack([torch.stack(factors) for factors in zip(*drawn)])
 
     def _cells(self, embedded):  # type: ignore[no-untyped-def]
-        """The weight and the bias of each layer, see ``LSTMSteps``.
-
-        What the embedding adds to the gates of the first layer is known beforehand;
-        it is part of that layer's bias.
-        """
+        # The weight and the bias of each layer, see ``LSTMSteps``.
+        #
+        # What the embedding adds to the gates of the first layer is known beforehand;
+        # it is part of that layer's bias.
         found = []
         for i, cell in enumerate(self.decoder):
             weight, bias = cell.weight_ih, cell.bias_ih + cell.bias_hh

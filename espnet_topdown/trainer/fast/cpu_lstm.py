@@ -57,6 +57,9 @@ def blocks(batch_sizes: Sequence[int]) -> list[Block]:
 
     Args:
         batch_sizes: how many sequences reach each frame; never increasing.
+
+    Returns:
+        Blocks that follow each other.
     """
     n_frames, width = len(batch_sizes), batch_sizes[0]
     if sum(batch_sizes) >= FILL * n_frames * width:
@@ -74,6 +77,9 @@ def layouts(batch_sizes: torch.Tensor) -> tuple[Layout, Layout]:
 
     Args:
         batch_sizes: of a ``PackedSequence``: how many sequences reach each frame.
+
+    Returns:
+        One for each direction.
     """
     cut = blocks(batch_sizes.tolist())
     width = torch.cat([torch.full((frames,), n) for frames, n in cut])
@@ -132,6 +138,7 @@ class CPULSTM(torch.nn.LSTM):
     """
 
     def forward(self, input, hx=None):  # type: ignore[no-untyped-def]
+        """Returns what ``torch.nn.LSTM`` does."""
         if not self._is_ours(input):
             return super().forward(input, hx)
         shape = (self.num_layers * self._directions, int(input.batch_sizes[0]))
@@ -178,7 +185,7 @@ class CPULSTM(torch.nn.LSTM):
         )
 
     def _run(self, layout, x, h, c, *weights):  # type: ignore[no-untyped-def]
-        """One layer in one direction: packed (N, D) -> (N, H), (B, H), (B, H)."""
+        # One layer in one direction: packed (N, D) -> (N, H), (B, H), (B, H).
         weights = list(weights)
         padded = _Pad.apply(x, layout)
         if len(layout.padding):
@@ -205,11 +212,10 @@ class CPULSTM(torch.nn.LSTM):
 
 
 def _hold_at_padding(padded, weight, rows):  # type: ignore[no-untyped-def]
-    """Keep the cell at padding, so that its last value is that of the last frame.
-
-    One more input feature, 1 at padding, closes the input gate and opens the forget
-    gate. PyTorch's order of gates is input, forget, cell, output.
-    """
+    # Keep the cell at padding, so that its last value is that of the last frame.
+    #
+    # One more input feature, 1 at padding, closes the input gate and opens the forget
+    # gate. PyTorch's order of gates is input, forget, cell, output.
     flag = padded.new_zeros(len(padded), 1).index_fill_(0, rows, 1.0)
     gates = weight.new_tensor([-SATURATED, SATURATED, 0.0, 0.0])
     column = gates.repeat_interleave(len(weight) // 4)[:, None]

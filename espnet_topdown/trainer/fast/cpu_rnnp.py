@@ -17,10 +17,11 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 RNNP = rnn_encoder.RNNP
 
 
-class CPURNNP(RNNP):
+class CPURNNP(RNNP):  # type: ignore[misc,valid-type]
     """ESPnet's ``RNNP``; on a CPU it goes another way to the same numbers."""
 
     def forward(self, xs_pad, ilens, prev_state=None):  # type: ignore[no-untyped-def]
+        """Returns ESPnet's output of (B, T, D), its lengths and the states."""
         lengths = [torch.as_tensor(ilens).cpu()]
         steps = [int(step) for step in self.subsample[1 : self.elayers + 1]]
         for step in steps:
@@ -44,7 +45,7 @@ class CPURNNP(RNNP):
         return padded.view(len(xs_pad), n_frames, -1), lengths[-1], states
 
     def _drop(self, data, shape, rows):  # type: ignore[no-untyped-def]
-        """The units that ESPnet drops, in training or not, of a padded batch."""
+        # The units that ESPnet drops, in training or not, of a padded batch.
         if not self.dropout:
             return data
         kept = torch.nn.functional.dropout(data.new_ones(shape), p=self.dropout)
@@ -58,6 +59,7 @@ def subsample(
 
     Args:
         x: sorted, longest first.
+        step: 1 or more.
         lengths: (B,) of what is returned; never increasing, the last at least 1.
 
     Returns:

@@ -44,8 +44,16 @@ class Frames:
 
     @classmethod
     def of(cls, lengths: torch.Tensor, order: torch.Tensor, width: int) -> Frames:
-        """Lay out utterances of ``lengths`` frames, which stand as ``order`` says in a
-        batch padded to ``width`` frames."""
+        """Lay out utterances, longest transcript first.
+
+        Args:
+            lengths: (B,) frames of each.
+            order: (B,) the place of each in the padded batch.
+            width: frames that the batch is padded to.
+
+        Returns:
+            Their layout.
+        """
         n_blocks = -(-lengths // BLOCK)
         n_rows = n_blocks * BLOCK
         utt = torch.arange(len(lengths)).repeat_interleave(n_rows)
@@ -91,7 +99,7 @@ class Convolution:
         torch.index_select(weights, 0, near, out=out.view(-1, BLOCK))
 
     def d_weights(self, d_located):  # type: ignore[no-untyped-def]
-        """Of the first n: (n, BLOCK * C) -> (n, BLOCK)."""
+        """Returns that of the first n: (n, BLOCK * C) -> (n, BLOCK)."""
         n = len(d_located)
         d_windows = self.d_windows[: n * self.width].view(n, -1)
         torch.mm(d_located, self.matrix.t(), out=d_windows)
@@ -99,7 +107,7 @@ class Convolution:
         return self.d_windows.index_select(0, back).view(n, -1, BLOCK).sum(1)
 
     def d_taps(self, windows, d_located):  # type: ignore[no-untyped-def]
-        """Of all steps: (N, width * BLOCK), (N, BLOCK * C) -> (C, K)."""
+        """Returns that of all steps: (N, width * BLOCK), (N, BLOCK * C) -> (C, K)."""
         d_matrix = (windows.t() @ d_located).view(self.tap.numel(), -1)
         d_taps = d_matrix.new_zeros(self.n_taps + 1, d_matrix.size(1))
         return d_taps.index_add_(0, self.tap.flatten(), d_matrix)[:-1].t()
@@ -148,7 +156,7 @@ class Attention:
         self.hidden, self.located = [], []  # (r, A), (r, C + n) of each step
 
     def step(self, t: int, state: torch.Tensor) -> torch.Tensor:
-        """Attend for the step's units: state (n, H) -> context (n, E)."""
+        """Returns the context (n, E) of a step's units for their state (n, H)."""
         n, blocks = len(state), self.n_blocks[t]
         rows = blocks * BLOCK
         windows = self.windows[self.blocks[t]]
@@ -184,7 +192,7 @@ class Attention:
         self.scored_query = self.query * self.score[:, None]
 
     def step_back(self, t: int, now: slice, d_context: torch.Tensor) -> torch.Tensor:
-        """From the gradient of the context (n, E) that of the state (n, H)."""
+        """Returns the gradient of the state (n, H) for that of the context (n, E)."""
         n, blocks = len(d_context), self.n_blocks[t]
         rows = blocks * BLOCK
         hidden, located, utts = self.hidden[t], self.located[t], self.utts[:n, :rows]
@@ -208,7 +216,7 @@ class Attention:
         return d_mix[-n:] @ self.scored_query
 
     def gradients(self, states: torch.Tensor, d_contexts: torch.Tensor):  # type: ignore[no-untyped-def]
-        """Of all that the steps share; states (M, H) and d_contexts (M, E) of all."""
+        """Returns those of all that the steps share, for states (M, H), d_contexts."""
         first = torch.tensor([0, *self.active]).cumsum(0)
         utts = torch.arange(len(self.frames.n_blocks))
         steps = torch.tensor(self.active) > utts[:, None]

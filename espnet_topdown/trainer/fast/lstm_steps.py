@@ -51,7 +51,7 @@ class LSTMSteps:
     def step_back(
         self, now: slice, before: slice | None, d_h: torch.Tensor
     ) -> torch.Tensor:
-        """From the gradient of ``h`` that of the input; the state's goes to ``d_h``."""
+        """Returns the gradient of the input; that of the state goes to ``d_h``."""
         h, n = self.cells, len(d_h)
         gates, d_gates, tanh_c = self.gates[now], self.d_gates[now], self.tanh_c[now]
         in_, forget, cell, out = gates.chunk(4, 1)
@@ -72,9 +72,9 @@ class LSTMSteps:
         return d_x[:, : self.inputs]
 
     def d_weight(self) -> torch.Tensor:
-        """Of all steps."""
+        """Returns the gradient of the weight, of all steps."""
         return self.d_gates.t() @ self.x
 
     def d_bias(self) -> torch.Tensor:
-        """Of all steps; (M, 4H) where it was given so."""
+        """Returns the gradient of the bias; (M, 4H) where it was given so."""
         return self.d_gates if self.bias.dim() == 2 else self.d_gates.sum(0)

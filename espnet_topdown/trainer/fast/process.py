@@ -17,6 +17,9 @@ def do_not_spin(environ: MutableMapping[str, str] = os.environ) -> None:
     barrier for milliseconds. When other jobs want the same cores that is lost time:
     two threads on two cores with a load of 5 took 28 s a step, with this 4 s
     (``bench/lstm_cpu.py``). What the user has set stays.
+
+    Args:
+        environ: Variables of the process, changed in place.
     """
     if "OMP_WAIT_POLICY" not in environ:
         environ.setdefault("GOMP_SPINCOUNT", "300")

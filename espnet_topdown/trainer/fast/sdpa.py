@@ -16,7 +16,14 @@ Attention = transformer_encoder.MultiHeadedAttention
 
 
 def install(model: torch.nn.Module) -> int:
-    """Let every plain attention module take the fused path; returns how many do."""
+    """Let every plain attention module take the fused path.
+
+    Args:
+        model: Changed in place.
+
+    Returns:
+        How many modules do.
+    """
     found = [m for m in model.modules() if type(m) is Attention and _can(m)]
     for module in found:
         module.register_forward_pre_hook(_choose)
@@ -24,9 +31,9 @@ def install(model: torch.nn.Module) -> int:
 
 
 def _can(module: torch.nn.Module) -> bool:
-    """Whether the module has the path and is not on a faster one already."""
+    # Whether the module has the path and is not on a faster one already.
     return hasattr(module, "use_sdpa") and not getattr(module, "use_flash_attn", False)
 
 
 def _choose(module: torch.nn.Module, inputs: object) -> None:
-    module.use_sdpa = module.training
+    module.use_sdpa = module.training  # type: ignore[assignment]

@@ -21,12 +21,15 @@ Part = Callable[..., Tensors]
 
 
 def side_by_side(parts: Sequence[Part], inputs: Sequence[Tensors]) -> list[Tensors]:
-    """What each part gives for its inputs; gradients too are found side by side.
+    """Call two parts at the same time; gradients too are found side by side.
 
     Args:
         parts: two functions of tensors that return as many tensors. They must take all
             that needs a gradient from their inputs, and draw no random numbers.
         inputs: the tensors of each part.
+
+    Returns:
+        What each part gives.
 
     Note:
         ``backward`` can go through it once, and not be differentiated itself.
@@ -65,17 +68,18 @@ class _Both(torch.autograd.Function):
 
 
 def _gradients(graph: tuple[Tensors, Tensors], grads: Tensors) -> list:
-    """Of the inputs of one part; None where none is wanted."""
+    # Of the inputs of one part; None where none is wanted.
     inputs, outputs = graph
     known = [(t, g) for t, g in zip(outputs, grads) if g is not None]
     known = [(t, g) for t, g in known if t.requires_grad]
     wanted = [t for t in inputs if t.requires_grad]
     if not known or not wanted:
         return [None] * len(inputs)
-    found = torch.autograd.grad(
-        [t for t, _ in known], wanted, [g for _, g in known], allow_unused=True
+    found = iter(
+        torch.autograd.grad(
+            [t for t, _ in known], wanted, [g for _, g in known], allow_unused=True
+        )
     )
-    found = iter(found)
     return [next(found) if t.requires_grad else None for t in inputs]
 
 
@@ -91,12 +95,12 @@ def _map(function, *arguments):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def _workers(pid: int, threads: int) -> list[SimpleQueue]:
-    """The queues of two Python threads, each with half of PyTorch's ``threads``.
-
-    They never end: a thread that has used PyTorch lets go of Python objects at its end,
-    and aborts the process where Python itself is ending at that moment.
-    """
-    queues, begun = [], threading.Barrier(3)
+    # The queues of two Python threads, each with half of PyTorch's ``threads``.
+    #
+    # They never end: a thread that has used PyTorch lets go of Python objects at its
+    # end, and aborts the process where Python itself is ending at that moment.
+    queues: list[SimpleQueue] = []
+    begun = threading.Barrier(3)
     for k in range(2):
         queues.append(SimpleQueue())
         args = (queues[k], max(1, threads // 2), begun)
