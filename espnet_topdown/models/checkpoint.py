@@ -76,6 +76,9 @@ def read_header(path: Path) -> Header:
         path: ``Nepoch.pth``, ``valid.*.best.pth`` or any other file that holds nothing
             but named tensors.
 
+    Returns:
+        Name -> tensor without its values, in the file's order.
+
     Raises:
         TopDownError: those of ``weights.load_weights``, in its words.
     """
@@ -95,6 +98,9 @@ def check_archive(path: Path) -> None:
 
     ``torch.load`` does not look at the CRC that the archive stores, so a flipped bit
     would be loaded as a weight.
+
+    Args:
+        path: Of the file.
 
     Raises:
         TopDownError: E_CKPT_MISSING (66), E_CKPT_EMPTY, E_CKPT_TRUNCATED,
@@ -134,7 +140,15 @@ def _broken(code: str, what: str) -> TopDownError:
 
 
 def without_prefix(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The same values by the names that the model has without DataParallel."""
+    """The same values by the names that the model has without DataParallel.
+
+    Args:
+        state: Name -> value.
+        path: Their file, for the warning.
+
+    Returns:
+        The values, without ``module.`` where every name begins with it.
+    """
     if not all(name.startswith(PARALLEL) for name in state):
         return dict(state)
     warn("W_PREFIX", f"{path}: '{PARALLEL}' of a data-parallel model is left out")
@@ -148,6 +162,9 @@ def differs_from(train_dtype: str, dtypes: Iterable[str], path: Path) -> bool:
         train_dtype: ESPnet's name of it, such as "float32".
         dtypes: Of the file's tensors; whole numbers stay as they are.
         path: The file.
+
+    Returns:
+        Whether it does.
     """
     other = {d for d in dtypes if d.startswith(("float", "bfloat"))} - {train_dtype}
     if other:
@@ -157,7 +174,14 @@ def differs_from(train_dtype: str, dtypes: Iterable[str], path: Path) -> bool:
 
 
 def tied_names(header: Header) -> dict[str, str]:
-    """The further names of tensors that a file holds once: name -> first name."""
+    """The further names of tensors that a file holds once.
+
+    Args:
+        header: Of the file.
+
+    Returns:
+        Second name -> first name.
+    """
     first: dict[TensorInfo, str] = {}
     tied = {}
     for name, info in header.items():
@@ -178,8 +202,8 @@ class _Name(str):
     """What a pickle wants to import."""
 
 
+# Raises ValueError, TypeError or LookupError where torch has to decide.
 def _read(archive: zipfile.ZipFile) -> Header:
-    """Raises ValueError, TypeError or LookupError where torch has to decide."""
     folder = archive.namelist()[0].split("/")[0]
     entries = {e.filename: e for e in archive.infolist()}
     stored = all(e.compress_type == zipfile.ZIP_STORED for e in entries.values())
@@ -217,14 +241,12 @@ _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": (
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
+# The value that a pickle of named tensors describes; adds what holds them. Raises
+# ValueError, TypeError or LookupError for what such a pickle does not have.
 def _carry_out(data: bytes, storages: dict[str, _Storage]) -> Any:
-    """The value that a pickle of named tensors describes; adds what holds them.
-
-    Raises ValueError, TypeError or LookupError for what such a pickle does not have.
-    """
     stack: list[Any] = []
     marks: list[int] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for opcode, arg, _ in pickletools.genops(data):
         name = opcode.name
         if name in _PUSHED:
@@ -279,8 +301,8 @@ def _storage(
     return storage
 
 
+# What the function of that name would return.
 def _made(name: Any, args: tuple[Any, ...]) -> Any:
-    """What the function of that name would return."""
     if type(name) is not _Name:
         raise ValueError("not a function")
     if name == "collections OrderedDict" and not args:

@@ -19,14 +19,13 @@ from espnet_topdown.files import read_yaml
 Check = Callable[[Any], bool]
 
 
+# A whole number from ``low`` on; true and false are none.
 def _whole(low: int) -> Check:
-    """A whole number from ``low`` on; true and false are none."""
     return lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low
 
 
+# A finite number in a range, also as the text ``1e-3``, which YAML 1.1 reads.
 def _number(low: float, high: float = math.inf) -> Check:
-    """A finite number in a range, also as the text ``1e-3``, which YAML 1.1 reads."""
-
     def fits(value: Any) -> bool:
         text = isinstance(value, str)
         if text and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
@@ -37,8 +36,8 @@ def _number(low: float, high: float = math.inf) -> Check:
     return fits
 
 
+# A text without line breaks and halves of characters, which no file can hold.
 def _is_line(value: Any) -> bool:
-    """A text without line breaks and halves of characters, which no file can hold."""
     return isinstance(value, str) and not re.search(r"[\n\r\ud800-\udfff]", value)
 
 
@@ -46,8 +45,8 @@ def _text(value: Any) -> bool:
     return _is_line(value) and bool(value)
 
 
+# A sample rate as ESPnet writes it: 16000, ``16k``, ``22.05k``.
 def _is_rate(value: Any) -> bool:
-    """A sample rate as ESPnet writes it: 16000, ``16k``, ``22.05k``."""
     if isinstance(value, str):
         return bool(re.fullmatch(r"0*[1-9]\d*|\d*[1-9]\d*(\.\d+)?[kK]", value))
     return _whole(1)(value)
@@ -65,8 +64,8 @@ def _list_of(fits: Check, least: int = 0, most: float = math.inf) -> Check:
     )
 
 
+# ``[valid, loss, min]``, or the first two parts of it.
 def _criterion(parts: int) -> Check:
-    """``[valid, loss, min]``, or the first two parts of it."""
     names = _list_of(_text, parts, parts)
     return lambda v: (
         names(v) and v[0] in ("train", "valid") and {*v[2:]} <= {"min", "max"}

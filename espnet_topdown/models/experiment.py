@@ -137,7 +137,7 @@ class Experiment:
         Raises:
             TopDownError: E_TOKENS (65).
         """
-        tokens = self.config.get("token_list")
+        tokens = self.config.get("token_list") or []
         if isinstance(tokens, str):
             tokens = read_token_list(Path(tokens))
         # A language model has no blank; data/words.py checks its words.
@@ -163,6 +163,12 @@ class Experiment:
 
         ESPnet takes a name or whole first parts of it. Running statistics stay with
         the weights beside them.
+
+        Args:
+            names: Of the model's tensors.
+
+        Returns:
+            The frozen ones.
         """
         patterns = as_names(self.config.get("freeze_param"))
         names = list(names)
@@ -196,8 +202,12 @@ class Experiment:
     def model_file(self, which: str | int = "best") -> Path:
         """A file of weights: "best", an epoch number, or a file name in the folder.
 
-        "best" is the single best epoch by the first validation criterion that the
-        experiment used, never an average, unless a file was given.
+        Args:
+            which: "best" is the single best epoch by the first validation criterion
+                that the experiment used, never an average, unless a file was given.
+
+        Returns:
+            Its path.
 
         Raises:
             TopDownError: E_MODEL (66).
@@ -271,7 +281,13 @@ class Experiment:
         return target
 
     def weights(self, which: str | int = "best") -> Weights:
-        """The tensors of a model file, checked; see load_weights.
+        """The tensors of a model file, checked; see ``load_weights``.
+
+        Args:
+            which: See ``model_file``.
+
+        Returns:
+            Name -> tensor, in the precision of the training.
 
         Raises:
             TopDownError: E_PARTIAL (78) when the experiment saved a part of its model.
@@ -284,6 +300,9 @@ class Experiment:
 
     def header(self) -> Header:
         """Names, shapes and types of the best epoch's tensors, read without torch.
+
+        Returns:
+            Name -> tensor without its values.
 
         Raises:
             TopDownError: E_PARTIAL (78); those of ``read_header``.
@@ -330,13 +349,27 @@ class Experiment:
             raise TopDownError("E_PARTIAL", what, do, CONFIG)
 
     def epoch_of(self, model_file: Path) -> int | None:
-        """The epoch that a link such as valid.loss.best.pth points at."""
+        """The epoch that a link such as valid.loss.best.pth points at.
+
+        Args:
+            model_file: The link, or the file.
+
+        Returns:
+            Its number; None for a file of another name.
+        """
         name = Path(os.path.realpath(model_file)).name
         match = re.fullmatch(r"(\d+)epoch\.pth", name)
         return int(match[1]) if match else None
 
     def harvest_file(self, epoch: int) -> Path:
-        """Some layers of an epoch, where the training kept them (``--harvest``)."""
+        """Some layers of an epoch, where the training kept them (``--harvest``).
+
+        Args:
+            epoch: Its number.
+
+        Returns:
+            The file, which need not be there.
+        """
         return self.folder / HARVEST / f"{epoch}.pth"
 
     def check_finished(
@@ -375,7 +408,14 @@ class Experiment:
         return bool(best) and last - best[0] > int(patience)
 
     def data_path(self, phase: str, name: str) -> tuple[Path, str]:
-        """Where the ``train`` or ``valid`` set's ``speech`` or ``text`` is, its type.
+        """Where the data of a set are.
+
+        Args:
+            phase: "train" or "valid".
+            name: "speech" or "text".
+
+        Returns:
+            The file, and the type that ESPnet reads it by.
 
         Raises:
             TopDownError: E_DATA_NAME (78).
@@ -402,6 +442,12 @@ class Experiment:
         Keys that only describe the finished run are left out, and so are keys of
         another ESPnet release that hold nothing.
 
+        Args:
+            module: Of the training command.
+
+        Returns:
+            Key -> value.
+
         Raises:
             TopDownError: E_YAML_KEY (78) for a key with a value that this release
                 does not know.
@@ -424,17 +470,31 @@ class Experiment:
 
 
 def as_names(value: Any) -> list[str]:
-    """A list of names in a config; one name alone is a list of one."""
+    """A list of names in a config; one name alone is a list of one.
+
+    Args:
+        value: Of the config's key; None is an empty list.
+
+    Returns:
+        The names.
+    """
     return [value] if isinstance(value, str) else list(value or [])
 
 
+# The module that a tensor belongs to.
 def _owner(name: str) -> str:
-    """The module that a tensor belongs to."""
     return name.rpartition(".")[0]
 
 
 def is_part(pattern: str, name: str) -> bool:
     """Whether a pattern of freeze_param is a name, or whole first parts of it.
+
+    Args:
+        pattern: Of freeze_param.
+        name: Of a tensor.
+
+    Returns:
+        Whether ESPnet freezes the tensor by it.
 
     >>> is_part("encoder.enc.0", "encoder.enc.0.w"), is_part("enc", "encoder.w")
     (True, False)
@@ -445,6 +505,12 @@ def is_part(pattern: str, name: str) -> bool:
 def experiment_of(weights: Path) -> Path:
     """The folder of the experiment that a file of weights is, or was harvested, from.
 
+    Args:
+        weights: The file.
+
+    Returns:
+        The folder.
+
     >>> experiment_of(Path("exp/asr/harvest/3.pth")) == Path("exp/asr")
     True
     """
@@ -452,8 +518,8 @@ def experiment_of(weights: Path) -> Path:
     return folder.parent if folder.name == HARVEST else folder
 
 
+# Follows a link that a copy without symbolic links turned into a text file.
 def _followed(path: Path) -> Path:
-    """A link that a copy without symbolic links turned into a text file."""
     for _ in range(3):
         if path.stat().st_size > 200:
             break
@@ -466,7 +532,14 @@ def _followed(path: Path) -> Path:
 
 
 def known_options(module: str) -> set[str]:
-    """The option names of a training command, by its own parser."""
+    """The option names of a training command, by its own parser.
+
+    Args:
+        module: Of the command.
+
+    Returns:
+        Names as they are in a config.
+    """
     trainer = type_checks.import_quietly(module)
     parser: argparse.ArgumentParser = trainer.get_parser()
     return {a.dest for a in parser._actions}

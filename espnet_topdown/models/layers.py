@@ -27,6 +27,12 @@ STACK_FILE = "stack.yaml"  # the text of a stack in the folder of a job or a sea
 def is_statistic(name: str) -> bool:
     """Whether a name is a norm's running statistic, which no gradient changes.
 
+    Args:
+        name: Of a tensor.
+
+    Returns:
+        Whether it is one.
+
     >>> is_statistic("encoder.encoders.0.conv_module.norm.running_mean")
     True
     """
@@ -74,18 +80,20 @@ class LayerStack:
     @property
     def note(self) -> str:
         """What a table says of tensors that only the stack's ``ignore`` leaves out."""
-        names = [n for n in self.ignored if not any(re.match(p, n) for p in BUFFERS)]
+        names = [n for n in self.ignored if not _matches(BUFFERS, n)]
         if not names:
             return ""
         what = f"{len(names)} tensors are in no layer by the stack's 'ignore', e.g. "
         return f"{what}{names[0]}: right for constants, refused where they are trained"
 
-    def top(self, k: int) -> tuple[LayerGroup, ...]:
-        """The k layers nearest to the output."""
-        return self.groups[:k]
-
     def named(self, names: Sequence[str]) -> tuple[LayerGroup, ...]:
-        """Layers by name, in the stack's order.
+        """Layers by name.
+
+        Args:
+            names: Of layers.
+
+        Returns:
+            These layers, in the stack's order.
 
         Raises:
             TopDownError: E_FREEZE_NOMATCH for a name that is no layer.
@@ -104,7 +112,14 @@ class LayerStack:
         return tuple(g for g in self.groups if g.name in names)
 
     def hold(self, frozen: Iterable[str]) -> LayerStack:
-        """The stack of an experiment that froze these tensors itself."""
+        """The stack of an experiment that froze tensors itself.
+
+        Args:
+            frozen: Their names.
+
+        Returns:
+            The stack without the layers of which every value is frozen: they are held.
+        """
         frozen = set(frozen)
         held = [
             g
@@ -138,6 +153,10 @@ class LayerStack:
 
     def check_frozen(self, names: Sequence[str], any_order: bool = False) -> None:
         """Refuse to freeze everything, or, unless asked, anything but the top.
+
+        Args:
+            names: Of the layers to freeze.
+            any_order: Allow layers that are not the top ones.
 
         Raises:
             TopDownError: E_FREEZE_NOMATCH, E_FREEZE_ALL or E_FREEZE_ORDER.
@@ -176,78 +195,90 @@ class StackSpec:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def fits_config(self, config: Mapping[str, Any]) -> bool:
-        """Whether an ESPnet training config names the family this stack is for."""
+        """Whether this stack is for the family that an ESPnet config names.
+
+        Args:
+            config: Of a training.
+
+        Returns:
+            Whether all keys of ``fits`` have one of its values.
+        """
         return all(config.get(k) in v for k, v in self.fits.items())
 
     def bind(self, names: Iterable[str]) -> LayerStack:
-        """Sort names (of parameters and buffers) into this stack's layers.
+        """Sort the names of a model's tensors into this stack's layers.
+
+        Args:
+            names: Of parameters and buffers.
+
+        Returns:
+            The layers; each name is in exactly one, or ignored.
 
         Raises:
-            TopDownError: E_STACK for a layer that is empty, two layers that share a
-                name, or names that no layer takes.
+            TopDownError: E_STACK (78) for a layer that is empty, two layers that share
+                a name, or names that no layer takes.
         """
-        names = list(names)
-        ignore = (*BUFFERS, *self.ignore)
-        ignored = [n for n in names if any(re.match(p, n) for p in ignore)]
-        left = [n for n in names if n not in set(ignored)]
+        ignored: list[str] = []
+        left: list[str] = []
+        for name in names:
+            (ignored if _matches((*BUFFERS, *self.ignore), name) else left).append(name)
         groups: list[LayerGroup] = []
-        owner: dict[str, str] = {}
         for layer in self.layers:
-            found = (
-                _numbered(layer, left) if "{i}" in layer["name"] else _one(layer, left)
-            )
-            if not found and not layer.get("optional"):
+            bound = _bind_layer(layer, left)
+            if not bound and not layer.get("optional"):
                 raise self._error(f"layer {layer['name']} matches no parameter")
-            groups += found
-        for group in groups:
-            for name in group.params:
-                if name in owner:
-                    raise self._error(
-                        f"{name} is in two layers, {owner[name]} and {group.name}"
-                    )
-                owner[name] = group.name
-        rest = [n for n in left if n not in owner]
-        if rest:
-            raise self._error(
-                f"{len(rest)} parameters are in no layer, e.g. {rest[0]}",
-                "add them to a layer of the stack, or to its 'ignore'",
-            )
+            groups += bound
+        owner: dict[str, str] = {}
+        for group, name in ((g.name, n) for g in groups for n in g.params):
+            if name in owner:
+                raise self._error(f"{name} is in two layers, {owner[name]} and {group}")
+            owner[name] = group
+        if rest := [n for n in left if n not in owner]:
+            what = f"{len(rest)} parameters are in no layer, e.g. {rest[0]}"
+            do = "add them to a layer of the stack, or to its 'ignore'"
+            raise self._error(what, do)
         return LayerStack(tuple(groups), tuple(ignored))
 
     def _error(self, what: str, do: str = "use or write another stack") -> TopDownError:
         return TopDownError("E_STACK", f"stack {self.name}: {what}", do)
 
 
-def _one(layer: Mapping[str, Any], names: Sequence[str]) -> list[LayerGroup]:
-    params = tuple(n for n in names if any(re.match(p, n) for p in layer["params"]))
-    return [LayerGroup(layer["name"], params)] if params else []
+def _matches(patterns: Iterable[str], name: str) -> re.Match[str] | None:
+    return next((m for m in (re.match(p, name) for p in patterns) if m), None)
 
 
-def _numbered(layer: Mapping[str, Any], names: Sequence[str]) -> list[LayerGroup]:
-    """One layer for each number that `{i}` stands for, from the highest down."""
+# With {i} in its name a layer stands for one of each number, from the highest down.
+def _bind_layer(layer: Mapping[str, Any], names: Sequence[str]) -> list[LayerGroup]:
     patterns = [p.replace("{i}", r"(?P<i>\d+)") for p in layer["params"]]
-    found: dict[int, list[str]] = {}
+    params: dict[int, list[str]] = {}
     for name in names:
-        match = next((m for m in (re.match(p, name) for p in patterns) if m), None)
-        if match:
-            found.setdefault(int(match["i"]), []).append(name)
-    order = sorted(found, reverse=True)
-    for key, i in (("top", order[:1]), ("bottom", order[-1:])):
-        extra = [n for n in names if any(re.match(p, n) for p in layer.get(key, ()))]
-        for index in i:
-            found[index] += extra
-    return [
-        LayerGroup(layer["name"].replace("{i}", str(i)), tuple(found[i])) for i in order
-    ]
+        if match := _matches(patterns, name):
+            params.setdefault(int(match.groupdict().get("i", 0)), []).append(name)
+    order = sorted(params, reverse=True)
+    for key, numbers in (("top", order[:1]), ("bottom", order[-1:])):
+        for i in numbers:
+            params[i] += [n for n in names if _matches(layer.get(key, ()), n)]
+    title = layer["name"]
+    return [LayerGroup(title.replace("{i}", str(i)), tuple(params[i])) for i in order]
 
 
 def shipped() -> list[str]:
-    """Names of the stacks that come with this package."""
+    """Names of the stacks that come with this package.
+
+    Returns:
+        Sorted names, such as "asr_rnn".
+    """
     return sorted(p.stem for p in STACKS.glob("*.yaml"))
 
 
 def load_stack(name: str | Path) -> StackSpec:
     """Read a shipped stack by name, or a stack file of the user's by path.
+
+    Args:
+        name: A shipped name, or the path of a .yaml file.
+
+    Returns:
+        The stack that it describes.
 
     Raises:
         TopDownError: E_STACK for an unknown name or a malformed file.
@@ -266,7 +297,15 @@ def load_stack(name: str | Path) -> StackSpec:
 
 
 def parse_stack(text: str, name: str, path: Path) -> StackSpec:
-    """The stack that a text describes; ``path`` is for messages.
+    """The stack that a text describes.
+
+    Args:
+        text: Of a stack file.
+        name: Of the stack.
+        path: The file, for messages.
+
+    Returns:
+        The stack.
 
     Raises:
         TopDownError: E_STACK for a malformed text.
@@ -350,6 +389,9 @@ def stack_for(
         name: A shipped stack, the path of a .yaml file, "generic" or "auto".
         names: Gives the names of the model's tensors; "generic" is made from them.
 
+    Returns:
+        The stack.
+
     Raises:
         TopDownError: E_STACK when none fits; E_KIND for a model of another kind.
     """
@@ -362,7 +404,7 @@ def stack_for(
         if spec.fits and spec.fits_config(config):
             return spec
     part = "lm" if "lm" in config else "encoder"
-    check_spelling(part, str(config.get(part)))
+    _check_spelling(part, str(config.get(part)))
     what = f"no shipped stack fits {part} '{config.get(part)}'"
     do = "see CONTRIBUTING.md, 'add a layer stack', and give --stack FILE.yaml"
     if names:
@@ -372,15 +414,9 @@ def stack_for(
     raise TopDownError("E_STACK", what, do)
 
 
-def check_spelling(part: str, name: str) -> None:
-    """Refuse a misspelt encoder or language model of ESPnet.
-
-    What ESPnet has stands in its source text: importing it would take seconds. A name
-    that is like none of them may be a user's own.
-
-    Raises:
-        TopDownError: E_CONFIG_KEY (78) with the nearest of its names.
-    """
+def _check_spelling(part: str, name: str) -> None:
+    # ESPnet's names stand in its source text: importing it would take seconds. A name
+    # that is like none of them may be a user's own.
     espnet2 = importlib.util.find_spec("espnet2")
     if espnet2 is None or not espnet2.origin:
         return
@@ -407,18 +443,20 @@ def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:
     Returns:
         A stack whose text is a file that can be written and changed.
     """
-    names = [n for n in names if not any(re.match(p, n) for p in BUFFERS)]
-    left = [n for n in names if not any(re.match(p, n) for p in OUTPUTS)]
+    names = [n for n in names if not _matches(BUFFERS, n)]
     outputs = [p for p in OUTPUTS if any(re.match(p, n) for n in names)]
+    left: dict[str, list[str]] = {}  # of each part of the model
+    for name in names:
+        if not _matches(outputs, name):
+            left.setdefault(name.split(".")[0], []).append(name)
+    above = [part for part in PARTS[:2] if part in left]
+    below = [part for part in PARTS[2:] if part in left]
+    others = [part for part in left if part not in PARTS]
     layers: list[dict[str, Any]] = []
     if outputs:
         layers.append({"name": "softmax", "params": outputs})
-    parts = list(dict.fromkeys(n.split(".")[0] for n in left))
-    others = [p for p in parts if p not in PARTS]
-    known = [p for p in PARTS if p in parts]
-    cut = sum(p in ("joint_network", "decoder") for p in known)
-    for part in (*known[:cut], *others, *known[cut:]):
-        layers += _generic_part(part, [n for n in left if n.split(".")[0] == part])
+    for part in (*above, *others, *below):
+        layers += _generic_part(part, left[part])
     about = "numbered blocks, found by their names; look at them before you use them"
     data: dict[str, Any] = {"about": about, "layers": layers}
     if task != "asr":
@@ -426,8 +464,8 @@ def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:
     return parse_stack(yaml_bytes(data).decode(), GENERIC, Path(GENERIC))
 
 
+# Layers of one part: its largest list of blocks and what is around it.
 def _generic_part(part: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Layers of one part: its largest list of blocks and what is around it."""
     lists: dict[str, list[str]] = {}
     for name in names:
         if match := re.match(r"((?:[^.\d][^.]*\.)+)(\d+)\.", name):
@@ -444,24 +482,33 @@ def _generic_part(part: str, names: Sequence[str]) -> list[dict[str, Any]]:
             last = i > first or re.search(r"after_norm|final|ln_post", name)
             (after if last else before).append(re.escape(name) + "$")
     short = {"encoder": "enc", "decoder": "dec"}.get(part, part)
-    layer = {"name": short + "{i}", "params": [re.escape(blocks) + r"{i}\."]}
-    found = [{**layer, "top": after} if after else layer]
+    layers = [{"name": short + "{i}", "params": [re.escape(blocks) + r"{i}\."]}]
+    if after:
+        layers[0]["top"] = after
     if before:
-        found.append({"name": f"{short}_input", "params": before})
-    return found
+        layers.append({"name": f"{short}_input", "params": before})
+    return layers
 
 
 def keep_stack(spec: StackSpec, folder: Path) -> None:
-    """Write a stack's text into the folder of a job or a search."""
+    """Write a stack's text into the folder of a job or a search.
+
+    Args:
+        spec: The stack.
+        folder: The folder, which is there.
+    """
     write_bytes(Path(folder) / STACK_FILE, spec.text.encode())
 
 
 def kept_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
-    """The stack that a folder of a job or a search carries; None in an old folder.
+    """The stack that a folder of a job or a search carries.
 
     Args:
         folder: With stack.yaml.
         record: Its retrain.yaml or search.yaml, which has the text's name and digest.
+
+    Returns:
+        The stack; None in a folder of an older version, which has no text.
 
     Raises:
         TopDownError: E_DIGEST (65) when it is not the text that was written.
@@ -489,6 +536,16 @@ def stack_again(
     A file may have moved since, and a shipped stack may have got another text: then it
     is the one that the folder carries. Where it differs from the one asked for,
     comparing their digests tells.
+
+    Args:
+        config: Of the base experiment.
+        asked: The name of a stack, see ``stack_for``.
+        folder: Of a job or a search.
+        record: Its retrain.yaml or search.yaml; {} where there is none yet.
+        names: Gives the names of the model's tensors.
+
+    Returns:
+        The stack.
 
     Raises:
         TopDownError: E_STACK; those of ``kept_stack``.

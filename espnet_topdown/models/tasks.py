@@ -43,13 +43,24 @@ class Task:
     decoder: str
 
     def call(self, what: str) -> Any:
-        """The function or class that an attribute names, such as ``task``."""
+        """Import what an attribute names.
+
+        Args:
+            what: The attribute, such as "task".
+
+        Returns:
+            The function or class.
+        """
         module, _, name = getattr(self, what).partition(":")
         return getattr(type_checks.import_quietly(module), name)
 
 
 def read_tasks() -> dict[str, Task]:
-    """All kinds of models."""
+    """Read all kinds of models.
+
+    Returns:
+        Name -> kind.
+    """
     found = {}
     for name, entry in read_yaml(FILE).items():
         if "trainer" not in entry:
@@ -60,7 +71,13 @@ def read_tasks() -> dict[str, Task]:
 
 
 def find_task(name: str) -> Task:
-    """The task of that name.
+    """The task of a name.
+
+    Args:
+        name: Such as "asr".
+
+    Returns:
+        The task.
 
     Raises:
         TopDownError: E_STACK (78).
@@ -81,6 +98,9 @@ def kind_of(config: Mapping[str, Any], command: str = "") -> str:
     Args:
         config: Its keys tell most kinds apart.
         command: ESPnet's training command, such as "st_train", where it is on record.
+
+    Returns:
+        The name of its task.
 
     Raises:
         TopDownError: E_KIND (78), with its name, for every other one.
@@ -110,8 +130,14 @@ def kind_of(config: Mapping[str, Any], command: str = "") -> str:
     return "asr"
 
 
-def amount(counts: Mapping[str, Any]) -> int | float:
+def amount(counts: Mapping[str, int | float]) -> int | float:
     """What a search compares: errors, or the negative log-likelihood in nats.
+
+    Args:
+        counts: "ref" and either "sub", "del" and "ins" or "nll", of a whole set.
+
+    Returns:
+        The number; less is better.
 
     >>> amount({"ref": 9, "sub": 1, "del": 2, "ins": 0}), amount({"ref": 9, "nll": 2.5})
     (3, 2.5)
@@ -121,8 +147,15 @@ def amount(counts: Mapping[str, Any]) -> int | float:
     return counts["sub"] + counts["del"] + counts["ins"]
 
 
-def shown(unit: str, counts: Mapping[str, Any]) -> str:
+def shown(unit: str, counts: Mapping[str, int | float]) -> str:
     """A score in words.
+
+    Args:
+        unit: "cer", "wer", "ter" or "ppl".
+        counts: See ``amount``.
+
+    Returns:
+        Its rate and the counts.
 
     >>> shown("cer", {"ref": 20, "sub": 1, "del": 2, "ins": 0})
     'CER 15.0 % (3 errors of 20)'

@@ -52,6 +52,9 @@ class TextReader:
                 ``preprocessor_conf`` ESPnet's preprocessor is built.
             where: The file or the command they are from.
 
+        Returns:
+            The reader.
+
         Raises:
             TopDownError: E_CONFIG_KEY (78) for a value that ESPnet does not know,
                 E_MISSING (66) for a file that is not there, E_NLSYMS (65), E_INSTALL
@@ -79,11 +82,24 @@ class TextReader:
         return cls(str(where), tokenizer, cleaner, tokens and tuple(tokens))
 
     def clean(self, text: str) -> str:
-        """The text as the cleaner leaves it."""
+        """The text as the cleaner leaves it.
+
+        Args:
+            text: Of a line.
+
+        Returns:
+            The cleaned text.
+        """
         return self.cleaner(text) if self.cleaner else text
 
     def tokens(self, text: str) -> list[str]:
         """The tokens that training makes of a text, known to the model or not.
+
+        Args:
+            text: Of a line, as it stands in the file.
+
+        Returns:
+            The tokens.
 
         Raises:
             ValueError: The cleaner or the grapheme-to-phoneme tool fails on it.
@@ -94,8 +110,8 @@ class TextReader:
             raise ValueError(f"{self.where}: {_first_line(e)}") from e
 
 
+# ``none`` is how ESPnet's options write that there is no value.
 def _none(value: Any) -> Any:
-    """``none`` is how ESPnet's options write that there is no value."""
     return None if isinstance(value, str) and value.lower() in ("none", "") else value
 
 

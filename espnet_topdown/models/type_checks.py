@@ -23,6 +23,12 @@ def import_quietly(module: str) -> ModuleType:
 
     What ESPnet and its packages print then, of a download that failed or of a faster
     package that is not there, is no news for a user; it goes to the log (DEBUG).
+
+    Args:
+        module: Its name.
+
+    Returns:
+        The module.
     """
     leave_out()
     text = io.StringIO()

@@ -29,8 +29,8 @@ from espnet_topdown.models.tasks import find_task, kind_of
 Weights = dict[str, torch.Tensor]
 
 
+# Torch's own message would advise to switch the check off.
 def _unsafe(path: Path, error: Exception, do: str) -> TopDownError:
-    """Torch's own message would advise to switch the check off."""
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     what = f"object {found[1]} refused" if found else "not only tensors"
     return TopDownError("E_CKPT_UNSAFE", f"{path}: {what}", do, DATA)
@@ -43,6 +43,9 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
         path: ``Nepoch.pth``, ``valid.*.best.pth``, ``frozen.pth`` or any other file
             that holds nothing but named tensors.
         finite: Refuse NaN and infinity.
+
+    Returns:
+        Name -> tensor.
 
     Raises:
         TopDownError: those of check_archive, E_CKPT_UNSAFE for anything but tensors,
@@ -70,7 +73,14 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
 
 
 def header_of(state: Mapping[str, torch.Tensor]) -> Header:
-    """What ``read_header`` gives, of tensors that are in memory."""
+    """What ``read_header`` gives, of tensors that are in memory.
+
+    Args:
+        state: Named tensors.
+
+    Returns:
+        Name -> tensor without its values.
+    """
 
     def info(t: torch.Tensor) -> TensorInfo:
         dtype = str(t.dtype).partition(".")[2]
@@ -86,6 +96,9 @@ def as_type(state: Mapping[str, torch.Tensor], name: str, path: Path) -> Weights
         state: Named tensors; whole numbers stay, and what is tied stays tied.
         name: ESPnet's ``train_dtype``, such as "float32".
         path: Their file, for the warning.
+
+    Returns:
+        Name -> tensor.
     """
     header = header_of(state)
     if not differs_from(name, {info.dtype for info in header.values()}, path):
@@ -102,14 +115,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Release 202511 stores NumPy numbers and time spans beside the tensors; they are
     allowed by name, everything else is refused.
 
+    Args:
+        path: Of the file.
+
+    Returns:
+        What the trainer saved: "model", "optimizers", "reporter" and others.
+
     Raises:
         TopDownError: those of check_archive; E_CKPT_UNSAFE (65).
     """
     check_archive(path)
-    scalar = getattr(np, "_core", None) or np.core
-    scalar = scalar.multiarray.scalar
-    harmless = [datetime.timedelta, np.dtype, (scalar, "numpy.core.multiarray.scalar")]
-    harmless += [(scalar, "numpy._core.multiarray.scalar")]
+    core = getattr(np, "_core", None) or np.core
+    scalar = core.multiarray.scalar
+    harmless: list[Any] = [datetime.timedelta, np.dtype]
+    harmless += [
+        (scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")
+    ]
     harmless += [type(np.dtype(t)) for t in ("f8", "f4", "i8", "i4")]
     try:
         with torch.serialization.safe_globals(harmless):
@@ -119,7 +140,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Refuse weights with NaN or infinity, naming the first tensor."""
+    """Refuse weights with NaN or infinity.
+
+    Args:
+        state: Named tensors.
+        path: Their file.
+
+    Raises:
+        TopDownError: E_CKPT_NONFINITE (65) with the first of them.
+    """
     for name, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             bad = int((~torch.isfinite(value)).sum())
@@ -133,6 +162,11 @@ def check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
 
 def check_keys(have: Iterable[str], want: Iterable[str], path: Path) -> None:
     """Refuse weights that are not exactly those of the model.
+
+    Args:
+        have: Names in the file.
+        want: Names in the model.
+        path: The file.
 
     Raises:
         TopDownError: E_CKPT_KEYS (65) with counts and examples.
@@ -156,7 +190,15 @@ def check_keys(have: Iterable[str], want: Iterable[str], path: Path) -> None:
 
 
 def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> str:
-    """Write tensors atomically; returns the digest of the file."""
+    """Write tensors atomically.
+
+    Args:
+        state: Named tensors.
+        path: The file.
+
+    Returns:
+        Its digest (SHA-256).
+    """
     buffer = io.BytesIO()
     torch.save({k: v.detach().clone() for k, v in state.items()}, buffer)
     data = buffer.getvalue()
@@ -228,7 +270,16 @@ def differing(
     b: Mapping[str, torch.Tensor],
     names: Iterable[str],
 ) -> list[str]:
-    """The names whose tensors are not equal bit for bit (NaN equals itself)."""
+    """The names whose tensors are not equal bit for bit (NaN equals itself).
+
+    Args:
+        a: Named tensors.
+        b: Others.
+        names: Those to compare; both have them.
+
+    Returns:
+        The names of tensors that differ.
+    """
 
     def bits(t: torch.Tensor) -> bytes:
         return t.detach().contiguous().cpu().numpy().tobytes()
