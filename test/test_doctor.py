@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from espnet_topdown.bin.main import main
-from espnet_topdown.cli import doctor, installation
-from espnet_topdown.cli.doctor import MUST, NOTE, OPTIONAL, Check, Machine
+from espnet_topdown.cli import _doctor as doctor
+from espnet_topdown.cli import installation
+from espnet_topdown.cli._doctor import MUST, NOTE, OPTIONAL, Check, Machine
 from espnet_topdown.cli.installation import Trial
 
 PACKAGES = dict.fromkeys((*doctor.PACKAGES, "kaldiio"), "1.0")

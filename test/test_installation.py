@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.cli import doctor, installation
+from espnet_topdown.cli import _doctor as doctor
+from espnet_topdown.cli import installation
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ("egs2/prompts_topdown/asr1", "egs2/wikitext2_topdown/lm1")

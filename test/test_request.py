@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.cli.fsck import fsck
+from espnet_topdown.cli._fsck import fsck
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, sha256
 from espnet_topdown.records import Journal

@@ -17,7 +17,7 @@ import fake_slurm
 import pytest
 
 from espnet_topdown.bin.main import main
-from espnet_topdown.cli import clean
+from espnet_topdown.cli import _clean as clean
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, holder
 from espnet_topdown.records import Journal

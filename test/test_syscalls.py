@@ -112,7 +112,7 @@ def legal(folder: Path) -> None:
 
 def check(folder: Path, kills: int = 1) -> None:
     """The search has ended with the right result, and fsck finds nothing."""
-    from espnet_topdown.cli.fsck import fsck
+    from espnet_topdown.cli._fsck import fsck
 
     here = os.getcwd()
     os.chdir(folder)

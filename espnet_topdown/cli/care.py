@@ -51,7 +51,7 @@ def clean(search_dir: Path, keep: str, yes: bool) -> None:
     Example:
         espnet-topdown clean exp/asr_train_raw_en_char_topdown --keep best
     """
-    from espnet_topdown.cli.clean import removable
+    from espnet_topdown.cli._clean import removable
 
     files = removable(search_dir, keep)
     sizes = [file.stat().st_size for file in files]
@@ -116,7 +116,7 @@ def fsck(search_dir: Path, repair: bool, decode: bool) -> None:
     Example:
         espnet-topdown fsck exp/asr_train_raw_en_char_topdown
     """
-    from espnet_topdown.cli.fsck import fsck as check
+    from espnet_topdown.cli._fsck import fsck as check
 
     check(search_dir, repair, decode).show()
 
@@ -134,7 +134,7 @@ def doctor(recipe: str, json: bool) -> None:
     Example:
         espnet-topdown doctor --recipe prompts
     """
-    from espnet_topdown.cli.doctor import examine
+    from espnet_topdown.cli._doctor import examine
 
     machine = examine(recipe)
     print(machine.json() if json else machine.text())

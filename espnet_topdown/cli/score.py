@@ -40,7 +40,7 @@ def decode(**options: Any) -> None:
         espnet-topdown decode exp/asr_train_raw_en_char_topdown --data dump/raw/test
     """
     installation.check()
-    from espnet_topdown.cli.decoding import decode_sets
+    from espnet_topdown.cli._decoding import decode_sets
 
     for line in decode_sets(**options):
         print(line, flush=True)

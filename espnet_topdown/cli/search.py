@@ -135,7 +135,7 @@ def cancel(search_dir: Path) -> None:
     Example:
         espnet-topdown cancel exp/asr_train_raw_en_char_topdown
     """
-    from espnet_topdown.cli.clean import cancel as end
+    from espnet_topdown.cli._clean import cancel as end
 
     print("\n".join(end(search_dir)))
 

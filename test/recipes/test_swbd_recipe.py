@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import swbd_tree  # noqa: E402
 import tiny_conf  # noqa: E402
 
-from espnet_topdown.cli.doctor import find_program  # noqa: E402
+from espnet_topdown.cli._doctor import find_program  # noqa: E402
 from espnet_topdown.files import read_json, read_yaml  # noqa: E402
 from espnet_topdown.models.layers import is_statistic  # noqa: E402
 from espnet_topdown.models.weights import differing, load_weights  # noqa: E402
