@@ -1,12 +1,17 @@
-"""What ``espnet-topdown decode`` does with an experiment or with a search."""
+"""What ``espnet-topdown decode`` does with an experiment or with a search.
+
+``python -m espnet_topdown.cli.decoding exp/asr_x_topdown best`` prints the models that
+a recipe decodes: name, experiment and file, with tabs between.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import USAGE, TopDownError
+from espnet_topdown.errors import USAGE, TopDownError, command
 from espnet_topdown.files import read_json
 from espnet_topdown.models.tasks import shown
 from espnet_topdown.search.state import CANDIDATE, JOINT, read_state
@@ -97,3 +102,15 @@ def chosen(search_dir: Path, models: str) -> dict[str, tuple[Path, str]]:
 
 def _name(folder: Path) -> str:
     return f"org/{folder.name}" if folder.parent.name == "org" else folder.name
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Print the models of a search."""
+    folder, models = sys.argv[1:] if cmd is None else cmd
+    for name, (exp, file) in chosen(Path(folder), models).items():
+        print(name, exp, file, sep="\t")
+
+
+if __name__ == "__main__":
+    main()

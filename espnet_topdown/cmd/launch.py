@@ -19,17 +19,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espnet_topdown.cmd import cluster, local, places, process
+from espnet_topdown.cmd.process import run_all
 from espnet_topdown.cmd.python import python_module
+from espnet_topdown.cmd.scheduler import Scheduler
 from espnet_topdown.cmd.sge import GridEngine
 from espnet_topdown.cmd.slurm import Slurm
 from espnet_topdown.cmd.submission import open_jobs
 from espnet_topdown.errors import CLUSTER, CONFIG, USAGE, TopDownError, nearest
 
-_SCHEDULERS = {kind.name: kind for kind in (Slurm, GridEngine)}
+_SCHEDULERS: dict[str, type[Scheduler]] = {"slurm": Slurm, "sge": GridEngine}
 _OURS = ("local", *_SCHEDULERS)
 _KALDI = {"pbs": "pbs.pl"}
 _SAFE_FOR_A_SHELL = re.compile(r"[\w@%+=:,./ -]+")
-_POLL_SECONDS = 0.1
 _STOP_SECONDS = 2 * process.GRACE_SECONDS + 5  # the launcher has to stop its tasks
 
 
@@ -70,24 +71,21 @@ def check_launcher(cmd: str | Sequence[str], ngpu: int | None = None) -> None:
             a scheduler lacks; E_GPU (78), if the jobs would run here without GPUs.
     """
     words = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
-    _call(words, Job("", Path("x.log"), ["true"]))
-    ours = [n for n, word in enumerate(words) if _backend(word) in _OURS]
-    if not ours:
+    _line(words, Job("", Path("x.log"), ["true"]))
+    backends = [word.partition("espnet_topdown.cmd.")[2] for word in words]
+    backend = next((name for name in backends if name in _OURS), "")
+    if not backend:
         return
-    backend = _backend(words[ours[0]])
-    request = local.parse([*words[ours[0] + 1 :], "x.log", "true"])
+    options = words[backends.index(backend) + 1 :]
+    request = local.parse([*options, "x.log", "true"])
     if backend in _SCHEDULERS:
         cluster.scheduler_for(request.given, _SCHEDULERS[backend])
         return
-    places.Places(request.options.get("gpu", 0))
+    places.Places(request.count("gpu"))
     if ngpu and ngpu > len(places.visible()):
         what = f"--ngpu {ngpu}, but this machine shows {len(places.visible())} GPUs"
         do = "give a smaller --ngpu, 0 for the CPU, or --cmd_backend slurm or sge"
         raise TopDownError("E_GPU", what, do, CONFIG)
-
-
-def _backend(word: str) -> str:
-    return word.partition("espnet_topdown.cmd.")[2]
 
 
 def cancel_jobs(folder: Path) -> list[str]:
@@ -101,7 +99,7 @@ def cancel_jobs(folder: Path) -> list[str]:
         name = job.scheduler
         if name not in _SCHEDULERS:  # an older version did not say
             name = Slurm.name if shutil.which("scancel") else GridEngine.name
-        said = cluster.cancel(_SCHEDULERS[name](), job.job)
+        said = _SCHEDULERS[name]().cancel(job.job)
         if not said:
             (job.folder / "submit.json").unlink(missing_ok=True)
         done.append(f"job {job.job}: {said or 'cancelled'}")
@@ -133,46 +131,46 @@ def run_jobs(
             started has been ended by then.
     """
     launcher = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
-    waiting = [(job, _call(launcher, job)) for job in jobs][::-1]
-    running: dict[str, tuple[Job, subprocess.Popen]] = {}
     status: dict[str, int] = {}
     polled = time.monotonic()
-    with process.StopRequests() as stop_requests:
-        try:
-            while waiting or running:
-                stop_requests.check()
-                while waiting and len(running) < max(1, max_jobs):
-                    job, call = waiting.pop()
-                    running[job.name] = (job, process.start(call, signal.SIGTERM))
-                for job in _finished(running, status):
-                    more = stop_requests.call(on_done, job, status[job.name]) or ()
-                    waiting += [(new, _call(launcher, new)) for new in more][::-1]
-                if time.monotonic() - polled >= 1.0:
-                    stop_requests.call(on_poll)
-                    polled = time.monotonic()
-                if running:
-                    time.sleep(_POLL_SECONDS)
-        finally:
-            how = signal.SIGHUP if stop_requests.hung_up else signal.SIGTERM
-            process.stop([p for _, p in running.values()], _STOP_SECONDS, how)
+
+    def poll() -> None:
+        nonlocal polled
+        if on_poll is not None and time.monotonic() - polled >= 1.0:
+            on_poll()
+            polled = time.monotonic()
+
+    def end(call: _Call) -> list[_Call]:
+        status[call.job.name] = call.status
+        more = on_done(call.job, call.status) if on_done is not None else None
+        return [_Call(launcher, job) for job in more or ()]
+
+    calls = [_Call(launcher, job) for job in jobs]
+    run_all(
+        calls, max(1, max_jobs), on_end=end, on_poll=poll, grace=_STOP_SECONDS, hup=True
+    )
     return status
 
 
-def _finished(
-    running: dict[str, tuple[Job, subprocess.Popen]], status: dict[str, int]
-) -> list[Job]:
-    """Move the jobs that have ended from ``running`` to ``status``."""
-    done = []
-    for name, (job, launched) in list(running.items()):
-        code = launched.poll()
-        if code is not None:
-            del running[name]
-            status[name] = code if code >= 0 else 128 - code
-            done.append(job)
-    return done
+class _Call:
+    """A job and the launcher that runs it."""
+
+    def __init__(self, launcher: Sequence[str], job: Job) -> None:
+        self.job = job
+        self.line = _line(launcher, job)
+        self.process: subprocess.Popen | None = None
+        self.status = 0
+
+    def start(self) -> None:
+        self.process = process.start(self.line, signal.SIGTERM)
+
+    def ended(self) -> bool:
+        code = None if self.process is None else self.process.poll()
+        self.status = 128 - code if code is not None and code < 0 else code or 0
+        return code is not None
 
 
-def _call(launcher: Sequence[str], job: Job) -> list[str]:
+def _line(launcher: Sequence[str], job: Job) -> list[str]:
     if not launcher:
         do = "set cmd, for example 'run.pl', or leave it out"
         raise TopDownError("E_CLUSTER_CMD", "the launcher command is empty", do, CONFIG)
@@ -196,6 +194,10 @@ def _find(program: str) -> str:
 
 
 def share_cores(jobs: int) -> None:
-    """Give jobs that run side by side their part of this machine's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // max(1, jobs))))
+    """Give jobs that run side by side their part of this machine's cores.
+
+    Args:
+        jobs: so many at a time.
+    """
+    threads = str(max(1, local.processors() // max(1, jobs)))
+    os.environ.setdefault("OMP_NUM_THREADS", threads)

@@ -26,20 +26,17 @@ import os
 import re
 import shutil
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from espnet_topdown.cmd import process
 from espnet_topdown.cmd.places import Places
-from espnet_topdown.cmd.task import Task
+from espnet_topdown.cmd.process import run_all
+from espnet_topdown.cmd.task import Task, report, say
 from espnet_topdown.errors import USAGE, TopDownError, command
 
 _RANGE = re.compile(r"([A-Za-z_]\w*)=([0-9]+)(?::([0-9]+))?")
 _COUNTS = ("max_jobs_run", "num_threads", "gpu", "follow")
 _ZERO = ("gpu", "follow")
-_TAIL_LINES = 10
-_TAILS = 3  # failed tasks of an array whose logs are shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,22 +44,24 @@ class Request:
     """One launcher call.
 
     Attributes:
-        options: those that count here, by Kaldi's names.
-        given: all options, as they were given.
+        given: the options, by Kaldi's names, as they were given.
         numbers: of the tasks; None for a single task without a number.
         name: the word that stands for the number, usually ``JOB``.
     """
 
     log: str
     command: list[str]
-    options: dict[str, int]
+    given: dict[str, str] = dataclasses.field(default_factory=dict)
     numbers: list[int] | None = None
     name: str = ""
-    given: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def count(self, option: str, default: int = 0) -> int:
+        """An option that is a number."""
+        return int(self.given.get(option, default))
 
     def tasks(self) -> list[Task]:
         """The tasks, each with its own number filled in."""
-        threads = self.options.get("num_threads", 1)
+        threads = self.count("num_threads", 1)
         if self.numbers is None:
             return [Task(self.log, self.command, threads)]
         return [
@@ -76,22 +75,23 @@ class Request:
 
 
 def parse(args: Sequence[str]) -> Request:
-    """Read a launcher command line, Kaldi's grammar."""
-    options: dict[str, int] = {}
+    """Read a launcher command line, Kaldi's grammar.
+
+    Raises:
+        TopDownError: E_USAGE (64).
+    """
     given: dict[str, str] = {}
     numbers: list[int] | None = None
     name = ""
     words = list(args)
     while words:
-        found = _RANGE.fullmatch(words[0])
-        if found:
-            first, last = int(found[2]), int(found[3] or found[2])
+        if span := _RANGE.fullmatch(words[0]):
+            first, last = int(span[2]), int(span[3] or span[2])
             if not 0 < first <= last:
                 _usage(f"{words[0]} is not a range of numbers from 1 on")
-            words.pop(0)
-            name, numbers = found[1], list(range(first, last + 1))
+            name, numbers, words = span[1], list(range(first, last + 1)), words[1:]
         elif words[0].startswith("-"):
-            words = _option(words, options, given)
+            words = _option(words, given)
         else:
             break
     if len(words) < 2:
@@ -102,12 +102,10 @@ def parse(args: Sequence[str]) -> Request:
     if not line[0] or (len(line) == 1 and re.search(r"[\s|;&<>$`]", line[0])):
         if shutil.which(line[0]) is None:
             _usage(f"'{line[0]}' is not a program", "give one word each, or bash -c")
-    return Request(log, line, options, numbers, name, given)
+    return Request(log, line, given, numbers, name)
 
 
-def _option(
-    words: list[str], options: dict[str, int], given: dict[str, str]
-) -> list[str]:
+def _option(words: list[str], given: dict[str, str]) -> list[str]:
     """Take one option off the front."""
     name, equals, value = words[0].lstrip("-").partition("=")
     if words[0] == "-V":
@@ -124,7 +122,6 @@ def _option(
     if name in _COUNTS:
         if not re.fullmatch("[0-9]+", value) or (name not in _ZERO and int(value) == 0):
             _usage(f"--{name} must be a whole number, got '{value}'")
-        options[name] = int(value)
     return words[1 if equals else 2 :]
 
 
@@ -141,47 +138,25 @@ def fill_in(word: str, name: str, number: int) -> str:
 def run(request: Request) -> int:
     """Run all tasks of a request; returns the launcher's exit status."""
     tasks = request.tasks()
-    threads = request.options.get("num_threads", 1)
-    at_once = request.options.get("max_jobs_run") or max(1, processors() // threads)
-    waiting = tasks[::-1]
-    running: list[Task] = []
-    pause = 0.01
-    places = Places(request.options.get("gpu", 0))
-    with process.StopRequests() as stop_requests:
-        try:
-            while waiting or running:
-                stop_requests.check()
-                while waiting and len(running) < at_once:
-                    missing = places.take(waiting[-1])
-                    if missing:
-                        if waiting[-1].waits(missing):
-                            _say(f"{waiting[-1].log} waits for {missing}")
-                        break
-                    running.append(waiting.pop())
-                    running[-1].start()
-                    pause = 0.01
-                time.sleep(pause)
-                pause = min(pause * 1.2, 0.2)
-                ended = [t for t in running if t.ended()]
-                if request.options.get("follow"):
-                    _show(running)
-                for task in ended:
-                    running.remove(task)
-                    places.give_back(task)
-        finally:
-            process.stop([t.process for t in running if t.process is not None])
-            for task in running:
-                task.ended()
-    return _report(request, tasks)
+    at_once = max(1, processors() // request.count("num_threads", 1))
+    at_once = request.count("max_jobs_run", at_once)
+    places = Places(request.count("gpu"))
 
+    def may_start(task: Task) -> bool:
+        missing = places.take(task)
+        if missing and task.waits(missing):
+            say("local", f"{task.log} waits for {missing}")
+        return not missing
 
-def _show(tasks: Sequence[Task]) -> None:
-    """Show what the tasks have written, each line with the name of its log."""
-    for task in tasks:
-        name = os.path.splitext(os.path.basename(task.log))[0]
-        for line in task.new_lines():
-            print(f"[{name}] {line}")
-    sys.stdout.flush()
+    def show() -> None:
+        """What the tasks have written, each line with the name of its log."""
+        for task in tasks if request.count("follow") else ():
+            name = os.path.splitext(os.path.basename(task.log))[0]
+            for line in task.new_lines() if task.process is not None else ():
+                print(f"[{name}] {line}", flush=True)
+
+    run_all(tasks, at_once, may_start, places.give_back, show)
+    return report("local", request.log, tasks)
 
 
 def processors() -> int:
@@ -191,37 +166,25 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _report(request: Request, tasks: Sequence[Task]) -> int:
-    failed = [task for task in tasks if task.status != 0]
-    if not failed:
-        return 0
-    total = len(tasks)
-    head = "job failed" if total == 1 else f"{len(failed)} of {total} tasks failed"
-    _say(f"{head}, log is in {request.log}")
-    for task in failed[:_TAILS]:
-        _say(f"end of {task.log}:")
-        for line in task.tail(_TAIL_LINES):
-            print(f"  {line}", file=sys.stderr)
-    status = failed[0].status or 1
-    return status if total == 1 and status < 126 and status != 100 else 1
-
-
-def _say(what: str) -> None:
-    print(f"local: {what}", file=sys.stderr, flush=True)
-
-
 def _usage(what: str, do: str = "see python -m espnet_topdown.cmd.local") -> NoReturn:
     raise TopDownError("E_USAGE", f"local: {what}", do, USAGE)
+
+
+def call(
+    about: str, run: Callable[[Request], int], cmd: Sequence[str] | None
+) -> NoReturn:
+    """Be a launcher: read its command line, run it, exit with its status."""
+    args = list(sys.argv[1:] if cmd is None else cmd)
+    if not args or args[0] in ("-h", "--help"):
+        print(about)
+        sys.exit(0 if args else USAGE)
+    sys.exit(run(parse(args)))
 
 
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    args = list(sys.argv[1:] if cmd is None else cmd)
-    if not args or args[0] in ("-h", "--help"):
-        print(__doc__)
-        sys.exit(0 if args else USAGE)
-    sys.exit(run(parse(args)))
+    call(str(__doc__), run, cmd)
 
 
 if __name__ == "__main__":

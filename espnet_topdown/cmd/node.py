@@ -1,6 +1,6 @@
 """python -m espnet_topdown.cmd.node REQUEST.json TASK
 
-What a scheduler runs on a node: one task of a launcher call. The exit status goes to
+What a scheduler runs on a host: one task of a launcher call. The exit status goes to
 the file ``rc.TASK`` beside the request, and that file is the only proof of success.
 
 TERM is passed on to the command; USR2, which warns of a time limit, only to a command
@@ -31,6 +31,7 @@ from espnet_topdown.files import Lock, write_bytes
 MAX_RESTARTS = 100  # a job that requeues itself more often makes no progress
 _REQUEUE_SECONDS = 60.0
 _ASK_SECONDS = 5.0
+_POLL_SECONDS = 0.1
 # Slurm ends processes one by one, children first: a shell whose command was ended may
 # go on and leave with 0 before it and we are told.
 _LAST_SECONDS = 0.2
@@ -57,7 +58,16 @@ def run_task(request: Path, number: str) -> int:
 
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(signum, pass_on)
-    status = _run(task, received)
+    try:
+        task.start()
+        if received and task.process is not None:  # before we knew our child
+            os.killpg(task.process.pid, signal.SIGTERM)
+        while not task.ended():
+            time.sleep(_POLL_SECONDS)
+    except TopDownError as e:
+        print(e, file=sys.stderr)
+        task.status = e.status
+    status = task.status or 0
     last = time.monotonic() + _LAST_SECONDS
     while status == 0 and not received and time.monotonic() < last:
         time.sleep(0.02)
@@ -65,25 +75,9 @@ def run_task(request: Path, number: str) -> int:
         return status or 128 + received[-1]
     if status and ((received and status == RETRY) or preempted()):
         requeue(restarts, received)
-        return status
-    if not (received and status):
-        write_status(request.parent / f"rc.{number}", status)
+    elif not (received and status):
+        write_bytes(request.parent / f"rc.{number}", f"{status}\n".encode())
     return status
-
-
-def _run(task: Task, received: Sequence[int]) -> int:
-    try:
-        task.start()
-        if received and task.process is not None:  # before we knew our child
-            os.killpg(task.process.pid, signal.SIGTERM)
-        pause = 0.01
-        while not task.ended():
-            time.sleep(pause)
-            pause = min(pause * 1.2, 0.2)
-    except TopDownError as e:
-        print(e, file=sys.stderr)
-        task.status = e.status
-    return task.status or 0
 
 
 def preempted() -> bool:
@@ -123,11 +117,6 @@ def _slurm_job() -> str:
     """This task's id in Slurm; SLURM_JOB_ID of an array's last task is the array's."""
     array, number = map(os.environ.get, ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))
     return f"{array}_{number}" if number else os.environ.get("SLURM_JOB_ID", "")
-
-
-def write_status(path: Path, status: int) -> None:
-    """Write an exit status such that it is there whole or not at all."""
-    write_bytes(path, f"{status}\n".encode())
 
 
 def _catches(pid: int) -> bool:

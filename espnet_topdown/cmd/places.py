@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_topdown.cmd.process import capture
 from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import CONFIG, TopDownError
 from espnet_topdown.files import Lock, holder, name_of
@@ -21,7 +22,11 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Places:
-    """Hands out ``gpus`` GPUs (where there are any) and one place to each task."""
+    """Hands out ``gpus`` GPUs (where there are any) and one place to each task.
+
+    Raises:
+        TopDownError: E_GPU, E_SLOTS (78).
+    """
 
     def __init__(self, gpus: int) -> None:
         self._gpus = gpus
@@ -29,11 +34,12 @@ class Places:
         if self._visible and gpus > len(self._visible):
             what = f"--gpu {gpus}: this machine shows {len(self._visible)} GPUs"
             raise TopDownError("E_GPU", what, "ask for fewer", CONFIG)
-        number = os.environ.get("TOPDOWN_SLOTS") or "0"
-        if not number.isdecimal():
-            what = f"TOPDOWN_SLOTS is '{number}'"
+        slots = os.environ.get("TOPDOWN_SLOTS") or "0"
+        if not slots.isdecimal():
+            what = f"TOPDOWN_SLOTS is '{slots}'"
             raise TopDownError("E_SLOTS", what, "set it to a whole number", CONFIG)
-        self._slots = int(number)
+        digest = hashlib.sha256(os.fsencode(_CHECKOUT)).hexdigest()[:10]
+        self._slots = [f"{digest}.slot{n}" for n in range(int(slots))]
         self._held: dict[Task, list[Lock]] = {}
 
     def take(self, task: Task) -> str:
@@ -42,12 +48,9 @@ class Places:
         Returns:
             What is in the way, with its holders; empty if the task may start.
         """
-        if self._slots:
-            digest = hashlib.sha256(os.fsencode(_CHECKOUT)).hexdigest()[:10]
-            names = [f"{digest}.slot{n}" for n in range(self._slots)]
-            if not self._reserve(task, names, 1):
-                what = f"a place, TOPDOWN_SLOTS={self._slots}"
-                return f"{what}: {_holders(names)}"
+        if self._slots and not self._reserve(task, self._slots, 1):
+            what = f"a place, TOPDOWN_SLOTS={len(self._slots)}"
+            return f"{what}: {_holders(self._slots)}"
         if self._visible:
             names = self._reserve(task, self._visible, self._gpus)
             if not names:
@@ -63,23 +66,26 @@ class Places:
         for lock in self._held.pop(task, []):
             lock.give_back()
 
-    def _reserve(self, task: Task, names: list[str], number: int) -> list[str]:
+    def _reserve(self, task: Task, names: Sequence[str], number: int) -> list[str]:
         """So many of the places, none if too few are free."""
         taken: dict[str, Lock] = {}
         for name in names:
             lock = Lock(_file(name), doing=f"{task.log} in {os.getcwd()}")
-            if lock.take():
+            if len(taken) < number and lock.take():
                 taken[name] = lock
-            if len(taken) == number:
-                self._held.setdefault(task, []).extend(taken.values())
-                return list(taken)
-        for lock in taken.values():
-            lock.give_back()
+        self._held.setdefault(task, []).extend(taken.values())
+        if len(taken) == number:
+            return list(taken)
+        self.give_back(task)
         return []
 
 
 def visible() -> list[str]:
-    """The GPUs that programs see here, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    """The GPUs that programs see here, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    Returns:
+        Numbers or UUIDs; without the variable what nvidia-smi lists.
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         names = [name.strip() for name in chosen.split(",")]
@@ -87,11 +93,8 @@ def visible() -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    try:
-        shown = subprocess.run(query, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return shown.stdout.split() if shown.returncode == 0 else []
+    status, out, _ = capture(query, seconds=60)
+    return out.split() if status == 0 else []
 
 
 def _file(name: str) -> Path:
@@ -100,6 +103,6 @@ def _file(name: str) -> Path:
     return folder / name.replace("/", "_")
 
 
-def _holders(names: list[str]) -> str:
-    found = [name_of(owner) for owner in map(holder, map(_file, names)) if owner]
-    return "held by " + " and ".join(found or ["another process"])
+def _holders(names: Sequence[str]) -> str:
+    owners = [name_of(owner) for owner in map(holder, map(_file, names)) if owner]
+    return "held by " + " and ".join(owners or ["another process"])

@@ -1,4 +1,4 @@
-"""Processes that do not outlive us, and signals that wait for a safe point."""
+"""Processes that do not outlive us, signals that wait for a safe point, one loop."""
 
 from __future__ import annotations
 
@@ -9,17 +9,28 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import FrameType, TracebackType
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FrameType
+from typing import Any, Protocol, TypeVar
 
 from espnet_topdown.cmd.python import python_path
 
-T = TypeVar("T")
 GRACE_SECONDS = 5.0  # between TERM and KILL
-_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux' prctl
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+class Runnable(Protocol):
+    """What ``run_all`` runs."""
+
+    process: subprocess.Popen | None
+
+    def start(self) -> None: ...
+
+    def ended(self) -> bool: ...
+
+
+R = TypeVar("R", bound=Runnable)
 
 
 class StopRequests:
@@ -32,7 +43,7 @@ class StopRequests:
     def __init__(self) -> None:
         self._received: int | None = None
         self._interruptible = False
-        self._old: dict[int, object] = {}
+        self._old: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
@@ -41,14 +52,9 @@ class StopRequests:
                     self._old[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._old.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
 
     @property
     def hung_up(self) -> bool:
@@ -62,12 +68,12 @@ class StopRequests:
         if self._received is not None:
             raise SystemExit(128 + self._received)
 
-    def call(self, function: Callable[..., T] | None, *args: object) -> T | None:
-        """Call ``function`` (if any) such that a signal interrupts it as usual."""
+    def call(self, function: Callable[..., Any], *args: object) -> Any:
+        """Call a function such that a signal interrupts it as usual."""
         self.check()
         self._interruptible = True
         try:
-            return function(*args) if function is not None else None
+            return function(*args)
         finally:
             self._interruptible = False
 
@@ -76,6 +82,12 @@ class StopRequests:
         if self._interruptible:
             self._interruptible = False
             self.check()
+
+
+def die_with_parent(number: int) -> None:
+    """Let Linux send us a signal when the thread that has started us ends."""
+    if _libc is not None:
+        _libc.prctl(1, int(number))  # PR_SET_PDEATHSIG
 
 
 def start(
@@ -98,10 +110,9 @@ def start(
         environ["PYTHONPATH"] = python_path(environ["PYTHONPATH"])
 
     def in_child() -> None:
-        if _libc is not None:
-            _libc.prctl(_SET_DEATH_SIGNAL, int(death_signal))
-            if os.getppid() != parent:  # it died before we could ask
-                os._exit(1)
+        die_with_parent(death_signal)
+        if _libc is not None and os.getppid() != parent:  # it died before we could ask
+            os._exit(1)
 
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         args,
@@ -111,6 +122,52 @@ def start(
         env=environ,
         **popen,
     )
+
+
+def run_all(
+    items: Iterable[R],
+    most: int,
+    may_start: Callable[[R], bool] = lambda item: True,
+    on_end: Callable[[R], Iterable[R] | None] = lambda item: None,
+    on_poll: Callable[[], object] = lambda: None,
+    grace: float = GRACE_SECONDS,
+    hup: bool = False,
+) -> None:
+    """Run things side by side; when this returns or raises none of them runs.
+
+    Args:
+        items: they are started in this order.
+        most: so many at a time.
+        may_start: whether there is room for one; asked again until there is.
+        on_end: called with each that has ended; what it returns is started next.
+        on_poll: called often.
+        grace: seconds between the signal that ends them and KILL.
+        hup: HUP reaches them as it is and not as TERM.
+
+    Raises:
+        KeyboardInterrupt: after INT; SystemExit after TERM and HUP.
+    """
+    waiting, running, pause = list(items)[::-1], [], 0.01
+    with StopRequests() as requests:
+        try:
+            while waiting or running:
+                requests.check()
+                while waiting and len(running) < most and may_start(waiting[-1]):
+                    running.append(waiting.pop())
+                    running[-1].start()
+                    pause = 0.01
+                time.sleep(pause)
+                pause = min(pause * 1.2, 0.2)
+                for item in [item for item in running if item.ended()]:
+                    running.remove(item)
+                    waiting += [*(requests.call(on_end, item) or ())][::-1]
+                requests.call(on_poll)
+        finally:
+            hung_up = hup and requests.hung_up
+            first = signal.SIGHUP if hung_up else signal.SIGTERM
+            stop([i.process for i in running if i.process is not None], grace, first)
+            for item in running:
+                item.ended()
 
 
 def stop(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from espnet_topdown.cmd import process
 from espnet_topdown.cmd.submission import Submission
+from espnet_topdown.errors import CLUSTER, TopDownError
 
 TOKEN = "topdown-"  # how our tokens begin
 WRONG, AWAY, FULL, UNKNOWN = "wrong", "away", "full", "unknown"
@@ -103,34 +105,118 @@ class Unreachable(Exception):
     """The scheduler does not answer now."""
 
 
-class Scheduler(Protocol):
-    """What differs between schedulers.
+@dataclass(frozen=True)
+class Row:
+    """One task as the scheduler lists it; "" where it does not say.
+
+    Attributes:
+        job: the id of its job.
+        task: its number; "1" of a job that is no array.
+        id: the task's own.
+    """
+
+    job: str
+    task: str
+    id: str
+    state: State
+    token: str
+    script: str
+
+
+class Scheduler:
+    """What a launcher asks of a scheduler; what differs between them is left open.
 
     A job's id is the scheduler's own, in Slurm with ``;cluster`` behind it where one of
     several clusters was chosen.
+
+    Args:
+        line: the call that submits, as the conf file has it.
     """
 
     name: str
     default_conf: str
-    builtin: str
-    programs: tuple[str, ...]  # that it is asked with
+    builtin: str  # the text of a conf file
+    programs: tuple[str, ...]  # that it is asked with, the one that lists jobs first
     task: str  # the variable with a task's number
+    id: str  # a line with the id of a job that was submitted
+    unknown: str  # what is said of a job that is not there
 
-    def __init__(self, line: list[str]) -> None: ...
+    def __init__(self, line: Sequence[str] = ()) -> None:
+        self._line = list(line)
 
-    def submit_line(self, submission: Submission, token: str) -> list[str]: ...
+    def submit_line(self, submission: Submission, token: str) -> list[str]:
+        """The call that submits; what we add stands behind the conf file's words."""
+        raise NotImplementedError
 
-    def job_of(self, output: str) -> str: ...
+    def rows(self, job: str = "") -> list[Row]:
+        """The tasks of a job, or those of all jobs.
 
-    def states(self, job: str, signs: Signs) -> dict[str, State]: ...
+        Raises:
+            Unreachable: it does not answer.
+        """
+        raise NotImplementedError
 
-    def find(self, signs: Signs) -> str: ...
+    def cancel_line(self, job: str) -> list[str]:
+        """The call that cancels."""
+        raise NotImplementedError
 
-    def cancel_line(self, job: str) -> list[str]: ...
+    def post_mortem(self, job: str) -> str:
+        """What accounting, if there is any, says of a job that has gone."""
+        raise NotImplementedError
 
-    def has_ended(self, said: str) -> bool: ...
+    def job_of(self, output: str) -> str:
+        """The id in what a submission printed; a site's messages may stand before it.
 
-    def post_mortem(self, job: str) -> str: ...
+        Raises:
+            TopDownError: E_CLUSTER_SUBMIT (76).
+        """
+        ids = re.findall(self.id, output, re.MULTILINE)
+        if not ids:
+            what = f"{self.name} printed no job id: {output.strip()!r}"
+            do = f"see '{self.programs[0]}'"
+            raise TopDownError("E_CLUSTER_SUBMIT", what, do, CLUSTER)
+        return str(ids[-1])
+
+    def tasks(self, job: str, signs: Signs) -> dict[str, Row]:
+        """Those that are still known; none if the id is another's by now."""
+        rows = self.rows(job)
+        return {row.task: row for row in rows if signs.fit(row.token, row.script)}
+
+    def find(self, signs: Signs) -> str:
+        """The id of the job with these signs, "" if there is none.
+
+        Where a site has rewritten the token, one that runs the script and lives.
+        """
+        rows = self.rows()
+        ours = [row.job for row in rows if signs.token in row.token]
+        ours += [r.job for r in rows if r.script == signs.script and r.state.active]
+        return ours[0] if ours else ""
+
+    def cancel(self, job: str) -> str:
+        """Cancel a job; "" or, after a few attempts, what is said instead."""
+        said = ""
+        for pause in (0.0, 1.0, 2.0, 4.0):
+            time.sleep(pause)
+            status, out, err = process.capture(self.cancel_line(job))
+            said = " ".join((err or out).split()) or f"status {status}"
+            if status == 0 or re.search(self.unknown, said, re.IGNORECASE):
+                return ""
+            if kind_of(said) == WRONG:
+                break
+        return said
+
+    def ask(self, line: Sequence[str]) -> str:
+        """What a program prints; nothing if it does not know the job.
+
+        Raises:
+            Unreachable: it does not answer.
+        """
+        status, out, err = process.capture(line)
+        if status != 0:
+            if re.search(self.unknown, out + err, re.IGNORECASE):
+                return ""
+            raise Unreachable(" ".join(err.split()) or f"{line[0]} status {status}")
+        return out
 
 
 def kind_of(said: str) -> str:

@@ -14,14 +14,13 @@ same call then waits for it instead of submitting it again. Jobs source ./path.s
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 
 from espnet_topdown.cmd import cluster, process
-from espnet_topdown.cmd.local import parse
-from espnet_topdown.cmd.scheduler import Signs, State, Unreachable
+from espnet_topdown.cmd.local import call
+from espnet_topdown.cmd.scheduler import Row, Scheduler, State
 from espnet_topdown.cmd.submission import Submission
-from espnet_topdown.errors import CLUSTER, USAGE, TopDownError, command
+from espnet_topdown.errors import command
 
 _BUILTIN = """command qsub -v PATH -cwd -S /bin/bash -j y
 option name=* -N $0
@@ -33,10 +32,9 @@ default gpu=0
 option gpu=0
 option gpu=* -l gpu=$0
 """
-_UNKNOWN = re.compile("do(es)? not exist", re.IGNORECASE)
 
 
-class GridEngine:
+class GridEngine(Scheduler):
     """qsub, qstat and qdel."""
 
     name = "sge"
@@ -44,12 +42,10 @@ class GridEngine:
     builtin = _BUILTIN
     programs = ("qstat", "qdel")
     task = "SGE_TASK_ID"
-
-    def __init__(self, line: Sequence[str] = ()) -> None:
-        self._line = list(line)
+    id = r"^(\d+)(?:\.\S*)?\s*$"  # as ``qsub -terse`` prints it: 12 or 12.1-3:1
+    unknown = "do(es)? not exist"
 
     def submit_line(self, submission: Submission, token: str) -> list[str]:
-        """The qsub call; what we add stands behind the conf file's words."""
         given = submission.request.given
         line = [*self._line, "-terse", "-ac", f"topdown={token}", "-r", "y"]
         line += ["-notify", "-o", str(submission.folder / "out"), "-j", "y"]
@@ -61,75 +57,45 @@ class GridEngine:
                 line += ["-tc", given["max_jobs_run"]]
         return [*line, str(submission.script)]
 
-    def job_of(self, output: str) -> str:
-        """The id in what ``qsub -terse`` printed: ``12`` or ``12.1-3:1``."""
-        lines = output.split("\n")
-        found = [m for m in (re.match(r"(\d+)(\.|\s*$)", s) for s in lines) if m]
-        if not found:
-            what = f"qsub printed no job id: {output.strip()!r}"
-            raise TopDownError("E_CLUSTER_SUBMIT", what, "see 'qstat'", CLUSTER)
-        return found[-1][1]
+    def rows(self, job: str = "") -> list[Row]:
+        """Grid Engine forgets a task that has ended."""
+        found = []
+        blocks = re.split("^=+$", self.ask(["qstat", "-j", job or "*"]), flags=re.M)
+        for text in blocks:
+            number = _field(text, "job_number")
+            signs = _field(text, "context"), _field(text, "script_file")
+            states = self._states(number) if job and number else {"1": State("", True)}
+            found += [Row(number, task, "", s, *signs) for task, s in states.items()]
+        return [row for row in found if row.job]
 
-    def states(self, job: str, signs: Signs) -> dict[str, State]:
-        """Of the tasks that wait or run; Grid Engine forgets a task that has ended."""
-        status, out, err = process.capture(["qstat", "-j", job])
-        if status != 0:
-            if _UNKNOWN.search(out + err):
-                return {}
-            raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
-        if not signs.fit(_field(out, "context"), _field(out, "script_file")):
-            return {}
-        status, out, err = process.capture(["qstat", "-g", "d", "-u", "*"])
-        if status != 0:
-            raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
-        found = {}
-        for row in (s.split() for s in out.splitlines()):
+    def _states(self, job: str) -> dict[str, State]:
+        states = {}
+        listed = self.ask(["qstat", "-g", "d", "-u", "*"])
+        for row in map(str.split, listed.splitlines()):
             if row and row[0] == job:
                 word = row[4]
-                never = self._never(job, word)
-                if re.search("E|h", word):
-                    never = "see 'qstat -j'"
+                never = "see 'qstat -j'" if re.search("E|h", word) else ""
+                never = never or self._never(job, word)
                 waits = f"{word}, {never}".rstrip(", ") if "q" in word else never
                 columns = 9 if "@" in row[7] else 8  # a task that waits has no queue
                 task = row[columns] if len(row) > columns else "1"
-                found[task] = State(word, True, waits, bool(never))
-        return found
+                states[task] = State(word, True, waits, bool(never))
+        return states
 
     def _never(self, job: str, word: str) -> str:
         """Why a waiting job fits nowhere, even if nothing else ran; "" if it may."""
         if word != "qw":
             return ""
         _, out, _ = process.capture(["qalter", "-w", "v", job])
-        lines = [" ".join(s.split()) for s in out.splitlines()]
+        lines = [" ".join(s.split()) for s in out.splitlines() if "cannot run" in s]
         # what hosts report of themselves, such as mem_free, is unknown to this check
-        known = [s for s in lines if "cannot run" in s and "unknown resource" not in s]
+        known = [s for s in lines if "unknown resource" not in s]
         return known[0] if known and "no suitable queues" in out else ""
 
-    def find(self, signs: Signs) -> str:
-        """The id of the job with these signs, "" if there is none."""
-        status, out, err = process.capture(["qstat", "-j", "*"])
-        if status != 0 and not _UNKNOWN.search(out + err):
-            raise Unreachable(" ".join(err.split()) or f"qstat status {status}")
-        likely = ""
-        for text in re.split("^=+$", out, flags=re.MULTILINE):
-            job, token = _field(text, "job_number"), _field(text, "context")
-            script = _field(text, "script_file")
-            if signs.token in token:
-                return job
-            if script == signs.script and signs.fit(token, script):
-                likely = job
-        return likely
-
     def cancel_line(self, job: str) -> list[str]:
-        """The qdel call."""
         return ["qdel", job]
 
-    def has_ended(self, said: str) -> bool:
-        """Whether there is nothing to cancel any more."""
-        return bool(_UNKNOWN.search(said))
-
     def post_mortem(self, job: str) -> str:
-        """What qacct says of a job that has gone without an exit status."""
         status, out, _ = process.capture(["qacct", "-j", job])
         failed = re.search(r"^failed\s+(.*?)\s*$", out, re.MULTILINE)
         return f"failed: {failed[1]}" if status == 0 and failed else ""
@@ -137,18 +103,14 @@ class GridEngine:
 
 def _field(text: str, name: str) -> str:
     """A field in what ``qstat -j`` prints."""
-    found = re.search(rf"^{name}:\s*(.*?)\s*$", text, re.MULTILINE)
-    return found[1] if found else ""
+    field = re.search(rf"^{name}:\s*(.*?)\s*$", text, re.MULTILINE)
+    return field[1] if field else ""
 
 
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    args = list(sys.argv[1:] if cmd is None else cmd)
-    if not args or args[0] in ("-h", "--help"):
-        print(__doc__)
-        sys.exit(0 if args else USAGE)
-    sys.exit(cluster.run(parse(args), GridEngine))
+    call(str(__doc__), lambda request: cluster.run(request, GridEngine), cmd)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from collections.abc import Sequence
 
 from espnet_topdown.cmd import cluster, process
-from espnet_topdown.cmd.local import parse
-from espnet_topdown.cmd.scheduler import Signs, State, Unreachable
+from espnet_topdown.cmd.local import call
+from espnet_topdown.cmd.scheduler import Row, Scheduler, Signs, State
 from espnet_topdown.cmd.submission import Submission
-from espnet_topdown.errors import CLUSTER, USAGE, TopDownError, command
+from espnet_topdown.errors import command
 
 SIGNAL_SECONDS = 120  # before the time limit: USR2, see cmd/node.py
 # A node refuses a job that starts in the very second in which the node has ended its
@@ -56,12 +55,11 @@ option gpu=* --gres=gpu:$0
 """
 
 
-class Slurm:
+class Slurm(Scheduler):
     """sbatch, squeue and scancel.
 
-    Args:
-        line: the call of sbatch, as the conf file has it. It, or the environment, may
-            choose another cluster (``-M``); all questions then go there.
+    The call of sbatch, or the environment, may choose another cluster (``-M``); all
+    questions then go there.
     """
 
     name = "slurm"
@@ -69,13 +67,14 @@ class Slurm:
     builtin = _BUILTIN
     programs = ("squeue", "scancel")
     task = "SLURM_ARRAY_TASK_ID"
+    id = r"^(\d+(?:;\S+)?)\s*$"
+    unknown = "invalid job id|already complet"
 
     def __init__(self, line: Sequence[str] = ()) -> None:
-        self._line = list(line)
+        super().__init__(line)
         self._again: dict[str, float] = {}  # not released again before, by task
 
     def submit_line(self, submission: Submission, token: str) -> list[str]:
-        """The sbatch call; what we add stands behind the conf file's words."""
         line = [*self._line, "--parsable", f"--comment={token}"]
         line += ["--requeue", "--open-mode=append"]
         output = "out.%a" if submission.array else "out"
@@ -84,69 +83,33 @@ class Slurm:
         if "name" not in submission.request.given:
             line += [f"--job-name={submission.folder.parents[1].name}"]
         if submission.array:
-            most = submission.request.options.get("max_jobs_run")
+            most = submission.request.count("max_jobs_run")
             line += [f"--array={submission.array}" + (f"%{most}" if most else "")]
         return [*line, str(submission.script)]
 
-    def job_of(self, output: str) -> str:
-        """The id in what sbatch printed; a site's messages may stand before it.
-
-        >>> Slurm().job_of("Welcome\\n12;big\\n")
-        '12;big'
-        """
-        found = re.findall(r"^(\d+(?:;\S+)?)\s*$", output, re.MULTILINE)
-        if not found:
-            what = f"sbatch printed no job id: {output.strip()!r}"
-            raise TopDownError("E_CLUSTER_SUBMIT", what, "see 'squeue'", CLUSTER)
-        return str(found[-1])
-
-    def states(self, job: str, signs: Signs) -> dict[str, State]:
-        """Of the tasks that Slurm still knows; none if the id is another's by now."""
+    def rows(self, job: str = "") -> list[Row]:
         number, where = _place(job)
-        line = ["squeue", *where, "-h", "-r", "-t", "all", "-j", number]
-        found = {}
-        for row in _rows([*line, "-o", "%K|%T|%k|%r|%o"]):
-            index, word, comment, reason, script = (row + [""] * 5)[:5]
-            if not word or not signs.fit(comment, script):
-                continue
-            task = index if index.isdigit() else "1"
-            waits = ""
-            if word == "PENDING":
-                waits = f"{word}, {reason}"
-            if word == "PENDING" and reason == "BeginTime":
-                self._release(f"{number}_{index}" if index.isdigit() else number, where)
-            stuck = bool(waits and _STUCK.search(reason))
-            found[task] = State(word, word not in _ENDED, waits, stuck)
+        found = []
+        for place in [where] if job else self._clusters():
+            line = ["squeue", *place, "-h", "-t", "all", "-o", "%F|%K|%T|%k|%r|%o"]
+            line += ["-r", "-j", number] if job else []
+            for text in self.ask(line).splitlines():
+                row = (text.split("|", 5) + [""] * 6)[:6]
+                found += [_row(row, place)] if row[2] else []
         return found
 
-    def find(self, signs: Signs) -> str:
-        """The id of the job with these signs, "" if there is none.
-
-        Where a site has rewritten the comment, one that runs the script and lives.
-        """
-        likely = ""
-        for where in self._clusters():
-            line = ["squeue", *where, "-h", "-t", "all", "-o", "%A|%F|%k|%T|%o"]
-            for row in _rows(line):
-                _, job, comment, word, script = (row + [""] * 5)[:5]
-                job = ";".join([job, *where[1:]])
-                if comment == signs.token:
-                    return job
-                if script == signs.script and word not in _ENDED:
-                    likely = job if signs.fit(comment, script) else likely
-        return likely
+    def tasks(self, job: str, signs: Signs) -> dict[str, Row]:
+        tasks = super().tasks(job, signs)
+        for row in tasks.values():
+            if row.state.waits == "PENDING, BeginTime":
+                self._release(row.id, _place(job)[1])
+        return tasks
 
     def cancel_line(self, job: str) -> list[str]:
-        """The scancel call."""
         number, where = _place(job)
         return ["scancel", *where, number]
 
-    def has_ended(self, said: str) -> bool:
-        """Whether there is nothing to cancel any more."""
-        return bool(re.search("invalid job id|already complet", said, re.IGNORECASE))
-
     def post_mortem(self, job: str) -> str:
-        """What accounting says of a job that squeue has forgotten, if there is any."""
         number, where = _place(job)
         line = ["sacct", *where, "-n", "-X", "-P", "-j", number, "-o", "State"]
         status, out, _ = process.capture(line)
@@ -179,24 +142,20 @@ def _place(job: str) -> tuple[str, list[str]]:
     return number, ["-M", cluster_name] if cluster_name else []
 
 
-def _rows(line: list[str]) -> list[list[str]]:
-    """What squeue prints; nothing if it knows no such job."""
-    status, out, err = process.capture(line)
-    if status != 0:
-        if "Invalid job id" in err:
-            return []
-        raise Unreachable(" ".join(err.split()) or f"squeue status {status}")
-    return [row.split("|", 4) for row in out.splitlines()]
+def _row(fields: Sequence[str], place: list[str]) -> Row:
+    number, index, word, comment, reason, script = fields
+    job = ";".join([number, *place[1:]])
+    task, own = (index, f"{number}_{index}") if index.isdigit() else ("1", number)
+    waits = f"{word}, {reason}" if word == "PENDING" else ""
+    stuck = bool(waits and _STUCK.search(reason))
+    state = State(word, word not in _ENDED, waits, stuck)
+    return Row(job, task, own, state, comment, script)
 
 
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    args = list(sys.argv[1:] if cmd is None else cmd)
-    if not args or args[0] in ("-h", "--help"):
-        print(__doc__)
-        sys.exit(0 if args else USAGE)
-    sys.exit(cluster.run(parse(args), Slurm))
+    call(str(__doc__), lambda request: cluster.run(request, Slurm), cmd)
 
 
 if __name__ == "__main__":

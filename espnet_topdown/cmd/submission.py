@@ -1,11 +1,11 @@
 """One submission on disk: what was asked, which job it became, how its tasks ended.
 
 The folder is ``q/<log>-<digest>/`` beside the log; the digest is of the call, so the
-same call finds the same folder again. It holds ``request.json`` (for the node),
-``job.sh``, ``submit.json`` (the token before, the job's id after submitting), ``run.N``
-(locked while task N lives) and ``rc.N``. ``submit.json`` goes away when somebody has
-taken note of the end: while it is there, a repeated call waits for that job instead of
-submitting another.
+same call finds the same folder again. It holds ``request.json`` (for the host that runs
+it), ``job.sh``, ``submit.json`` (the token before, the job's id after submitting),
+``run.N`` (locked while task N lives) and ``rc.N``. ``submit.json`` goes away when
+somebody has taken note of the end: while it is there, a repeated call waits for that
+job instead of submitting another.
 """
 
 from __future__ import annotations
@@ -21,14 +21,7 @@ from pathlib import Path
 from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.python import python_module, python_path
 from espnet_topdown.cmd.task import Task, waits_for
-from espnet_topdown.errors import CREATE, TopDownError
-from espnet_topdown.files import (
-    Lock,
-    is_held,
-    json_bytes,
-    write_bytes,
-    write_json,
-)
+from espnet_topdown.files import Lock, is_held, json_bytes, write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a job needs to know of the place it was submitted from. PATH is up to the conf
@@ -39,15 +32,33 @@ _EXPORTED = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class OpenJob:
+    """A job of a cluster that nobody has seen the end of.
+
+    Attributes:
+        folder: of its submission.
+        scheduler: ``slurm`` or ``sge``; "" if an older version has submitted it.
+        token: what marks it as ours.
+        job: its id; "" while it is not known to be submitted.
+        waits: why it does not run yet, "" if it does.
+    """
+
+    folder: Path
+    scheduler: str
+    token: str
+    job: str
+    waits: str
+
+
 class Submission:
     """The folder of one launcher call."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.tasks: dict[str, Task] = {
-            str(number): task
-            for number, task in zip(request.numbers or [1], request.tasks())
-        }
+        numbers = [str(number) for number in request.numbers or [1]]
+        self.tasks: dict[str, Task] = dict(zip(numbers, request.tasks()))
+        self.array = f"{numbers[0]}-{numbers[-1]}" if request.numbers else ""
         what = [os.getcwd(), request.log, request.command, request.numbers]
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:10]
         log = Path(request.log)
@@ -59,35 +70,24 @@ class Submission:
         """One launcher a call; that of a search that was killed may be on its way out.
 
         Raises:
-            TopDownError: E_CREATE (73).
+            TopDownError: when it is entered, E_CREATE (73), E_LOCKED (75).
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            what = f"cannot write {self.folder}: {e.strerror}"
-            do = "choose a log in a folder that you and the nodes can write to"
-            raise TopDownError("E_CREATE", what, do, CREATE) from e
         doing = f"waits for {self.request.log}"
-        path = self.folder / ".lock"
-        return Lock(path, wait_seconds=wait_seconds, doing=doing)
-
-    @property
-    def array(self) -> str:
-        """The scheduler's range of task numbers, "" for a single task."""
-        numbers = self.request.numbers
-        return f"{numbers[0]}-{numbers[-1]}" if numbers else ""
+        return Lock(self.folder / ".lock", wait_seconds=wait_seconds, doing=doing)
 
     def prepare(self, task: str) -> None:
-        """Write what the nodes read; exit statuses of an earlier call are dropped.
+        """Write what the hosts read; exit statuses of an earlier call are dropped.
 
         Args:
             task: the scheduler's variable with the number of an array's task.
         """
         for path in self.folder.glob("rc.*"):
             path.unlink()
+        for of_this_call in self.tasks.values():
+            of_this_call.status = None
         asked = {
             "tasks": {n: [t.log, t.command] for n, t in self.tasks.items()},
-            "threads": self.request.options.get("num_threads", 1),
+            "threads": self.request.count("num_threads", 1),
         }
         write_json(self.folder / "request.json", asked)
         write_bytes(self.script, self._script(task).encode())
@@ -99,20 +99,17 @@ class Submission:
             path = python_path(f"{ROOT}:{path}")
         exported = {k: v for k, v in os.environ.items() if _EXPORTED.fullmatch(k)}
         exported["PYTHONPATH"] = path
-        lines = [f"export {k}={shlex.quote(v)}" for k, v in sorted(exported.items())]
         request = str(self.folder / "request.json")
-        node = shlex.join(python_module("espnet_topdown.cmd.node", request))
+        command = shlex.join(python_module("espnet_topdown.cmd.node", request))
         number = f'"${{{task}:?}}"' if self.array else next(iter(self.tasks))
-        return "\n".join(
-            [
-                "#!/bin/bash",
-                f"cd {shlex.quote(os.getcwd())} || exit 1",
-                *lines,
-                "if [ -f ./path.sh ]; then . ./path.sh; fi",
-                f"exec {node} {number}",
-                "",
-            ]
-        )
+        lines = [
+            "#!/bin/bash",
+            f"cd {shlex.quote(os.getcwd())} || exit 1",
+            *(f"export {k}={shlex.quote(v)}" for k, v in sorted(exported.items())),
+            "if [ -f ./path.sh ]; then . ./path.sh; fi",
+            f"exec {command} {number}",
+        ]
+        return "\n".join(lines) + "\n"
 
     def note(self, scheduler: str, token: str, job: str = "", waits: str = "") -> None:
         """Remember what is about to be, or has been, submitted, and what it waits for.
@@ -123,38 +120,29 @@ class Submission:
         text.update(log=self.request.log, waits=waits)
         write_bytes(self.folder / "submit.json", json_bytes(text))
 
-    def noted(self) -> tuple[str, str] | None:
-        """Token and job id ("" if unknown) that nobody has seen the end of."""
-        try:
-            found = json.loads((self.folder / "submit.json").read_text("utf-8"))
-            return str(found["token"]), str(found["job"])
-        except (FileNotFoundError, ValueError, KeyError):
-            return None
+    def noted(self) -> OpenJob | None:
+        """The job of an earlier call that nobody has seen the end of."""
+        return _noted(self.folder)
 
     def forget(self) -> None:
         """The end of the job was seen: the next call submits anew."""
         (self.folder / "submit.json").unlink(missing_ok=True)
 
-    def statuses(self) -> dict[str, int]:
-        """The exit statuses that are there by now, by task."""
+    def take_statuses(self) -> list[str]:
+        """Give the tasks the exit statuses that are there; those without one."""
         try:
             names = set(os.listdir(self.folder))  # also refreshes a network folder
         except OSError:
-            return {}
-        found = {}
-        for number in self.tasks:
+            names = set()
+        for number, task in self.tasks.items():
             if f"rc.{number}" in names:
                 text = (self.folder / f"rc.{number}").read_text("utf-8").strip()
-                found[number] = int(text) if text.isdigit() else 1
-        return found
+                task.status = int(text) if text.isdigit() else 1
+        return [number for number, task in self.tasks.items() if task.status is None]
 
     def is_running(self, number: str) -> bool:
-        """Whether the node of a task lives, whatever the scheduler says of it."""
+        """Whether a task lives, whatever the scheduler says of it."""
         return is_held(self.folder / f"run.{number}")
-
-    def ended(self) -> bool:
-        """Whether every task has an exit status."""
-        return len(self.statuses()) == len(self.tasks)
 
     def job_output(self, lines: int = 5) -> list[str]:
         """The last words of the job script itself: Slurm's and the shell's."""
@@ -164,37 +152,36 @@ class Submission:
         return words[-lines:]
 
 
-@dataclass(frozen=True)
-class OpenJob:
-    """A job of a cluster that nobody has seen the end of.
-
-    Attributes:
-        folder: of its submission.
-        scheduler: ``slurm`` or ``sge``; "" if an older version has submitted it.
-        job: its id; "" while it is not known to be submitted.
-        waits: why it does not run yet, "" if it does.
-    """
-
-    folder: Path
-    scheduler: str
-    job: str
-    waits: str
+def _noted(folder: Path) -> OpenJob | None:
+    try:
+        text = json.loads((folder / "submit.json").read_text("utf-8"))
+        fields = (str(text.get(n, "")) for n in ("scheduler", "token", "job", "waits"))
+        return OpenJob(folder, *fields)
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def open_jobs(folder: Path) -> list[OpenJob]:
-    """The jobs whose logs are in ``folder`` and whose end nobody has seen."""
-    found = []
-    for path in sorted((Path(folder) / "q").glob("*/submit.json")):
-        try:
-            said = json.loads(path.read_text("utf-8"))
-            words = (str(said.get(name, "")) for name in ("scheduler", "job", "waits"))
-        except (OSError, ValueError, AttributeError):
-            continue
-        found.append(OpenJob(path.parent, *words))
-    return found
+    """The jobs whose logs are in ``folder`` and whose end nobody has seen.
+
+    Args:
+        folder: of logs, such as a job's folder.
+
+    Returns:
+        In the order of their names.
+    """
+    places = sorted((Path(folder) / "q").glob("*"))
+    return [job for job in map(_noted, places) if job]
 
 
 def why_waiting(log: Path) -> str:
-    """What the task of a log waits for, with those who hold it; "" if it runs."""
+    """What the task of a log waits for, with those who hold it.
+
+    Args:
+        log: where the task writes, or will write.
+
+    Returns:
+        A phrase; "" if it runs.
+    """
     queued = [job.waits for job in open_jobs(Path(log).parent) if job.waits]
     return waits_for(log) or "; ".join(queued)

@@ -7,8 +7,9 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from espnet_topdown.cmd import process
@@ -22,6 +23,8 @@ _OLD_LOGS = 9  # how many are kept
 _LOCK_SECONDS = process.GRACE_SECONDS + 5  # an earlier run may be on its way out
 _STEP = 65536  # bytes of a log at a time
 _WAITS = "# Waiting for "
+_TAIL_LINES = 10
+_TAILS = 3  # failed tasks whose logs are shown
 
 
 class Task:
@@ -87,8 +90,8 @@ class Task:
                 self._finish(code)
         return self.status is not None
 
-    def tail(self, lines: int) -> list[str]:
-        """The end of the log, our own lines left out."""
+    def tail(self, lines: int = _TAIL_LINES) -> list[str]:
+        """The end of the log, our own lines left out; nothing if there is no log."""
         text = _end_of(self.log)
         return [s for s in text.splitlines() if not s.startswith("#")][-lines:]
 
@@ -96,24 +99,21 @@ class Task:
         """Whole lines written since the last call, our own left out."""
         lines: list[str] = []
         with open(self.log, "rb") as f:
-            f.seek(self._shown)
             while True:
+                f.seek(self._shown)
                 block = f.read(_STEP)
                 whole = block.rfind(b"\n") + 1
                 if not whole:  # nothing, or a line that is still being written
                     return [s for s in lines if not s.startswith("#")]
                 lines += block[:whole].decode("utf-8", "replace").splitlines()
                 self._shown += whole
-                f.seek(self._shown)
 
     def _finish(self, code: int) -> None:
         self.status = code if code >= 0 else 128 - code
         how = f"code {self.status}" + (f"; signal {-code}" if code < 0 else "")
-        seconds = round(time.time() - self._started)
-        self._write(f"# Accounting: time={seconds} threads={self.threads}")
-        self._write(
-            f"# Ended ({how}) at {time.ctime()}, elapsed time {seconds} seconds"
-        )
+        took = round(time.time() - self._started)
+        self._write(f"# Accounting: time={took} threads={self.threads}")
+        self._write(f"# Ended ({how}) at {time.ctime()}, elapsed time {took} seconds")
         os.close(self._fd)
 
     def _open(self) -> None:
@@ -130,30 +130,77 @@ class Task:
                 raise TopDownError("E_DISK", what, "make room and run again", IO) from e
 
 
+def say(launcher: str, what: str) -> None:
+    """A line of a launcher for its user."""
+    print(f"{launcher}: {what}", file=sys.stderr, flush=True)
+
+
+def report(
+    launcher: str, log: str, tasks: Sequence[Task], job: str = "", lost: Iterable = ()
+) -> int:
+    """Say which tasks have failed, with the ends of their logs.
+
+    Args:
+        launcher: its name.
+        log: of the call, ``JOB`` in it.
+        tasks: all of them, ended.
+        job: a scheduler's id.
+        lost: tasks without an exit status, each with what to say of it.
+
+    Returns:
+        The launcher's exit status: 0 if all succeeded; that of a single task, but 1
+        for those above 125 and for 100, which have meanings of their own.
+    """
+    failed = [task for task in tasks if task.status != 0]
+    if not failed:
+        return 0
+    total, words = len(tasks), dict(lost)
+    head = "job failed" if total == 1 else f"{len(failed)} of {total} tasks failed"
+    say(launcher, f"{head}{f' (job {job})' if job else ''}, log is in {log}")
+    for task in failed[:_TAILS]:
+        if task in words:
+            print(words[task], file=sys.stderr)
+        if lines := task.tail():
+            say(launcher, f"end of {task.log}:")
+            print(*(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
+    status = failed[0].status or 1
+    return status if total == 1 and status < 126 and status != 100 else 1
+
+
 def waits_for(log: str | os.PathLike[str]) -> str:
     """What the task of a log waits for before it begins; empty if it does not."""
-    try:
-        line = (_end_of(log).splitlines() or [""])[-1]
-    except OSError:
-        return ""
+    line = (_end_of(log).splitlines() or [""])[-1]
     return line[len(_WAITS) :] if line.startswith(_WAITS) else ""
 
 
 def _end_of(log: str | os.PathLike[str]) -> str:
-    with open(log, "rb") as f:
-        f.seek(max(0, f.seek(0, os.SEEK_END) - 8192))
-        return f.read().decode("utf-8", "replace")
+    try:
+        with open(log, "rb") as f:
+            f.seek(max(0, f.seek(0, os.SEEK_END) - 8192))
+            return f.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _open_log(path: str, append: bool) -> int:
     """Open an empty log and lock it; what was there moves on, see ``_rotate``."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
-        fd = _create(path)
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as e:
+            what = f"cannot write the log {path}: {e.strerror}"
+            do = "choose a folder you can write to"
+            raise TopDownError("E_CREATE", what, do, CREATE) from e
         while not lock_file(fd, path):
             if time.monotonic() > deadline:
                 os.close(fd)
-                raise _in_use(path)
+                with open(path, encoding="utf-8", errors="replace") as f:
+                    about = ", ".join(next(f, "").strip("# \n") for _ in range(2))
+                what = f"another process is still writing {path} ({about})"
+                do = "stop it, or wait until it has ended"
+                raise TopDownError("E_LOCKED", what, do, RETRY)
             time.sleep(0.1)
         if _is_at(fd, path):
             if append or os.fstat(fd).st_size == 0:
@@ -162,15 +209,11 @@ def _open_log(path: str, append: bool) -> int:
         os.close(fd)
 
 
-def _in_use(path: str) -> TopDownError:
-    about = ""
-    with open(path, encoding="utf-8", errors="replace") as f:
-        head = [line[2:].strip() for line, _ in zip(f, range(9)) if line[:2] == "# "]
-    known = [s for s in head if s.startswith(("Running on", "Started at"))]
-    if known:
-        about = f" ({', '.join(known)})"
-    what = f"another process is still writing {path}{about}"
-    return TopDownError("E_LOCKED", what, "stop it, or wait until it has ended", RETRY)
+def _is_at(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _rotate(path: str) -> None:
@@ -179,20 +222,3 @@ def _rotate(path: str) -> None:
         if os.path.exists(f"{path}.{n}"):
             os.replace(f"{path}.{n}", f"{path}.{n + 1}")
     os.replace(path, f"{path}.1")
-
-
-def _create(path: str) -> int:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as e:
-        what = f"cannot write the log {path}: {e.strerror}"
-        do = "choose a folder you can write to"
-        raise TopDownError("E_CREATE", what, do, CREATE) from e
-
-
-def _is_at(fd: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
-        return False

@@ -8,44 +8,27 @@ import sys
 from pathlib import Path
 
 import pytest
-from local_launcher import REPOSITORY, environment, output
-from submitting import SlurmPlace
+from launching import REPOSITORY, Place, environment, output
 
 from espnet_topdown.cmd import python
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
-from espnet_topdown.cmd.python import python_module, python_path
+from espnet_topdown.cmd.python import python_module
 
 # What our start, ESPnet and torch import sooner or later; all are plausible as scripts.
-THEIRS = (
-    "random",
-    "tokenize",
-    "copy",
-    "queue",
-    "types",
-    "runpy",
-    "inspect",
-    "tempfile",
-)
-SAYS = "import random, copy, queue, tokenize, inspect, tempfile; print(random.__file__)"
+THEIRS = "random tokenize copy queue types runpy inspect tempfile".split()
+SAYS = "import random, copy, queue, tokenize, inspect, tempfile, sys\n"
+SAYS += "print(random.__file__, sys.argv)\n"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A recipe with scripts of those names, and a module that a job runs."""
+    place = Place(tmp_path, "slurm").folder
     for name in THEIRS:
-        text = f"raise SystemExit('the {name}.py of the user ran')\n"
-        (tmp_path / f"{name}.py").write_text(text)
-    (tmp_path / "lib").mkdir()
-    (tmp_path / "lib" / "a_job.py").write_text(SAYS + "\nimport sys; print(sys.argv)")
-    return tmp_path
-
-
-def run(words: list[str], folder: Path, path: str) -> str:
-    env = environment(PYTHONPATH=f"{REPOSITORY}:{folder / 'lib'}{path}")
-    words = list(map(str, words))
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+        (place / f"{name}.py").write_text(f"raise SystemExit('their {name}.py ran')\n")
+    (place / "lib").mkdir()
+    (place / "lib" / "a_job.py").write_text(SAYS)
+    return place
 
 
 @pytest.mark.parametrize("new", [True, False])
@@ -53,49 +36,36 @@ def test_a_module_is_started(folder: Path, monkeypatch, new: bool) -> None:
     """By ``-P``, and by what Pythons before 3.11 have instead."""
     if not new:
         monkeypatch.setattr(python.sys, "version_info", (3, 9))
-    said = run([*python_module("a_job", "a b", "-m")], folder, "")
-    assert str(folder) not in said.splitlines()[0]
-    assert said.splitlines()[1].endswith("a_job.py', 'a b', '-m']")
+    env = environment(PYTHONPATH=f"{REPOSITORY}:{folder / 'lib'}")
+    words = python_module("a_job", "a b", "-m")
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.stdout.endswith("a_job.py', 'a b', '-m']\n"), done.stderr
+    assert str(folder) not in done.stdout.split()[0]
 
 
 def test_what_is_no_module_is_left_to_python(folder: Path) -> None:
     words = [sys.executable, python.__file__, "-c", "print(7)"]
-    assert run(words, folder / "lib", "") == "7\n"
+    assert subprocess.check_output(words, cwd=folder / "lib", text=True) == "7\n"
 
 
 @pytest.mark.parametrize("path", ["", ":", "::/nowhere"])
-def test_a_task_of_the_local_launcher(folder: Path, monkeypatch, path: str) -> None:
+@pytest.mark.parametrize("backend", ["local", "slurm"])
+def test_a_task_of_a_launcher(folder: Path, monkeypatch, backend, path: str) -> None:
     """Also where an empty part of PYTHONPATH means the current folder."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}:{folder / 'lib'}{path}")
+    monkeypatch.setenv("PATH", f"{folder.parent / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("FAKE_SLURM", str(folder.parent / "fake"))
     job = Job("a", Path("x.log"), python_module("a_job"))
-    assert run_jobs([job], backend_cmd("local")) == {"a": 0}, Path("x.log").read_text()
-    assert str(folder) not in output(Path("x.log")).splitlines()[0]
-
-
-def test_a_job_on_a_cluster(tmp_path: Path, folder: Path) -> None:
-    (tmp_path / "place").mkdir()
-    place = SlurmPlace(tmp_path / "place")
-    place.env["PYTHONPATH"] += f":{folder / 'lib'}:"
-    for name in THEIRS:
-        (folder / f"{name}.py").rename(place.folder / f"{name}.py")
-    place.line = python_module("espnet_topdown.cmd.slurm")
-    place.env["PYTHONPATH"] = place.env["PYTHONPATH"].rstrip(":")
-    status, err = place.call("a.log", *python_module("a_job"))
-    assert status == 0, err
-    log = output(place.folder / "a.log")
-    assert str(place.folder) not in log.splitlines()[0]
-
-
-def test_parts_of_a_path() -> None:
-    assert python_path("") == ""
-    assert python_path(":/a::/b:") == "/a:/b"
+    assert run_jobs([job], backend_cmd(backend)) == {"a": 0}, Path("x.log").read_text()
+    assert str(folder) not in output(Path("x.log")).split()[0]
 
 
 def test_this_is_the_one_place_that_starts_modules() -> None:
-    found = []
-    for file in (REPOSITORY / "espnet_topdown").rglob("*.py"):
-        for number, line in enumerate(file.read_text().splitlines(), 1):
-            if re.search(r"""sys\.executable, *["']-m""", line):
-                found.append(f"{file.name}:{number}")
-    assert [s for s in found if not s.startswith("python.py")] == []
+    lines = [
+        f"{file.name}: {line}"
+        for file in (REPOSITORY / "espnet_topdown").rglob("*.py")
+        for line in file.read_text().splitlines()
+        if re.search(r"""sys\.executable, *["']-m""", line)
+    ]
+    assert [s for s in lines if not s.startswith("python.py")] == []

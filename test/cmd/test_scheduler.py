@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.cmd.scheduler import Signs, kind_of, option_of, without_job
+from espnet_topdown.cmd.scheduler import kind_of, option_of, without_job
 from espnet_topdown.cmd.sge import GridEngine
 from espnet_topdown.cmd.slurm import Slurm
 from espnet_topdown.errors import TopDownError
@@ -92,23 +92,6 @@ def test_what_of_an_outer_job_does_not_reach_ours(job: dict[str, str]) -> None:
 def test_a_choice_of_gpus_outside_of_a_job_is_the_users() -> None:
     chosen = {**SITE, "CUDA_VISIBLE_DEVICES": "1"}
     assert without_job(chosen) == chosen
-
-
-@pytest.mark.parametrize(
-    "token, script, ours",
-    [
-        ("topdown-1", "/q/job.sh", True),
-        ("topdown-1", "/site/wrapper.sh", True),
-        ("project 42", "/q/job.sh", True),
-        ("project 42", "", True),  # nothing speaks against it
-        ("", "", True),
-        ("project 42", "/another.sh", False),
-        ("topdown-2", "", False),
-        ("topdown-2", "/another.sh", False),
-    ],
-)
-def test_signs_of_a_job(token: str, script: str, ours: bool) -> None:
-    assert Signs("topdown-1", "/q/job.sh").fit(token, script) == ours
 
 
 @pytest.mark.parametrize(

@@ -47,23 +47,24 @@ def test_stages_before_the_training_run_once(stubbed, run):
     assert slots == ["3", "3"]  # none of which the seeds themselves take
 
 
-@pytest.mark.parametrize("more", [["--ngpu", "1"], []])
-def test_slots_are_for_cpus_of_this_machine(stubbed, run, more):
-    """GPUs have locks of their own, and a cluster has a scheduler."""
-    args = [*BASE, "--seeds", "7", "--stage", "train", "--stop_stage", "train", *more]
-    environment = {} if more else {"TOPDOWN_CMD_BACKEND": "slurm"}
-    done = run("./topdown.sh", *args, cwd=stubbed, timeout=60, **environment)
+@pytest.mark.parametrize(
+    "more, backend, calls, says",
+    [
+        # slots are for CPUs of this machine: GPUs have locks, a cluster a scheduler
+        ("--stage train --stop_stage train --ngpu 1", "", 1, "[seed.1] slots \n"),
+        ("--stage train --stop_stage train", "slurm", 1, "[seed.1] slots \n"),
+        ("--stop_stage 10", "", 1, "--stop_stage 10\n"),  # data alone has no seed
+        ("--stop_stage 4", "", 1, "--stop_stage 4\n"),
+    ],
+)
+def test_what_a_seed_needs(stubbed, run, more, backend, calls, says):
+    seeds = "7" if "train" in more else "7 8"
+    words = ["./topdown.sh", *BASE, "--seeds", seeds, *more.split()]
+    environment = {"TOPDOWN_CMD_BACKEND": backend} if backend else {}
+    done = run(*words, cwd=stubbed, timeout=60, **environment)
     assert done.returncode == 0, done.stderr
-    assert "[seed.1] slots \n" in done.stdout
-
-
-@pytest.mark.parametrize("stop, calls", [("10", 1), ("4", 1)])
-def test_data_alone_has_no_seed(stubbed, run, stop, calls):
-    args = [*BASE, "--seeds", "7 8", "--stop_stage", stop]
-    done = run("./topdown.sh", *args, cwd=stubbed, timeout=60)
-    assert done.returncode == 0, done.stderr
-    said = (stubbed / "calls").read_text()
-    assert said.count("\n") == calls and f"--stop_stage {stop}\n" in said
+    text = (stubbed / "calls").read_text()
+    assert text.count("\n") == calls and says in done.stdout + text
 
 
 def test_other_arguments_and_a_tag_are_kept(stubbed, run):
@@ -73,31 +74,6 @@ def test_other_arguments_and_a_tag_are_kept(stubbed, run):
     assert done.returncode == 0, done.stderr
     (call,) = (stubbed / "calls").read_text().splitlines()
     assert "--asr_args=--max_epoch 3 --seed 7" in call and "--asr_tag=x_seed7" in call
-
-
-def test_one_experiment_has_one_seed(stubbed, run):
-    """run.sh of a recipe may have --seeds; a given experiment takes precedence."""
-    args = [*BASE, "--seeds", "7 8", "--asr_exp", "exp/mine", "--stage", "topdown"]
-    done = run("./topdown.sh", *args, cwd=stubbed)
-    assert done.returncode == 66 and "exp/mine" in done.stderr
-
-
-REFUSED = [
-    (["--seeds", "7 x"], "--seeds '7 x'"),
-    (["--seeds", "7 7"], "give different whole numbers"),
-    (["--seeds", "7", "--asr_args", "--seed 1"], "a seed in --asr_args"),
-    (["--seeds", "7", "--topdown_dir", "exp/x"], "give one of them"),
-    (["--seeds", "7", "--seed_controls", "some"], "must be first or all, got 'some'"),
-    (["--seeds", "7", "--nth_seed", "2"], "--nth_seed 2 of 1 seeds"),
-]
-
-
-@pytest.mark.parametrize("args, says", REFUSED)
-def test_refused(stubbed, run, args, says):
-    done = run("./topdown.sh", *BASE, *args, cwd=stubbed)
-    assert done.returncode == 64
-    assert done.stderr.startswith("E_USAGE: ") and says in done.stderr
-    assert not (stubbed / "calls").exists()
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ if stage_on 13; then
         "${PYTHON[@]}" -m espnet_topdown perplexity --exp "${EXP}" --model_file "${MODEL}" \
             --text "${data_dir}/test.txt" --width "${test_width}" \
             --output_dir "${topdown_dir}/${NODE}/decode_perplexity/test"
-    done 3< <(python3 utils/nodes.py "${topdown_dir}" "${lm_exp}" "${decode_candidates}")
+    done 3< <(list_models "${topdown_dir}" "${decode_candidates}")
 fi
 
 if stage_on 15; then

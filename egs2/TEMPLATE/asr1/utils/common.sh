@@ -84,6 +84,10 @@ check_installation() { # E_INSTALL here, rather than a traceback in the log of a
     "${PYTHON[@]}" -m espnet_topdown.cli.installation
 }
 
+list_models() { # search best|all: lines with name, experiment and file of what is decoded
+    "${PYTHON[@]}" -m espnet_topdown.cli.decoding "$@"
+}
+
 stage_on() { # N: is stage N asked for?
     [ "${stage:?}" -le "$1" ] && [ "${stop_stage:?}" -ge "$1" ] &&
         [[ " ${skip_stages-} " != *" $1 "* ]]

@@ -76,6 +76,21 @@ decode_beam() { # exp model set dir
     same_keys "${data}/wav.scp" "$4/text"
 }
 
+score() { # greedy|beam model set dir base-text: counts, tables, an interval against the base
+    local opts=(--ref "${data_feats}/$3/text") of_hyp=(--hyp "$4/text") unit_name
+    if [ "${nlsyms_txt}" != none ]; then opts+=(--nlsyms "${nlsyms_txt}"); fi
+    if [ "$1" = beam ]; then # greedy decoding has counted itself
+        "${PYTHON[@]}" -m espnet_topdown score_set "${opts[@]}" --decode_dir "$4" \
+            --decoder "${inference_tag#decode_}" --model_file "$2"
+    fi
+    if [ "${5:-$4/text}" != "$4/text" ]; then of_hyp+=(--bootstrap_against "$5"); fi
+    for unit_name in cer wer; do
+        "${PYTHON[@]}" -m espnet_topdown score "${opts[@]}" "${of_hyp[@]}" --unit "${unit_name}" \
+            --output_dir "$4/score_${unit_name}"
+    done
+    score_more "$3" "$4"
+}
+
 score_more() { # set dir: what the recipe scores besides, with local/score_set.sh
     if [ -x local/score_set.sh ]; then
         log "local/score_set.sh $1 $2"

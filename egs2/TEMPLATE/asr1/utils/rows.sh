@@ -54,7 +54,7 @@ train_search() { # name of args
         --retrain_seed same ${search_args[@]+"${search_args[@]}"}
     while IFS=$'\t' read -r node exp _; do
         if [[ ${node} != control.* ]]; then ROW_EXP[$1]=${exp}; fi
-    done < <(python3 utils/nodes.py "${dir}" "${ROW_EXP[$2]}" best)
+    done < <(list_models "${dir}" best)
 }
 
 train_again() { # name of freeze source epoch seed any_order
@@ -97,21 +97,11 @@ decode_row() { # name greedy|beam: every test set, unless it is decoded since th
             log "$1: ${exp}/${model} -> ${dir}"
             make_dir "${dir}"
             decode_"$2" "${exp}" "${model}" "${set}" "${dir}"
-            if [ "$2" = beam ]; then score_beam "${exp}/${model}" "${data_feats}/${set}/text" "${dir}"; fi
+            score "$2" "${exp}/${model}" "${set}" "${dir}" >/dev/null
+        else
+            score_more "${set}" "${dir}"
         fi
-        score_more "${set}" "${dir}"
     done
-}
-
-score_beam() { # model text dir
-    local opts=() unit_name
-    if [ "${nlsyms_txt}" != none ]; then opts=(--nlsyms "${nlsyms_txt}"); fi
-    for unit_name in cer wer; do
-        "${PYTHON[@]}" -m espnet_topdown score --ref "$2" --hyp "$3/text" --unit "${unit_name}" \
-            --output_dir "$3/score_${unit_name}" ${opts[@]+"${opts[@]}"} >/dev/null
-    done
-    "${PYTHON[@]}" -m espnet_topdown score_set --ref "$2" --decode_dir "$3" \
-        --decoder "${inference_tag#decode_}" --model_file "$1" ${opts[@]+"${opts[@]}"}
 }
 
 decode_all_ways() { # name greedy|joint|beam: beam also by the decoder alone

@@ -1,0 +1,412 @@
+"""The launchers of Slurm and Grid Engine beside made-up schedulers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from launching import REPOSITORY, TRAINER, Place, read_until, wait_for, wait_until
+
+from espnet_topdown.cmd.submission import why_waiting
+
+CONF = REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf"
+pytestmark = pytest.mark.timeout(120)
+SLEEP = ("long.log", "bash", "-c", "touch started; sleep 20; touch ended")
+UNTIL = "touch started; until [ -e go ]; do sleep 0.1; done; echo once >>ended"
+HELD = ("a.log", "bash", "-c", UNTIL)  # until there is a file ``go``
+AWAY = "Batch job submission failed: Unexpected message received"
+LIMIT = "Batch job submission failed: Job violates accounting/QOS policy"
+ONLY_2 = "Unable to run job: job rejected: only 2 jobs are allowed per user"
+
+
+@pytest.fixture(params=["slurm", "sge"])
+def place(request, tmp_path: Path) -> Place:
+    return Place(tmp_path, request.param)
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Place:
+    return Place(tmp_path, "slurm")
+
+
+def go(place: Place) -> None:
+    (place.folder / "go").touch()
+
+
+def once(place: Place) -> bool:
+    return (place.folder / "ended").read_text() == "once\n"
+
+
+def test_a_job_and_its_log(place: Place) -> None:
+    (place.folder / "path.sh").write_text("export FROM_PATH_SH=yes\n")
+    place.env["OMP_NUM_THREADS"] = "7"
+    script = 'echo $FROM_PATH_SH $OMP_NUM_THREADS "$@"'
+    words = ("a.log", "bash", "-c", script, "", "two  words", "$HOME")
+    assert place.call(*words) in ((0, ""), (0, ""))
+    log = (place.folder / "a.log").read_text()
+    assert "\nyes 7 two  words $HOME\n" in log
+    assert re.search("^# Running on .*\n# Started at ", log)
+    assert re.search(r"# Ended \(code 0\) at ", log)
+
+
+@pytest.mark.parametrize(
+    "backend, conf, options, words",
+    [
+        ("slurm", "slurm.conf", "--time 1:00:00 --num-threads 3",
+         ["--export=PATH", "-p gpu --gres=gpu:1 -c 1", "--mem-per-cpu 4G",
+          "--cpus-per-task 3", "--time 1:00:00", "--comment=topdown-",
+          "--requeue --open-mode=append", "--array=1-3%2"]),
+        ("sge", "queue.conf", "-pe smp 3",
+         ["-v PATH -cwd -S /bin/bash", "-l gpu=1 -q g.q", "-pe smp 3", "-t 1-3 -tc 2",
+          "-l mem_free=4G,ram_free=4G", "-terse -ac topdown=topdown-"]),
+    ],
+)  # fmt: skip
+def test_an_array_with_a_failing_task_and_espnets_conf_file(
+    tmp_path, backend, conf, options, words
+) -> None:
+    place = Place(tmp_path, backend)
+    (place.folder / "conf").mkdir()
+    shutil.copy(CONF / conf, place.folder / "conf")
+    args = f"--gpu 1 --mem 4G {options} --max-jobs-run 2 JOB=1:3 x.JOB.log bash -c"
+    status, err = place.call(*args.split(), "echo I am JOB; test JOB != 2")
+    assert status == 1 and "1 of 3 tasks failed (job 1)" in err and "  I am 2" in err
+    (line,) = place.submissions()
+    assert [w for w in words if w not in line] == []
+
+
+def test_the_commands_own_status(place: Place) -> None:
+    for _ in range(2):
+        assert place.call("a.log", "bash", "-c", "exit 75")[0] == 75
+    assert len(place.submissions()) == 2, "a failed job is submitted again"
+    assert (place.folder / "a.log.1").exists(), "the first log is kept"
+
+
+def test_a_cancelled_job_is_an_error_soon(place: Place) -> None:
+    launched = place.started(*SLEEP)
+    place.cancel()
+    assert launched.wait(30) == 1
+    says = {"slurm": "the scheduler says CANCELLED", "sge": "the scheduler lost it"}
+    assert f"no exit status; {says[place.backend]}" in launched.stderr.read()
+    assert not (place.folder / "ended").exists()
+
+
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_term_and_int_cancel_the_job(place: Place, number: int, status: int) -> None:
+    launched = place.started(*SLEEP)
+    launched.send_signal(number)
+    assert launched.wait(30) == status
+    assert place.cancelled()
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_a_launcher_that_died_is_attached_again(
+    place: Place, number, rewritten
+) -> None:
+    """Also where the site rewrites comments: the job's script tells it from others."""
+    if rewritten:
+        place.switch("comment", "project 42")
+    launched = place.started(*HELD)
+    launched.send_signal(number)
+    assert launched.wait(30) in (129, -9)
+    launched = place.start(*HELD)
+    assert "attached to job 1 again" in read_until(launched, "attached")
+    go(place)
+    assert launched.wait(30) == 0
+    assert len(place.submissions()) == 1 and once(place)
+    assert place.call(*HELD)[0] == 0
+    assert len(place.submissions()) == 2, "its end was seen: a new call is a new job"
+
+
+def test_an_outage_is_waited_for_and_nothing_submitted_twice(place: Place) -> None:
+    place.started(*SLEEP).kill()
+    place.switch("down")
+    status, err = place.call(*SLEEP)
+    assert (status, "E_CLUSTER_UNREACHABLE" in err) == (76, True), err
+    (place.fake / "down").unlink()
+    launched = place.start(*SLEEP)
+    read_until(launched, "attached")
+    place.switch("down")
+    err = read_until(launched, "W_CLUSTER_UNREACHABLE")
+    time.sleep(1)  # five more questions
+    launched.terminate()  # and what cannot be cancelled is not forgotten
+    assert launched.wait(30) == 143
+    err += launched.stderr.read()
+    assert err.count("W_CLUSTER_UNREACHABLE") == 1
+    assert "W_CLUSTER_CANCEL: " in err and "job 1 is not cancelled" in err
+    (place.fake / "down").unlink()
+    launched = place.start(*SLEEP)
+    assert "attached to job 1" in read_until(launched, "attached")
+    launched.terminate()
+    assert launched.wait(30) == 143 and place.cancelled()
+
+
+def test_a_submission_waits_for_the_controller(place: Place) -> None:
+    place.switch("down")
+    launched = place.start(*HELD)
+    err = read_until(launched, "W_CLUSTER_UNREACHABLE")
+    go(place)
+    (place.fake / "down").unlink()
+    assert launched.wait(30) == 0, err + launched.stderr.read()
+    assert once(place)
+
+
+@pytest.mark.parametrize("refused, code", [
+    (LIMIT, "REFUSED"),
+    (ONLY_2, "REFUSED"),
+    (AWAY, "UNREACHABLE"),
+    ("Please name your project, see the wiki", "REFUSED"),
+])  # fmt: skip
+def test_what_may_be_over_soon_is_waited_for(place: Place, refused, code) -> None:
+    place.switch("refuse", refused)
+    status, err = place.call("a.log", "true")
+    assert status == 0 and f"W_CLUSTER_{code}" in err and refused in err, err
+
+
+@pytest.mark.parametrize("refused, away, do", [
+    ("Requested time limit is invalid (missing or exceeds)!", "600", "correct --time"),
+    ("Unable to run job: unknown queue!", "600", "correct the launcher's options"),
+    ("Please name your project!", "0.1", "correct the launcher's options"),
+    (AWAY + "!", "0.1", "run the same command again when the scheduler answers"),
+])  # fmt: skip
+def test_a_refusal(place: Place, refused: str, away: str, do: str) -> None:
+    place.env["TOPDOWN_CLUSTER_AWAY"] = away
+    place.switch("refuse", refused)
+    status, err = place.call("a.log", "true")
+    assert status == 76 and re.search(
+        rf"E_CLUSTER_SUBMIT: \w+ refused a.log: .*{do}", err
+    )
+    assert ("W_CLUSTER" in err) <= (away == "0.1")
+
+
+@pytest.mark.parametrize("outer", [
+    {"SLURM_JOB_ID": "106", "SLURM_ARRAY_JOB_ID": "99", "SLURM_ARRAY_TASK_ID": "7"},
+    {"JOB_ID": "106", "SGE_TASK_ID": "7", "RESTARTED": "1", "NSLOTS": "9"},
+    {"SLURM_JOB_ID": "106", "SLURM_RESTART_COUNT": "3", "PMI_RANK": "1"},
+    {"SBATCH_ARRAY_INX": "1-9", "OMPI_COMM_WORLD_RANK": "1"},
+])  # fmt: skip
+@pytest.mark.parametrize("array", [(), ("JOB=1:2",)])
+def test_a_launcher_in_a_job_of_its_own(place: Place, outer, array) -> None:
+    place.env.update(outer)
+    script = "echo $PMI_RANK$OMPI_COMM_WORLD_RANK$SLURM_RESTART_COUNT$RESTARTED$NSLOTS."
+    log = "a.JOB.log" if array else "a.log"
+    status, err = place.call(*array, log, "bash", "-c", script)
+    assert status == 0, err
+    assert "\n.\n" in (place.folder / log.replace("JOB", "1")).read_text()
+
+
+@pytest.mark.parametrize(
+    "conf, args, says",
+    [
+        ("command sbatch\noption mem=* -m $0\n", "--mme 4", "E_CLUSTER_OPTION.*mem"),
+        ("command sbatch\noptoin mem=* -m\n", "", "E_CLUSTER_CONF: .*line 2.*option"),
+        ("option mem=* -m $0\n", "", "E_CLUSTER_CONF.*no 'command'"),
+        ("command sbatch 'x\n", "", "E_CLUSTER_CONF.*line 1.*quote"),
+        ("command sbatch\noption mem -m $0\n", "", "E_CLUSTER_CONF.*line 2"),
+        ("command qsubb\n", "", "E_CLUSTER_CMD.*'qsubb'"),
+        ("command sbatch --refuse\n", "", "E_CLUSTER_SUBMIT.*invalid partition"),
+        (None, "", "E_MISSING: cannot read x.conf"),
+    ],
+)
+def test_bad_configuration(slurm: Place, conf: str, args: str, says: str) -> None:
+    if conf:
+        (slurm.folder / "x.conf").write_text(conf)
+    status, err = slurm.call("--config", "x.conf", *args.split(), "a.log", "true")
+    assert status in (66, 76, 78) and re.search(says, err), err
+    assert slurm.submissions() == []
+
+
+def test_no_scheduler_and_two_calls_for_the_same_log(place: Place) -> None:
+    launched = place.started(*SLEEP)
+    status, err = place.call(*SLEEP)
+    assert (status, "E_LOCKED" in err) == (75, True), err
+    launched.terminate()
+    launched.wait(30)
+    place.env["PATH"] = "/nowhere"
+    status, err = place.call("a.log", "true")
+    assert (status, "E_CLUSTER_CMD" in err) == (76, True), err
+
+
+@pytest.mark.parametrize("backend, state, says", [
+    ("slurm", "PartitionConfig", "W_CLUSTER_STUCK.*may never start: PENDING, Part"),
+    ("slurm", "Priority", "waits in the queue: PENDING, Priority"),
+    ("sge", "Eqw", "W_CLUSTER_STUCK.*may never start"),
+])  # fmt: skip
+def test_a_job_that_waits_says_so_once(tmp_path, backend, state, says) -> None:
+    place = Place(tmp_path, backend)
+    place.switch("pend", state)
+    launched = place.start("exp/a.log", "sleep", "9")
+    err = read_until(launched, "queue" if state == "Priority" else "W_CLUSTER_STUCK")
+    time.sleep(1)
+    assert state in why_waiting(place.folder / "exp" / "a.log"), err
+    launched.terminate()
+    assert launched.wait(30) == 143
+    assert len(re.findall(says, err + launched.stderr.read())) == 1
+
+
+# What only Slurm does, or its simulator.
+
+
+def test_a_job_that_was_lost(slurm: Place) -> None:
+    slurm.switch("lose")
+    slurm.switch("sacct", "NODE_FAIL\n")
+    status, err = slurm.call("a.log", "true")
+    assert (status, "the scheduler says NODE_FAIL" in err) == (1, True), err
+
+
+def test_the_id_of_a_lost_job_may_be_anothers_by_now(slurm: Place) -> None:
+    slurm.switch("lose")
+    launched = slurm.start("a.log", "true")
+    assert wait_until(slurm.submissions)
+    other = slurm.start(*SLEEP)  # the scheduler gives it the same id
+    assert launched.wait(30) == 1, "another's running job is not ours"
+    other.terminate()
+    assert other.wait(15) == 143
+
+
+@pytest.mark.parametrize("own_session", [True, False])
+def test_hang_up_under_nohup(slurm: Place, own_session: bool) -> None:
+    """Heeded where a search is the parent, which then has died, and only there."""
+    launched = slurm.started(
+        *HELD,
+        start_new_session=own_session,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    launched.send_signal(signal.SIGHUP)
+    if not own_session:
+        time.sleep(1)
+        go(slurm)
+    assert launched.wait(30) == (129 if own_session else 0)
+    assert slurm.task()["state"] != "CANCELLED"
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+@pytest.mark.parametrize("switch, status", [("die", -9), ("mute", 0)])
+def test_an_answer_that_was_lost(slurm: Place, switch, status, rewritten) -> None:
+    """The job is found by its token, or by its script."""
+    if rewritten:
+        slurm.switch("comment", "project 42")
+    slurm.switch(switch, "sbatch")
+    go(slurm)
+    assert slurm.call(*HELD)[0] == status
+    assert status == 0 or slurm.call(*HELD)[0] == 0
+    assert len(slurm.submissions()) == 1 and once(slurm)
+
+
+def test_a_job_that_ended_while_nobody_watched_is_not_run_again(slurm: Place) -> None:
+    slurm.started(*HELD).kill()
+    go(slurm)
+    assert wait_until(lambda: list(slurm.folder.glob("q/*/rc.1")))
+    assert slurm.call(*HELD)[0] == 0
+    assert len(slurm.submissions()) == 1
+
+
+@pytest.mark.parametrize("conf", ["command sbatch -M big\n", "command sbatch\n"])
+def test_a_job_on_another_cluster(slurm: Place, conf: str) -> None:
+    """Every question has its name; without it Slurm does not know the job."""
+    (slurm.folder / "x.conf").write_text(conf)
+    if "-M" not in conf:
+        slurm.env["SBATCH_CLUSTERS"] = "big"
+    slurm.switch("cluster", "big")
+    command = ("--config", "x.conf", *SLEEP)
+    slurm.started(*command).kill()
+    launched = slurm.start(*command)
+    assert "attached to job 1;big again" in read_until(launched, "attached")
+    launched.terminate()
+    assert launched.wait(30) == 143 and slurm.cancelled()
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_a_job_that_slurm_forgets_while_it_runs(slurm: Place, died: bool) -> None:
+    """Its log is being written: it is neither lost nor submitted again."""
+    launched = slurm.started(*HELD)
+    if died:
+        launched.kill()
+    (slurm.fake / "jobs.json").write_text('{"next": 1}')
+    if died:
+        launched = slurm.start(*HELD)
+    err = read_until(launched, "W_CLUSTER_UNKNOWN_JOB")
+    go(slurm)
+    assert launched.wait(30) == 0, err + launched.stderr.read()
+    assert "W_CLUSTER_UNKNOWN_JOB" in err and once(slurm)
+
+
+def test_a_requeued_job_is_waited_for_and_appends_its_log(slurm: Place) -> None:
+    """Started in the second of its requeue it would fail."""
+    script = (
+        "if [ -e started ]; then echo 2nd; else touch started; echo 1st; sleep 20; fi"
+    )
+    launched = slurm.started("a.log", "bash", "-c", script)
+    time.sleep(1.0 - time.time() % 1.0)  # it is looked at often in a second
+    subprocess.run(["scontrol", "requeue", "1"], env=slurm.env, check=True)
+    assert launched.wait(30) == 0
+    log = (slurm.folder / "a.log").read_text()
+    assert "\n1st\n" in log and "\n2nd\n" in log
+    assert (slurm.fake / "scontrol").read_text().count("update JobId=1 ") == 1
+    assert len(slurm.submissions()) == 1
+
+
+def test_a_job_that_was_told_to_start_later_is_left_alone(slurm: Place) -> None:
+    """``sbatch --begin`` has the same reason as a requeue."""
+    slurm.switch("pend", "BeginTime")
+    launched = slurm.start("a.log", "true")
+    assert wait_until((slurm.fake / "scontrol").exists)
+    time.sleep(1)
+    launched.terminate()
+    assert launched.wait(30) == 143
+    assert "update" not in (slurm.fake / "scontrol").read_text()
+
+
+@pytest.mark.parametrize("program", ["trainer.py", "deaf"])
+def test_usr2_saves_and_requeues(slurm: Place, program: str) -> None:
+    """A command that knows nothing of it is left alone."""
+    (slurm.folder / "trainer.py").write_text(TRAINER)
+    trains = program == "trainer.py"
+    command = ("a.log", sys.executable, program) if trains else HELD
+    launched = slurm.started(*command)
+    os.kill(slurm.task()["pid"], signal.SIGUSR2)
+    go(slurm)
+    assert launched.wait(30) == 0, launched.stderr.read()
+    assert ("\nresumed\n" in (slurm.folder / "a.log").read_text()) == trains
+    if trains:
+        assert "requeue 1" in (slurm.fake / "scontrol").read_text()
+
+
+def test_a_preempted_job_asks_for_its_requeue(slurm: Place) -> None:
+    """Slurm tells only the steps that ``srun`` has started, not the batch script."""
+    script = "[ -e saved ] && exit; touch saved; until [ -e go ]; do sleep 0.1; done"
+    launched = slurm.start("a.log", "bash", "-c", f"{script}; exit 75")
+    wait_for(slurm.folder / "saved")
+    slurm.switch("preempt", "2026-11-22T01:30:49")
+    (slurm.folder / "go").touch()
+    assert launched.wait(30) == 0, launched.stderr.read()
+    assert "requeue 1" in (slurm.fake / "scontrol").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("program", ["squeue", "sbatch"])
+def test_stopped_before_the_submission(slurm: Place, number: int, program: str) -> None:
+    """While an earlier job is looked for, or the scheduler is away: none is begun."""
+    slurm.started(*SLEEP).kill()
+    slurm.cancel()
+    if program == "sbatch":
+        slurm.switch("down")
+        launched = slurm.start("other.log", "true")
+        read_until(launched, "W_CLUSTER_UNREACHABLE")
+    else:
+        slow = Path(str(shutil.which("squeue", path=slurm.env["PATH"])))
+        slow.write_text("#!/bin/sh\ntouch started.squeue; sleep 1\n")
+        launched = slurm.start(*SLEEP)
+        wait_for(slurm.folder / "started.squeue")
+    launched.send_signal(number)
+    assert launched.wait(30) == 128 + number
+    assert len(slurm.submissions()) == 1

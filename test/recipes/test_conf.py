@@ -1,0 +1,102 @@
+"""The configurations of WSJ and Switchboard: the models of the papers' rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from papers import paper
+
+from espnet_topdown.search.rows import plan_rows
+
+EGS2 = Path(__file__).resolve().parents[2] / "egs2"
+WSJ, SWBD = (EGS2 / f"{name}_topdown" / "asr1" / "conf" for name in ("wsj", "swbd"))
+SIZES = {  # millions of parameters; Switchboard's with 2,000 subwords
+    WSJ / "train_ctc.yaml": (6.7, 6.9),
+    WSJ / "train_ctc_dropout.yaml": (6.7, 6.9),
+    WSJ / "train_att_a.yaml": (8.2, 8.3),
+    WSJ / "train_att_vgg_b.yaml": (18.5, 18.7),
+    WSJ / "train_tiny.yaml": (0.0, 0.1),
+    SWBD / "train_asr_transformer.yaml": (28.5, 28.8),
+    SWBD / "train_asr_transformer_sp.yaml": (28.5, 28.8),
+    SWBD / "train_asr_conformer.yaml": (44.4, 44.7),
+    SWBD / "train_asr_e_branchformer.yaml": (36.0, 36.3),
+    SWBD / "train_tiny.yaml": (0.0, 0.2),
+}
+
+
+def read(path: Path) -> dict:
+    return yaml.safe_load(path.read_text())
+
+
+def test_every_configuration_is_known_and_says_how_it_is_used():
+    found = [*WSJ.glob("train_*.yaml"), *SWBD.glob("train_*.yaml")]
+    assert set(found) == set(SIZES)
+    heads = {path: path.read_text().split("\nencoder")[0] for path in found}
+    assert all("./run.sh" in head for head in heads.values())
+    texts = [head for path, head in heads.items() if path.parent == WSJ]
+    for row in ("C.1", "C.2", "C.3", "D", "D.td", "A", "A.A", "A.B", "B", "B.B", "B.A"):
+        assert any(f" {row} " in text or f" {row}," in text for text in texts), row
+    # of one criterion: ESPnet's own average is right too
+    assert {read(p)["keep_nbest_models"] for p in SIZES if p.parent == SWBD} == {10}
+
+
+@pytest.mark.espnet
+@pytest.mark.parametrize(
+    "path", SIZES, ids=lambda path: f"{path.parts[-4]}/{path.stem}"
+)
+def test_configurations_build(path, tmp_path):
+    """By a dry run: the architecture's size, the initial values, the stack."""
+    from espnet_topdown.models.layers import load_stack
+    from espnet_topdown.trainer.checks import check_options
+    from espnet_topdown.trainer.task import TopDownASRTask
+
+    is_wsj = path.parent == WSJ
+    units = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<space>"]
+    units = units if is_wsj else [f"p{i}" for i in range(1997)]
+    tokens = tmp_path / "tokens.txt"
+    tokens.write_text("\n".join(["<blank>", "<unk>", *units, "<sos/eos>"]) + "\n")
+    words = ["--config", str(path), "--token_list", str(tokens), "--ngpu", "0"]
+    words += ["--token_type", "char" if is_wsj else "word", "--fold_length", "80000"]
+    words += ["--fold_length", "150", "--frontend_conf", "fs=16k"]
+    words += ["--output_dir", str(tmp_path / "exp")]
+    args = TopDownASRTask.get_parser().parse_args(words)
+    check_options(args, "asr")
+    model = TopDownASRTask.build_model(args)
+    low, high = SIZES[path]
+    assert low < sum(p.numel() for p in model.parameters()) / 1e6 < high
+    if is_wsj:
+        assert args.scheduler == "adadelta_eps_decay" and args.init_uniform == 0.1
+        assert max(float(p.detach().abs().max()) for p in model.parameters()) < 0.10001
+    else:
+        stack = load_stack("coarse_12_6").bind(model.state_dict())
+        wanted = "softmax dec_high dec_low enc_high enc_mid enc_low"
+        assert list(stack.names) == wanted.split()
+    TopDownASRTask.main(cmd=[*words, "--dry_run", "true"])
+    assert (tmp_path / "exp" / "config.yaml").is_file()
+
+
+def test_what_the_papers_say():
+    for path in (p for p in SIZES if p.parent == WSJ and p.stem != "train_tiny"):
+        config = read(path)
+        assert config["patience"] == 4 and config["batch_size"] == 30
+        assert config["early_stopping_criterion"] == ["valid", "loss", "min"]
+    config = read(SWBD / "train_asr_transformer.yaml")
+    assert config["model_conf"]["ctc_weight"] == 0.2 and config["accum_grad"] == 8
+    lr, warm = config["optim_conf"]["lr"], config["scheduler_conf"]["warmup_steps"]
+    assert abs(lr - 5.0 * 256**-0.5 * warm**-0.5) < 5e-6 and warm == 25000
+    assert config["optim_conf"]["betas"] == [0.9, 0.98]
+    assert config["best_model_criterion"] == [["valid", "acc", "max"]]
+    other = read(SWBD / "train_asr_transformer_sp.yaml")
+    assert {k for k in config if config[k] != other[k]} == {"max_epoch"}
+
+
+def test_every_row_of_switchboard_can_be_planned():
+    swbd = paper("swbd")
+    lines = [line.split("\t") for line in plan_rows(swbd, list(swbd.rows), SWBD)]
+    names = [line[1] for line in lines]
+    assert names == ["W", "W.td", "W.search", "X", "X.td", "E", "E.td"]
+    assert swbd.groups["all"] == ["W", "W.td"] and len(swbd.groups["beyond"]) == 5
+    assert all(row.average == 10 for row in swbd.rows.values())
+    assert lines[2][3] == "--stack coarse_12_6" and lines[1][6] == "softmax"

@@ -1,0 +1,212 @@
+"""The recipes' scripts: what is shared, what is equal, what a call is told."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.recipe
+EGS2 = Path(__file__).resolve().parents[2] / "egs2"
+TEMPLATE, LM = EGS2 / "TEMPLATE" / "asr1", EGS2 / "wikitext2_topdown" / "lm1"
+RECIPES = sorted(p.parent for p in EGS2.glob("*/*/run.sh"))
+STAGES = (
+    "1 data, 2 speed, 3 format, 4 filter, 5 tokens, 6 lm_stats, 7 lm_train, "
+    "8 lm_perplexity, 9 ngram, 10 stats, 11 train"
+)
+TOPDOWN = "12 topdown, 13 decode, 14 score, 15 report, 16 pack"
+LM_STAGES = "1 data, 11 train, 12 topdown, 13 perplexity, 15 report"
+A, SEEDS = "--train_set a --valid_set b", "--train_set train --valid_set dev --seeds"
+
+
+def test_a_recipe_holds_choices_and_links():
+    assert len(RECIPES) >= 7
+    for recipe in RECIPES:
+        lines = (recipe / "run.sh").read_text().splitlines()
+        assert len(lines) <= 30 and lines[-1].strip().endswith(
+            ('"$@"', '"${rest[@]}"}')
+        )
+        assert "set -euo pipefail" in lines
+        assert any(line.startswith("exec ./") for line in lines)  # so signals reach it
+        for name in ("cmd.sh", "conf/slurm.conf", "conf/queue.conf", "conf/pbs.conf"):
+            assert (recipe / name).read_bytes() == (TEMPLATE / name).read_bytes()
+        for path in recipe.rglob("*"):
+            if path.is_symlink() and "downloads" not in path.parts:
+                assert path.exists() and not os.readlink(path).startswith("/"), path
+                assert EGS2.parent in path.resolve().parents, path
+
+
+def test_step_scripts_have_one_skeleton():
+    for path in (TEMPLATE / "topdown.sh", TEMPLATE / "asr_pip.sh", LM / "lm.sh"):
+        text = path.read_text()
+        assert text.startswith("#!/usr/bin/env bash\n") and os.access(path, os.X_OK)
+        assert "set -euo pipefail" in text and len(text.splitlines()) <= 300
+        assert not re.search(r"\beval\b", text)
+
+
+def test_every_option_has_a_comment():
+    names = []
+    for file in ("asr_options.sh", "topdown_options.sh"):
+        for line in (TEMPLATE / "utils" / file).read_text().splitlines():
+            if re.match(r"[a-z]\w*=", line):
+                assert re.fullmatch(r"[a-z]\w*=[^#]* # \S.*", line), line
+                names.append(line.partition("=")[0])
+    assert len(names) == len(set(names)) > 60
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is missing")
+@pytest.mark.timeout(120)
+def test_shellcheck():
+    scripts = [str(p) for p in EGS2.rglob("*.sh") if not p.is_symlink()]
+    words = ["shellcheck", "-x", "-e", "SC1091", *scripts]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "script, args, status, says",
+    [
+        ("topdown.sh", "--help", 0, f"Stages: {STAGES}, {TOPDOWN}\n"),
+        ("asr_pip.sh", "--help", 0, f"Stages: {STAGES}\n"),
+        ("asr_pip.sh", "--help", 0, '  --asr_config +training configuration \\[""\\]'),
+        ("topdown.sh", "--stage topdown", 66, "E_ORDER: no finished .*--stage train"),
+        ("topdown.sh", "--stage 13", 66, "E_ORDER: no finished joint model"),
+        ("topdown.sh", "--stage 16 --skip_packing false", 66, "E_ORDER: no finished"),
+        ("topdown.sh", "--asr_exp exp/base --stage 13", 66, "no finished search in"),
+        ("topdown.sh", "--stage 5 --stop_stage 4", 64, "E_USAGE: --stage 5 is after"),
+        ("topdown.sh", "--use_lm true --lm_config lm.yaml", 64, "E_USAGE.*awd_lstm"),
+        ("asr_pip.sh", "", 64, "E_USAGE: option --train_set is required"),
+        ("asr_pip.sh", "--train_set a --valid_set a", 64, "'a' is the training set"),
+        ("asr_pip.sh", f"{A} --test_sets a", 64, "E_USAGE: 'a' is the training set"),
+        ("asr_pip.sh", f"{A} --feats_type fbank", 64, "E_USAGE: --feats_type"),
+        ("asr_pip.sh", f"{A} --stage topdown", 64, "E_USAGE: --stage must"),
+        ("asr_pip.sh", f"{A} --stage 9 --stop_stage 9 --use_ngram true", 64, "E_NGRAM"),
+        ("asr_pip.sh", f"{A} --stage 3", 66, "run --stage data first"),
+        ("asr_pip.sh", f"{A} --stage 4", 66, "run --stage format first"),
+        ("asr_pip.sh", f"{A} --stage 10", 66, "run --stage filter first"),
+        ("asr_pip.sh", "--train_set c --valid_set c2 --stage 3", 73, "E_CREATE: dump"),
+        # names as upstream's
+        ("topdown.sh", "--asr_config conf/train_ctc.yaml --lang es --token_type char "
+         "--stage 12", 66, "exp/asr_train_ctc_raw_es_char:"),
+        ("topdown.sh", "--token_type bpe --nbpe 50 --stage 12", 66,
+         "exp/asr_train_raw_bpe50:"),
+        ("topdown.sh", "--asr_config conf/x.yaml --token_type word --stage 12 "
+         "--speed_perturb_factors 0.9", 66, "exp/asr_x_raw_word_sp:"),
+        ("topdown.sh", "--asr_tag mine --stage 12", 66, "exp/asr_mine:"),
+        ("topdown.sh", "--asr_exp exp/there/ --stage 12", 66, "exp/there:"),
+        ("topdown.sh", ["--token_type=char", "--stage=12", "--asr_args",
+                        "--max_epoch 3 --model_conf ctc_weight=1.0"], 66,
+         "exp/asr_train_raw_char_max_epoch3_model_confctc_weight1.0:"),
+        # several seeds; a given experiment has one
+        ("topdown.sh", [*SEEDS.split(), "7 x"], 64, "E_USAGE: --seeds '7 x'"),
+        ("topdown.sh", [*SEEDS.split(), "7 7"], 64, "give different whole numbers"),
+        ("topdown.sh", [*SEEDS.split(), "7", "--asr_args", "--seed 1"], 64, "a seed"),
+        ("topdown.sh", f"{SEEDS} 7 --topdown_dir exp/x", 64, "give one of them"),
+        ("topdown.sh", f"{SEEDS} 7 --seed_controls some", 64, "must be first or all"),
+        ("topdown.sh", f"{SEEDS} 7 --nth_seed 2", 64, "--nth_seed 2 of 1 seeds"),
+        ("topdown.sh", f"{SEEDS} 7 --asr_exp exp/mine --stage topdown", 66, "exp/mine"),
+        # a language model's recipe
+        ("lm1/run.sh", "--help", 0, LM_STAGES),
+        ("lm1/run.sh", "--small maybe", 64, "E_USAGE"),
+        ("lm1/run.sh", "--ngpu 2", 78, "E_MULTI_GPU"),
+        ("lm1/run.sh", "--stage train", 66, "run --stage data first"),
+        ("lm1/run.sh", "--stage topdown", 66, "run --stage train first"),
+        ("lm1/run.sh", "--stage decode", 64, "E_USAGE"),
+    ],
+)  # fmt: skip
+def test_what_a_call_is_told(recipe, run, tmp_path, script, args, status, says):
+    folder = recipe
+    if script.startswith("lm1"):
+        folder, script = shutil.copytree(LM, tmp_path / "lm1", symlinks=True), "run.sh"
+        for link in [p for p in folder.iterdir() if p.is_symlink()]:
+            link.unlink()
+            link.symlink_to((LM / link.name).resolve())
+    (folder / "exp/base").mkdir(parents=True)
+    for name in ("config.yaml", "1epoch.pth"):
+        (folder / "exp/base" / name).touch()
+    (folder / "lm.yaml").write_text("lm: awd_lstm\n")
+    for name in ("c", "c2"):
+        (folder / "data" / name).mkdir(parents=True)
+        (folder / "data" / name / "wav.scp").write_text("u x.wav\n")
+    (folder / "dump").touch()
+    args = args.split() if isinstance(args, str) else args
+    done = run(f"./{script}", *args, cwd=folder, timeout=100)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert re.search(says, done.stdout + done.stderr), done.stderr
+    assert status == 0 or " Do: " in done.stderr
+
+
+SAYS = "#!/usr/bin/env bash\nprintf '%s\\n' \"$@\"\n"
+
+
+@pytest.mark.parametrize(
+    "args, lang, suffix",
+    [
+        ([], "es", ""),
+        (["--lang", "fr"], "fr", "_fr"),
+        (["--stage", "train", "--lang=ru", "--ngpu", "1"], "ru", "_ru"),
+        (["--lang", "fr", "--lang", "es"], "es", ""),
+        (["--lang"], None, ""),
+    ],
+)
+def test_sets_of_the_prompts_are_named_by_language(run, tmp_path, args, lang, suffix):
+    (tmp_path / "topdown.sh").write_text(SAYS)
+    (tmp_path / "topdown.sh").chmod(0o755)
+    script = EGS2 / "prompts_topdown" / "asr1" / "run.sh"
+    words = run(script, *args, cwd=tmp_path).stdout.splitlines()
+    assert words[len(words) - len(args) :] == args
+    if lang:
+        chosen = {o: words[i + 1] for i, o in enumerate(words) if o.startswith("--")}
+        names = [
+            chosen[f"--{name}"] for name in ("train_set", "valid_set", "test_sets")
+        ]
+        assert names == [f"{name}{suffix}" for name in ("train", "dev", "test")]
+        assert f"--lang {lang}" in words[words.index("--local_data_opts") + 1]
+
+
+@pytest.mark.parametrize(
+    "suffix, place", [("", "data"), ("_fr", "data/local/prompts_fr")]
+)
+def test_data_of_the_prompts_is_apart_by_language(recipe, run, suffix, place):
+    (recipe / "local" / "data.sh").unlink()
+    data = EGS2 / "prompts_topdown" / "asr1" / "local" / "data.sh"
+    (recipe / "local" / "data.sh").symlink_to(data)
+    make = (
+        'while [ "$1" != --output_dir ]; do shift; done; mkdir -p "$2"/{train,dev,test}'
+    )
+    real = shutil.which("python3", path=os.environ["PATH"])
+    parses = f'case "$*" in *cli.recipe*) exec {real} "$@" ;; esac'
+    (recipe / "local" / "path.sh").write_text(f'PATH="{recipe}/bin:$PATH"\n')
+    (recipe / "bin").mkdir()
+    (recipe / "bin" / "python3").write_text(f"#!/usr/bin/env bash\n{parses}\n{make}\n")
+    (recipe / "bin" / "python3").chmod(0o755)
+    args = ["--lang", "fr", *(["--set_suffix", suffix] if suffix else [])]
+    done = run("local/data.sh", *args, cwd=recipe)
+    assert done.returncode == 0, done.stderr
+    for name in ("train", "dev", "test"):
+        made = (recipe / "data" / f"{name}{suffix}").resolve()
+        assert made == (recipe / place / name).resolve() and made.is_dir()
+
+
+@pytest.mark.parametrize("script", ["topdown.sh", "asr_pip.sh"])
+def test_a_script_may_be_updated_while_it_runs(recipe, run, script):
+    (recipe / script).unlink()
+    shutil.copy(TEMPLATE / script, recipe)
+    (recipe / "local" / "data.sh").write_text(f"#!/bin/sh\necho 'exit 9' >{script}\n")
+    args = f"{A} --stage data --stop_stage data"
+    done = run(f"./{script}", *args.split(), cwd=recipe)
+    assert (recipe / script).read_text() == "exit 9\n"
+    assert done.returncode == 0, done.stderr
+    assert "Successfully finished" in done.stdout.splitlines()[-1]
+
+
+def test_small_data_of_a_language_model(run, copied, tmp_path, shared):
+    recipe = copied(LM, tmp_path / "lm1")
+    words = ["--small", "true", "--wikitext", shared / "wikitext2_small"]
+    ran = run("./run.sh", *words, "--stop_stage", "data", cwd=recipe)
+    assert ran.returncode == 0, ran.stderr
+    assert len((recipe / "data/small/tokens.txt").read_text().split()) == 1450
