@@ -51,7 +51,7 @@ class Options:
         self.last = int(last or 0)
 
     def parse(self, args: Sequence[str]) -> dict[str, str]:
-        """The options given, ``help`` if that is one; the last repetition wins.
+        """Return the options given, ``help`` if that is one; the last repetition wins.
 
         Raises:
             TopDownError: E_USAGE, E_UNSAFE_NAME or E_PATH (64).
@@ -97,7 +97,7 @@ class Options:
         return f" (did you mean --{close[0]}?)" if close else ""
 
     def _value(self, name: str, value: str) -> str:
-        """A value as the script gets it."""
+        """Return a value as the script gets it."""
         if name in ("stage", "stop_stage"):
             return self._stage(name, value)
         if name == "skip_stages":
@@ -144,7 +144,7 @@ def _usage(what: str, do: str) -> TopDownError:
 
 
 def describe(files: Sequence[str], values: Mapping[str, str]) -> list[str]:
-    """Lines of help, from ``name=default  # what`` and ``## heading`` in the files.
+    """Return lines of help, from ``name=default  # what`` and ``## heading`` lines.
 
     Args:
         files: scripts.

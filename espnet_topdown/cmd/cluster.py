@@ -51,7 +51,7 @@ _REMEDY = {
 
 
 def scheduler_for(given: Mapping[str, str], kind: type[Scheduler]) -> Scheduler:
-    """A scheduler for jobs with these options, as the conf file translates them.
+    """Return a scheduler for jobs with these options, as the conf file translates them.
 
     Raises:
         TopDownError: E_CLUSTER_CONF, E_CLUSTER_OPTION (78), E_MISSING (66);
@@ -72,7 +72,10 @@ def scheduler_for(given: Mapping[str, str], kind: type[Scheduler]) -> Scheduler:
 
 
 def run(request: Request, kind: type[Scheduler]) -> int:
-    """Run one launcher call on a cluster; returns the launcher's exit status.
+    """Run one launcher call on a cluster.
+
+    Returns:
+        The launcher's exit status.
 
     Raises:
         TopDownError: E_CLUSTER_* ; KeyboardInterrupt after INT, SystemExit after TERM
@@ -116,6 +119,9 @@ class Job:
 
     def attach(self) -> bool:
         """Take over the job of an earlier call, unless it is over and has failed.
+
+        Returns:
+            Whether there is one.
 
         Raises:
             TopDownError: E_CLUSTER_UNREACHABLE (76), where it cannot be known whether
@@ -257,7 +263,7 @@ class Job:
             say(self.scheduler.name, f"{about} waits in the queue: {waits}")
 
     def _missing(self, rows: Mapping[str, Row]) -> dict[str, str]:
-        """Tasks without a file that the scheduler runs no more.
+        """Return the tasks without a file that the scheduler runs no more.
 
         One that it does not know, but that lives, runs on.
         """
@@ -272,7 +278,7 @@ class Job:
         return missing
 
     def _due(self, topic: str, text: str) -> bool:
-        """Whether to say a text: when it is new, then with growing pauses."""
+        """Return whether to say a text: when it is new, then with growing pauses."""
         now = time.monotonic()
         old, said_at, pause = self._said.get(topic, ("", 0.0, 0.0))
         if text == old and now - said_at < pause:

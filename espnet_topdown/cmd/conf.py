@@ -49,7 +49,7 @@ class Conf:
             raise self._error(len(lines), "has no 'command' line")
 
     def _take(self, line: str) -> str:
-        """Take a line in; what is wrong with it, if anything."""
+        """Return what is wrong with a line; if nothing is, it is taken in."""
         kind, _, rest = line.partition(" ")
         try:
             words = shlex.split(rest)
@@ -74,7 +74,7 @@ class Conf:
         return TopDownError("E_CLUSTER_CONF", what, do, CONFIG)
 
     def line(self, given: Mapping[str, str]) -> list[str]:
-        """The submitting command with the options given.
+        """Return the submitting command with the options given.
 
         Raises:
             TopDownError: E_CLUSTER_OPTION (78), an option that no line translates.

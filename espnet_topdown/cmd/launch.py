@@ -50,7 +50,7 @@ class Job:
 
 
 def backend_cmd(name: str) -> list[str]:
-    """The launcher of a backend: ``local``, ``slurm``, ``sge`` or ``pbs``."""
+    """Return the launcher of a backend: ``local``, ``slurm``, ``sge`` or ``pbs``."""
     if name in _OURS:
         return python_module(f"espnet_topdown.cmd.{name}")
     if name not in _KALDI:

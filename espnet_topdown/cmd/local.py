@@ -56,11 +56,11 @@ class Request:
     name: str = ""
 
     def count(self, option: str, default: int = 0) -> int:
-        """An option that is a number."""
+        """Return an option that is a number."""
         return int(self.given.get(option, default))
 
     def tasks(self) -> list[Task]:
-        """The tasks, each with its own number filled in."""
+        """Return the tasks, each with its own number filled in."""
         threads = self.count("num_threads", 1)
         if self.numbers is None:
             return [Task(self.log, self.command, threads)]
@@ -75,7 +75,7 @@ class Request:
 
 
 def parse(args: Sequence[str]) -> Request:
-    """Read a launcher command line, Kaldi's grammar.
+    """Return what a launcher's command line says, in Kaldi's grammar.
 
     Raises:
         TopDownError: E_USAGE (64).
@@ -106,7 +106,7 @@ def parse(args: Sequence[str]) -> Request:
 
 
 def _option(words: list[str], given: dict[str, str]) -> list[str]:
-    """Take one option off the front."""
+    """Return the words without the option at their front, which is taken in."""
     name, equals, value = words[0].lstrip("-").partition("=")
     if words[0] == "-V":
         return words[1:]
@@ -126,7 +126,7 @@ def _option(words: list[str], given: dict[str, str]) -> list[str]:
 
 
 def fill_in(word: str, name: str, number: int) -> str:
-    """Put a task's number into a word, but not into the names of shell variables.
+    """Return a word with a task's number, but not in the names of shell variables.
 
     >>> fill_in("x.JOB.scp", "JOB", 2), fill_in("echo $SLURM_JOB_ID", "JOB", 2)
     ('x.2.scp', 'echo $SLURM_JOB_ID')
@@ -136,7 +136,14 @@ def fill_in(word: str, name: str, number: int) -> str:
 
 
 def run(request: Request) -> int:
-    """Run all tasks of a request; returns the launcher's exit status."""
+    """Run all tasks of a request.
+
+    Returns:
+        The launcher's exit status.
+
+    Raises:
+        TopDownError: E_GPU, E_SLOTS (78); E_LOCKED (75), E_CREATE (73) of a log.
+    """
     tasks = request.tasks()
     at_once = max(1, processors() // request.count("num_threads", 1))
     at_once = request.count("max_jobs_run", at_once)
@@ -160,7 +167,7 @@ def run(request: Request) -> int:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -38,7 +38,15 @@ _LAST_SECONDS = 0.2
 
 
 def run_task(request: Path, number: str) -> int:
-    """Run one task of a request; returns its exit status."""
+    """Run one task of a request.
+
+    Args:
+        request: what the launcher has written.
+        number: of the task.
+
+    Returns:
+        Its exit status.
+    """
     asked = json.loads(request.read_text(encoding="utf-8"))
     log, command = asked["tasks"][number]
     restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
@@ -81,7 +89,7 @@ def run_task(request: Path, number: str) -> int:
 
 
 def preempted() -> bool:
-    """Whether Slurm has told the steps of this job to end, and will end it soon.
+    """Return whether Slurm has told the steps of this job to end, and will end it soon.
 
     The batch script hears nothing of it before its time of grace is over; its own exit
     status would be taken for a failure.
@@ -114,13 +122,13 @@ def requeue(restarts: int, received: Sequence[int]) -> None:
 
 
 def _slurm_job() -> str:
-    """This task's id in Slurm; SLURM_JOB_ID of an array's last task is the array's."""
+    """Return this task's id in Slurm; an array's last task has the array's job id."""
     array, number = map(os.environ.get, ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"))
     return f"{array}_{number}" if number else os.environ.get("SLURM_JOB_ID", "")
 
 
 def _catches(pid: int) -> bool:
-    """Whether a process has a handler for USR2; others would die of it."""
+    """Return whether a process has a handler for USR2; others would die of it."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").split("\n")
     except OSError:

@@ -67,7 +67,7 @@ class Places:
             lock.give_back()
 
     def _reserve(self, task: Task, names: Sequence[str], number: int) -> list[str]:
-        """So many of the places, none if too few are free."""
+        """Return so many of the places, none if too few are free."""
         taken: dict[str, Lock] = {}
         for name in names:
             lock = Lock(_file(name), doing=f"{task.log} in {os.getcwd()}")

@@ -25,9 +25,11 @@ class Runnable(Protocol):
 
     process: subprocess.Popen | None
 
-    def start(self) -> None: ...
+    def start(self) -> None:
+        """Begin."""
 
-    def ended(self) -> bool: ...
+    def ended(self) -> bool:
+        """Return whether it is over, however it went."""
 
 
 R = TypeVar("R", bound=Runnable)
@@ -69,7 +71,7 @@ class StopRequests:
             raise SystemExit(128 + self._received)
 
     def call(self, function: Callable[..., Any], *args: object) -> Any:
-        """Call a function such that a signal interrupts it as usual."""
+        """Return what a function returns; a signal interrupts it as usual."""
         self.check()
         self._interruptible = True
         try:
@@ -103,6 +105,9 @@ def start(
         death_signal: what Linux sends it when the calling thread ends, even by KILL.
         environment: what is added to ours.
         popen: more options of ``subprocess.Popen``.
+
+    Returns:
+        The process.
     """
     parent = os.getpid()
     environ = {**os.environ, **(environment or {})}
@@ -147,7 +152,8 @@ def run_all(
     Raises:
         KeyboardInterrupt: after INT; SystemExit after TERM and HUP.
     """
-    waiting, running, pause = list(items)[::-1], [], 0.01
+    waiting, running = list(items)[::-1], list[R]()
+    pause = 0.01
     with StopRequests() as requests:
         try:
             while waiting or running:
@@ -198,7 +204,7 @@ def _alive(process: subprocess.Popen) -> bool:
 
 
 def _signal(process: subprocess.Popen, number: int) -> bool:
-    """Whether the group of ``process`` still had a member to send the signal to."""
+    """Return whether the group of a process had a member to send the signal to."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):
@@ -211,7 +217,7 @@ def capture(
     seconds: float = 120.0,
     environ: Mapping[str, str] | None = None,
 ) -> tuple[int, str, str]:
-    """Status, output and errors of a short command; 127 if it cannot run.
+    """Return status, output and errors of a short command; 127 if it cannot run.
 
     A signal to us does not reach it: it is in a session of its own.
 

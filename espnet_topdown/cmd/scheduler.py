@@ -88,7 +88,7 @@ class Signs:
     script: str
 
     def fit(self, token: str, script: str) -> bool:
-        """Whether a job with these ("" where unknown) is ours, or may be.
+        """Return whether a job with these ("" where unknown) is ours, or may be.
 
         >>> signs = Signs("topdown-1", "/q/job.sh")
         >>> signs.fit("project 42", "/q/job.sh"), signs.fit("project 42", "")
@@ -165,7 +165,7 @@ class Scheduler:
         raise NotImplementedError
 
     def job_of(self, output: str) -> str:
-        """The id in what a submission printed; a site's messages may stand before it.
+        """Return the id in what a submission printed, behind a site's messages.
 
         Raises:
             TopDownError: E_CLUSTER_SUBMIT (76).
@@ -178,12 +178,12 @@ class Scheduler:
         return str(ids[-1])
 
     def tasks(self, job: str, signs: Signs) -> dict[str, Row]:
-        """Those that are still known; none if the id is another's by now."""
+        """Return those that are still known; none if the id is another's by now."""
         rows = self.rows(job)
         return {row.task: row for row in rows if signs.fit(row.token, row.script)}
 
     def find(self, signs: Signs) -> str:
-        """The id of the job with these signs, "" if there is none.
+        """Return the id of the job with these signs, "" if there is none.
 
         Where a site has rewritten the token, one that runs the script and lives.
         """
@@ -193,7 +193,11 @@ class Scheduler:
         return ours[0] if ours else ""
 
     def cancel(self, job: str) -> str:
-        """Cancel a job; "" or, after a few attempts, what is said instead."""
+        """Cancel a job.
+
+        Returns:
+            "" or, after a few attempts, what is said instead.
+        """
         said = ""
         for pause in (0.0, 1.0, 2.0, 4.0):
             time.sleep(pause)
@@ -206,7 +210,7 @@ class Scheduler:
         return said
 
     def ask(self, line: Sequence[str]) -> str:
-        """What a program prints; nothing if it does not know the job.
+        """Return what a program prints; nothing if it does not know the job.
 
         Raises:
             Unreachable: it does not answer.
@@ -220,7 +224,7 @@ class Scheduler:
 
 
 def kind_of(said: str) -> str:
-    """What a refusal means: WRONG, AWAY, FULL or UNKNOWN.
+    """Return what a refusal means: WRONG, AWAY, FULL or UNKNOWN.
 
     >>> kind_of("sbatch: error: invalid partition specified: gpu")
     'wrong'
@@ -234,7 +238,7 @@ def kind_of(said: str) -> str:
 
 
 def option_of(said: str) -> str:
-    """The option of ours that a refusal is about, "" if that cannot be told."""
+    """Return the option of ours that a refusal is about, "" if that cannot be told."""
     for option, words in _OPTIONS.items():
         if re.search(words, said, re.IGNORECASE):
             return option
@@ -242,7 +246,7 @@ def option_of(said: str) -> str:
 
 
 def without_job(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what the job that we run in, if any, has put there."""
+    """Return the environment without what a job that we run in has put there."""
     inside = {"SLURM_JOB_ID", "JOB_ID"} & set(environ)
     return {
         name: value

@@ -46,6 +46,7 @@ class GridEngine(Scheduler):
     unknown = "do(es)? not exist"
 
     def submit_line(self, submission: Submission, token: str) -> list[str]:
+        """Return the call of qsub."""
         given = submission.request.given
         line = [*self._line, "-terse", "-ac", f"topdown={token}", "-r", "y"]
         line += ["-notify", "-o", str(submission.folder / "out"), "-j", "y"]
@@ -58,7 +59,7 @@ class GridEngine(Scheduler):
         return [*line, str(submission.script)]
 
     def rows(self, job: str = "") -> list[Row]:
-        """Grid Engine forgets a task that has ended."""
+        """Return the tasks; Grid Engine forgets one that has ended."""
         found = []
         blocks = re.split("^=+$", self.ask(["qstat", "-j", job or "*"]), flags=re.M)
         for text in blocks:
@@ -83,7 +84,7 @@ class GridEngine(Scheduler):
         return states
 
     def _never(self, job: str, word: str) -> str:
-        """Why a waiting job fits nowhere, even if nothing else ran; "" if it may."""
+        """Return why a waiting job fits nowhere, even on idle hosts; "" if it may."""
         if word != "qw":
             return ""
         _, out, _ = process.capture(["qalter", "-w", "v", job])
@@ -93,16 +94,18 @@ class GridEngine(Scheduler):
         return known[0] if known and "no suitable queues" in out else ""
 
     def cancel_line(self, job: str) -> list[str]:
+        """Return the call of qdel."""
         return ["qdel", job]
 
     def post_mortem(self, job: str) -> str:
+        """Return how qacct says that it failed."""
         status, out, _ = process.capture(["qacct", "-j", job])
         failed = re.search(r"^failed\s+(.*?)\s*$", out, re.MULTILINE)
         return f"failed: {failed[1]}" if status == 0 and failed else ""
 
 
 def _field(text: str, name: str) -> str:
-    """A field in what ``qstat -j`` prints."""
+    """Return a field in what ``qstat -j`` prints."""
     field = re.search(rf"^{name}:\s*(.*?)\s*$", text, re.MULTILINE)
     return field[1] if field else ""
 

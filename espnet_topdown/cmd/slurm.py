@@ -75,6 +75,7 @@ class Slurm(Scheduler):
         self._again: dict[str, float] = {}  # not released again before, by task
 
     def submit_line(self, submission: Submission, token: str) -> list[str]:
+        """Return the call of sbatch."""
         line = [*self._line, "--parsable", f"--comment={token}"]
         line += ["--requeue", "--open-mode=append"]
         output = "out.%a" if submission.array else "out"
@@ -88,6 +89,7 @@ class Slurm(Scheduler):
         return [*line, str(submission.script)]
 
     def rows(self, job: str = "") -> list[Row]:
+        """Return what squeue lists."""
         number, where = _place(job)
         found = []
         for place in [where] if job else self._clusters():
@@ -99,6 +101,7 @@ class Slurm(Scheduler):
         return found
 
     def tasks(self, job: str, signs: Signs) -> dict[str, Row]:
+        """Return those that are still known; a requeued one is let go on soon."""
         tasks = super().tasks(job, signs)
         for row in tasks.values():
             if row.state.waits == "PENDING, BeginTime":
@@ -106,17 +109,19 @@ class Slurm(Scheduler):
         return tasks
 
     def cancel_line(self, job: str) -> list[str]:
+        """Return the call of scancel."""
         number, where = _place(job)
         return ["scancel", *where, number]
 
     def post_mortem(self, job: str) -> str:
+        """Return the state that sacct knows."""
         number, where = _place(job)
         line = ["sacct", *where, "-n", "-X", "-P", "-j", number, "-o", "State"]
         status, out, _ = process.capture(line)
         return out.split("\n")[0].strip() if status == 0 else ""
 
     def _clusters(self) -> list[list[str]]:
-        """The options for each cluster that a job may have gone to."""
+        """Return the options for each cluster that a job may have gone to."""
         words = " ".join(self._line)
         chosen = re.search(r"(?:^| )(?:-M ?|--clusters?[= ])(\S+)", words)
         names = chosen[1] if chosen else os.environ.get("SBATCH_CLUSTERS", "")
@@ -137,7 +142,7 @@ class Slurm(Scheduler):
 
 
 def _place(job: str) -> tuple[str, list[str]]:
-    """A job's number, and the option that says on which cluster it is."""
+    """Return a job's number, and the option that says on which cluster it is."""
     number, _, cluster_name = job.partition(";")
     return number, ["-M", cluster_name] if cluster_name else []
 

@@ -67,7 +67,7 @@ class Submission:
         self.script = self.folder / "job.sh"
 
     def lock(self, wait_seconds: float) -> Lock:
-        """One launcher a call; that of a search that was killed may be on its way out.
+        """Return the lock of a call; a killed search's launcher may be on its way out.
 
         Raises:
             TopDownError: when it is entered, E_CREATE (73), E_LOCKED (75).
@@ -93,7 +93,7 @@ class Submission:
         write_bytes(self.script, self._script(task).encode())
 
     def _script(self, task: str) -> str:
-        """What the scheduler starts; everything else happens in Python."""
+        """Return what the scheduler starts; everything else happens in Python."""
         path = python_path(os.environ.get("PYTHONPATH", ""))
         if str(ROOT) not in path.split(":"):
             path = python_path(f"{ROOT}:{path}")
@@ -121,7 +121,7 @@ class Submission:
         write_bytes(self.folder / "submit.json", json_bytes(text))
 
     def noted(self) -> OpenJob | None:
-        """The job of an earlier call that nobody has seen the end of."""
+        """Return the job of an earlier call that nobody has seen the end of."""
         return _noted(self.folder)
 
     def forget(self) -> None:
@@ -129,7 +129,11 @@ class Submission:
         (self.folder / "submit.json").unlink(missing_ok=True)
 
     def take_statuses(self) -> list[str]:
-        """Give the tasks the exit statuses that are there; those without one."""
+        """Give the tasks the exit statuses that are there.
+
+        Returns:
+            The tasks without one.
+        """
         try:
             names = set(os.listdir(self.folder))  # also refreshes a network folder
         except OSError:
@@ -141,11 +145,11 @@ class Submission:
         return [number for number, task in self.tasks.items() if task.status is None]
 
     def is_running(self, number: str) -> bool:
-        """Whether a task lives, whatever the scheduler says of it."""
+        """Return whether a task lives, whatever the scheduler says of it."""
         return is_held(self.folder / f"run.{number}")
 
     def job_output(self, lines: int = 5) -> list[str]:
-        """The last words of the job script itself: Slurm's and the shell's."""
+        """Return the last words of the job script itself: Slurm's and the shell's."""
         words: list[str] = []
         for path in sorted(self.folder.glob("out*")):
             words += path.read_text("utf-8", errors="replace").splitlines()[-lines:]

@@ -50,7 +50,11 @@ class Task:
         self._fd = -1
 
     def waits(self, why: str) -> bool:
-        """Note in the log what the task waits for; whether it is time to say so."""
+        """Note in the log what the task waits for.
+
+        Returns:
+            Whether it is time to say so.
+        """
         now = time.monotonic()
         if not self._say_at:
             self._say_at = now + _SOON
@@ -82,7 +86,7 @@ class Task:
             self._finish(NOT_FOUND if missing else NOT_EXECUTABLE)
 
     def ended(self) -> bool:
-        """Whether the task has ended; if so its log is complete."""
+        """Return whether the task has ended; if so its log is complete."""
         if self.status is None and self.process is not None:
             code = self.process.poll()
             if code is not None:
@@ -91,12 +95,12 @@ class Task:
         return self.status is not None
 
     def tail(self, lines: int = _TAIL_LINES) -> list[str]:
-        """The end of the log, our own lines left out; nothing if there is no log."""
+        """Return the end of the log, if there is one, our own lines left out."""
         text = _end_of(self.log)
         return [s for s in text.splitlines() if not s.startswith("#")][-lines:]
 
     def new_lines(self) -> list[str]:
-        """Whole lines written since the last call, our own left out."""
+        """Return whole lines written since the last call, our own left out."""
         lines: list[str] = []
         with open(self.log, "rb") as f:
             while True:
@@ -168,7 +172,7 @@ def report(
 
 
 def waits_for(log: str | os.PathLike[str]) -> str:
-    """What the task of a log waits for before it begins; empty if it does not."""
+    """Return what the task of a log waits for before it begins, if it does."""
     line = (_end_of(log).splitlines() or [""])[-1]
     return line[len(_WAITS) :] if line.startswith(_WAITS) else ""
 
@@ -183,7 +187,7 @@ def _end_of(log: str | os.PathLike[str]) -> str:
 
 
 def _open_log(path: str, append: bool) -> int:
-    """Open an empty log and lock it; what was there moves on, see ``_rotate``."""
+    """Return an empty log, locked; what was there moves on, see ``_rotate``."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         try:

@@ -19,7 +19,7 @@ from typing import Any
 
 
 def import_quietly(module: str) -> ModuleType:
-    """Import a module that may import ESPnet.
+    """Return a module, imported now, that may import ESPnet.
 
     What ESPnet and its packages print then, of a download that failed or of a faster
     package that is not there, is no news for a user; it goes to the log (DEBUG).

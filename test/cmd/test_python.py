@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from launching import REPOSITORY, Place, environment, output
+from launching import REPOSITORY, Place, output
 
-from espnet_topdown.cmd import python
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
 from espnet_topdown.cmd.python import python_module
 
@@ -29,23 +26,6 @@ def folder(tmp_path: Path) -> Path:
     (place / "lib").mkdir()
     (place / "lib" / "a_job.py").write_text(SAYS)
     return place
-
-
-@pytest.mark.parametrize("new", [True, False])
-def test_a_module_is_started(folder: Path, monkeypatch, new: bool) -> None:
-    """By ``-P``, and by what Pythons before 3.11 have instead."""
-    if not new:
-        monkeypatch.setattr(python.sys, "version_info", (3, 9))
-    env = environment(PYTHONPATH=f"{REPOSITORY}:{folder / 'lib'}")
-    words = python_module("a_job", "a b", "-m")
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.stdout.endswith("a_job.py', 'a b', '-m']\n"), done.stderr
-    assert str(folder) not in done.stdout.split()[0]
-
-
-def test_what_is_no_module_is_left_to_python(folder: Path) -> None:
-    words = [sys.executable, python.__file__, "-c", "print(7)"]
-    assert subprocess.check_output(words, cwd=folder / "lib", text=True) == "7\n"
 
 
 @pytest.mark.parametrize("path", ["", ":", "::/nowhere"])

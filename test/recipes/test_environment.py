@@ -24,7 +24,7 @@ def fake(folder, name, text="exit 0\n"):
 
 
 PRINT = '. ./path.sh; . ./cmd.sh; echo "$train_cmd|$cuda_cmd|$decode_cmd"'
-PYTHON = "python3 -P -m" if sys.version_info >= (3, 11) else "python3 -m"
+PYTHON = "python3 -P -m"
 OURS = f"{PYTHON} espnet_topdown.cmd.local"
 BACKENDS = [
     ("local", OURS),

@@ -17,17 +17,10 @@
 
 cmd_backend=${TOPDOWN_CMD_BACKEND:-local}
 
-# Python without this folder on its path: a random.py of yours is not Python's own.
-_python=python3
-if python3 -P -c "" 2>/dev/null; then # from 3.11 on
-    _python="python3 -P"
-elif [ -f "${MAIN_ROOT:-}/espnet_topdown/cmd/python.py" ] && [ "${MAIN_ROOT}" = "${MAIN_ROOT%% *}" ]; then
-    _python="python3 ${MAIN_ROOT}/espnet_topdown/cmd/python.py"
-fi
-
 _launcher() {
     case "${cmd_backend}" in
-        local | slurm | sge) echo "${_python} -m espnet_topdown.cmd.${cmd_backend}" ;;
+        # -P: a random.py in this folder is not Python's own
+        local | slurm | sge) echo "python3 -P -m espnet_topdown.cmd.${cmd_backend}" ;;
         pbs | *.pl)
             _program=${cmd_backend%.pl}.pl
             if ! command -v "${_program}" >/dev/null 2>&1; then

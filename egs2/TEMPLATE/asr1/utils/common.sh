@@ -41,11 +41,9 @@ group_lives() { # process group: has it a member that has not ended?
 }
 
 start_python() { # sets PYTHON: words that start Python without this folder on its path
-    read -r -a PYTHON <<<"${python:?}"
-    if "${PYTHON[@]}" -P -c "" 2>/dev/null; then # from 3.11 on
-        PYTHON+=(-P)
-    elif [ -f "${MAIN_ROOT:?}/espnet_topdown/cmd/python.py" ]; then
-        PYTHON+=("${MAIN_ROOT}/espnet_topdown/cmd/python.py")
+    read -r -a PYTHON <<<"${python:?} -P"
+    if ! "${PYTHON[@]}" -c "" 2>/dev/null; then
+        die E_INSTALL "${python} is no Python from 3.11 on" "give another --python" 78
     fi
 }
 
