@@ -12,7 +12,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from espnet_topdown.cmd import process
 from espnet_topdown.cmd.conf import Conf
@@ -25,7 +25,6 @@ from espnet_topdown.cmd.scheduler import (
     Row,
     Scheduler,
     Signs,
-    State,
     Unreachable,
     kind_of,
     option_of,
@@ -144,7 +143,7 @@ class Job:
                 what = f"a job of an earlier call is writing {log}"
                 do = "wait until it has ended, or cancel it"
                 raise TopDownError("E_LOCKED", what, do, RETRY)
-            if running or any(row.state.active for row in rows.values()):
+            if running or any(row.active for row in rows.values()):
                 self._note()
                 say(self.scheduler.name, f"attached to job {self.id} again")
                 return True
@@ -239,7 +238,7 @@ class Job:
             self._warn("W_CLUSTER_UNREACHABLE", f"no answer, waiting: {e}")
             return
         self._said.pop("W_CLUSTER_UNREACHABLE", None)
-        self._tell_queue([row.state for row in rows.values() if row.state.active])
+        self._tell_queue([row for row in rows.values() if row.active])
         missing = self._missing(rows)
         if not missing:
             self._gone_since = 0.0
@@ -248,15 +247,15 @@ class Job:
         elif time.monotonic() - self._gone_since >= GRACE_SECONDS:
             self.lost.update(missing)
 
-    def _tell_queue(self, active: Iterable[State]) -> None:
+    def _tell_queue(self, active: Sequence[Row]) -> None:
         """Say what the job waits for, if no task runs; warn of what may never start."""
-        reasons = [state.waits for state in active]
+        reasons = [row.waits for row in active]
         waits = reasons[0] if reasons and all(reasons) else ""
         if waits != self._waits:
             self._waits = waits
             self._note(waits)
         about = f"job {self.id} ({self.submission.request.log})"
-        stuck = next((state.waits for state in active if state.stuck), "")
+        stuck = next((row.waits for row in active if row.stuck), "")
         if stuck:
             self._warn("W_CLUSTER_STUCK", f"{about} may never start: {stuck}")
         elif waits and self._due("queue", waits):
@@ -273,8 +272,8 @@ class Job:
                 log = self.submission.tasks[number].log
                 what = f"job {self.id} is unknown, but {log} is being written"
                 self._warn("W_CLUSTER_UNKNOWN_JOB", f"{what}; waiting for its end")
-            elif number not in rows or not rows[number].state.active:
-                missing[number] = rows[number].state.word if number in rows else ""
+            elif number not in rows or not rows[number].active:
+                missing[number] = rows[number].word if number in rows else ""
         return missing
 
     def _due(self, topic: str, text: str) -> bool:

@@ -59,23 +59,6 @@ _OF_A_SITE = re.compile(
 
 
 @dataclass(frozen=True)
-class State:
-    """What the scheduler says of one task.
-
-    Attributes:
-        word: its own name for the state.
-        active: it runs or may still run.
-        waits: why it does not run yet, "" if it does or nobody knows.
-        stuck: it may never start.
-    """
-
-    word: str
-    active: bool
-    waits: str = ""
-    stuck: bool = False
-
-
-@dataclass(frozen=True)
 class Signs:
     """By what a job is known as ours; a site may rewrite one or the other.
 
@@ -111,16 +94,25 @@ class Row:
 
     Attributes:
         job: the id of its job.
+        token: what the job carries in a comment.
+        script: that the job runs.
         task: its number; "1" of a job that is no array.
         id: the task's own.
+        word: the scheduler's name for its state.
+        active: it runs or may still run.
+        waits: why it does not run yet, "" if it does or nobody knows.
+        stuck: it may never start.
     """
 
     job: str
-    task: str
-    id: str
-    state: State
     token: str
     script: str
+    task: str = "1"
+    id: str = ""
+    word: str = ""
+    active: bool = True
+    waits: str = ""
+    stuck: bool = False
 
 
 class Scheduler:
@@ -189,7 +181,7 @@ class Scheduler:
         """
         rows = self.rows()
         ours = [row.job for row in rows if signs.token in row.token]
-        ours += [r.job for r in rows if r.script == signs.script and r.state.active]
+        ours += [r.job for r in rows if r.script == signs.script and r.active]
         return ours[0] if ours else ""
 
     def cancel(self, job: str) -> str:

@@ -13,12 +13,13 @@ same call then waits for it instead of submitting it again. Jobs source ./path.s
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 
 from espnet_topdown.cmd import cluster, process
 from espnet_topdown.cmd.local import call
-from espnet_topdown.cmd.scheduler import Row, Scheduler, State
+from espnet_topdown.cmd.scheduler import Row, Scheduler
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
@@ -60,28 +61,29 @@ class GridEngine(Scheduler):
 
     def rows(self, job: str = "") -> list[Row]:
         """Return the tasks; Grid Engine forgets one that has ended."""
-        found = []
-        blocks = re.split("^=+$", self.ask(["qstat", "-j", job or "*"]), flags=re.M)
-        for text in blocks:
-            number = _field(text, "job_number")
-            signs = _field(text, "context"), _field(text, "script_file")
-            states = self._states(number) if job and number else {"1": State("", True)}
-            found += [Row(number, task, "", s, *signs) for task, s in states.items()]
-        return [row for row in found if row.job]
+        rows = []
+        listed = self.ask(["qstat", "-j", job or "*"])
+        for text in re.split("^=+$", listed, flags=re.MULTILINE):
+            names = ("job_number", "context", "script_file")
+            row = Row(*(_field(text, name) for name in names))
+            if row.job:
+                rows += self._tasks(row) if job else [row]
+        return rows
 
-    def _states(self, job: str) -> dict[str, State]:
-        states = {}
+    def _tasks(self, job: Row) -> list[Row]:
+        rows = []
         listed = self.ask(["qstat", "-g", "d", "-u", "*"])
-        for row in map(str.split, listed.splitlines()):
-            if row and row[0] == job:
-                word = row[4]
+        for words in map(str.split, listed.splitlines()):
+            if words and words[0] == job.job:
+                word = words[4]
                 never = "see 'qstat -j'" if re.search("E|h", word) else ""
-                never = never or self._never(job, word)
+                never = never or self._never(job.job, word)
                 waits = f"{word}, {never}".rstrip(", ") if "q" in word else never
-                columns = 9 if "@" in row[7] else 8  # a task that waits has no queue
-                task = row[columns] if len(row) > columns else "1"
-                states[task] = State(word, True, waits, bool(never))
-        return states
+                column = 9 if "@" in words[7] else 8  # a task that waits has no queue
+                task = words[column] if len(words) > column else "1"
+                row = dataclasses.replace(job, task=task, word=word)
+                rows.append(dataclasses.replace(row, waits=waits, stuck=bool(never)))
+        return rows
 
     def _never(self, job: str, word: str) -> str:
         """Return why a waiting job fits nowhere, even on idle hosts; "" if it may."""

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from espnet_topdown.cmd import cluster, process
 from espnet_topdown.cmd.local import call
-from espnet_topdown.cmd.scheduler import Row, Scheduler, Signs, State
+from espnet_topdown.cmd.scheduler import Row, Scheduler, Signs
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
@@ -104,7 +104,7 @@ class Slurm(Scheduler):
         """Return those that are still known; a requeued one is let go on soon."""
         tasks = super().tasks(job, signs)
         for row in tasks.values():
-            if row.state.waits == "PENDING, BeginTime":
+            if row.waits == "PENDING, BeginTime":
                 self._release(row.id, _place(job)[1])
         return tasks
 
@@ -153,8 +153,8 @@ def _row(fields: Sequence[str], place: list[str]) -> Row:
     task, own = (index, f"{number}_{index}") if index.isdigit() else ("1", number)
     waits = f"{word}, {reason}" if word == "PENDING" else ""
     stuck = bool(waits and _STUCK.search(reason))
-    state = State(word, word not in _ENDED, waits, stuck)
-    return Row(job, task, own, state, comment, script)
+    active = word not in _ENDED
+    return Row(job, comment, script, task, own, word, active, waits, stuck)
 
 
 @command
