@@ -64,9 +64,9 @@ class GridEngine(Scheduler):
         rows = []
         listed = self.ask(["qstat", "-j", job or "*"])
         for text in re.split("^=+$", listed, flags=re.MULTILINE):
-            names = ("job_number", "context", "script_file")
-            row = Row(*(_field(text, name) for name in names))
-            if row.job:
+            number, script = _field(text, "job_number"), _field(text, "script_file")
+            if number:
+                row = Row(number, _field(text, "context"), script)
                 rows += self._tasks(row) if job else [row]
         return rows
 
