@@ -12,8 +12,8 @@ import fake_slurm
 import pytest
 from launching import REPOSITORY, survivors, wait_until
 
+from espnet_topdown.cmd._process import StopRequests
 from espnet_topdown.cmd.launch import Job, backend_cmd, check_launcher, run_jobs
-from espnet_topdown.cmd.process import StopRequests
 from espnet_topdown.errors import TopDownError
 
 LOCAL = backend_cmd("local")

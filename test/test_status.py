@@ -171,7 +171,7 @@ def test_clean_refuses_what_is_not_finished_or_runs(search: Path) -> None:
 
 SEARCHING = """import sys, time
 from pathlib import Path
-from espnet_topdown.cmd.process import StopRequests
+from espnet_topdown.cmd._process import StopRequests
 from espnet_topdown.files import Lock
 with Lock(Path(sys.argv[1]) / "lock"), StopRequests() as stop:
     while True:

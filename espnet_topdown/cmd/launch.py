@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from espnet_topdown.cmd import cluster, local, places, process
-from espnet_topdown.cmd.process import run_all
+from espnet_topdown.cmd import _cluster, _process, local, places
+from espnet_topdown.cmd._process import run_all
+from espnet_topdown.cmd._scheduler import Scheduler
 from espnet_topdown.cmd.python import python_module
-from espnet_topdown.cmd.scheduler import Scheduler
 from espnet_topdown.cmd.sge import GridEngine
 from espnet_topdown.cmd.slurm import Slurm
 from espnet_topdown.cmd.submission import open_jobs
@@ -31,7 +31,7 @@ _SCHEDULERS: dict[str, type[Scheduler]] = {"slurm": Slurm, "sge": GridEngine}
 _OURS = ("local", *_SCHEDULERS)
 _KALDI = {"pbs": "pbs.pl"}
 _SAFE_FOR_A_SHELL = re.compile(r"[\w@%+=:,./ -]+")
-_STOP_SECONDS = 2 * process.GRACE_SECONDS + 5  # the launcher has to stop its tasks
+_STOP_SECONDS = 2 * _process.GRACE_SECONDS + 5  # the launcher has to stop its tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def check_launcher(cmd: str | Sequence[str], ngpu: int | None = None) -> None:
     options = words[backends.index(backend) + 1 :]
     request = local.parse([*options, "x.log", "true"])
     if backend in _SCHEDULERS:
-        cluster.scheduler_for(request.given, _SCHEDULERS[backend])
+        _cluster.scheduler_for(request.given, _SCHEDULERS[backend])
         return
     places.Places(request.count("gpu"))
     if ngpu and ngpu > len(places.visible()):
@@ -99,10 +99,10 @@ def cancel_jobs(folder: Path) -> list[str]:
         name = job.scheduler
         if name not in _SCHEDULERS:  # an older version did not say
             name = Slurm.name if shutil.which("scancel") else GridEngine.name
-        said = _SCHEDULERS[name]().cancel(job.job)
-        if not said:
+        message = _SCHEDULERS[name]().cancel(job.job)
+        if not message:
             (job.folder / "submit.json").unlink(missing_ok=True)
-        done.append(f"job {job.job}: {said or 'cancelled'}")
+        done.append(f"job {job.job}: {message or 'cancelled'}")
     return done
 
 
@@ -162,7 +162,7 @@ class _Call:
         self.status = 0
 
     def start(self) -> None:
-        self.process = process.start(self.line, signal.SIGTERM)
+        self.process = _process.start(self.line, signal.SIGTERM)
 
     def ended(self) -> bool:
         code = None if self.process is None else self.process.poll()
@@ -185,12 +185,12 @@ def _line(launcher: Sequence[str], job: Job) -> list[str]:
 
 
 def _find(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
+    path = shutil.which(program)
+    if path is None:
         what = f"launcher '{program}' is not in PATH"
         do = "source path.sh of your Kaldi or ESPnet, or use cmd_backend=local"
         raise TopDownError("E_CLUSTER_CMD", what, do, CLUSTER)
-    return found
+    return path
 
 
 def share_cores(jobs: int) -> None:

@@ -29,9 +29,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from espnet_topdown.cmd._process import run_all
+from espnet_topdown.cmd._task import Task, report, say
 from espnet_topdown.cmd.places import Places
-from espnet_topdown.cmd.process import run_all
-from espnet_topdown.cmd.task import Task, report, say
 from espnet_topdown.errors import USAGE, TopDownError, command
 
 _RANGE = re.compile(r"([A-Za-z_]\w*)=([0-9]+)(?::([0-9]+))?")

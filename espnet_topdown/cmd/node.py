@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from espnet_topdown.cmd import process
-from espnet_topdown.cmd.task import Task
+from espnet_topdown.cmd import _process
+from espnet_topdown.cmd._task import Task
 from espnet_topdown.errors import RETRY, USAGE, TopDownError, command
 from espnet_topdown.files import Lock, write_bytes
 
@@ -97,7 +97,7 @@ def preempted() -> bool:
     job = _slurm_job()
     if not job:
         return False
-    _, out, _ = process.capture(["scontrol", "-o", "show", "job", job], _ASK_SECONDS)
+    _, out, _ = _process.capture(["scontrol", "-o", "show", "job", job], _ASK_SECONDS)
     return bool(re.search(r" JobState=(RUNNING|SIGNALING) .* PreemptTime=\d", out))
 
 

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cmd.process import capture
-from espnet_topdown.cmd.task import Task
+from espnet_topdown.cmd._process import capture
+from espnet_topdown.cmd._task import Task
 from espnet_topdown.errors import CONFIG, TopDownError
 from espnet_topdown.files import Lock, holder, name_of
 

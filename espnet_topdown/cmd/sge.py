@@ -17,9 +17,9 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from espnet_topdown.cmd import cluster, process
+from espnet_topdown.cmd import _cluster, _process
+from espnet_topdown.cmd._scheduler import Row, Scheduler
 from espnet_topdown.cmd.local import call
-from espnet_topdown.cmd.scheduler import Row, Scheduler
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
@@ -89,11 +89,11 @@ class GridEngine(Scheduler):
         """Return why a waiting job fits nowhere, even on idle hosts; "" if it may."""
         if word != "qw":
             return ""
-        _, out, _ = process.capture(["qalter", "-w", "v", job])
+        _, out, _ = _process.capture(["qalter", "-w", "v", job])
         lines = [" ".join(s.split()) for s in out.splitlines() if "cannot run" in s]
         # what hosts report of themselves, such as mem_free, is unknown to this check
-        known = [s for s in lines if "unknown resource" not in s]
-        return known[0] if known and "no suitable queues" in out else ""
+        reasons = [s for s in lines if "unknown resource" not in s]
+        return reasons[0] if reasons and "no suitable queues" in out else ""
 
     def cancel_line(self, job: str) -> list[str]:
         """Return the call of qdel."""
@@ -101,7 +101,7 @@ class GridEngine(Scheduler):
 
     def post_mortem(self, job: str) -> str:
         """Return how qacct says that it failed."""
-        status, out, _ = process.capture(["qacct", "-j", job])
+        status, out, _ = _process.capture(["qacct", "-j", job])
         failed = re.search(r"^failed\s+(.*?)\s*$", out, re.MULTILINE)
         return f"failed: {failed[1]}" if status == 0 and failed else ""
 
@@ -115,7 +115,7 @@ def _field(text: str, name: str) -> str:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    call(str(__doc__), lambda request: cluster.run(request, GridEngine), cmd)
+    call(str(__doc__), lambda request: _cluster.run(request, GridEngine), cmd)
 
 
 if __name__ == "__main__":

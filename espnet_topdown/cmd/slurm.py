@@ -19,9 +19,9 @@ import re
 import time
 from collections.abc import Sequence
 
-from espnet_topdown.cmd import cluster, process
+from espnet_topdown.cmd import _cluster, _process
+from espnet_topdown.cmd._scheduler import Row, Scheduler, Signs
 from espnet_topdown.cmd.local import call
-from espnet_topdown.cmd.scheduler import Row, Scheduler, Signs
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
@@ -91,14 +91,14 @@ class Slurm(Scheduler):
     def rows(self, job: str = "") -> list[Row]:
         """Return what squeue lists."""
         number, where = _place(job)
-        found = []
+        rows = []
         for place in [where] if job else self._clusters():
             line = ["squeue", *place, "-h", "-t", "all", "-o", "%F|%K|%T|%k|%r|%o"]
             line += ["-r", "-j", number] if job else []
             for text in self.ask(line).splitlines():
                 row = (text.split("|", 5) + [""] * 6)[:6]
-                found += [_row(row, place)] if row[2] else []
-        return found
+                rows += [_row(row, place)] if row[2] else []
+        return rows
 
     def tasks(self, job: str, signs: Signs) -> dict[str, Row]:
         """Return those that are still known; a requeued one is let go on soon."""
@@ -117,7 +117,7 @@ class Slurm(Scheduler):
         """Return the state that sacct knows."""
         number, where = _place(job)
         line = ["sacct", *where, "-n", "-X", "-P", "-j", number, "-o", "State"]
-        status, out, _ = process.capture(line)
+        status, out, _ = _process.capture(line)
         return out.split("\n")[0].strip() if status == 0 else ""
 
     def _clusters(self) -> list[list[str]]:
@@ -133,11 +133,11 @@ class Slurm(Scheduler):
         if time.monotonic() < self._again.get(task, 0.0):
             return
         show = ["scontrol", *where, "-o", "show", "job", task]
-        status, out, _ = process.capture(show)
+        status, out, _ = _process.capture(show)
         if status == 0 and re.search(r" Restarts=[1-9]", out):
             start = f"StartTime=now+{START_SECONDS}"
             line = ["scontrol", *where, "update", f"JobId={task}", start]
-            if process.capture(line)[0] == 0:
+            if _process.capture(line)[0] == 0:
                 self._again[task] = time.monotonic() + _RELEASE_SECONDS
 
 
@@ -160,7 +160,7 @@ def _row(fields: Sequence[str], place: list[str]) -> Row:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    call(str(__doc__), lambda request: cluster.run(request, Slurm), cmd)
+    call(str(__doc__), lambda request: _cluster.run(request, Slurm), cmd)
 
 
 if __name__ == "__main__":

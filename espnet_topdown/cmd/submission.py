@@ -18,9 +18,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_topdown.cmd._task import Task, waits_for
 from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.python import python_module, python_path
-from espnet_topdown.cmd.task import Task, waits_for
 from espnet_topdown.files import Lock, is_held, json_bytes, write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[2]

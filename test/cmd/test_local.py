@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from launching import LOCAL, call, environment, output, survivors, wait_until
 
-from espnet_topdown.cmd import local, places, task
+from espnet_topdown.cmd import _task, local, places
+from espnet_topdown.cmd._task import Task
 from espnet_topdown.cmd.submission import why_waiting
-from espnet_topdown.cmd.task import Task
 from espnet_topdown.errors import TopDownError
 
 PRINT = [sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))"]
@@ -191,7 +191,7 @@ def holding(tmp_path: Path):
 
 def test_a_log_in_use_is_not_shared(tmp_path: Path, monkeypatch, holding) -> None:
     first = holding()
-    monkeypatch.setattr(task, "_LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(_task, "_LOCK_SECONDS", 0.2)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TopDownError, match="E_LOCKED.*a.log.*Started at") as caught:
         Task("a.log", ["true"]).start()

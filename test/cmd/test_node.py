@@ -17,15 +17,15 @@ from espnet_topdown.cmd import node
 
 START = "sys.exit(node.run_task(Path('request.json'), '1'))"
 IMPORTS = "import os, signal, sys\nfrom pathlib import Path\n"
-IMPORTS += "from espnet_topdown.cmd import node, process\n"
+IMPORTS += "from espnet_topdown.cmd import _process, node\n"
 PATIENT = f"{IMPORTS}node._LAST_SECONDS = 60.0\n{START}"
 # told to end when its command has started, but has not yet been noted
-LATE = f"""{IMPORTS}start = process.start
+LATE = f"""{IMPORTS}start = _process.start
 def slow(*args, **options):
     started = start(*args, **options)
     os.kill(os.getpid(), signal.SIGTERM)
     return started
-process.start = slow
+_process.start = slow
 {START}"""
 JOB_NAMES = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "JOB_ID")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.cmd.scheduler import kind_of, option_of, without_job
+from espnet_topdown.cmd._scheduler import kind_of, option_of, without_job
 from espnet_topdown.cmd.sge import GridEngine
 from espnet_topdown.cmd.slurm import Slurm
 from espnet_topdown.errors import TopDownError

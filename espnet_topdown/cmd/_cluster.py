@@ -14,10 +14,9 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from espnet_topdown.cmd import process
-from espnet_topdown.cmd.conf import Conf
-from espnet_topdown.cmd.local import Request
-from espnet_topdown.cmd.scheduler import (
+from espnet_topdown.cmd import _process
+from espnet_topdown.cmd._conf import Conf
+from espnet_topdown.cmd._scheduler import (
     AWAY,
     FULL,
     TOKEN,
@@ -30,8 +29,9 @@ from espnet_topdown.cmd.scheduler import (
     option_of,
     without_job,
 )
+from espnet_topdown.cmd._task import SAY_SECONDS, Task, report, say
+from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.submission import Submission
-from espnet_topdown.cmd.task import SAY_SECONDS, Task, report, say
 from espnet_topdown.errors import CLUSTER, RETRY, TopDownError, warn
 
 GRACE_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_GRACE") or 10)
@@ -83,7 +83,7 @@ def run(request: Request, kind: type[Scheduler]) -> int:
     _hang_up_with_parent()
     scheduler = scheduler_for(request.given, kind)
     submission = Submission(request)
-    with process.StopRequests() as stop, submission.lock(GRACE_SECONDS):
+    with _process.StopRequests() as stop, submission.lock(GRACE_SECONDS):
         job = Job(submission, scheduler, stop)
         if not job.attach():
             stop.check()
@@ -97,14 +97,14 @@ class Job:
     """The job of one launcher call, from its submission to its end."""
 
     def __init__(
-        self, submission: Submission, scheduler: Scheduler, stop: process.StopRequests
+        self, submission: Submission, scheduler: Scheduler, stop: _process.StopRequests
     ) -> None:
         self.submission = submission
         self.scheduler = scheduler
         self.stop = stop
         self.id = self.token = ""
         self.lost: dict[str, str] = {}  # task -> what the scheduler last said of it
-        self._said: dict[str, tuple[str, float, float]] = {}  # text, time, pause
+        self._messages: dict[str, tuple[str, float, float]] = {}  # text, time, pause
         self._gone_since = 0.0
         self._waits = ""  # as noted
 
@@ -166,16 +166,16 @@ class Job:
         line = self.scheduler.submit_line(self.submission, self.token)
         begun, pause = time.monotonic(), 1.0
         while not self.id:
-            status, out, err = process.capture(line, environ=without_job(os.environ))
+            status, out, err = _process.capture(line, environ=without_job(os.environ))
             if status == 0:
                 self.id = self.scheduler.job_of(out)
                 break
-            said = " ".join((err or out).split()) or f"status {status}"
-            kind = kind_of(said)
+            message = " ".join((err or out).split()) or f"status {status}"
+            kind = kind_of(message)
             if time.monotonic() - begun >= _PATIENCE.get(kind, _UNKNOWN_SECONDS):
                 self.submission.forget()
-                raise self._refused(kind, os.path.basename(line[0]), said)
-            waits = f"not submitted yet: {said}"
+                raise self._refused(kind, os.path.basename(line[0]), message)
+            waits = f"not submitted yet: {message}"
             code = "W_CLUSTER_UNREACHABLE" if kind == AWAY else "W_CLUSTER_REFUSED"
             warn(code, f"{self.scheduler.name}: {waits}; again in {pause:.0f} s")
             self._note(waits)
@@ -183,13 +183,13 @@ class Job:
             pause = min(2 * pause, _LONGEST_PAUSE)
         self._note()
 
-    def _refused(self, kind: str, program: str, said: str) -> TopDownError:
-        option = option_of(said) or "the launcher's options"
+    def _refused(self, kind: str, program: str, message: str) -> TopDownError:
+        option = option_of(message) or "the launcher's options"
         conf = self.submission.request.given.get("config") or "the conf file"
         do = f"correct {option}, or the lines of {conf}"
         if kind == AWAY:
             do = "run the same command again when the scheduler answers"
-        what = f"{program} refused {self.submission.request.log}: {said}"
+        what = f"{program} refused {self.submission.request.log}: {message}"
         return TopDownError("E_CLUSTER_SUBMIT", what, do, CLUSTER)
 
     def _look_for_it(self, pause: float) -> None:
@@ -221,8 +221,8 @@ class Job:
             if self.stop.hung_up:
                 what = f"job {self.id} runs on; the same command attaches to it again"
                 say(self.scheduler.name, what)
-            elif said := self.scheduler.cancel(self.id):
-                what = f"{self.scheduler.name}: job {self.id} is not cancelled: {said}"
+            elif why := self.scheduler.cancel(self.id):
+                what = f"{self.scheduler.name}: job {self.id} is not cancelled: {why}"
                 warn("W_CLUSTER_CANCEL", f"{what}; the same command attaches to it")
             else:
                 self.submission.forget()
@@ -237,7 +237,7 @@ class Job:
             self._gone_since = 0.0
             self._warn("W_CLUSTER_UNREACHABLE", f"no answer, waiting: {e}")
             return
-        self._said.pop("W_CLUSTER_UNREACHABLE", None)
+        self._messages.pop("W_CLUSTER_UNREACHABLE", None)
         self._tell_queue([row for row in rows.values() if row.active])
         missing = self._missing(rows)
         if not missing:
@@ -279,11 +279,11 @@ class Job:
     def _due(self, topic: str, text: str) -> bool:
         """Return whether to say a text: when it is new, then with growing pauses."""
         now = time.monotonic()
-        old, said_at, pause = self._said.get(topic, ("", 0.0, 0.0))
-        if text == old and now - said_at < pause:
+        old, last, pause = self._messages.get(topic, ("", 0.0, 0.0))
+        if text == old and now - last < pause:
             return False
         pause = min(2 * pause, _SAY_AT_LEAST) if text == old else SAY_SECONDS
-        self._said[topic] = (text, now, pause)
+        self._messages[topic] = (text, now, pause)
         return True
 
     def _warn(self, code: str, what: str) -> None:
@@ -313,4 +313,4 @@ def _hang_up_with_parent() -> None:
     """
     if os.getsid(0) == os.getpid():
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    process.die_with_parent(signal.SIGHUP)
+    _process.die_with_parent(signal.SIGHUP)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from espnet_topdown.cmd import process
+from espnet_topdown.cmd import _process
 from espnet_topdown.errors import CREATE, IO, RETRY, TopDownError
 from espnet_topdown.files import lock_file
 
@@ -20,7 +20,7 @@ SAY_SECONDS = 60.0  # how often a task that waits says so
 NOT_EXECUTABLE, NOT_FOUND = 126, 127  # a shell's words for it
 _SOON = 1.0  # a shorter wait is not worth a word
 _OLD_LOGS = 9  # how many are kept
-_LOCK_SECONDS = process.GRACE_SECONDS + 5  # an earlier run may be on its way out
+_LOCK_SECONDS = _process.GRACE_SECONDS + 5  # an earlier run may be on its way out
 _STEP = 65536  # bytes of a log at a time
 _WAITS = "# Waiting for "
 _TAIL_LINES = 10
@@ -73,7 +73,7 @@ class Task:
         self._write(f"# Running on {socket.gethostname()}")
         self._write(f"# Started at {time.ctime()}", f"# {line}", "#")
         try:
-            self.process = process.start(
+            self.process = _process.start(
                 self.command,
                 signal.SIGKILL,
                 self.environment,
@@ -90,7 +90,7 @@ class Task:
         if self.status is None and self.process is not None:
             code = self.process.poll()
             if code is not None:
-                process.stop([self.process])  # what it left in the background
+                _process.stop([self.process])  # what it left in the background
                 self._finish(code)
         return self.status is not None
 

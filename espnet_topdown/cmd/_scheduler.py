@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from espnet_topdown.cmd import process
+from espnet_topdown.cmd import _process
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import CLUSTER, TopDownError
 
@@ -190,16 +190,16 @@ class Scheduler:
         Returns:
             "" or, after a few attempts, what is said instead.
         """
-        said = ""
+        message = ""
         for pause in (0.0, 1.0, 2.0, 4.0):
             time.sleep(pause)
-            status, out, err = process.capture(self.cancel_line(job))
-            said = " ".join((err or out).split()) or f"status {status}"
-            if status == 0 or re.search(self.unknown, said, re.IGNORECASE):
+            status, out, err = _process.capture(self.cancel_line(job))
+            message = " ".join((err or out).split()) or f"status {status}"
+            if status == 0 or re.search(self.unknown, message, re.IGNORECASE):
                 return ""
-            if kind_of(said) == WRONG:
+            if kind_of(message) == WRONG:
                 break
-        return said
+        return message
 
     def ask(self, line: Sequence[str]) -> str:
         """Return what a program prints; nothing if it does not know the job.
@@ -207,7 +207,7 @@ class Scheduler:
         Raises:
             Unreachable: it does not answer.
         """
-        status, out, err = process.capture(line)
+        status, out, err = _process.capture(line)
         if status != 0:
             if re.search(self.unknown, out + err, re.IGNORECASE):
                 return ""
@@ -215,7 +215,7 @@ class Scheduler:
         return out
 
 
-def kind_of(said: str) -> str:
+def kind_of(message: str) -> str:
     """Return what a refusal means: WRONG, AWAY, FULL or UNKNOWN.
 
     >>> kind_of("sbatch: error: invalid partition specified: gpu")
@@ -224,15 +224,15 @@ def kind_of(said: str) -> str:
     'away'
     """
     for kind, words in _SAYS:
-        if re.search(words, said, re.IGNORECASE):
+        if re.search(words, message, re.IGNORECASE):
             return kind
     return UNKNOWN
 
 
-def option_of(said: str) -> str:
+def option_of(message: str) -> str:
     """Return the option of ours that a refusal is about, "" if that cannot be told."""
     for option, words in _OPTIONS.items():
-        if re.search(words, said, re.IGNORECASE):
+        if re.search(words, message, re.IGNORECASE):
             return option
     return ""
 
