@@ -165,7 +165,7 @@ class Job:
         self._note()
         line = self.scheduler.submit_line(self.submission, self.token)
         begun, pause = time.monotonic(), 1.0
-        while not self.id:
+        while not self.id and self.submission.take_statuses():
             status, out, err = _process.capture(line, environ=without_job(os.environ))
             if status == 0:
                 self.id = self.scheduler.job_of(out)

@@ -18,7 +18,7 @@ from espnet_topdown.cmd.submission import why_waiting
 
 CONF = REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf"
 pytestmark = pytest.mark.timeout(120)
-SLEEP = ("long.log", "bash", "-c", "touch started; sleep 20; touch ended")
+SLEEP = ("long.log", "bash", "-c", "touch started; sleep 600; touch ended")
 UNTIL = "touch started; until [ -e go ]; do sleep 0.1; done; echo once >>ended"
 HELD = ("a.log", "bash", "-c", UNTIL)  # until there is a file ``go``
 AWAY = "Batch job submission failed: Unexpected message received"
