@@ -14,6 +14,7 @@ from typing import Any
 from espnet_topdown.errors import USAGE, TopDownError, command
 from espnet_topdown.files import read_json
 from espnet_topdown.models.tasks import shown
+from espnet_topdown.models.type_checks import import_quietly
 from espnet_topdown.search.state import CANDIDATE, JOINT, read_state
 
 
@@ -47,7 +48,8 @@ def decode_sets(
         TopDownError: E_USAGE (64); those of the decoding and of the report.
     """
     from espnet_topdown.report.write import write_report
-    from espnet_topdown.scoring.decode import decode_set
+
+    decode_set = import_quietly("espnet_topdown.scoring.decode").decode_set
 
     is_search = (exp / "search.yaml").is_file()
     if bool(data) == bool(wav_scp) or (wav_scp and is_search):

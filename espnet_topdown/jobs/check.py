@@ -19,6 +19,7 @@ from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack
 from espnet_topdown.models.tasks import FILE, Task, kind_of
 from espnet_topdown.models.text import TextReader
+from espnet_topdown.models.type_checks import import_quietly
 from espnet_topdown.scoring.sound import read_wav_scp
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def check_works(
             E_CKPT_SHAPE, E_CONFIG_KEY and others of the scoring.
     """
     if trainer in (task.trainer, task.options_of):
+        import_quietly(task.task.partition(":")[0])
         task.call("works")(base, stack, check_data)
     else:
         check_data()

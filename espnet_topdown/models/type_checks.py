@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import io
 import logging
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -31,6 +32,7 @@ def import_quietly(module: str) -> ModuleType:
         The module.
     """
     leave_out()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="espnet2")
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         imported = importlib.import_module(module)

@@ -40,7 +40,9 @@ def write_corpus(data: Path) -> None:
         for utt in utts:
             text = " ".join(rng.choice(WORDS, 4))
             path = data / "wav" / f"{utt}.wav"
-            write_wav(path, sound(text, rng))
+            samples = sound(text, rng)
+            if not path.exists():
+                write_wav(path, samples)
             lists["wav.scp"] += f"{utt} {path}\n"
             lists["text"] += f"{utt} {text}\n"
             lists["utt2spk"] += f"{utt} spk\n"
