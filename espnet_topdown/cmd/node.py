@@ -84,8 +84,13 @@ def run_task(request: Path, number: str) -> int:
     if status and ((received and status == RETRY) or preempted()):
         requeue(restarts, received)
     elif not (received and status):
-        write_bytes(request.parent / f"rc.{number}", f"{status}\n".encode())
+        write_status(request.parent / f"rc.{number}", status)
     return status
+
+
+def write_status(path: Path, status: int) -> None:
+    """Write an exit status such that it is there whole or not at all."""
+    write_bytes(path, f"{status}\n".encode())
 
 
 def preempted() -> bool:
