@@ -203,7 +203,7 @@ def _plain(header: Header, data: bytes) -> np.ndarray:
 
 
 def _packed(header: Header, data: bytes) -> np.ndarray:
-    from espnet_topdown.data import shorten
+    from espnet_topdown.data import _shorten as shorten
 
     if header.coding != "pcm" or not header.packing.startswith("embedded-shorten-"):
         raise _unknown(header, f"sample_coding {header.fields.get('sample_coding')}")

@@ -13,7 +13,7 @@ import shorten as encoder
 import soundfile
 
 from espnet_topdown.data import sphere
-from espnet_topdown.data.shorten import ShortenError, decode
+from espnet_topdown.data._shorten import ShortenError, decode
 from espnet_topdown.errors import TopDownError
 
 

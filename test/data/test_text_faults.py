@@ -120,7 +120,7 @@ ADVICE = [  # a text, what is done to the bytes of the list, the message
 ]
 
 
-@pytest.mark.parametrize("words, change, message", ADVICE, ids=str)
+@pytest.mark.parametrize("words, change, message", ADVICE)
 def test_the_advice_works(words, change, message, capsys):
     make("tr", words, words)
     make("dv", words, words)
