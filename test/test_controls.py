@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.files import read_yaml
+from espnet_topdown.files import read_yaml, write_yaml
+from espnet_topdown.models.weights import load_weights
 from espnet_topdown.records import Journal
-from espnet_topdown.search.controls import stretched
+from espnet_topdown.search.controls import control_spec
+from espnet_topdown.search.request import Search, SearchRequest
 from espnet_topdown.search.strategies import CONTROLS
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
@@ -38,18 +40,24 @@ def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
     assert read_yaml(OUT / "control.joint" / "train.yaml")["max_epoch"] == 4 + 4 + 4
 
 
+def with_schedule(folder: Path, scheduler: str, conf: dict) -> None:
+    config = read_yaml(folder / "config.yaml")
+    config.update(patience=7, scheduler=scheduler, scheduler_conf=conf)
+    write_yaml(folder / "config.yaml", config)
+
+
 TRISTAGE = {"max_steps": 600, "warmup_ratio": 0.1, "hold_ratio": 0.4}
 
 
 @pytest.mark.parametrize(
-    ("name", "want"),
+    "name, file, options",
     [
-        ("warm", {"init_param": ["frozen.pth"], "max_epoch": 3}),
-        ("restart", {"init_param": ["start.pth"], "max_epoch": 3}),
+        ("warm", ["frozen.pth"], {"max_epoch": 3, "patience": 7}),
+        ("restart", ["start.pth"], {"max_epoch": 3, "patience": 7}),
         (
             "long",
+            [],
             {
-                "init_param": [],
                 "max_epoch": 2 * 4,
                 "patience": None,
                 "scheduler_conf": {**TRISTAGE, "max_steps": 1200},
@@ -57,20 +65,14 @@ TRISTAGE = {"max_steps": 600, "warmup_ratio": 0.1, "hold_ratio": 0.4}
         ),
     ],
 )
-def test_what_a_control_trains(name, want, search, toy_experiment):
-    import yaml
-
-    from espnet_topdown.models.weights import load_weights
-
-    config = read_yaml(toy_experiment / "config.yaml")
-    config.update(patience=7, scheduler="tristagelr", scheduler_conf=TRISTAGE)
-    (toy_experiment / "config.yaml").write_text(yaml.safe_dump(config))
+def test_what_a_control_trains(name, file, options, search, toy_experiment):
+    with_schedule(toy_experiment, "tristagelr", TRISTAGE)
     search({"m3": 50, "m1.2": 60}, controls=(name,), max_epoch=3)
     folder = OUT / f"control.{name}"
     train = read_yaml(folder / "train.yaml")
-    want = {"patience": 7, "scheduler_conf": TRISTAGE, "freeze_param": [], **want}
-    want["init_param"] = [str(folder / file) for file in want["init_param"]]
-    assert {key: train[key] for key in want} == want
+    options = {"scheduler_conf": TRISTAGE, "freeze_param": [], **options}
+    options["init_param"] = [str(folder / one) for one in file]
+    assert {key: train[key] for key in options} == options
     assert train["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
     if name == "restart":
         base = load_weights(toy_experiment / "4epoch.pth")
@@ -80,7 +82,7 @@ def test_what_a_control_trains(name, want, search, toy_experiment):
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "conf", "twice"),
+    "scheduler, conf, twice",
     [
         (None, {}, {}),
         ("warmuplr", {"warmup_steps": 100}, {"warmup_steps": 100}),
@@ -94,8 +96,10 @@ def test_what_a_control_trains(name, want, search, toy_experiment):
         ("exponentiallr", {"gamma": 0.25}, {"gamma": 0.5}),
     ],
 )
-def test_schedules_are_stretched(scheduler, conf, twice):
-    assert stretched({"scheduler": scheduler, "scheduler_conf": conf}, 2) == twice
+def test_the_schedule_of_control_long(toy_experiment, scheduler, conf, twice):
+    with_schedule(toy_experiment, scheduler, conf)
+    asked = Search.of(SearchRequest(toy_experiment, OUT))
+    assert control_spec(asked, "long").overrides["scheduler_conf"] == twice
 
 
 def test_all_controls(search):
@@ -124,8 +128,6 @@ def test_all_controls(search):
 
 
 def test_control_random_freezes_values_that_nobody_trained(search, toy_experiment):
-    from espnet_topdown.models.weights import load_weights
-
     search({"m3": 50, "m1.2": 60}, controls=("random",))
     frozen = load_weights(OUT / "control.random" / "frozen.pth")
     base = load_weights(toy_experiment / "4epoch.pth")

@@ -1,3 +1,9 @@
+"""A search from its request to its result; only the training is made up.
+
+What may be asked, what follows from it, what is refused before anything is written,
+and how the same or a wider request continues a folder.
+"""
+
 from __future__ import annotations
 
 import json
@@ -7,79 +13,184 @@ from pathlib import Path
 import pytest
 from toys import rnn_weights, write_experiment
 
+from espnet_topdown.cli._fsck import fsck
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import Lock, read_yaml
+from espnet_topdown.files import Lock, read_yaml, sha256
+from espnet_topdown.models.weights import load_weights, save_weights
 from espnet_topdown.records import Journal
+from espnet_topdown.search import request
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
+WORSE = {"m3": 50, "m1.2": 60}
+BETTER = {"m3": 50, "m1.2": 40, "m1.1.1": 30}
+EVERY = {"m3": 50, "m1.2": 40, "m2.1": 35, "m1.1.1": 30}
+
+
+def events() -> list[dict]:
+    return Journal(OUT / "journal.jsonl").events()
+
+
+@pytest.fixture
+def harvest(toy_experiment) -> dict:
+    """The classifier after the second epoch of joint training."""
+    weights = load_weights(toy_experiment / "4epoch.pth")
+    classifier = {n: t + 1 for n, t in weights.items() if n.startswith("ctc.")}
+    (toy_experiment / "harvest").mkdir()
+    save_weights(classifier, toy_experiment / "harvest" / "2.pth")
+    return classifier
 
 
 @pytest.mark.parametrize(
-    "errors, best, trained",
+    "errors, options, best",
     [
-        ({"m3": 50, "m1.2": 40, "m1.1.1": 30}, "m1.1.1", ["m3", "m1.2", "m1.1.1"]),
-        ({"m3": 50, "m1.2": 40, "m1.1.1": 41}, "m1.2", ["m3", "m1.2", "m1.1.1"]),
-        ({"m3": 50, "m1.2": 51}, "m3", ["m3", "m1.2"]),
-        ({"m3": 50, "m1.2": 50, "m1.1.1": 50}, "m1.1.1", ["m3", "m1.2", "m1.1.1"]),
+        (BETTER, {}, "m1.1.1"),
+        ({"m3": 50, "m1.2": 40, "m1.1.1": 41}, {}, "m1.2"),
+        (WORSE, {}, "m3"),
+        ({"m3": 50, "m1.2": 50, "m1.1.1": 50}, {}, "m1.1.1"),
+        (EVERY, {"strategy": "full", "max_jobs": 3}, "m1.1.1"),
+        (
+            {"m3": 50, "m1.2": 40, "m1.2@2": 30},
+            {"strategy": "epoch", "epochs": (2,), "max_jobs": 2},
+            "m1.2@2",
+        ),
     ],
 )
-def test_greedy_search(search, errors, best, trained):
-    result, calls = search(errors)
-    assert result["best"] == best
-    assert calls == trained
-    assert os.readlink(OUT / "best") == best
+def test_a_search(search, harvest, errors, options, best):
+    result, calls = search(errors, **options)
+    assert result["best"] == best == os.readlink(OUT / "best")
     assert json.loads((OUT / "result.json").read_text()) == result
     assert {n: v["errors"] for n, v in result["nodes"].items()} == errors
-
-
-def test_full_search_with_jobs_side_by_side(search):
-    errors = {"m3": 50, "m1.2": 40, "m2.1": 30, "m1.1.1": 35}
-    result, calls = search(errors, strategy="full", max_jobs=3)
-    assert result["best"] == "m2.1"
     assert sorted(calls) == sorted(errors)
+    if not options:
+        assert calls == list(errors)
+        steps = ("started", "trained", "scored")
+        story = [(step, name) for name in errors for step in steps]
+        story = [("search_open", None), *story, ("search_done", None)]
+        assert [(e["event"], e.get("node")) for e in events()] == story
 
 
-def test_frozen_layers_come_from_the_parent(search):
-    search({"m3": 50, "m1.2": 40, "m1.1.1": 30})
-    job = read_yaml(OUT / "m1.1.1" / "retrain.yaml")
-    assert job["frozen"] == ["softmax", "blstm1"]
-    assert job["frozen_from"] == "exp/search/m1.2/valid.loss.best.pth"
-    first = read_yaml(OUT / "m1.2" / "retrain.yaml")
-    assert first["frozen_from"] == "exp/joint/valid.loss.best.pth"
+FIRST = {
+    "seed": 1000,
+    "init_param": ["exp/search/m1.2/frozen.pth"],
+    "freeze_param": ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"],
+    "max_epoch": 4,
+}
+START = ["exp/search/m1.2/frozen.pth", "exp/search/m1.2/start.pth"]
+JOINT_MODEL = "exp/joint/valid.loss.best.pth"
 
 
-def test_every_retraining_has_its_own_seed(search):
-    search({"m3": 50, "m1.2": 40, "m1.1.1": 30})
-    seeds = [read_yaml(OUT / n / "train.yaml")["seed"] for n in ("m1.2", "m1.1.1")]
-    assert seeds == [1000, 3000]
+@pytest.mark.parametrize(
+    "options, name, train, job",
+    [
+        ({}, "m1.2", FIRST, {"frozen": ["softmax"], "frozen_from": JOINT_MODEL}),
+        (
+            {},
+            "m1.1.1",
+            {"seed": 3000},
+            {
+                "frozen": ["softmax", "blstm1"],
+                "frozen_from": "exp/search/m1.2/valid.loss.best.pth",
+            },
+        ),
+        (
+            {"retrain_seed": "same", "max_epoch": 2},
+            "m1.2",
+            {"seed": 0, "max_epoch": 2},
+            {},
+        ),
+        (
+            {"strategy": "epoch", "epochs": (2,)},
+            "m1.2@2",
+            {"seed": 1000},
+            {"frozen_from": "exp/joint/harvest/2.pth"},
+        ),
+        ({"reinit": "keep"}, "m1.2", {"init_param": START}, {"start": "keep"}),
+        ({"reinit": "rewind:4"}, "m1.2", {"init_param": START}, {"start": "rewind:4"}),
+        ({"reinit": "shrink:0.4,0.1"}, "m1.2", {"init_param": START}, {}),
+        (  # the encoder without it, in every retraining and every score of the base
+            {"fix_eval_dropout": True},
+            "m1.2",
+            {"encoder": "td_rnn"},
+            {"fix_eval_dropout": True},
+        ),
+    ],
+)
+def test_what_is_trained(search, harvest, options, name, train, job):
+    search({**BETTER, "m1.2@2": 30}, **options)
+    folder = OUT / name
+    written, made = read_yaml(folder / "train.yaml"), read_yaml(folder / "retrain.yaml")
+    assert {k: written[k] for k in train} == train and "required" not in written
+    assert {k: made[k] for k in job} == job
+    fixed = {"fix_eval_dropout": True} if "fix_eval_dropout" in options else {}
+    assert read_yaml(OUT / "m3" / "retrain.yaml").items() >= fixed.items()
+    if name == "m1.2@2":
+        frozen = load_weights(folder / "frozen.pth")
+        assert all((frozen[n] == harvest[n]).all() for n in harvest)
+    if "reinit" in options:
+        start, base = load_weights(folder / "start.pth"), load_weights(JOINT_MODEL)
+        assert set(start) == {n for n in base if n.startswith("encoder.")}
+        same = all((start[n] == base[n]).all() for n in start)
+        assert same == (not options["reinit"].startswith("shrink"))
 
 
-def test_same_seed_repeats_the_baselines(search):
-    search({"m3": 50, "m1.2": 60}, retrain_seed="same")
-    assert read_yaml(OUT / "m1.2" / "train.yaml")["seed"] == 0
+@pytest.mark.parametrize(
+    "options, message, status",
+    [
+        ({"strategy": "gredy"}, "--search gredy is unknown .nearest: greedy", 78),
+        ({"criterion": "loss"}, "give one of auto, cer, wer, ter", 78),
+        ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'", 78),
+        ({"controls": ("jont",)}, "nearest: joint", 78),
+        ({"max_frozen": -1}, "--max_frozen -1 is negative", 78),
+        ({"max_frozen": 3}, "--max_frozen 3: there are 3 layers.*give 2 or less", 78),
+        ({"strategy": "epoch"}, "needs --epochs", 78),
+        ({"epochs": (3,)}, "--epochs has no meaning", 78),
+        ({"strategy": "epoch", "epochs": (3,)}, "E_HARVEST.*epoch 3; it has 4", 66),
+        ({"strategy": "full", "budget": 3}, "--budget has no meaning", 78),
+        ({"strategy": "beam", "width": 0}, "--width", 78),
+        ({"reinit": "shrink:0.4"}, "give full, random, keep", 78),
+        (
+            {"strategy": "full", "max_jobs_total": 2},
+            "E_BUDGET.*3 trainings.*is 2.*--yes",
+            78,
+        ),
+        (
+            {"cmd": "", "cmd_backend": "slurm"},
+            "E_CLUSTER_CMD: there is no 'sbatch'",
+            76,
+        ),
+        ({"cmd": "", "ngpu": 1}, "E_GPU: --ngpu 1", 78),
+        ({"cmd": "no_such.pl"}, "E_CLUSTER_CMD.*'no_such.pl'", 76),
+        ({"base_exp": Path("exp/short")}, "E_NOT_CONVERGED.*epoch 3 of 9", 78),
+    ],
+)
+def test_what_is_refused_before_it_begins(
+    search, monkeypatch, options, message, status
+):
+    write_experiment(Path("exp/short"), rnn_weights(), epochs=3, max_epoch=9)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(TopDownError, match=message) as e:
+        search({}, **options)
+    assert e.value.status == status
+    assert not OUT.exists() or [p.name for p in OUT.iterdir()] == ["lock"]
 
 
-def test_the_config_freezes_exact_names_and_loads_one_file(search):
-    search({"m3": 50, "m1.2": 60})
-    train = read_yaml(OUT / "m1.2" / "train.yaml")
-    assert train["init_param"] == ["exp/search/m1.2/frozen.pth"]
-    assert train["freeze_param"] == ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
-    assert train["max_epoch"] == 4
-    assert "required" not in train
+def test_more_trainings_than_usual_after_a_yes(search):
+    asked = {"strategy": "full", "max_jobs_total": 2, "yes": True}
+    assert search(EVERY, **asked)[0]["best"] == "m1.1.1"
 
 
 def test_a_finished_search_does_nothing(search):
-    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 41}
-    first, _ = search(errors, controls=("joint",))
+    first, _ = search(BETTER, controls=("joint",))
     before = {p: p.stat().st_mtime_ns for p in OUT.rglob("*") if p.name != "lock"}
-    again, calls = search(errors, controls=("joint",))
+    again, calls = search(BETTER, controls=("joint",))
     assert calls == [] and again == first
     after = {p: p.stat().st_mtime_ns for p in OUT.rglob("*") if p.name != "lock"}
     assert after == before
 
 
-def test_a_failed_job_is_said_and_the_same_command_continues(search):
+def test_a_failed_job_is_named_and_the_same_command_continues(search):
     with pytest.raises(TopDownError, match="E_JOB_FAILED.*m1.2.*train.log") as e:
         search({"m3": 50, "m1.2": "fail"})
     assert e.value.status == 70
@@ -92,114 +203,157 @@ def test_a_failed_job_is_said_and_the_same_command_continues(search):
 def test_a_second_search_in_the_same_folder(search):
     OUT.mkdir(parents=True)
     with Lock(OUT / "lock"), pytest.raises(TopDownError, match="E_LOCKED") as e:
-        search({"m3": 50, "m1.2": 60})
+        search(WORSE)
     assert e.value.status == 75
 
 
-@pytest.mark.parametrize(
-    "options, says",
-    [
-        ({"cmd": "", "cmd_backend": "slurm"}, "E_CLUSTER_CMD: there is no 'sbatch'"),
-        ({"cmd": "", "cmd_backend": "local", "ngpu": 1}, "E_GPU: --ngpu 1"),
-        ({"cmd": "no_such.pl"}, "E_CLUSTER_CMD.*'no_such.pl'"),
-    ],
-)
-def test_what_is_missing_here_is_said_before_the_folder_is_begun(
-    search, monkeypatch, options, says
-):
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with pytest.raises(TopDownError, match=says):
-        search({"m3": 50}, **options)
-    assert not OUT.exists()
-
-
-def test_a_base_that_was_not_trained_to_its_end(search):
-    base = write_experiment(Path("exp/short"), rnn_weights(), epochs=3, max_epoch=9)
-    with pytest.raises(TopDownError, match="E_NOT_CONVERGED.*epoch 3 of 9"):
-        search({}, base_exp=base)
-
-
-def test_a_changed_validation_set_is_no_comparison(search, monkeypatch):
-    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 41}
-    search(errors, max_frozen=1)
+def test_a_changed_validation_set_is_no_comparison(search):
+    search(BETTER, max_frozen=1)
     score = OUT / "m1.2" / "score.json"
-    data = json.loads(score.read_text())
-    data["utts"] = 9
-    score.write_text(json.dumps(data))
+    score.write_text(score.read_text().replace('"utts": 10', '"utts": 9'))
     (OUT / "result.json").unlink()
     with pytest.raises(TopDownError, match="E_EVAL_SET"):
-        search(errors, max_frozen=1)
+        search(BETTER, max_frozen=1)
 
 
-def test_the_journal_tells_the_story(search):
-    search({"m3": 50, "m1.2": 60})
-    events = Journal(OUT / "journal.jsonl").events()
-    story = [(e["event"], e.get("node")) for e in events]
-    assert story == [
-        ("search_open", None),
-        ("started", "m3"),
-        ("trained", "m3"),
-        ("scored", "m3"),
-        ("started", "m1.2"),
-        ("trained", "m1.2"),
-        ("scored", "m1.2"),
-        ("search_done", None),
+@pytest.mark.parametrize("max_jobs, first", [(1, ["m3"]), (3, ["m3", "m1.2", "m2.1"])])
+def test_the_joint_model_is_scored_beside_the_first_retrainings(
+    search, max_jobs, first
+):
+    """They do not depend on its error, but nothing is compared before it is there."""
+    search({**EVERY, "m1.2": 51}, strategy="full", max_jobs=max_jobs)
+    order = [(e["event"], e.get("node")) for e in events()]
+    scored = [node for event, node in order if event == "scored"]
+    began = [
+        n for event, n in order[: order.index(("scored", "m3"))] if event == "started"
     ]
+    assert (scored[0], began) == ("m3", first)
 
 
-def test_epoch_takes_classifiers_of_several_epochs(search, toy_experiment):
-    from espnet_topdown.models.weights import load_weights, save_weights
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        ({"fix_eval_dropout": True}, "E_CONFIG_CHANGED"),
+        ({"reinit": "keep"}, "E_CONFIG_CHANGED"),
+        ({"strategy": "full"}, "E_CONFIG_CHANGED"),
+        ({"criterion": "wer"}, "E_CONFIG_CHANGED"),
+        ({"max_frozen": 1}, "E_CONFIG_CHANGED"),
+        ({"max_epoch": 9}, "E_CONFIG_CHANGED"),
+        ({"controls": ()}, "E_CONFIG_CHANGED"),
+        (  # narrower, and wider
+            {"max_frozen": 1, "controls": ("joint", "warm")},
+            "E_CONFIG_CHANGED",
+        ),
+        ("halving: '2:8'", "E_VERSION.*0.1.0"),
+        ("proxy: '0.25'", "E_VERSION.*0.1.0"),
+    ],
+)
+def test_another_request_may_not_use_the_folder(search, change, code):
+    search(WORSE, controls=("warm",))
+    if isinstance(change, str):  # an option that was removed
+        with (OUT / "search.yaml").open("a") as f:
+            f.write(change + "\n")
+        change = {}
+    before = (OUT / "search.yaml").read_bytes()
+    with pytest.raises(TopDownError, match=code) as e:
+        search(WORSE, **{"controls": ("warm",), **change})
+    assert e.value.status == 78
+    assert (OUT / "search.yaml").read_bytes() == before
 
-    weights = load_weights(toy_experiment / "4epoch.pth")
-    classifier = {n: t + 1 for n, t in weights.items() if n.startswith("ctc.")}
-    (toy_experiment / "harvest").mkdir()
-    save_weights(classifier, toy_experiment / "harvest" / "2.pth")
-    errors = {"m3": 50, "m1.2": 40, "m1.2@2": 30}
-    result, calls = search(errors, strategy="epoch", epochs=(2,), max_jobs=2)
-    assert (result["best"], sorted(calls)) == ("m1.2@2", sorted(errors))
-    job = read_yaml(OUT / "m1.2@2" / "retrain.yaml")
-    assert job["frozen_from"] == "exp/joint/harvest/2.pth"
-    frozen = load_weights(OUT / "m1.2@2" / "frozen.pth")
-    assert all((frozen[n] == classifier[n]).all() for n in classifier)
+
+def trained_files() -> dict[Path, bytes]:
+    """What a retraining leaves, without what its display and its log say."""
+    names = ("retrain.yaml", "train.yaml", "score.json", ".done")
+    return {p: p.read_bytes() for n in names for p in OUT.glob(f"m*/{n}")}
 
 
-def test_an_epoch_that_was_not_kept(search):
-    with pytest.raises(TopDownError, match="E_HARVEST.*epoch 3; it has 4") as e:
-        search({}, strategy="epoch", epochs=(3,))
-    assert e.value.status == 66
-    assert not OUT.exists(), "before anything is written"
-
-
-@pytest.mark.parametrize("reinit", ["keep", "shrink:0.4,0.1", "rewind:4"])
-def test_reinit_starts_the_lower_layers_elsewhere(search, toy_experiment, reinit):
-    from espnet_topdown.models.weights import load_weights
-
-    search({"m3": 50, "m1.2": 60}, reinit=reinit)
-    start = load_weights(OUT / "m1.2" / "start.pth")
-    base = load_weights(toy_experiment / "4epoch.pth")
-    assert set(start) == {n for n in base if n.startswith("encoder.")}
-    same = all((start[n] == base[n]).all() for n in start)
-    assert same == (reinit != "shrink:0.4,0.1")
-    train = read_yaml(OUT / "m1.2" / "train.yaml")
-    assert train["init_param"][1] == "exp/search/m1.2/start.pth"
+@pytest.mark.parametrize(
+    "first, then, new",
+    [
+        ({"max_frozen": 1}, {"max_frozen": 2}, ["m1.1.1"]),
+        ({"max_frozen": 1}, {}, ["m1.1.1"]),
+        ({}, {"controls": ("warm",)}, ["control.warm"]),
+        ({"max_frozen": 1}, {"controls": ("warm",)}, ["control.warm", "m1.1.1"]),
+        (
+            {"strategy": "full", "max_frozen": 1},
+            {"strategy": "full"},
+            ["m1.1.1", "m2.1"],
+        ),
+        (
+            {"strategy": "beam", "width": 1, "max_frozen": 1, "budget": 1},
+            {"strategy": "beam", "width": 2},
+            ["m1.1.1", "m2.1"],
+        ),
+    ],
+)
+def test_a_wider_request_continues_the_narrower_ones_folder(search, first, then, new):
+    search(EVERY, **first)
+    before, asked = trained_files(), (OUT / "search.yaml").read_bytes()
+    result, calls = search(EVERY, **then)
+    assert sorted(calls) == new, "nothing is trained twice"
+    assert {p: trained_files()[p] for p in before} == before
+    assert result["best"] == "m1.1.1" and set(new) <= set(result["nodes"])
+    assert (OUT / "search.yaml").read_bytes() != asked
+    (wider,) = [e for e in events() if e["event"] == "search_widened"]
+    assert wider["request"] == sha256(OUT / "search.yaml")
+    _, calls = search(EVERY, **then)
+    assert calls == [], "and the same request again does nothing"
     with pytest.raises(TopDownError, match="E_CONFIG_CHANGED"):
-        search({"m3": 50, "m1.2": 60})
+        search(EVERY, **first)
+    fake = "E_REINIT_SAME"  # its weights are the base's
+    assert [f for f in fsck(OUT).problems if fake not in f] == []
 
 
-def test_the_joint_model_is_scored_beside_the_first_retrainings(search):
-    errors = {"m3": 50, "m1.2": 51, "m2.1": 30, "m1.1.1": 35}
-    search(errors, strategy="full", max_jobs=3)
-    events = [json.loads(x) for x in (OUT / "journal.jsonl").open()]
-    began = [e["node"] for e in events if e["event"] == "started"]
-    scored = [e["node"] for e in events if e["event"] == "scored"]
-    assert began[:3] == ["m3", "m1.2", "m2.1"], "they do not depend on its error"
-    assert scored[0] == "m3", "but nothing is compared before it is known"
-    assert events.index(next(e for e in events if e["event"] == "scored")) > 3
+def test_a_wider_request_lets_control_joint_train_on(search):
+    search(EVERY, max_frozen=1, controls=("joint",))
+    joint = OUT / "control.joint" / "train.yaml"
+    assert read_yaml(joint)["max_epoch"] == 4 + 4
+    _, calls = search(EVERY, controls=("joint",))
+    assert calls == ["m1.1.1", "control.joint"]
+    assert read_yaml(joint)["max_epoch"] == 4 + 4 + 4
 
 
-def test_one_job_at_a_time_waits_for_the_joint_models_score(search):
-    search({"m3": 50, "m1.2": 51}, max_jobs=1)
-    events = [json.loads(x) for x in (OUT / "journal.jsonl").open()]
-    order = [(e["event"], e["node"]) for e in events if "node" in e]
-    assert order.index(("scored", "m3")) < order.index(("started", "m1.2"))
+@pytest.mark.parametrize("when", ["before search.yaml", "after search.yaml"])
+def test_killed_while_it_was_widened(search, monkeypatch, when):
+    """The journal speaks first: either request then continues, and none is finished."""
+    search(EVERY, max_frozen=1)
+
+    def killed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    name = "write_yaml" if when == "before search.yaml" else "put_aside"
+    with monkeypatch.context() as m:
+        m.setattr(request, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(EVERY)
+    result, calls = search(EVERY)
+    assert (calls, result["best"]) == (["m1.1.1"], "m1.1.1")
+
+
+def test_a_wider_request_needs_a_yes_too(search):
+    search(EVERY, max_frozen=1)
+    with pytest.raises(TopDownError, match="E_BUDGET"):
+        search(EVERY, max_jobs_total=1)
+    search(EVERY, max_jobs_total=1, max_frozen=1)
+
+
+STACK = """\
+layers:
+- {name: out, params: ['ctc\\.']}
+- {name: high, params: ['encoder\\.enc\\.0\\.\\w+1\\.']}
+- {name: low, params: ['encoder\\.enc\\.0\\.\\w+0\\.']}
+"""
+
+
+def test_a_stack_file_that_moves_while_the_search_is_interrupted(search):
+    Path("mine.yaml").write_text(STACK)
+    with pytest.raises(TopDownError, match="E_JOB_FAILED"):
+        search({"m3": 50, "m1.2": "fail"}, stack="mine.yaml")
+    Path("mine.yaml").rename("elsewhere.yaml")
+    errors = {"m3": 50, "m1.2": 40, "m1.1.1": 60}
+    result, calls = search(errors, stack="mine.yaml")
+    assert calls == ["m1.2", "m1.1.1"] and result["best"] == "m1.2"
+    assert (OUT / "m1.2" / "stack.yaml").read_text() == STACK
+    Path("mine.yaml").write_text(STACK + "# another text\n")
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*stack_sha256"):
+        search(errors, stack="mine.yaml")

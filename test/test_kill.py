@@ -40,10 +40,11 @@ EVERY = 1 if os.environ.get("TOPDOWN_KILL_POINTS") == "all" else 8
 
 @pytest.fixture
 def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
-    from espnet_topdown.jobs.spec import STOCK_TRAINER, TRAINER
     from espnet_topdown.models.experiment import known_options
+    from espnet_topdown.models.tasks import find_task
 
-    known_options(STOCK_TRAINER), known_options(TRAINER)  # imported before the forks
+    asr = find_task("asr")
+    known_options(asr.options_of), known_options(asr.trainer)  # before the forks
     monkeypatch.setenv("FAKE_DIR", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(FAKE_JOB.parents[2]))
     (tmp_path / "errors.json").write_text(json.dumps(ERRORS))
@@ -165,7 +166,7 @@ def job(toy_experiment, monkeypatch) -> Path:
     folder = Path("exp/search/m1.2")
     spec = RetrainSpec.make(
         Experiment(toy_experiment),
-        node="m1.2",
+        name="m1.2",
         frozen_from=toy_experiment / "4epoch.pth",
         frozen=("softmax",),
         seed=1000,

@@ -38,6 +38,8 @@ def folders(toy_experiment) -> None:
         "espnet/copied/score",
         "espnet/scored/score_cer/ref.trn",
         "texts/text",
+        "exp/asr_stats_raw_en_char/train/speech_shape",
+        "exp/lm_stats_en_char/logdir/stats.1.log",
     ):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("mine: 1\n")
@@ -180,6 +182,8 @@ def files() -> dict[Path, bytes | bool]:
                 ("exp", "contains the base experiment"),
                 (".", "contains the base experiment"),
                 ("other", "other/config.yaml is there and not ours"),
+                ("exp/asr_stats_raw_en_char", "/train/speech_shape is there and not"),
+                ("exp/lm_stats_en_char", "/logdir is there and not ours"),
             )
         ],
         (SEARCH, "theirs", "theirs/RESULTS.md is there and not ours"),

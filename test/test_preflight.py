@@ -1,11 +1,14 @@
+"""What is wrong with the data that a base experiment names."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.jobs.check import check_base
+from espnet_topdown.jobs.check import check_asr_data, check_lm_data
 from espnet_topdown.models.experiment import Experiment
 
 WAV, TEXT = Path("data/valid/wav.scp"), Path("data/valid/text")
@@ -17,20 +20,16 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_good_data(toy_experiment):
-    check_base(Experiment(toy_experiment))
-
-
 @pytest.mark.parametrize("as_file", [True, False])
 def test_non_linguistic_symbols_are_single_tokens(toy_experiment, as_file):
     edit(TEXT, "v2 ab", "v2 <NOISE>")
     base = Experiment(toy_experiment)
     base.config["token_list"] = ["<blank>", "<unk>", "a", "b", "<NOISE>", "<sos/eos>"]
     with pytest.raises(TopDownError, match="E_TEXT_UNK"):
-        check_base(base)
+        check_asr_data(base)
     Path("nlsyms.txt").write_text("<NOISE>\n")
     base.config["non_linguistic_symbols"] = "nlsyms.txt" if as_file else ["<NOISE>"]
-    check_base(base)
+    check_asr_data(base)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_bad_data_is_named(toy_experiment, path, old, new, message):
     else:
         edit(path, old, new)
     with pytest.raises(TopDownError, match=message) as e:
-        check_base(Experiment(toy_experiment))
+        check_asr_data(Experiment(toy_experiment))
     assert e.value.status in (65, 66)
     assert not Path("canary").exists()
 
@@ -69,13 +68,13 @@ def test_bad_data_is_named(toy_experiment, path, old, new, message):
 def test_overlap_may_be_allowed(toy_experiment):
     twin = Path("data/valid/v2.wav")
     twin.write_bytes(Path("data/train/t1.wav").read_bytes())
-    check_base(Experiment(toy_experiment), allow_overlap=True)
+    check_asr_data(Experiment(toy_experiment), allow_overlap=True)
 
 
 def test_what_is_not_sound_and_text_is_not_checked(toy_experiment, caplog):
     exp = Experiment(toy_experiment)
     exp.config["valid_data_path_and_name_and_type"][0][2] = "kaldi_ark"
-    check_base(exp)
+    check_asr_data(exp)
     assert "W_DATA_UNCHECKED" in caplog.text
 
 
@@ -133,8 +132,29 @@ def test_lists_in_splits(toy_experiment, part, old, new, message):
         [lists["text"], "text", "text"],
     ]
     if part is None:
-        check_base(base)
+        check_asr_data(base)
         return
     edit(Path("splits2/train", part), old, new)
     with pytest.raises(TopDownError, match=message):
-        check_base(base)
+        check_asr_data(base)
+
+
+@pytest.mark.parametrize(
+    "tokens, phase, text, message",
+    [
+        (["a", "b", "<eos>"], "train", "a b\na c\n", "E_OOV: .*train.txt:2: 'c'"),
+        (["a", "b", "<eos>"], "valid", "a b\na c\n", "E_OOV: .*valid.txt:2: 'c'"),
+        (["a", "b"], "train", "a b\n", "E_TOKENS"),
+        (["a", "a", "b", "<eos>"], "train", "a b\n", "E_TOKENS"),
+    ],
+)
+def test_continuous_text(tmp_path, tokens, phase, text, message):
+    key, sets = "data_path_and_name_and_type", {}
+    for name in ("train", "valid"):
+        path = tmp_path / f"{name}.txt"
+        path.write_text(text if name == phase else "a b\nb\n")
+        sets[f"{name}_{key}"] = [[str(path), "text", "text"]]
+    config = {"lm": "awd_lstm", "model": "continuous", "token_list": tokens, **sets}
+    write_experiment(tmp_path / "exp", rnn_weights(), **config)
+    with pytest.raises(TopDownError, match=message):
+        check_lm_data(Experiment(tmp_path / "exp"))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import sys
@@ -28,21 +27,31 @@ def write(folder, node, **changes):
     (folder / node / "progress.json").write_text(json.dumps({**STATE, **changes}))
 
 
-def test_one_line_for_all_running_jobs(tmp_path):
+@pytest.mark.parametrize(
+    "running, left, says",
+    [
+        (
+            ["m1.4", "control.warm"],
+            2,
+            "m1.4 epoch 12/40, valid CER 31.1 %, 5 min left | control.warm epoch 3/40, "
+            "80 s left | search: about 12 min left",
+        ),
+        (
+            ["control.warm"],
+            0,
+            "control.warm epoch 3/40, 80 s left | search: about 80 s",
+        ),
+        (["empty", "torn", "list", "none"], 2, ""),  # a display never fails
+    ],
+)
+def test_one_line_for_all_running_jobs(tmp_path, running, left, says):
     write(tmp_path, "m1.4")
     write(tmp_path, "control.warm", epoch=3, valid={}, eta_seconds=80)
-    shown = Progress(tmp_path)
-    assert shown.line(["m1.4", "control.warm"], left=2) == (
-        "m1.4 epoch 12/40, valid CER 31.1 %, 5 min left | control.warm epoch 3/40, "
-        "80 s left | search: at most about 11 min left"
-    )
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_a_display_never_fails(tmp_path, text):
-    (tmp_path / "m1.4").mkdir()
-    (tmp_path / "m1.4" / "progress.json").write_text(text)
-    assert Progress(tmp_path).line(["m1.4"]) == ""
+    for name, text in (("empty", ""), ("torn", "{"), ("list", "[]")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "progress.json").write_text(text)
+    line = Progress(tmp_path).line(running, left)
+    assert line.startswith(says) and bool(line) == bool(says)
 
 
 def test_the_same_line_is_not_repeated(tmp_path, monkeypatch, caplog):
@@ -73,30 +82,25 @@ def made_up(seconds: float = 36.0, n: int = 5, **options: object) -> Search:
 
 
 @pytest.mark.parametrize(
-    "options, count",
+    "options, count, time",
     [
-        ({}, 4),
-        ({"strategy": "full"}, 15),
-        ({"strategy": "full", "controls": ("joint", "warm")}, 17),
-        ({"controls": ("bottom_up",)}, 8),
-        ({"strategy": "epoch", "epochs": (5, 9)}, 3),
+        ({}, 4, "about 4.0 hours"),  # 4 x 100 x 36 s, and 5 jobs of half a minute
+        ({"max_epoch": 1, "max_frozen": 1}, 1, "about 2 minutes"),
+        ({"max_epoch": 1, "max_frozen": 1, "max_jobs": 9}, 1, "about 1 minute"),
+        ({"strategy": "full", "max_jobs": 5}, 15, "about 3.0 hours"),
+        ({"strategy": "full", "controls": ("joint", "warm")}, 17, "about 21.1 hours"),
+        ({"controls": ("long",), "max_epoch": 1}, 5, "about 2.1 hours"),
+        ({"controls": ("bottom_up",)}, 8, "about 8.1 hours"),
+        ({"strategy": "epoch", "epochs": (5, 9)}, 3, "about 3.0 hours"),
     ],
 )
-def test_trainings_are_counted(options: dict, count: int) -> None:
-    assert made_up(**options).most_trainings == count
-
-
-def test_hours(tmp_path: Path) -> None:
-    asked = made_up(strategy="full", max_jobs=5)
-    assert progress._hours(asked) == ", hours unknown"
+def test_what_a_search_may_take(tmp_path, options, count, time):
+    asked = made_up(**options)
+    assert asked.most_trainings == count
+    assert progress.expected_time(asked) == "hours unknown"
     asked.base.folder = tmp_path
     (tmp_path / "checkpoint.pth").touch()
-    assert progress.seconds_per_epoch(asked.base) == 36.0
-    three = ", at most about 3.0 hours of training"  # 15 / 5 x 100 x 36 s
-    assert progress._hours(asked) == three
-    request = dataclasses.replace(asked.request, max_epoch=10)
-    asked = dataclasses.replace(asked, request=request)
-    assert progress._hours(asked) == ", at most about 18 minutes of training"
+    assert progress.expected_time(asked) == time
 
 
 def test_more_than_expected_needs_a_yes() -> None:

@@ -148,7 +148,7 @@ def test_one_retraining(finished: Path, monkeypatch) -> None:
     )
     ((spec, folder, ngpu, infeasible),) = asked
     assert (spec.frozen, folder, ngpu) == (("softmax",), Path("exp/soft"), 1)
-    assert spec.base_exp == Path("exp/joint") and infeasible is False
+    assert spec.base.folder == Path("exp/joint") and infeasible is False
 
 
 INTERRUPTING = """import os, runpy, signal, sys, time

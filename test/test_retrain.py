@@ -1,5 +1,8 @@
+"""One retraining: planned, prepared, verified; nothing is trained here."""
+
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -16,254 +19,235 @@ from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.weights import load_weights
 
+pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 JOB = Path("exp/job")
+PRETRAINED = Path("pretrained.pth")
+OTHER = Path("exp/other/4epoch.pth")
+LOWEST = ["encoder.enc.0.birnn0", "encoder.enc.0.bt0"]
+BEGUN = [f"{PRETRAINED}:enc:encoder.enc"]
+BT0, BIRNN0 = "encoder.enc.0.bt0.weight", "encoder.enc.0.birnn0.weight_ih_l0"
+SWAPPED = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
 
 
-def spec(base: Path, frozen=("softmax",), **options) -> RetrainSpec:
+@pytest.fixture
+def files(toy_experiment) -> None:
+    """Another model, one with other tokens, one of another size, one for a start."""
+    other = rnn_weights(seed=3)
+    write_experiment(Path("exp/other"), other)
+    write_experiment(Path("exp/swapped"), rnn_weights(), token_list=SWAPPED)
+    torch.save({n: torch.zeros(5, 2) for n in other}, "wide.pth")
+    torch.save({f"enc.{BIRNN0[12:]}": other[BIRNN0]}, PRETRAINED)
+
+
+def spec(frozen="softmax", config=None, **options) -> RetrainSpec:
+    """Of exp/joint, or of a base with another config."""
+    base = Path("exp/joint")
+    if config:
+        base = write_experiment(Path("exp/own"), rnn_weights(), **config)
     options.setdefault("frozen_from", base / "4epoch.pth")
     options.setdefault("seed", 1000)
-    return RetrainSpec.make(Experiment(base), "job", frozen, **options)
+    return RetrainSpec.make(Experiment(base), "job", frozen.split(), **options)
 
 
-def trained(folder: Path, base: Path, change: dict | None = None) -> None:
+def trained(change: dict | None = None) -> None:
     """What a trainer would leave: frozen as before, everything else new."""
     weights = rnn_weights(seed=7)
-    weights.update(load_weights(folder / "frozen.pth"))
-    weights.update(change or {})
-    write_experiment(folder, weights)
-
-
-def test_the_plan_sums_to_the_model(toy_experiment):
-    planned = plan(spec(toy_experiment))
-    assert sum(planned.sizes.values()) == sum(w.numel() for w in rnn_weights().values())
-    table = planned.table(spec(toy_experiment))
-    assert "softmax" in table and "12 frozen" in table and "24 re-initialised" in table
-    table = planned.table(spec(toy_experiment, reinit="keep"))
-    assert "24 by keep" in table and "re-initialised" not in table
-
-
-def test_layers_may_come_from_another_experiments_best_epoch(toy_experiment):
-    other = write_experiment(Path("exp/other"), rnn_weights(seed=3))
-    by_hand = spec_by_hand(toy_experiment, "softmax", frozen_from=other)
-    assert by_hand.frozen_from == other / "valid.loss.best.pth"
-    tokens = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
-    swapped = write_experiment(Path("exp/swap"), rnn_weights(), token_list=tokens)
-    with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*line 3"):
-        plan(spec_by_hand(toy_experiment, "softmax", frozen_from=swapped))
-
-
-def test_the_plan_writes_nothing(toy_experiment):
-    before = sorted(Path().rglob("*"))
-    plan(spec(toy_experiment))
-    assert sorted(Path().rglob("*")) == before
+    weights.update(load_weights(JOB / "frozen.pth"))
+    write_experiment(JOB, {**weights, **(change or {})})
 
 
 @pytest.mark.parametrize(
-    "frozen, options, message",
+    "frozen, options, rows",
     [
-        (["softmaks"], {}, "E_FREEZE_NOMATCH.*nearest: softmax"),
-        (["softmax", "blstm1", "blstm0"], {}, "E_FREEZE_ALL"),
-        (["blstm0"], {}, "E_FREEZE_ORDER"),
-        (["softmax"], {"seed": -1}, "E_CONFIG_KEY: seed -1: .*NumPy takes 0 to"),
-        (["softmax"], {"seed": 2**32 - 1}, "E_CONFIG_KEY: seed 4294967295"),
+        ("softmax", {}, ["softmax .*frozen", "12 frozen", "24 re-initialised"]),
+        ("softmax", {"reinit": "keep"}, ["24 by keep"]),
+        ("blstm0", {"any_order": True}, [r"blstm0 +12 +frozen", r"softmax +12 +new"]),
+        ("softmax", {"frozen_from": OTHER}, [f"frozen +{OTHER}"]),
+        (
+            "softmax",
+            {"config": {"freeze_param": LOWEST}},
+            [r"blstm0 +12 +frozen in the base +exp/own/valid"],
+        ),
+        (
+            "softmax",
+            {"config": {"freeze_param": LOWEST}, "trainable": True},
+            [r"softmax +12 +copied", r"blstm0 +12 +frozen in the base"],
+        ),
+        (
+            "softmax",
+            {"config": {"freeze_param": "encoder.enc.0.bt1"}},
+            [
+                r"blstm1 +12 +new +seed 1000; 6 frozen in the base",
+                "18 frozen",
+                "18 trained",
+            ],
+        ),
+        (
+            "softmax",
+            {"config": {"init_param": BEGUN}},
+            [rf"seed 1000; 6 from {PRETRAINED} \(init_param\)"],
+        ),
+        ("softmax", {"config": {"init_param": ["gone"]}, "reinit": "random"}, ["new"]),
     ],
 )
-def test_what_is_refused(toy_experiment, frozen, options, message):
+def test_what_is_planned(files, frozen, options, rows):
+    made = spec(frozen, **options)
+    before = sorted(Path().rglob("*"))
+    planned = plan(made)
+    assert sorted(Path().rglob("*")) == before, "a plan writes nothing"
+    assert sum(planned.sizes.values()) == sum(w.numel() for w in rnn_weights().values())
+    table = planned.table(made)
+    assert all(re.search(row, table) for row in rows), table
+    assert ("re-initialised" in table) == (made.reinit != "keep")
+
+
+@pytest.mark.parametrize(
+    "frozen, options, message, status",
+    [
+        ("softmaks", {}, "E_FREEZE_NOMATCH.*nearest: softmax", 78),
+        ("softmax blstm1 blstm0", {}, "E_FREEZE_ALL", 78),
+        ("blstm0", {}, "E_FREEZE_ORDER", 78),
+        ("softmax", {"seed": -1}, "E_CONFIG_KEY: seed -1: .*NumPy takes 0 to", 78),
+        ("softmax", {"seed": 2**32 - 1}, "E_CONFIG_KEY: seed 4294967295", 78),
+        (
+            "softmax",
+            {"frozen_from": Path("exp/swapped/4epoch.pth")},
+            "E_TOKENS_CHANGED.*first in line 3",
+            65,
+        ),
+        (
+            "softmax",
+            {"frozen_from": Path("wide.pth")},
+            r"E_SHAPE_MISMATCH.*\(3, 2\).*\(5, 2\)",
+            65,
+        ),
+        (
+            "softmax blstm1 blstm0",
+            {"config": {"freeze_param": LOWEST}},
+            "E_FREEZE_NOMATCH.*in the base",
+            78,
+        ),
+        ("softmax blstm1", {"config": {"freeze_param": LOWEST}}, "E_FREEZE_ALL", 78),
+        (
+            "softmax",
+            {"config": {"init_param": ["gone.pth"]}},
+            "E_MISSING.*init_param names gone.pth",
+            66,
+        ),
+    ],
+)
+def test_what_cannot_be_planned(files, frozen, options, message, status):
     with pytest.raises(TopDownError, match=message) as e:
-        plan(spec(toy_experiment, frozen, **options))
-    assert e.value.status == 78
+        plan(spec(frozen, **options))
+    assert e.value.status == status
 
 
-def test_freeze_lowest_is_possible_when_asked_for(toy_experiment):
-    planned = plan(spec(toy_experiment, ["blstm0"], any_order=True))
-    assert all("0" in n for n in planned.frozen_params)
-
-
-def test_layers_of_another_model(toy_experiment):
-    other = write_experiment(Path("exp/other"), rnn_weights(seed=3))
-    prepare(spec(toy_experiment, frozen_from=other / "4epoch.pth"), JOB)
-    want = rnn_weights(seed=3)["ctc.ctc_lo.bias"]
-    assert torch.equal(load_weights(JOB / "frozen.pth")["ctc.ctc_lo.bias"], want)
-
-
-def test_another_token_order_is_refused(toy_experiment):
-    tokens = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
-    other = write_experiment(Path("exp/other"), rnn_weights(), token_list=tokens)
-    with pytest.raises(TopDownError, match="E_TOKENS_CHANGED.*first in line 3") as e:
-        plan(spec(toy_experiment, frozen_from=other / "4epoch.pth"))
-    assert e.value.status == 65
-
-
-def test_another_size_is_refused(toy_experiment):
-    weights = {n: torch.zeros(5, 2) for n in rnn_weights()}
-    torch.save(weights, "wide.pth")
-    with pytest.raises(TopDownError, match=r"E_SHAPE_MISMATCH.*\(3, 2\).*\(5, 2\)"):
-        plan(spec(toy_experiment, frozen_from=Path("wide.pth")))
-
-
-@pytest.mark.espnet
-class TestJobFolder:
-    """prepare, then verify."""
-
-    def test_frozen_file_holds_the_frozen_tensors_only(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        frozen = load_weights(JOB / "frozen.pth")
-        assert set(frozen) == {"ctc.ctc_lo.weight", "ctc.ctc_lo.bias"}
-
-    def test_preparing_twice_changes_nothing(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        before = {p: p.read_bytes() for p in JOB.iterdir()}
-        prepare(spec(toy_experiment), JOB)
-        assert {p: p.read_bytes() for p in JOB.iterdir()} == before
-
-    def test_another_job_may_not_use_the_folder(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*frozen"):
-            prepare(spec(toy_experiment, ["softmax", "blstm1"]), JOB)
-
-    def test_a_run_is_made_longer_never_shorter(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        for asked, got in [(9, 9), (5, 9)]:
-            extend(JOB, asked)
-            assert read_yaml(JOB / "train.yaml")["max_epoch"] == got
-
-    def test_frozen_that_stayed_is_verified(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        trained(JOB, toy_experiment)
-        assert verify(JOB) == ["exp/job/4epoch.pth"]
-
-    @pytest.mark.parametrize(
-        "change, message",
-        [
-            ({"ctc.ctc_lo.bias": torch.zeros(3, 2)}, "E_FROZEN_CHANGED.*ctc_lo.bias"),
-            ("as_base", "E_REINIT_SAME.*layer blstm1"),
-        ],
-    )
-    def test_what_verify_finds(self, toy_experiment, change, message):
-        prepare(spec(toy_experiment), JOB)
-        if change == "as_base":
-            base = rnn_weights()
-            change = {n: base[n] for n in base if "1" in n}
-        trained(JOB, toy_experiment, change)
-        with pytest.raises(TopDownError, match=message) as e:
-            verify(JOB)
-        assert e.value.status == 70
-
-    def test_a_layer_that_never_moved_under_the_same_seed(self, toy_experiment, caplog):
-        """Both begin with the same values: equal layers do not prove a copy."""
-        base = rnn_weights()
-        prepare(spec(toy_experiment, seed=0), JOB)
-        trained(JOB, toy_experiment, {n: base[n] for n in base if "1" in n})
-        verify(JOB)
-        assert "W_REINIT_SAME: exp/job/4epoch.pth: layer blstm1 equals" in caplog.text
-
-    def test_one_changed_bit_in_one_epoch_file_is_found(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        trained(JOB, toy_experiment)
-        weights = load_weights(JOB / "4epoch.pth")
-        value = weights["ctc.ctc_lo.weight"]
-        value.view(torch.int32)[0, 0] ^= 1
-        torch.save(weights, JOB / "3epoch.pth")
-        with pytest.raises(TopDownError, match="E_FROZEN_CHANGED.*3epoch.pth"):
-            verify(JOB)
-
-    def test_no_epoch_was_trained(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        trained(JOB, toy_experiment)
-        for path in JOB.glob("*epoch.pth"):
-            path.unlink()
-        with pytest.raises(TopDownError, match="E_NO_EPOCH: no epoch file in") as e:
-            verify(JOB)
-        assert e.value.status == 70
-
-    def test_a_changed_frozen_file_is_found(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        trained(JOB, toy_experiment)
-        torch.save({n: w + 1 for n, w in rnn_weights().items()}, JOB / "frozen.pth")
-        with pytest.raises(TopDownError, match="E_DIGEST"):
-            verify(JOB)
-
-
-PRETRAINED = Path("pretrained.pth")
-
-
-@pytest.mark.espnet
-class TestWhatTheBaseFrozeOrBeganWith:
-    """Its freeze_param and init_param go on in every retraining of it."""
-
-    def base(self, **config):
-        return write_experiment(Path("exp/own"), rnn_weights(), **config)
-
-    @pytest.fixture
-    def pretrained(self, toy_experiment):
-        other = rnn_weights(seed=5)
-        kept = {f"enc.{n[12:]}": other[n] for n in other if "0.birnn" in n}
-        torch.save(kept, PRETRAINED)
-        return {n: other[n] for n in other if "0.birnn" in n}
-
-    def test_a_frozen_layer_stays_frozen(self, toy_experiment):
-        base = self.base(freeze_param=["encoder.enc.0.birnn0", "encoder.enc.0.bt0"])
-        for options in ({}, {"trainable": True}):
-            made = spec(base, **options)
-            table = plan(made).table(made)
-            assert re.search(r"blstm0 +12 +frozen in the base +exp/own/valid", table)
-        prepare(spec(base), JOB)
-        train, held = read_yaml(JOB / "train.yaml"), load_weights(JOB / "frozen.pth")
-        assert [n for n in train["freeze_param"] if "0" in n] == [
-            "encoder.enc.0.birnn0.weight_ih_l0",
-            "encoder.enc.0.bt0.weight",
-        ]
-        assert torch.equal(
-            held["encoder.enc.0.bt0.weight"], rnn_weights()["encoder.enc.0.bt0.weight"]
+@pytest.mark.parametrize(
+    "config, source, frozen, start",
+    [
+        (None, None, {"ctc.ctc_lo.weight": 0, "ctc.ctc_lo.bias": 0}, {}),
+        (None, OTHER, {"ctc.ctc_lo.weight": 3, "ctc.ctc_lo.bias": 3}, {}),
+        (
+            {"freeze_param": LOWEST},
+            None,
+            dict.fromkeys(["ctc.ctc_lo.weight", "ctc.ctc_lo.bias", BT0, BIRNN0], 0),
+            {},
+        ),
+        (
+            {"init_param": BEGUN},
+            None,
+            {"ctc.ctc_lo.weight": 0, "ctc.ctc_lo.bias": 0},
+            {BIRNN0: 3},
+        ),
+    ],
+)
+def test_the_files_of_a_job(files, config, source, frozen, start):
+    """Tensor -> the seed of the model that it is from."""
+    made = spec(config=config, **({"frozen_from": source} if source else {}))
+    prepare(made, JOB)
+    wanted = {"frozen.pth": frozen, **({"start.pth": start} if start else {})}
+    for name, tensors in wanted.items():
+        values = load_weights(JOB / name)
+        assert set(values) == set(tensors)
+        assert all(
+            torch.equal(values[n], rnn_weights(seed=s)[n]) for n, s in tensors.items()
         )
-        trained(JOB, base)
+    train = read_yaml(JOB / "train.yaml")
+    assert train["init_param"] == [f"exp/job/{name}" for name in wanted]
+    assert set(train["freeze_param"]) == set(frozen)
+    before = {p: p.read_bytes() for p in JOB.iterdir()}
+    prepare(made, JOB)
+    assert {p: p.read_bytes() for p in JOB.iterdir()} == before
+    trained()
+    assert verify(JOB) == ["exp/job/4epoch.pth"]
+
+
+def test_another_job_may_not_use_the_folder(files):
+    made = spec(config={"init_param": BEGUN})
+    prepare(made, JOB)
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*frozen"):
+        prepare(dataclasses.replace(made, frozen=("softmax", "blstm1")), JOB)
+    PRETRAINED.write_bytes(PRETRAINED.read_bytes() + b" ")
+    with pytest.raises(TopDownError, match="E_C"):
+        prepare(made, JOB)
+
+
+def test_a_run_is_made_longer_never_shorter(toy_experiment):
+    prepare(spec(), JOB)
+    for asked, got in [(9, 9), (5, 9)]:
+        extend(JOB, asked)
+        assert read_yaml(JOB / "train.yaml")["max_epoch"] == got
+
+
+AS_BASE = {n: t for n, t in rnn_weights().items() if "1" in n}
+
+
+def one_bit() -> None:
+    weights = load_weights(JOB / "4epoch.pth")
+    weights["ctc.ctc_lo.weight"].view(torch.int32)[0, 0] ^= 1
+    torch.save(weights, JOB / "3epoch.pth")
+
+
+def no_epoch() -> None:
+    (JOB / "4epoch.pth").unlink()
+
+
+def another_file() -> None:
+    torch.save({n: w + 1 for n, w in rnn_weights().items()}, JOB / "frozen.pth")
+
+
+@pytest.mark.parametrize(
+    "change, spoil, message, status",
+    [
+        (
+            {"ctc.ctc_lo.bias": torch.zeros(3, 2)},
+            None,
+            "E_FROZEN_CHANGED.*_lo.bias",
+            70,
+        ),
+        ({BT0: torch.zeros(3, 2)}, None, "E_FROZEN_CHANGED.*bt0", 70),
+        (AS_BASE, None, "E_REINIT_SAME.*layer blstm1", 70),
+        ({}, one_bit, "E_FROZEN_CHANGED.*3epoch.pth", 70),
+        ({}, no_epoch, "E_NO_EPOCH: no epoch file in", 70),
+        ({}, another_file, "E_DIGEST", 65),
+    ],
+)
+def test_what_verify_finds(toy_experiment, change, spoil, message, status):
+    prepare(spec(config={"freeze_param": LOWEST}), JOB)
+    trained(change)
+    if spoil:
+        spoil()
+    with pytest.raises(TopDownError, match=message) as e:
         verify(JOB)
-        weights = load_weights(JOB / "4epoch.pth")
-        weights["encoder.enc.0.bt0.weight"] += 1
-        torch.save(weights, JOB / "3epoch.pth")
-        with pytest.raises(TopDownError, match="E_FROZEN_CHANGED.*bt0"):
-            verify(JOB)
+    assert e.value.status == status
 
-    def test_a_frozen_part_of_a_layer(self, toy_experiment):
-        made = spec(self.base(freeze_param="encoder.enc.0.bt1"))
-        table = plan(made).table(made)
-        assert re.search(r"blstm1 +12 +new +seed 1000; 6 frozen in the base", table)
-        assert "18 frozen" in table and "18 trained" in table
 
-    def test_it_is_no_layer_to_freeze_and_leaves_something_to_train(self, search):
-        base = self.base(freeze_param=["encoder.enc.0.birnn0", "encoder.enc.0.bt0"])
-        with pytest.raises(TopDownError, match="E_FREEZE_NOMATCH.*in the base"):
-            plan(spec(base, ["softmax", "blstm1", "blstm0"]))
-        with pytest.raises(TopDownError, match="E_FREEZE_ALL"):
-            plan(spec(base, ["softmax", "blstm1"]))
-
-    def test_a_pretrained_layer_begins_at_that_again(self, pretrained):
-        entry = f"{PRETRAINED}:enc:encoder.enc"
-        base = self.base(init_param=[entry])
-        prepare(spec(base), JOB)
-        start = load_weights(JOB / "start.pth")
-        assert start.keys() == pretrained.keys()
-        assert all(torch.equal(start[n], pretrained[n]) for n in start)
-        train = read_yaml(JOB / "train.yaml")
-        assert train["init_param"] == ["exp/job/frozen.pth", "exp/job/start.pth"]
-        table = plan(spec(base)).table(spec(base))
-        assert f"seed 1000; 6 from {PRETRAINED} (init_param)" in table
-        whole = spec_by_hand(base, "softmax", reinit="random")
-        assert str(PRETRAINED) not in plan(whole).table(whole)
-        assert plan(whole).initial == {}
-
-    def test_another_file_is_another_job(self, pretrained):
-        base = self.base(init_param=[f"{PRETRAINED}:enc:encoder.enc"])
-        prepare(spec(base), JOB)
-        PRETRAINED.write_bytes(PRETRAINED.read_bytes() + b" ")
-        with pytest.raises(TopDownError, match="E_C"):
-            prepare(spec(base), JOB)
-
-    def test_a_file_that_is_gone(self, toy_experiment):
-        base = self.base(init_param=["gone.pth"])
-        with pytest.raises(TopDownError, match="E_MISSING.*init_param names gone.pth"):
-            plan(spec(base))
-        plan(spec(base, reinit="random"))
+def test_a_layer_that_never_moved_under_the_same_seed(toy_experiment, caplog):
+    """Both begin with the same values: equal layers do not prove a copy."""
+    prepare(spec(seed=0), JOB)
+    trained(AS_BASE)
+    verify(JOB)
+    assert "W_REINIT_SAME: exp/job/4epoch.pth: layer blstm1 equals" in caplog.text
 
 
 MINE = """\
@@ -273,88 +257,67 @@ layers:
 """
 
 
-@pytest.mark.espnet
-class TestStackFile:
-    """A stack of the user's own belongs to the folder that was made with it."""
+def by_hand(stack: str = "mine.yaml") -> RetrainSpec:
+    return spec_by_hand(Path("exp/joint"), "out", stack=stack, folder=JOB)
 
-    @pytest.fixture
-    def job(self, toy_experiment):
-        Path("mine.yaml").write_text(MINE)
-        made = self.by_hand(toy_experiment)
-        prepare(made, JOB)
-        trained(JOB, toy_experiment)
-        return toy_experiment
 
-    def by_hand(self, base, stack="mine.yaml"):
-        return spec_by_hand(base, "out", stack=stack, folder=JOB)
-
-    def test_it_may_move(self, job):
-        Path("mine.yaml").rename("elsewhere.yaml")
+def test_a_stack_file_belongs_to_the_folder_that_was_made_with_it(toy_experiment):
+    Path("mine.yaml").write_text(MINE)
+    prepare(by_hand(), JOB)
+    trained()
+    Path("mine.yaml").write_text(MINE.replace("rest", "body"))
+    with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*stack_sha256|reinit"):
+        prepare(by_hand(), JOB)
+    with pytest.raises(TopDownError, match="E_STACK"):
+        by_hand("other.yaml")
+    Path("mine.yaml").unlink()  # it may move
+    verify(JOB)
+    prepare(by_hand(), JOB)
+    (JOB / "stack.yaml").write_text(MINE + "# more\n")
+    with pytest.raises(TopDownError, match="E_DIGEST: .*stack.yaml"):
         verify(JOB)
-        prepare(self.by_hand(job), JOB)
-        assert (JOB / "stack.yaml").read_text() == MINE
-
-    def test_another_text_is_another_job(self, job):
-        Path("mine.yaml").write_text(MINE.replace("rest", "body"))
-        with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*stack_sha256|reinit"):
-            prepare(self.by_hand(job), JOB)
-
-    def test_another_name_is_unknown(self, job):
-        with pytest.raises(TopDownError, match="E_STACK"):
-            self.by_hand(job, "other.yaml")
-
-    def test_the_folders_text_is_the_one_it_was_made_with(self, job):
-        (JOB / "stack.yaml").write_text(MINE + "# more\n")
-        with pytest.raises(TopDownError, match="E_DIGEST: .*stack.yaml"):
-            verify(JOB)
-
-
-@pytest.mark.espnet
-class TestOldFolder:
-    """Prepared before folders carried their stack: it stands there by name."""
-
-    @pytest.fixture
-    def old(self, toy_experiment):
-        prepare(spec(toy_experiment), JOB)
-        trained(JOB, toy_experiment)
-        (JOB / "stack.yaml").unlink()
-        job = read_yaml(JOB / "retrain.yaml")
-        del job["stack_sha256"]
-        return job
-
-    def test_it_is_read_and_continued(self, toy_experiment, old):
-        write_yaml(JOB / "retrain.yaml", old)
-        assert verify(JOB) == ["exp/job/4epoch.pth"]
-        prepare(spec(toy_experiment), JOB)
-
-    @pytest.mark.parametrize(
-        "change", [{"layers": {"softmax": 11, "blstm1": 25}}, {"stack": "mine"}]
-    )
-    def test_not_where_the_stack_is_another_one_now(self, old, change):
-        write_yaml(JOB / "retrain.yaml", {**old, **change})
-        with pytest.raises(TopDownError, match="E_VERSION: .*is not what it was"):
-            verify(JOB)
-
-
-def test_by_hand_is_as_in_a_search(toy_experiment):
-    made = spec_by_hand(toy_experiment, "softmax,blstm1")
-    assert made.frozen == ("softmax", "blstm1")
-    assert made.seed == 1000
-    assert made.frozen_from == toy_experiment / "valid.loss.best.pth"
 
 
 @pytest.mark.parametrize(
-    "path, message",
+    "change", [{}, {"layers": {"softmax": 11, "blstm1": 25}}, {"stack": "mine"}]
+)
+def test_a_folder_older_than_stack_files(toy_experiment, change):
+    """It names its stack: taken where that still gives the same layers."""
+    prepare(spec(), JOB)
+    trained()
+    (JOB / "stack.yaml").unlink()
+    job = read_yaml(JOB / "retrain.yaml")
+    del job["stack_sha256"]
+    write_yaml(JOB / "retrain.yaml", {**job, **change})
+    if change:
+        with pytest.raises(TopDownError, match="E_VERSION: .*is not what it was"):
+            verify(JOB)
+        return
+    assert verify(JOB) == ["exp/job/4epoch.pth"]
+    prepare(spec(), JOB)
+
+
+@pytest.mark.parametrize(
+    "source, file",
     [
+        (None, "exp/joint/valid.loss.best.pth"),
+        ("exp/other", "exp/other/valid.loss.best.pth"),
+        (str(OTHER), str(OTHER)),
         ("exp/B", "E_EXP: no ESPnet experiment in exp/B.*stage 11"),
         ("exp/B/3epoch.pth", "E_CKPT_MISSING: no file exp/B/3epoch.*train exp/B first"),
         ("exp/B/harvest/9.pth", "E_CKPT_MISSING.*train exp/B with --harvest LAYER"),
     ],
 )
-def test_a_model_that_is_not_trained_yet(toy_experiment, path, message):
-    with pytest.raises(TopDownError, match=message) as e:
-        spec_by_hand(toy_experiment, "softmax", Path(path))
-    assert e.value.status == 66
+def test_a_retraining_by_hand(files, source, file):
+    call = (Path("exp/joint"), "softmax,blstm1", source and Path(source))
+    if file.startswith("E_"):
+        with pytest.raises(TopDownError, match=file) as e:
+            spec_by_hand(*call)
+        assert e.value.status == 66
+        return
+    made = spec_by_hand(*call)
+    assert (made.frozen, made.seed) == (("softmax", "blstm1"), 1000)
+    assert made.frozen_from == Path(file)
 
 
 def test_layer_table(toy_experiment):

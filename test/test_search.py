@@ -1,228 +1,220 @@
+"""Compositions and strategies: what is trained next, given errors."""
+
 from __future__ import annotations
 
-import random
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from espnet_topdown.errors import TopDownError
 from espnet_topdown.search.composition import Composition
-from espnet_topdown.search.strategies import (
-    STRATEGIES,
-    Space,
-    at_most,
-    full,
-    greedy,
-    outcome,
-)
+from espnet_topdown.search.strategies import STRATEGIES, Space, at_most, outcome
 
 M = Composition.parse
+CHAINS = st.lists(st.integers(0, 6), min_size=1, max_size=8)
 
 
-def run(strategy, n, error_of, max_frozen=None, **more):
-    """What the driver does, without files: returns errors and rounds of candidates."""
+def every(n: int) -> list[Composition]:
+    found = [Composition((n,))]
+    for one in found:
+        found += [c for c in one.children if c not in found]
+    return found
+
+
+@given(st.integers(1, 8))
+def test_the_tree_holds_every_composition_once(n):
+    tree = every(n)
+    assert len(set(tree)) == len(tree) == 2 ** (n - 1)
+    assert sorted(c.rank for c in tree) == list(range(len(tree)))
+    for c in tree:
+        assert c.n == n and M(str(c)) == c
+        assert all(child.parent == c for child in c.children)
+        assert c.ancestry[0] == tree[0] and c.ancestry[-1] == c
+
+
+@pytest.mark.parametrize(
+    "text, n_frozen, parent, math",
+    [
+        ("m5", 0, None, "M_{5}"),
+        ("m1.4", 1, "m5", "M_{1,4}"),
+        ("m1.1.3", 2, "m1.4", "M_{1,1,3}"),
+        ("m2.3", 2, "m5", "M_{2,3}"),
+        ("m1.4@40", 1, "m5", "M_{1,4}^{(40)}"),
+    ],
+)
+def test_words_of_the_paper(text, n_frozen, parent, math):
+    found = M(text)
+    assert (found.n_frozen, found.math) == (n_frozen, math)
+    assert (str(found.parent) if found.parent else None) == parent
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "5", "m0.5", "m1..4", "m1.4 ", "m-1", "m1/4"]
+)
+def test_text_that_is_no_composition(text):
+    with pytest.raises(TopDownError, match="E_COMPOSITION"):
+        M(text)
+    with pytest.raises(ValueError):
+        Composition(tuple(-len(part) for part in text.split(".")))
+
+
+def run(strategy, n, error_of, max_frozen=None, pick=list, **more):
+    """What the driver does, without files: returns errors, rounds and the outcome.
+
+    ``error_of`` is a function, or a table by name; ``pick`` takes those of a batch that
+    end first.
+    """
     space = Space(n, n - 1 if max_frozen is None else max_frozen, **more)
     errors, rounds = {}, []
-    while True:
-        batch = STRATEGIES[strategy](space, errors)
-        if not batch:
-            return errors, rounds, outcome(strategy, space, errors)
+    while batch := STRATEGIES[strategy](space, dict(errors)):
         assert not set(batch) & set(errors), "a finished candidate is never asked again"
-        rounds.append(batch)
-        errors.update({node: error_of(node) for node in batch})
+        rounds.append({str(c) for c in batch})
+        for c in pick(batch):
+            errors[c] = error_of[str(c)] if isinstance(error_of, dict) else error_of(c)
+    return errors, rounds, outcome(strategy, space, errors)
 
 
-def algorithm_1(n, chain):
+@given(CHAINS)
+def test_greedy_is_algorithm_1(chain):
     """The paper's pseudo-code, word for word; chain[i] is the error with i frozen."""
     best, e = 0, chain[0]
-    for i in range(1, n):
+    for i in range(1, len(chain)):
         e_new = chain[i]
         if e_new > e:
             break
         best, e = i, e_new
-    return best
+    errors, _, result = run("greedy", len(chain), lambda c: chain[c.n_frozen])
+    assert result.best == Composition((*(1,) * best, len(chain) - best))
+    assert len(errors) == min(best + 2, len(chain)), "one more shows that it is over"
+    assert result.path == tuple(sorted(errors, key=lambda c: c.n_frozen))
 
 
-@pytest.mark.parametrize(
-    "errors, best, trained",
-    [
-        ([9, 8, 7, 6, 7], "m1.1.1.2", 5),  # the paper's seed 3
-        ([9, 8, 7, 6, 5], "m1.1.1.1.1", 5),  # seeds 1 and 2
-        ([9, 10, 0, 0, 0], "m5", 2),
-        ([9, 9, 9, 9, 9], "m1.1.1.1.1", 5),  # ties continue
-        ([9, 9, 10, 0, 0], "m1.4", 3),
-    ],
+@given(st.sampled_from(sorted(STRATEGIES)), st.randoms(use_true_random=False))
+def test_the_order_in_which_trainings_end_changes_nothing(strategy, rng):
+    value = {}
+
+    def error(c):
+        return value.setdefault(c, rng.randint(0, 3))
+
+    space = {"epochs": (3,), "width": 2, "budget": 7}
+    once = run(strategy, 5, error, **space)
+    again = run(strategy, 5, error, pick=lambda b: [rng.choice(b)], **space)
+    assert (once[0], once[2]) == (again[0], again[2])
+
+
+@given(
+    st.sampled_from(sorted(STRATEGIES)),
+    st.integers(1, 6),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.sampled_from([(), (1, 4)]),
 )
-def test_greedy_is_algorithm_1(errors, best, trained):
-    done, _, result = run("greedy", 5, lambda c: errors[c.n_frozen])
-    assert str(result.best) == best
-    assert len(done) == trained
-
-
-def test_greedy_equals_the_pseudo_code_on_random_errors():
-    rng = random.Random(0)
-    for _ in range(500):
-        n = rng.randint(1, 8)
-        chain = [rng.randint(0, 6) for _ in range(n)]
-        _, _, result = run("greedy", n, lambda c, e=chain: e[c.n_frozen])
-        assert result.best.n_frozen == algorithm_1(n, chain), chain
+def test_a_search_stays_in_its_space(strategy, n, max_frozen, budget, steps):
+    """Where nothing is ever worse: the longest search there is."""
+    max_frozen = min(max_frozen, n - 1)
+    limits = {"budget": budget, "epochs": (2, 3), "width": 2, "steps": steps}
+    errors, _, result = run(strategy, n, lambda c: -c.n_frozen, max_frozen, **limits)
+    assert len(errors) - 1 == at_most(strategy, Space(n, max_frozen, **limits))
+    assert all(c.n_frozen <= max_frozen for c in errors)
+    assert all(c.n_frozen in (0, *steps) for c in errors if steps)
+    assert result.best in errors and errors[result.best] == min(errors.values())
+    if budget and strategy not in ("greedy", "full"):
+        assert len(errors) - 1 <= budget
+    if strategy in ("greedy", "full") and not steps:
+        assert result.best.n_frozen == max_frozen
 
 
 @pytest.mark.parametrize("n, levels", [(1, [1]), (3, [1, 2, 1]), (5, [1, 4, 6, 4, 1])])
 def test_full_trains_every_composition_level_by_level(n, levels):
     errors, rounds, _ = run("full", n, lambda c: 1)
     assert [len(r) for r in rounds] == levels
-    assert len(errors) == 2 ** (n - 1)
-    for i, batch in enumerate(rounds[1:], start=1):
-        assert all(c.parent in {x for r in rounds[:i] for x in r} for c in batch)
+    assert set(errors) == set(every(n))
+    wide, _, _ = run("beam", n, lambda c: 1, width=99)
+    assert set(wide) == set(errors), "a beam as wide as the tree is the full search"
 
 
-def test_full_takes_the_fewest_errors_then_the_fewest_trainings():
-    table = {"m3": 5, "m1.2": 3, "m2.1": 4, "m1.1.1": 3}
-    _, _, result = run("full", 3, lambda c: table[str(c)])
-    assert str(result.best) == "m1.2"
-
-
-@pytest.mark.parametrize("strategy", ["greedy", "full"])
-@pytest.mark.parametrize("max_frozen", [0, 1, 2, 4])
-def test_max_frozen_bounds_the_search(strategy, max_frozen):
-    errors, _, result = run(strategy, 5, lambda c: 10 - c.n_frozen, max_frozen)
-    assert all(c.n_frozen <= max_frozen for c in errors)
-    assert len(errors) - 1 == at_most(strategy, Space(5, max_frozen))
-    assert result.best.n_frozen == max_frozen
+GROWN = {"m4": 9, "m1.3": 8, "m1.3@7": 10, "m1.3@8": 7, "m1.1.2": 9, "m1.1.2@8": 7}
+BEAM = {"m5": 50, "m1.4": 40, "m2.3": 30, "m3.2": 45, "m4.1": 60}
+LEVEL_2 = {"m2.1.2", "m2.2.1", "m1.1.3", "m1.2.2", "m1.3.1"}
+WORSE = {"m5": 0, "m1.4": 1, "m2.3": 1, "m3.2": 1, "m4.1": 1}
 
 
 @pytest.mark.parametrize(
-    "errors, max_frozen, reason",
+    "strategy, options, errors, rounds, best",
     [
-        ({"m3": 4, "m1.2": 5}, 2, "m1.2 is worse: 5 > 4 errors"),
-        ({"m3": 4, "m1.2": 4}, 1, "--max_frozen 1 reached"),
+        (
+            "full",
+            {},
+            {"m3": 5, "m1.2": 3, "m2.1": 4, "m1.1.1": 3},  # the fewest trainings
+            [{"m3"}, {"m1.2", "m2.1"}, {"m1.1.1"}],
+            "m1.2",
+        ),
+        (
+            "epoch",
+            {"epochs": (10, 40)},
+            {"m5": 9, "m1.4": 8, "m1.4@10": 9, "m1.4@40": 6},
+            [{"m5"}, {"m1.4", "m1.4@10", "m1.4@40"}],
+            "m1.4@40",
+        ),
+        (  # down from every epoch, while it gets no worse
+            "layers_x_epochs",
+            {"epochs": (7, 8)},
+            {**GROWN, "m1.1.1.1@8": 6},
+            [
+                {"m4"},
+                {"m1.3", "m1.3@7", "m1.3@8"},
+                {"m1.1.2", "m1.1.2@8"},
+                {"m1.1.1.1@8"},
+            ],
+            "m1.1.1.1@8",
+        ),
+        (  # the budget takes the most promising first
+            "layers_x_epochs",
+            {"epochs": (4,), "budget": 3},
+            {"m3": 9, "m1.2": 9, "m1.2@4": 5, "m1.1.1@4": 1},
+            [{"m3"}, {"m1.2", "m1.2@4"}, {"m1.1.1@4"}],
+            "m1.1.1@4",
+        ),
+        (  # the best of each level, in every way
+            "beam",
+            {"width": 2},
+            {**BEAM, **dict.fromkeys(LEVEL_2, 99)},
+            [{"m5"}, {"m1.4", "m2.3", "m3.2", "m4.1"}, LEVEL_2],
+            "m2.3",
+        ),
+        ("beam", {"width": 3}, WORSE, [{"m5"}, set(WORSE) - {"m5"}], "m5"),
+    ],
+)
+def test_what_is_trained(strategy, options, errors, rounds, best):
+    n = M(next(iter(errors))).n
+    done, asked, result = run(strategy, n, errors, **options)
+    assert asked == rounds
+    assert {str(c): e for c, e in done.items()} == errors
+    assert str(result.best) == best
+
+
+@pytest.mark.parametrize(
+    "errors, space, best, path, reason",
+    [
+        ({"m3": 4, "m1.2": 5}, (3, 2), "m3", "m3 m1.2", "m1.2 is worse: 5 > 4 errors"),
+        ({"m3": 4, "m1.2": 4}, (3, 1), "m1.2", "m3 m1.2", "--max_frozen 1 reached"),
         (
             {"m3": 4, "m1.2": 4, "m1.1.1": 3},
-            2,
+            (3, 2),
+            "m1.1.1",
+            "m3 m1.2 m1.1.1",
             "every layer but the lowest is frozen",
+        ),
+        (
+            {"m12": 9, "m1.11": 8, "m1.3.8": 7, "m1.3.4.4": 6},
+            (12, 11, (1, 4, 8)),
+            "m1.3.4.4",
+            "m12 m1.11 m1.3.8 m1.3.4.4",
+            "every group of layers but the lowest is frozen",
         ),
     ],
 )
-def test_the_reason_is_said(errors, max_frozen, reason):
-    result = outcome(
-        "greedy", Space(3, max_frozen), {M(k): v for k, v in errors.items()}
-    )
-    assert result.reason == reason
-
-
-def test_the_path_shows_the_rejected_model_last():
-    result = outcome("greedy", Space(3, 2), {M("m3"): 4, M("m1.2"): 5})
-    assert [str(c) for c in result.path] == ["m3", "m1.2"]
-    assert str(result.best) == "m3"
-
-
-def test_strategies_do_not_change_what_they_are_given():
-    errors = {M("m3"): 4}
-    greedy(Space(3, 2), errors), full(Space(3, 2), errors)
-    assert errors == {M("m3"): 4}
-
-
-def test_epoch_tries_every_classifier_once():
-    table = {"m5": 9, "m1.4": 8, "m1.4@10": 9, "m1.4@40": 6}
-    errors, rounds, result = run("epoch", 5, lambda c: table[str(c)], epochs=(10, 40))
-    assert [[str(c) for c in r] for r in rounds] == [
-        ["m5"],
-        ["m1.4", "m1.4@10", "m1.4@40"],
-    ]
-    assert [str(c) for c in result.path] == ["m5", "m1.4@40"]
-
-
-def test_layers_x_epochs_goes_down_from_every_epoch_while_it_gets_no_worse():
-    table = {
-        "m4": 9,
-        "m1.3": 8,
-        "m1.3@7": 10,
-        "m1.3@8": 7,
-        "m1.1.2": 9,
-        "m1.1.2@8": 7,
-        "m1.1.1.1@8": 6,
-    }
-    errors, rounds, result = run(
-        "layers_x_epochs", 4, lambda c: table[str(c)], epochs=(7, 8)
-    )
-    assert {str(c) for c in errors} == set(table)
-    assert str(result.best) == "m1.1.1.1@8"
-    assert [len(r) for r in rounds] == [1, 3, 2, 1]
-
-
-@pytest.mark.parametrize("strategy", ["epoch", "layers_x_epochs", "beam"])
-@pytest.mark.parametrize("budget", [1, 2, 3, 5])
-def test_a_budget_is_never_overspent(strategy, budget):
-    errors, _, result = run(
-        strategy, 6, lambda c: 9 - c.n_frozen, budget=budget, epochs=(3, 5)
-    )
-    assert len(errors) - 1 == min(budget, 3 if strategy == "epoch" else budget)
-    assert result.best in errors
-
-
-def test_the_budget_takes_the_most_promising_first():
-    table = {"m3": 9, "m1.2": 9, "m1.2@4": 5}
-    errors, _, _ = run(
-        "layers_x_epochs", 3, lambda c: table.get(str(c), 1), epochs=(4,), budget=3
-    )
-    assert {str(c) for c in errors} == {*table, "m1.1.1@4"}
-
-
-def test_a_beam_follows_the_best_of_each_level():
-    def error(c):
-        return {"m5": 50, "m1.4": 40, "m2.3": 30, "m3.2": 45, "m4.1": 60}.get(
-            str(c), 35
-        )
-
-    errors, rounds, _ = run("beam", 5, error, width=2)
-    assert {str(c) for c in rounds[2]} == {"m2.1.2", "m2.2.1"} | {
-        "m1.1.3",
-        "m1.2.2",
-        "m1.3.1",
-    }
-    assert {c.parent for c in rounds[2]} == {M("m2.3"), M("m1.4")}
-
-
-def test_a_beam_as_wide_as_the_tree_is_the_full_search():
-    errors, _, _ = run("beam", 5, lambda c: 1, width=99)
-    assert len(errors) == 16
-
-
-def test_a_beam_does_not_go_on_from_a_worse_model():
-    errors, _, result = run("beam", 5, lambda c: c.n_frozen, width=3)
-    assert {str(c) for c in errors} == {"m5", "m1.4", "m2.3", "m3.2", "m4.1"}
-    assert str(result.best) == "m5"
-
-
-@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
-def test_at_most_is_the_longest_search(strategy):
-    space = {"epochs": (2, 3), "width": 2}
-    errors, _, _ = run(strategy, 6, lambda c: -c.n_frozen, **space)
-    assert len(errors) - 1 == at_most(strategy, Space(6, 5, **space))
-
-
-def test_coarse_groups_leave_out_steps():
-    errors, rounds, result = run("greedy", 12, lambda c: -c.n_frozen, steps=(1, 4, 8))
-    assert [str(r[0]) for r in rounds] == ["m12", "m1.11", "m1.3.8", "m1.3.4.4"]
-    assert result.reason == "every group of layers but the lowest is frozen"
-    errors, _, _ = run("full", 12, lambda c: 1, steps=(1, 4, 8))
-    assert len(errors) == 8
-
-
-def test_a_search_goes_on_from_any_point():
-    """Errors that arrive in any order lead to the same models."""
-    rng = random.Random(1)
-    for strategy in sorted(STRATEGIES):
-        space = Space(5, 4, epochs=(3,), width=2, budget=7)
-        value = {}
-
-        def error(c, value=value):
-            return value.setdefault(c, rng.randint(0, 3))
-
-        ends = []
-        for _ in range(5):
-            errors = {}
-            while batch := STRATEGIES[strategy](space, errors):
-                node = rng.choice(batch)
-                errors[node] = error(node)
-            ends.append((frozenset(errors), outcome(strategy, space, errors)))
-        assert len(set(ends)) == 1, strategy
+def test_why_a_search_ended(errors, space, best, path, reason):
+    found = outcome("greedy", Space(*space), {M(k): v for k, v in errors.items()})
+    names = " ".join(map(str, found.path))
+    assert (str(found.best), names, found.reason) == (best, path, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
+from espnet_topdown.search.progress import duration
 from espnet_topdown.search.state import NOT_RUN, Candidate, SearchState, parse_time
 
 STALE_SECONDS = 900.0  # a running job that has written nothing for so long is named
@@ -34,8 +35,8 @@ def _row(search: SearchState, candidate: Candidate) -> tuple[str, ...]:
     left, why = "", candidate.why
     if candidate.status == "running":
         eta, silent = at.get("eta_seconds"), _silent_seconds(at.get("time"))
-        left = "" if eta is None else _duration(eta)
-        why = f"silent for {_duration(silent)}" if silent > STALE_SECONDS else ""
+        left = "" if eta is None else duration(eta)
+        why = f"silent for {duration(silent)}" if silent > STALE_SECONDS else ""
     elif candidate.status == "interrupted":
         why = "the same command continues"
     elif candidate.status == "failed":
@@ -58,7 +59,3 @@ def _silent_seconds(written: object) -> float:
     then = parse_time(written)
     now = datetime.datetime.now(datetime.UTC)
     return (now - then).total_seconds() if then else 0.0
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -26,28 +26,33 @@ if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
-PHASES = ("train", "valid")
-TRIES = 8  # stochastic depth passes some layers by
+_PHASES = ("train", "valid")
+_TRIES = 8  # stochastic depth passes some layers by
 
 
-def check_base(
-    base: Experiment,
-    allow_unfinished: bool = False,
-    allow_pipes: bool = False,
-    allow_overlap: bool = False,
-) -> None:
-    """Check the base experiment and the data that it names.
+def check_trained(base: Experiment, allow_unfinished: bool = False) -> None:
+    """Refuse a base whose training did not end, or reported none of its criteria.
 
     Raises:
-        TopDownError: E_NOT_CONVERGED, E_TOKENS, E_OVERLAP, or what is wrong with an
-            utterance, with its file and line.
+        TopDownError: E_NOT_CONVERGED or E_CRITERION (78).
     """
     if not allow_unfinished:
         base.check_finished()
     check_criteria(base)
+
+
+def check_asr_data(
+    base: Experiment, allow_pipes: bool = False, allow_overlap: bool = False
+) -> None:
+    """Check the sets that a recogniser's experiment names.
+
+    Raises:
+        TopDownError: E_TOKENS, E_OVERLAP, or what is wrong with an utterance, with its
+            file and line.
+    """
     reader = TextReader.of(base.config, base.folder / "config.yaml")
     lists, texts, full = [], {}, True
-    for phase in PHASES:
+    for phase in _PHASES:
         report = _check_set(base, phase, reader, allow_pipes)
         if report is not None:
             lists.append(base.data_path(phase, "speech")[0])
@@ -121,16 +126,12 @@ def check_gpus(ngpu: int) -> None:
         raise TopDownError("E_GPU", what, "give --ngpu 0 for the CPU, or fewer")
 
 
-def _nothing() -> None:
-    """For a caller that has nothing to check in between."""
-
-
 def check_works(
     base: Experiment,
     stack: LayerStack,
     task: Task,
     trainer: str,
-    check_data: Callable[[], None] = _nothing,
+    check_data: Callable[[], None] | None = None,
 ) -> None:
     """Build the base once, train it for one batch, decode and score two utterances.
 
@@ -142,12 +143,14 @@ def check_works(
         stack: Its layers.
         task: Its kind of model.
         trainer: Module of the training command.
-        check_data: Called when the model is built: reading all data may take long.
+        check_data: Reads all data; called as soon as the model is built.
 
     Raises:
         TopDownError: E_NO_CTC, E_KIND, E_INSTALL, E_STACK, E_NAN, E_CKPT_KEYS,
-            E_CKPT_SHAPE, E_CONFIG_KEY and others of the scoring.
+            E_CKPT_SHAPE, E_CONFIG_KEY and others of the scoring; of ``check_data``.
     """
+    _check_kind(base, task)
+    check_data = check_data or (lambda: None)
     if trainer in (task.trainer, task.options_of):
         import_quietly(task.task.partition(":")[0])
         task.call("works")(base, stack, check_data)
@@ -156,68 +159,66 @@ def check_works(
 
 
 def check_asr_model(
-    base: Experiment, stack: LayerStack, check_data: Callable[[], None] = _nothing
+    base: Experiment, stack: LayerStack, check_data: Callable[[], None]
 ) -> None:
     """``check_works`` of a model that recognises speech."""
-    check_ctc(base)
+    _check_ctc(base)
     from espnet_topdown.scoring.decode import Recognizer
 
     recognizer = Recognizer(base, base.model_file())
-    check_layers(base, stack, recognizer.model)
+    _check_layers(base, stack, recognizer.model)
     check_data()
     files, texts = _shortest(base, "valid")
     recognizer.score("check", recognizer.recognize(files), texts)
     files, texts = _shortest(base, "train")
     batch = recognizer.training_batch(files, texts)
-    check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
+    _check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
 
 
 def check_lm_model(
-    base: Experiment, stack: LayerStack, check_data: Callable[[], None] = _nothing
+    base: Experiment, stack: LayerStack, check_data: Callable[[], None]
 ) -> None:
     """``check_works`` of a language model on continuous text."""
-    check_lm_kind(base, "lm")
     from espnet_topdown.scoring.model import load_model
     from espnet_topdown.scoring.perplexity import token_nll
     from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows
 
     model = load_model(base, base.model_file())
-    check_layers(base, stack, model)
+    _check_layers(base, stack, model)
     check_data()
     tokens, steps = base.token_list, 20
-    texts = {p: read_ids(base.data_path(p, "text")[0], tokens) for p in PHASES}
+    texts = {p: read_ids(base.data_path(p, "text")[0], tokens) for p in _PHASES}
     token_nll(model.lm, columns(texts["valid"][: 2 * steps], 2))
     text = columns(texts["train"][: 2 * steps], 2)
     ((_, batch), *_) = Batches(text, fixed_windows(text.shape[1], steps), steps)
-    check_gradients(base, stack, model, batch, "its first lines")
+    _check_gradients(base, stack, model, batch, "its first lines")
 
 
 def check_sentence_model(
-    base: Experiment, stack: LayerStack, check_data: Callable[[], None] = _nothing
+    base: Experiment, stack: LayerStack, check_data: Callable[[], None]
 ) -> None:
     """``check_works`` of ESPnet's own language model, which reads single sentences."""
-    check_lm_kind(base, "sentence_lm")
     from espnet_topdown.scoring.model import load_model
     from espnet_topdown.scoring.perplexity import sentences
 
     model = load_model(base, base.model_file())
-    check_layers(base, stack, model)
+    _check_layers(base, stack, model)
     check_data()
     for phase in ("valid", "train"):
         names, batch = next(iter(sentences(base, phase, 2)))
-        model.nll(**batch)
-    check_gradients(base, stack, model, batch, " and ".join(names))
+        model.nll(**batch)  # type: ignore[operator]
+    _check_gradients(base, stack, model, batch, " and ".join(names))
 
 
+# Audio file and text of the two utterances that have the shortest text.
 def _shortest(base: Experiment, phase: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Audio file and text of the two utterances that have the shortest text."""
     files = read_wav_scp(base.data_path(phase, "speech")[0])
     texts = read_pairs(base.data_path(phase, "text")[0])
     names = sorted(files.keys() & texts.keys(), key=lambda utt: len(texts[utt]))[:2]
     return {n: files[n] for n in names}, {n: texts[n] for n in names}
 
 
-def check_ctc(base: Experiment) -> None:
+def _check_ctc(base: Experiment) -> None:
     """Refuse a model that has neither CTC nor a decoder that is decoded here.
 
     Raises:
@@ -231,7 +232,7 @@ def check_ctc(base: Experiment) -> None:
         raise TopDownError("E_NO_CTC", what, "train it with a ctc_weight above 0")
 
 
-def check_layers(base: Experiment, stack: LayerStack, model: torch.nn.Module) -> None:
+def _check_layers(base: Experiment, stack: LayerStack, model: torch.nn.Module) -> None:
     """The layers must hold exactly what the trainer trains.
 
     Raises:
@@ -250,7 +251,7 @@ def check_layers(base: Experiment, stack: LayerStack, model: torch.nn.Module) ->
     raise TopDownError("E_STACK", what, f"{do}'ignore'")
 
 
-def check_gradients(
+def _check_gradients(
     base: Experiment,
     stack: LayerStack,
     model: torch.nn.Module,
@@ -264,7 +265,7 @@ def check_gradients(
     """
     model.train()
     parameters = dict(model.named_parameters())
-    for _ in range(TRIES):
+    for _ in range(_TRIES):
         loss = model(**batch)[0].sum()
         if not loss.isfinite():
             what = f"{base.folder}: the loss of {which} of the training set is {loss}"
@@ -281,59 +282,43 @@ def check_gradients(
     raise TopDownError("E_STACK", what, do)
 
 
-def check_lm_kind(base: Experiment, task: str) -> None:
-    """Refuse a layer stack of the other kind of language model.
+def _check_kind(base: Experiment, task: Task) -> None:
+    """Refuse a layer stack of another kind of model, such as of language model.
 
     Raises:
         TopDownError: E_KIND (78).
     """
     kind = kind_of(base.config)
-    if kind != task:
-        what = (
-            f"{base.folder} (lm: {base.config['lm']}) is of kind '{kind}', its layer "
-        )
-        what += f"stack is for '{task}'"
+    if kind != task.name:
+        lm = f" (lm: {base.config['lm']})" if "lm" in base.config else ""
+        what = f"{base.folder}{lm} is of kind '{kind}', its layer stack is for "
+        what += f"'{task.name}'"
         raise TopDownError("E_KIND", what, f"write 'task: {kind}' in the stack file")
 
 
-def check_lm_base(
-    base: Experiment,
-    allow_unfinished: bool = False,
-    allow_pipes: bool = False,
-    allow_overlap: bool = False,
+def check_lm_data(
+    base: Experiment, allow_pipes: bool = False, allow_overlap: bool = False
 ) -> None:
-    """Check the base experiment and the texts that it names.
+    """Check the continuous texts that a language model's experiment names.
 
     Raises:
-        TopDownError: E_NOT_CONVERGED, E_TOKENS, E_MISSING, E_EMPTY, E_UTF8 or E_OOV.
+        TopDownError: E_TOKENS, E_MISSING, E_EMPTY, E_UTF8 or E_OOV.
     """
-    if not allow_unfinished:
-        base.check_finished()
-    check_criteria(base)
-    check_lm_kind(base, "lm")
     tokens = check_vocabulary(base.token_list, f"{base.folder}/config.yaml")
-    for phase in PHASES:
+    for phase in _PHASES:
         path, _ = base.data_path(phase, "text")
         log.info("%s text: %d tokens", phase, len(read_ids(path, tokens)))
 
 
-def check_sentence_base(
-    base: Experiment,
-    allow_unfinished: bool = False,
-    allow_pipes: bool = False,
-    allow_overlap: bool = False,
+def check_sentence_data(
+    base: Experiment, allow_pipes: bool = False, allow_overlap: bool = False
 ) -> None:
     """The same for ESPnet's own language models, whose texts are lines of sentences.
 
     Raises:
-        TopDownError: E_NOT_CONVERGED, E_CRITERION, E_KIND, E_EMPTY, E_UTT_DUP and
-            others of ``read_pairs``.
+        TopDownError: E_EMPTY, E_UTT_DUP and others of ``read_pairs``.
     """
-    if not allow_unfinished:
-        base.check_finished()
-    check_criteria(base)
-    check_lm_kind(base, "sentence_lm")
-    for phase in PHASES:
+    for phase in _PHASES:
         path, _ = base.data_path(phase, "text")
         if not (texts := read_pairs(path)):
             do = "give the text that it was trained on"

@@ -61,12 +61,18 @@ class Plan:
         return sum(self.values[n] for n in names)
 
     def table(self, spec: RetrainSpec) -> str:
-        """One row a layer: its size, what happens to it and where it comes from."""
+        """One row a layer: its size, what happens to it and where it comes from.
+
+        Returns:
+            The table, lines of text.
+        """
         rows = [("layer", "params", "state", "from")]
         rows += [self._row(spec, group) for group in self.stack.groups]
         for group in self.stack.held:
             size = f"{self._sum(group.params):,}"
-            rows.append((group.name, size, "frozen in the base", str(spec.base_model)))
+            rows.append(
+                (group.name, size, "frozen in the base", str(spec.base.model_file()))
+            )
         copied, total = self._sum(self.copied), self._sum(self.values)
         frozen = self._sum(self.frozen_params)
         rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
@@ -108,56 +114,89 @@ def plan(spec: RetrainSpec) -> Plan:
     began with values of a file and then trained begins with them again, unless
     ``--reinit`` says otherwise.
 
+    Returns:
+        Its layers and tensors, and where each begins.
+
     Raises:
         TopDownError: from the stack (E_STACK, E_FREEZE_*), the weights (E_CKPT_*) or,
             for layers of another model, E_TOKENS_CHANGED and E_SHAPE_MISMATCH;
             E_MISSING (66) when a file of the base's init_param is gone.
     """
     base = spec.base
-    header = base.header()
-    tied = tied_names(header)
-    own = with_aliases(base.own_frozen(header), tied)
-    stack = spec.stack.bind(header).join(tied).hold(own)
-    check_outputs(base, stack, header)
+    model = base.model_file()
+    layers = bind(base, spec.stack)
+    header, tied, stack = layers.header, layers.tied, layers.stack
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
-    names = with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
-    _check_seed(spec, base)
+    names = _with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
+    _check_seed(spec)
     source: Header = {}
-    if spec.frozen_from == spec.base_model:
+    if spec.frozen_from == model:
         source = header
     elif spec.frozen_from:
         source = read_header(spec.frozen_from)
         types = {info.dtype for info in source.values()}
         differs_from(base.train_dtype, types, spec.frozen_from)
-    _check_source(spec, base, header, source, names)
-    copied = {n: (Path(spec.frozen_from or spec.base_model), n) for n in names}
-    copied.update({n: (spec.base_model, n) for n in own if n not in copied})
+    _check_source(spec, header, source, names)
+    copied = {n: (Path(spec.frozen_from or model), n) for n in names}
+    copied.update({n: (model, n) for n in layers.own if n not in copied})
     initial: Places = {}
     if spec.reinit == "full":
         free = {n: info for n, info in header.items() if n not in copied}
         initial = initial_places(base, free)
     return Plan(
         stack=stack,
-        frozen_params=tuple(own if spec.trainable else copied),
-        values=value_counts(header, tied, stack),
+        frozen_params=tuple(layers.own if spec.trainable else copied),
+        values=_value_counts(header, tied, stack),
         copied=copied,
         tied=tied,
-        own=own,
+        own=layers.own,
         initial=initial,
     )
 
 
-def bound_stack(base: Experiment, spec: StackSpec) -> LayerStack:
-    """The layers of an experiment, without those that it froze itself."""
+@dataclass(frozen=True)
+class Layers:
+    """An experiment's tensors in layers.
+
+    Attributes:
+        header: Tensor -> its shape and type.
+        tied: Second name of a tensor -> its first name.
+        own: Tensors that the experiment froze itself.
+        joined: All layers.
+    """
+
+    header: Header
+    tied: Mapping[str, str]
+    own: tuple[str, ...]
+    joined: LayerStack
+
+    @property
+    def stack(self) -> LayerStack:
+        """The layers without those that the experiment froze itself."""
+        return self.joined.hold(self.own)
+
+
+def bind(base: Experiment, spec: StackSpec) -> Layers:
+    """Put the tensors of an experiment into the layers of a stack.
+
+    Args:
+        base: The experiment.
+        spec: The stack.
+
+    Returns:
+        The layers.
+
+    Raises:
+        TopDownError: E_STACK, E_CKPT_* and others of the stack and of the weights.
+    """
     header = base.header()
     tied = tied_names(header)
-    own = with_aliases(base.own_frozen(header), tied)
-    stack = spec.bind(header).join(tied).hold(own)
-    check_outputs(base, stack, header)
-    return stack
+    joined = spec.bind(header).join(tied)
+    _check_outputs(base, joined, header)
+    return Layers(header, tied, _with_aliases(base.own_frozen(header), tied), joined)
 
 
-def check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
+def _check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
     """Refuse a stack with an output layer below its top layer.
 
     A matrix of a decoder with one row for each token, in no numbered block, is taken
@@ -180,11 +219,14 @@ def check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
             raise TopDownError("E_STACK", what, do)
 
 
-def with_aliases(names: Iterable[str], tied: Mapping[str, str]) -> tuple[str, ...]:
+def _with_aliases(names: Iterable[str], tied: Mapping[str, str]) -> tuple[str, ...]:
     """Names and all other names of the same tensors, each once.
 
-    >>> with_aliases(["out.weight", "out.bias"], {"out.weight": "embed.weight"})
+    >>> _with_aliases(["out.weight", "out.bias"], {"out.weight": "embed.weight"})
     ('out.weight', 'out.bias', 'embed.weight')
+
+    Returns:
+        The names.
     """
     names = list(names)
     firsts = {tied.get(n, n) for n in names}
@@ -192,8 +234,9 @@ def with_aliases(names: Iterable[str], tied: Mapping[str, str]) -> tuple[str, ..
     return tuple(dict.fromkeys([*names, *more]))
 
 
-def _check_seed(spec: RetrainSpec, base: Experiment) -> None:
+def _check_seed(spec: RetrainSpec) -> None:
     """ESPnet's epoch e of seed s draws from stream s + e: near seeds share them."""
+    base = spec.base
     ours, theirs = spec.seed, int(base.config.get("seed") or 0)
     epochs = int(spec.overrides.get("max_epoch") or base.config["max_epoch"])
     if not 0 <= ours < 2**32 - epochs:
@@ -210,12 +253,9 @@ def _check_seed(spec: RetrainSpec, base: Experiment) -> None:
 
 
 def _check_source(
-    spec: RetrainSpec,
-    base: Experiment,
-    header: Header,
-    source: Header,
-    names: tuple[str, ...],
+    spec: RetrainSpec, header: Header, source: Header, names: tuple[str, ...]
 ) -> None:
+    base = spec.base
     for name in names:
         if name not in source or source[name].shape != header[name].shape:
             have = source[name].shape if name in source else "nothing"
@@ -255,44 +295,51 @@ def check_tokens(a: Experiment, b: Experiment) -> None:
     )
 
 
-def value_counts(
+def _value_counts(
     header: Header, tied: Mapping[str, str], stack: LayerStack
 ) -> dict[str, int]:
     """Tensor of a layer -> its number of values.
 
     Statistics are not trained, and a tensor with several names counts once.
+
+    Returns:
+        By tensor.
     """
     names = [n for g in (*stack.groups, *stack.held) for n in g.params]
     return {n: 0 if is_statistic(n) or n in tied else header[n].numel for n in names}
 
 
 def layer_sizes(stack: LayerStack, header: Header) -> dict[str, int]:
-    """Layer -> its number of values."""
-    values = value_counts(header, tied_names(header), stack)
+    """Layer -> its number of values.
+
+    Returns:
+        By layer; a tensor with several names counts once.
+    """
+    values = _value_counts(header, tied_names(header), stack)
     layers = (*stack.groups, *stack.held)
     return {g.name: sum(values[n] for n in g.params) for g in layers}
 
 
 def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> str:
-    """The ordered layers of an experiment: name, values, first and last tensor."""
+    """The ordered layers of an experiment: name, values, first and last tensor.
+
+    Returns:
+        The table, lines of text.
+    """
     experiment = Experiment(exp, model)
-    header = experiment.header()
-    spec = stack_for(experiment.config, stack, lambda: header)
-    tied = tied_names(header)
-    bound = spec.bind(header).join(tied)
-    check_outputs(experiment, bound, header)
-    own = with_aliases(experiment.own_frozen(header), tied)
-    sizes = layer_sizes(bound, header)
+    spec = stack_for(experiment.config, stack, experiment.header)
+    layers = bind(experiment, spec)
+    sizes = layer_sizes(layers.joined, layers.header)
     rows = [("#", "layer", "params", "first", "last")]
-    for i, group in enumerate(bound.groups, 1):
+    for i, group in enumerate(layers.joined.groups, 1):
         first, last, size = group.params[0], group.params[-1], f"{sizes[group.name]:,}"
         rows.append((str(i), group.name, size, first, last))
     wide = max(len(r[3]) for r in rows)
     lines = [f"{a:>2}  {b:<14}{c:>13}  {d:<{wide}}  {e}" for a, b, c, d, e in rows]
     total = sum(sizes.values())
     lines.append(f"    all           {total:>13,}  stack {spec.name}: {spec.about}")
-    if bound.note:
-        lines.append(f"    {bound.note}")
-    for group in bound.hold(own).held:
+    if layers.joined.note:
+        lines.append(f"    {layers.joined.note}")
+    for group in layers.stack.held:
         lines.append(f"    {group.name} is frozen in the experiment and stays so")
     return "\n".join(lines)

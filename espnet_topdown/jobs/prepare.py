@@ -25,25 +25,31 @@ from espnet_topdown.models.layers import is_statistic, keep_stack
 from espnet_topdown.models.tasks import Task
 from espnet_topdown.models.weights import Weights, as_type, load_weights, save_weights
 
+# What shows a folder of ESPnet's: an experiment, a data directory, statistics
+_THEIRS = ("config.yaml", "checkpoint.pth", "wav.scp", "logdir", "train/speech_shape")
+
 
 def prepare(spec: RetrainSpec, folder: Path) -> Plan:
     """Write a job folder; a folder already prepared for the same job is left alone.
+
+    Returns:
+        The plan that was written down.
 
     Raises:
         TopDownError: those of plan; E_CONFIG_CHANGED (78) when the folder belongs to
             another job.
     """
     folder = Path(folder)
-    check_place(spec.base_exp, folder, folder / "retrain.yaml", ("search.yaml",))
+    check_job_place(spec, folder)
     planned = plan(spec)
     folder.mkdir(parents=True, exist_ok=True)
     provenance = _provenance(spec, planned)
     done = folder / "retrain.yaml"
     if done.is_file():
-        check_same_job(read_yaml(done), provenance, folder)
+        _check_same_job(read_yaml(done), provenance, folder)
         return planned
     if planned.copied:
-        frozen = load_values(planned.copied, spec.base.train_dtype)
+        frozen = _load_values(planned.copied, spec.base.train_dtype)
         provenance["frozen_sha256"] = save_weights(frozen, folder / "frozen.pth")
     if start := _start(spec, planned):
         provenance["start_sha256"] = save_weights(start, folder / "start.pth")
@@ -51,6 +57,12 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
     write_yaml(folder / "train.yaml", train_config(spec, planned, folder))
     write_yaml(done, provenance)
     return planned
+
+
+def check_job_place(spec: RetrainSpec, folder: Path) -> None:
+    """``check_place`` of one job's folder."""
+    made = Path(folder) / "retrain.yaml"
+    check_place(spec.base.folder, Path(folder), made, ("search.yaml",))
 
 
 def check_place(
@@ -79,15 +91,18 @@ def check_place(
         do = f"give another --output_dir, such as {base_exp}_topdown"
         raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
     if not made.exists():
-        check_output(folder, ("config.yaml", "checkpoint.pth", "wav.scp", *names))
+        check_output(folder, (*_THEIRS, *names))
 
 
-def load_values(places: Places, train_dtype: str = "") -> Weights:
+def _load_values(places: Places, train_dtype: str = "") -> Weights:
     """The tensors that are at these places, each file read once.
 
     Args:
         places: Tensor -> a file, and its name there.
         train_dtype: The precision to have them in; "" leaves it as it is.
+
+    Returns:
+        Tensor -> its value.
     """
     files = dict.fromkeys(path for path, _ in places.values())
     found = {path: load_weights(path) for path in files}
@@ -96,13 +111,13 @@ def load_values(places: Places, train_dtype: str = "") -> Weights:
     return {n: found[path][name] for n, (path, name) in places.items()}
 
 
+# Initial values of the layers that are not copied, where a file has them.
 def _start(spec: RetrainSpec, planned: Plan) -> Weights:
-    """Initial values of the layers that are not copied, where a file has them."""
     if not Reinit.parse(spec.reinit).takes:
-        return load_values(planned.initial)
+        return _load_values(planned.initial)
     names = [p for g in planned.stack.groups for p in g.params]
     names = [n for n in names if n not in planned.copied]
-    source = load_weights(spec.start_from or spec.base_model)
+    source = load_weights(spec.start_from or spec.base.model_file())
     return Reinit.parse(spec.reinit).values(source, names, spec.seed)
 
 
@@ -111,6 +126,9 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
 
     Exact names in ``freeze_param`` and one file in ``init_param``: a name that the
     model does not have then fails loudly, which neither option does alone.
+
+    Returns:
+        Option -> value.
     """
     config = spec.base.train_config(spec.trainer)
     stock = known_options(spec.task.options_of)
@@ -131,32 +149,33 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     return config
 
 
-def trainer_options(base_exp: Path, task: Task) -> dict[str, Any]:
+def trainer_options(base: Experiment, task: Task) -> dict[str, Any]:
     """What the base experiment asked of our trainer beyond ESPnet's options.
 
     But for its harvest, which is of the joint training only.
+
+    Returns:
+        Option -> value.
     """
     ours = known_options(task.trainer) - known_options(task.options_of)
     ours -= {"harvest", "harvest_stack"}
-    config = Experiment(base_exp).config
-    return {k: config[k] for k in sorted(ours) if k in config}
+    return {k: base.config[k] for k in sorted(ours) if k in base.config}
 
 
 def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
-    base = spec.base
-    source = spec.frozen_from
+    base, source, model = spec.base, spec.frozen_from, spec.base.model_file()
     start = {"start": spec.reinit, "start_from": str(spec.start_from)}
-    begun = sorted({path for path, _ in planned.initial.values()})
-    begun = {str(p): sha256(p) for p in begun}
+    files = sorted({path for path, _ in planned.initial.values()})
+    begun = {str(p): sha256(p) for p in files}
     return {
         **({} if spec.reinit == "full" else start),
-        **({"fix_eval_dropout": True} if spec.fix_eval_dropout else {}),
+        **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
         **({"frozen_in_base": list(planned.own)} if planned.own else {}),
         **({"init_param_sha256": begun} if begun else {}),
-        "node": spec.node,
-        "base_exp": str(spec.base_exp),
-        "base_model": str(spec.base_model),
-        "base_sha256": sha256(spec.base_model),
+        "node": spec.name,
+        "base_exp": str(base.folder),
+        "base_model": str(model),
+        "base_sha256": sha256(model),
         "frozen_from": str(source) if source else None,
         "frozen_from_sha256": sha256(source) if source else None,
         "frozen": list(spec.frozen),
@@ -166,7 +185,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "control": spec.control,
         "task": spec.task.name,
         "trainer": spec.trainer,
-        "trainer_options": trainer_options(spec.base_exp, spec.task),
+        "trainer_options": trainer_options(base, spec.task),
         "overrides": dict(spec.overrides),
         "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
         "stack": spec.stack.name,
@@ -180,7 +199,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
 _MAY_DIFFER = {"versions", "overrides", "max_epoch", "task"}
 
 
-def check_same_job(
+def _check_same_job(
     have: Mapping[str, Any], want: Mapping[str, Any], folder: Path
 ) -> None:
     """Refuse to continue a folder that was prepared for another job.
@@ -205,7 +224,11 @@ def check_same_job(
 
 
 def versions() -> dict[str, str]:
-    """Of all that the numbers depend on."""
+    """Of all that the numbers depend on.
+
+    Returns:
+        Package -> version; `git` is the commit of a checkout.
+    """
     found = {"espnet_topdown": __version__, "python": platform.python_version()}
     for name in ("espnet", "torch", "numpy"):
         found[name] = metadata.version(name)
@@ -213,8 +236,8 @@ def versions() -> dict[str, str]:
     return {**found, "git": commit} if commit else found
 
 
+# The commit of a checkout, "-dirty" if it was changed; "" elsewhere.
 def _git_commit(folder: Path) -> str:
-    """The commit of a checkout, "-dirty" if it was changed; "" elsewhere."""
     if not (folder.parent / ".git").exists() or not shutil.which("git"):
         return ""
     call = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
@@ -222,12 +245,12 @@ def _git_commit(folder: Path) -> str:
 
 
 def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
-    """The joint model's node: it is scored there, and lives where it was trained."""
+    """The joint model's folder: it is scored there, and lives where it was trained."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "retrain.yaml").is_file():
         return
     model = base.model_file()
-    provenance = {
+    provenance: dict[str, Any] = {
         **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
         "node": folder.name,
         "base_exp": str(base.folder),

@@ -39,6 +39,12 @@ class Reinit:
 
         >>> Reinit.parse("shrink:0.4,0.1").scale, Reinit.parse("rewind:7").epoch
         (0.4, 7)
+
+        Returns:
+            The rule.
+
+        Raises:
+            TopDownError: E_RANGE (78).
         """
         number = r"(\d+\.?\d*)"
         if text in ("full", "random", "keep"):
@@ -60,6 +66,9 @@ class Reinit:
 
     def values(self, source: Weights, names: Iterable[str], seed: int) -> Weights:
         """The starting values of these tensors; the same seed gives the same noise.
+
+        Returns:
+            Tensor -> its first value.
 
         Raises:
             TopDownError: E_SHAPE_MISMATCH when ``source`` lacks one, as a harvest does.
@@ -88,6 +97,9 @@ class Reinit:
 
 def classifier_file(base: Experiment, epoch: int) -> Path:
     """The file with the classifier of one epoch of joint training.
+
+    Returns:
+        A file of weights that has at least the classifier.
 
     Raises:
         TopDownError: E_HARVEST (66), which epochs there are.

@@ -11,7 +11,7 @@ from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
 from espnet_topdown.jobs.check import check_gpus, check_works
 from espnet_topdown.jobs.plan import plan
-from espnet_topdown.jobs.prepare import check_place, prepare
+from espnet_topdown.jobs.prepare import check_job_place, prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.experiment import Experiment
@@ -53,14 +53,28 @@ def run_job(
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a job has ended well; its marker is written last."""
+    """Whether a job has ended well; its marker is written last.
+
+    Returns:
+        Whether the marker is there.
+    """
     return (Path(folder) / DONE).is_file()
 
 
 def train(
     folder: Path, job: Mapping[str, Any], ngpu: int | None, allow_infeasible: bool
 ) -> None:
-    """Train to the end of train.yaml, from the last checkpoint if there is one."""
+    """Train to the end of train.yaml, from the last checkpoint if there is one.
+
+    Args:
+        folder: The job.
+        job: What its retrain.yaml holds.
+        ngpu: See ``run_job``.
+        allow_infeasible: See ``run_job``.
+
+    Raises:
+        TopDownError: E_TRAINING (70); those of the trainer.
+    """
     if not is_trained(folder):
         options = [
             word
@@ -85,7 +99,11 @@ def train(
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether training has reached its last epoch, or stopped early as asked."""
+    """Whether training has reached its last epoch, or stopped early as asked.
+
+    Returns:
+        Whether nothing is left to train.
+    """
     if not (folder / "checkpoint.pth").is_file():
         return False
     try:
@@ -100,7 +118,11 @@ def is_trained(folder: Path) -> bool:
 
 
 def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Integer error counts of the best epoch on the whole validation set."""
+    """Integer error counts of the best epoch on the whole validation set.
+
+    Returns:
+        What score.json holds.
+    """
     exp, best = folder, None
     if not job["trainer"]:  # the joint model, where it was trained
         exp, best = Path(job["base_exp"]), Path(job["base_model"])
@@ -120,20 +142,18 @@ def run_by_hand(
     """Prepare a retraining, show its plan, run it here and show its errors.
 
     Raises:
-        TopDownError: E_CREATE (73) for a folder of another's; E_GPU (78) when the
-            configuration asks for GPUs that are not here; those of ``check_works``,
-            before anything is written; of ``run_job``.
+        TopDownError: E_GPU (78) when the configuration asks for GPUs that are not here;
+            those of ``check_works``, before anything is written; of ``run_job``.
     """
-    made = Path(folder) / "retrain.yaml"
-    check_place(spec.base_exp, folder, made, ("search.yaml",))
+    check_job_place(spec, folder)
     asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
     check_gpus(int(asked))
-    if not made.is_file():
+    if not (Path(folder) / "retrain.yaml").is_file():
         check_works(spec.base, plan(spec).stack, spec.task, spec.trainer)
     planned = prepare(spec, folder)
     print(planned.table(spec), flush=True)
     run_job(folder, ngpu=ngpu, allow_infeasible=allow_infeasible)
     result = read_json(Path(folder) / "score.json")
-    task = find_task(read_yaml(made)["task"])
+    task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])
     for unit in task.criteria[:2]:
         print(f"valid {shown(unit, result[unit])}")

@@ -14,8 +14,6 @@ from espnet_topdown.models.experiment import Experiment, experiment_of
 from espnet_topdown.models.layers import StackSpec, stack_again, stack_for
 from espnet_topdown.models.tasks import Task, find_task
 
-TRAINER = "espnet_topdown.bin.asr_train"
-STOCK_TRAINER = "espnet2.bin.asr_train"
 AUTO = "auto"  # the trainer of the stack's task
 
 
@@ -24,44 +22,41 @@ class RetrainSpec:
     """Everything that defines one retraining; made by ``make``.
 
     Attributes:
-        node: Its name and folder, e.g. "m1.4" or "control.joint".
-        base_exp: The experiment whose config is reused.
-        base_model: Its file of weights.
-        frozen_from: The file of weights that supplies the frozen layers: of the base
-            experiment, of the parent's retraining, or of another model.
+        base: The experiment that is retrained; its config is reused.
+        name: Its name and folder, e.g. "m1.4" or "control.joint".
         frozen: Names of the frozen layers; of the copied ones if ``trainable``.
         seed: For the new initial values, the order of batches and dropout.
         stack: The layer stack.
         trainer: Module of the training command.
+        frozen_from: The file of weights that supplies the frozen layers: of the base
+            experiment, of the parent's retraining, or of another model.
+        control: The control that it is; None for a candidate.
         trainable: Copy the layers but train them (a control).
-        overrides: Options of ESPnet's trainer that differ from the base experiment.
         any_order: Allow frozen layers that are not the top ones.
+        overrides: Options of ESPnet's trainer that differ from the base experiment.
         reinit: Where the other layers begin, see ``reinit.Reinit``.
         start_from: The file that supplies their values, where reinit takes any.
-        fix_eval_dropout: See ``Experiment``.
     """
 
-    node: str
-    base_exp: Path
-    base_model: Path
-    frozen_from: Path | None
+    base: Experiment
+    name: str
     frozen: tuple[str, ...]
     seed: int
     stack: StackSpec
     trainer: str
+    frozen_from: Path | None = None
     control: str | None = None
     trainable: bool = False
     any_order: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
     reinit: str = "full"
     start_from: Path | None = None
-    fix_eval_dropout: bool = False
 
     @classmethod
     def make(
         cls,
         base: Experiment,
-        node: str,
+        name: str,
         frozen: Sequence[str],
         seed: int,
         stack: StackSpec | None = None,
@@ -73,32 +68,25 @@ class RetrainSpec:
 
         Args:
             base: The experiment that is retrained.
-            node, frozen, seed, frozen_from: See the attributes.
+            name: Its name and folder.
+            frozen: Names of the frozen layers.
+            seed: See the attributes.
             stack: None takes the shipped one that fits.
+            frozen_from: See the attributes.
             trainer: "auto" is that of the stack's task.
             **more: The other attributes.
+
+        Returns:
+            A specification; nothing is read yet but the base's config.
 
         Raises:
             TopDownError: E_STACK; E_MODEL (66) when the base has no weights.
         """
         stack = stack or stack_for(base.config, None, base.header)
-        return cls(
-            node=node,
-            base_exp=base.folder,
-            base_model=base.model_file(),
-            frozen_from=frozen_from,
-            frozen=tuple(frozen),
-            seed=seed,
-            stack=stack,
-            trainer=find_task(stack.task).trainer if trainer == AUTO else trainer,
-            fix_eval_dropout=base.fix_eval_dropout,
-            **more,
-        )
-
-    @property
-    def base(self) -> Experiment:
-        """The experiment that is retrained."""
-        return Experiment(self.base_exp, self.base_model, self.fix_eval_dropout)
+        base.model_file()
+        if trainer == AUTO:
+            trainer = find_task(stack.task).trainer
+        return cls(base, name, tuple(frozen), seed, stack, trainer, frozen_from, **more)
 
     @property
     def task(self) -> Task:
@@ -119,24 +107,32 @@ def spec_by_hand(
     reinit: str = "full",
     fix_eval_dropout: bool = False,
 ) -> RetrainSpec:
-    """A retraining from a command line; what is not said is as in a search.
+    """A retraining from a command line; what is not given is as in a search.
 
     Args:
-        base_exp, frozen_from, any_order: See ``RetrainSpec``.
+        base_exp: The experiment that is retrained.
         freeze: Names of layers, with commas.
+        frozen_from: A file of weights, or an experiment; None is the base.
         seed: None is the base's + 1000.
         stack: A shipped stack's name, a file, or "auto".
         max_epoch: None is the base's.
+        any_order: See ``RetrainSpec``.
         folder: The job's, which may carry the stack already.
         base_model: None is the base's best epoch.
         reinit: See ``reinit.Reinit``.
         fix_eval_dropout: See ``Experiment``.
+
+    Returns:
+        Its specification.
+
+    Raises:
+        TopDownError: Of ``RetrainSpec.make``, ``Reinit.parse`` and ``_source_of``.
     """
     base = Experiment(base_exp, base_model, fix_eval_dropout)
     rule = Reinit.parse(reinit)
     start = classifier_file(base, rule.epoch) if rule.epoch else base.model_file()
     if frozen_from is not None:
-        frozen_from = source_of(frozen_from)
+        frozen_from = _source_of(frozen_from)
     made = folder / "retrain.yaml" if folder else None
     record = read_yaml(made) if made and made.is_file() else {}
     return RetrainSpec.make(
@@ -153,8 +149,14 @@ def spec_by_hand(
     )
 
 
-def source_of(path: Path) -> Path:
+def _source_of(path: Path) -> Path:
     """The file of weights that a user means: itself, or an experiment's best epoch.
+
+    Args:
+        path: The file, or the experiment.
+
+    Returns:
+        The file.
 
     Raises:
         TopDownError: E_EXP, E_MODEL or E_CKPT_MISSING (66) with what would make it.

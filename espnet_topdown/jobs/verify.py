@@ -67,7 +67,7 @@ def _check_reinitialised(
     folder: Path, job: Mapping[str, Any], base: Weights, weights: Weights
 ) -> None:
     config = Experiment(Path(job["base_exp"])).config
-    stack = stack_of(folder, job, base)
+    stack = _stack_of(folder, job, base)
     path = max(Experiment(folder).epoch_files.items())[1]
     for group in stack.named(job["reinit"]):
         if differing(weights, base, group.params):
@@ -80,11 +80,14 @@ def _check_reinitialised(
         raise TopDownError("E_REINIT_SAME", what, do, INTERNAL)
 
 
-def stack_of(folder: Path, job: Mapping[str, Any], base: Weights) -> LayerStack:
+def _stack_of(folder: Path, job: Mapping[str, Any], base: Weights) -> LayerStack:
     """The layers of a finished job, by the stack that its folder carries.
 
     A folder of an older program names a shipped stack: that one is taken where it
     still gives the layers that retrain.yaml has.
+
+    Returns:
+        The layers.
 
     Raises:
         TopDownError: E_VERSION (78) where it does not; E_DIGEST (65).

@@ -23,7 +23,7 @@ class Task:
         trainer: Module of the training command.
         options_of: Module whose options ``train.yaml`` holds.
         task: The ESPnet task, as ``module:name``.
-        check: Checks a base experiment before a search, as ``module:name``.
+        check: Checks a base experiment's data before a search, as ``module:name``.
         works: Tries its model before a search or a retraining, as ``module:name``.
         score: Gives ``score.json`` of the validation set, as ``module:name``.
         criteria: What a search can be decided by.

@@ -33,6 +33,12 @@ class Composition:
 
         >>> Composition.parse("m1.1.3").parts, Composition.parse("m1.4@40").epoch
         ((1, 1, 3), 40)
+
+        Returns:
+            The composition.
+
+        Raises:
+            TopDownError: E_COMPOSITION (64).
         """
         parts, _, epoch = text.partition("@")
         if not re.fullmatch(r"m[1-9]\d{0,3}((\.[1-9]\d{0,3})+(@[1-9]\d*)?)?", text):
@@ -42,7 +48,11 @@ class Composition:
         return cls(tuple(int(p) for p in parts[1:].split(".")), int(epoch or 0))
 
     def __str__(self) -> str:
-        """The folder form, ``m1.1.3``, or ``m1.1.3@40`` for an epoch's classifier."""
+        """The folder form, ``m1.1.3``, or ``m1.1.3@40`` for an epoch's classifier.
+
+        Returns:
+            The name of its folder.
+        """
         epoch = f"@{self.epoch}" if self.epoch else ""
         return "m" + ".".join(map(str, self.parts)) + epoch
 

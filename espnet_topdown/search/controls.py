@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Errors = Mapping[Composition, float]
 # Of ESPnet's schedulers (202511, 202611): options that are a length in steps or epochs.
 # Those of a warm-up stay, and so does a plateau's patience.
-LENGTHS = (
+_LENGTHS = (
     "T_max",  # CosineAnnealingLR
     "T_0",  # CosineAnnealingWarmRestarts
     "epochs",  # OneCycleLR
@@ -44,6 +44,9 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
         search: Whose gain is looked into.
         name: One of ``strategies.CONTROLS``; of bottom_up ``bottom_up1`` and on.
         epochs: Of control joint.
+
+    Returns:
+        What is trained.
     """
     names, first = search.stack.names, Composition((1, search.stack.n - 1))
     spec = search.retraining(
@@ -57,7 +60,7 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
         longer = {**spec.overrides, "max_epoch": epochs, "patience": None}
         if name == "long":
             longer["max_epoch"] = 2 * int(search.base.config["max_epoch"])
-            longer["scheduler_conf"] = stretched(search.base.config, 2)
+            longer["scheduler_conf"] = _stretched(search.base.config, 2)
         return dataclasses.replace(
             spec, frozen_from=None, frozen=(), trainable=True, overrides=longer
         )
@@ -68,27 +71,30 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
             frozen=(),
             trainable=True,
             reinit="keep",
-            start_from=spec.base_model,
+            start_from=spec.base.model_file(),
         )
     if name == "warm":
         return dataclasses.replace(spec, trainable=True)
     if name == "random":
-        file = write_random(search, names[0], spec.seed)
+        file = _write_random(search, names[0], spec.seed)
         return dataclasses.replace(spec, frozen_from=file)
     if name == "lowest":
         return dataclasses.replace(spec, frozen=names[-1:], any_order=True)
     return _bottom_up(search, spec, int(name[len("bottom_up") :]))
 
 
-def stretched(config: Mapping[str, Any], times: int) -> dict[str, Any]:
+def _stretched(config: Mapping[str, Any], times: int) -> dict[str, Any]:
     """The options of a training's scheduler, for that many times as many epochs.
 
     >>> conf = {"max_steps": 900, "warmup_ratio": 0.1}
-    >>> stretched({"scheduler": "tristagelr", "scheduler_conf": conf}, 2)
+    >>> _stretched({"scheduler": "tristagelr", "scheduler_conf": conf}, 2)
     {'max_steps': 1800, 'warmup_ratio': 0.1}
+
+    Returns:
+        The options.
     """
     conf = dict(config.get("scheduler_conf") or {})
-    for key in LENGTHS:
+    for key in _LENGTHS:
         if isinstance(conf.get(key), list):
             conf[key] = [times * length for length in conf[key]]
         elif conf.get(key) is not None:
@@ -98,8 +104,8 @@ def stretched(config: Mapping[str, Any], times: int) -> dict[str, Any]:
     return conf
 
 
+# Algorithm 1 upside down: the ``frozen`` lowest layers of the step before.
 def _bottom_up(search: Search, spec: RetrainSpec, frozen: int) -> RetrainSpec:
-    """Algorithm 1 upside down: the ``frozen`` lowest layers of the step before."""
     source = spec.frozen_from
     if frozen > 1:
         before = search.folder(f"control.bottom_up{frozen - 1}")
@@ -120,6 +126,9 @@ def next_bottom_up(errors: Mapping[str, float], root: float, most: int) -> str:
     ('bottom_up1', 'bottom_up2')
     >>> next_bottom_up({"bottom_up1": 10}, 9, 3)
     ''
+
+    Returns:
+        Its name, such as ``bottom_up2``.
     """
     last = root
     for k in range(1, most + 1):
@@ -132,11 +141,14 @@ def next_bottom_up(errors: Mapping[str, float], root: float, most: int) -> str:
     return ""
 
 
-def write_random(search: Search, layer: str, seed: int) -> Path:
+def _write_random(search: Search, layer: str, seed: int) -> Path:
     """A file with random values for one layer, written once; returns its path.
 
     Weights and biases are uniform in plus or minus 1 / sqrt(inputs), which is how
     PyTorch begins a linear layer.
+
+    Returns:
+        The file.
     """
     from espnet_topdown.models.weights import save_weights
 
@@ -145,12 +157,12 @@ def write_random(search: Search, layer: str, seed: int) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         names = search.stack.named((layer,))[0].params
         base = search.base.weights()
-        save_weights(random_values({n: base[n] for n in names}, seed), path)
+        save_weights(_random_values({n: base[n] for n in names}, seed), path)
     return path
 
 
-def random_values(like: Weights, seed: int) -> Weights:
-    """Random tensors of the same shapes and types; integers are copied."""
+# Random tensors of the same shapes and types; integers are copied.
+def _random_values(like: Weights, seed: int) -> Weights:
     import torch
 
     draw = torch.Generator().manual_seed(seed)
@@ -169,7 +181,11 @@ def random_values(like: Weights, seed: int) -> Weights:
 
 
 def least_epochs(search: Search, errors: Errors) -> int:
-    """Epochs that the path will have at least: the base's and one retraining's."""
+    """Epochs that the path will have at least: the base's and one retraining's.
+
+    Returns:
+        Epochs, from the start of joint training.
+    """
     base, space = search.base, search.space
     first = (space.children(space.root) or [space.root])[0]
     if first in errors and first.parent:
@@ -183,7 +199,11 @@ def least_epochs(search: Search, errors: Errors) -> int:
 
 
 def path_epochs(search: Search, errors: Errors, best: Composition) -> int:
-    """Epochs of all trainings from the base to the best model."""
+    """Epochs of all trainings from the base to the best model.
+
+    Returns:
+        Epochs, from the start of joint training.
+    """
     path = [c for c in best.ancestry if c.parent]
     if not path:  # nothing was gained: as much as the rejected retraining had
         path = [c for c in errors if c.parent == search.space.root][:1]
@@ -192,7 +212,11 @@ def path_epochs(search: Search, errors: Errors, best: Composition) -> int:
 
 
 def joint_epochs(search: Search) -> int:
-    """Epochs that control joint was asked for so far; 0 before the first time."""
+    """Epochs that control joint was asked for so far; 0 before the first time.
+
+    Returns:
+        Its max_epoch.
+    """
     path = search.folder("control.joint") / "train.yaml"
     return int(read_yaml(path)["max_epoch"]) if path.is_file() else 0
 

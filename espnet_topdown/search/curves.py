@@ -31,6 +31,9 @@ def read_curve(folder: Path) -> tuple[Epoch, ...]:
     """Read `curve.jsonl`, else ESPnet's `train.log`; nothing where there is neither.
 
     An epoch that was trained twice (a resumed run) counts once: the last time.
+
+    Returns:
+        The epochs, in order.
     """
     path = folder / "curve.jsonl"
     if path.is_file():
@@ -42,8 +45,8 @@ def read_curve(folder: Path) -> tuple[Epoch, ...]:
     return tuple(by_epoch[k] for k in sorted(by_epoch))
 
 
+# Oldest first: old logs are `train.1.log` (ESPnet) or `train.log.1` (ours).
 def _age(path: Path) -> tuple[int, str]:
-    """Oldest first: old logs are `train.1.log` (ESPnet) or `train.log.1` (ours)."""
     number = re.search(r"\.(\d+)(\.|$)", path.name)
     return (-int(number.group(1)) if number else 0, path.name)
 
@@ -87,6 +90,9 @@ def _from_log(line: str) -> Epoch | None:
     >>> _from_log("x INFO: 3epoch results: [train] loss=1.5, time=2 minutes and "
     ...           "3 seconds, total_count=9, [valid] cer_ctc=0.250, time=1 second")
     Epoch(epoch=3, seconds=124.0, train={'loss': 1.5}, valid={'cer_ctc': 0.25})
+
+    Returns:
+        The epoch; None for another line.
     """
     match = _EPOCH.search(line.rstrip("\n"))
     if not match:

@@ -22,7 +22,7 @@ from espnet_topdown.cmd.launch import (
 from espnet_topdown.cmd.python import python_module
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError, warn
 from espnet_topdown.files import Lock, read_json, sha256, utc_now
-from espnet_topdown.jobs.check import check_works
+from espnet_topdown.jobs.check import check_trained, check_works
 from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done, is_trained
 from espnet_topdown.models.tasks import amount, shown
@@ -31,7 +31,7 @@ from espnet_topdown.search import controls, state
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.progress import Progress, announce
 from espnet_topdown.search.request import Search, SearchRequest, write_request
-from espnet_topdown.search.strategies import STRATEGIES, Outcome, at_most, outcome
+from espnet_topdown.search.strategies import STRATEGIES, Outcome, outcome
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
             ngpu = int(search.base.config.get("ngpu") or 0)
         check_launcher(request.cmd or backend_cmd(request.cmd_backend), ngpu)
     if not (request.output_dir / "search.yaml").is_file():
-        check_request(search)
+        _check_base(search)
     with Lock(request.output_dir / "lock"):
         if wider := write_request(search):
             log.info("wider than before: %s; what is trained stays", ", ".join(wider))
@@ -64,16 +64,19 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
         return Driver(search).run()
 
 
-def check_request(search: Search) -> None:
-    """What can be known before anything is trained, what is quick to know first."""
-    r, check = search.request, search.task.call("check")
-    if not r.allow_unfinished:
-        search.base.check_finished()
+def _check_base(search: Search) -> None:
+    """Try a new search's base experiment and check its data, cheap refusals first.
+
+    Raises:
+        TopDownError: Those of ``jobs.check``.
+    """
+    request, base, task = search.request, search.base, search.task
+    check_trained(base, request.allow_unfinished)
 
     def check_data() -> None:
-        check(search.base, True, r.allow_pipes, r.allow_overlap)
+        task.call("check")(base, request.allow_pipes, request.allow_overlap)
 
-    check_works(search.base, search.stack, search.task, r.trainer, check_data)
+    check_works(base, search.stack, task, request.trainer, check_data)
 
 
 class Driver:
@@ -89,7 +92,11 @@ class Driver:
         self.errors: dict[Composition, float] = {}  # of folders that were checked
 
     def run(self) -> dict[str, Any]:
-        """Train until the strategy is satisfied, then the controls, then the result."""
+        """Train until the strategy is satisfied, then the controls, then the result.
+
+        Returns:
+            What result.json holds.
+        """
         begun = time.time()
         events = self.journal.events()
         self.scored = {e["node"]: e for e in events if e["event"] == "scored"}
@@ -98,12 +105,12 @@ class Driver:
         self.journal.append(opened, request=asked)
         announce(self.search)
         progress = Progress(self.request.output_dir)
-        most = 1 + at_most(self.request.strategy, self.search.space)
+        most = 1 + self.search.most_trainings
         status = run_jobs(
             [*self._candidates(), *self._controls()],
             self._launcher(),
             max_jobs=self.request.max_jobs,
-            on_poll=lambda: progress.show(self._running(), most - len(self.errors)),
+            on_poll=lambda: progress.show(self._running(), most - self._begun()),
             on_done=self._done,
         )
         if failed := {name: code for name, code in status.items() if code}:
@@ -127,8 +134,12 @@ class Driver:
     def _running(self) -> list[str]:
         return [name for name, event in self.jobs.items() if event == "started"]
 
+    # Jobs that are done or running, but for controls of an earlier run.
+    def _begun(self) -> int:
+        return len({*map(str, self.errors), *self.jobs})
+
+    # Jobs for the models that the strategy asks for; finished ones count.
     def _candidates(self) -> list[Job]:
-        """Jobs for the models that the strategy asks for; finished ones count."""
         strategy, space = STRATEGIES[self.request.strategy], self.search.space
         while True:
             batch = strategy(space, self.errors)
@@ -169,8 +180,8 @@ class Driver:
             log.info("%s:\n%s", name, planned.table(spec))
         return self._job(name)
 
+    # The controls' jobs that can start at once.
     def _controls(self) -> list[Job]:
-        """The controls' jobs that can start at once."""
         jobs = self._joint()
         for name in self.request.controls:
             if name not in ("joint", "bottom_up"):
@@ -184,8 +195,8 @@ class Driver:
         prepare(controls.control_spec(self.search, name), folder)
         return [self._job(folder.name)]
 
+    # The next model of control bottom_up, once the joint model is scored.
     def _bottom_up(self) -> list[Job]:
-        """The next model of control bottom_up, once the joint model is scored."""
         if "bottom_up" not in self.request.controls or self.root not in self.errors:
             return []
         done = {n.partition(".")[2]: self._summary(n)["errors"] for n in self._chain()}
@@ -193,13 +204,13 @@ class Driver:
         name = controls.next_bottom_up(done, self.errors[self.root], most)
         return self._control(name) if name else []
 
+    # The finished models of control bottom_up.
     def _chain(self) -> list[str]:
-        """The finished models of control bottom_up."""
         names = [f"control.bottom_up{k}" for k in range(1, self.root.n)]
         return [n for n in names if is_done(self.search.folder(n))]
 
+    # The next part of control joint: as far as the path is known by now.
     def _joint(self) -> list[Job]:
-        """The next part of control joint: as far as the path is known by now."""
         folder, running = self.search.folder("control.joint"), self._running()
         if (
             "joint" not in self.request.controls
@@ -234,8 +245,8 @@ class Driver:
             command += ["--allow_infeasible", "true"]
         return Job(name, folder / "train.log", command)
 
+    # Take note of a job's end; returns the jobs that may start now.
     def _done(self, job: Job, status: int) -> Sequence[Job]:
-        """Take note of a job's end; returns the jobs that may start now."""
         if status != 0:
             self._note("failed", job.name, status=status)
             log.error("%s failed with status %d, see %s", job.name, status, job.log)
@@ -274,8 +285,8 @@ class Driver:
         log.info("best: %s (%s)", found.best, found.reason)
         return ended
 
+    # Of everything that was trained: candidates, then controls.
     def _names(self) -> list[str]:
-        """Of everything that was trained: candidates, then controls."""
         names = [c for c in self.request.controls if c != "bottom_up"]
         candidates = [str(c) for c in sorted(self.errors, key=lambda c: c.rank)]
         return [*candidates, *(f"control.{c}" for c in names), *self._chain()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 INTERVAL_S = 15.0  # between two lines
+_JOB_S = 30.0  # about what a job takes to start Python and ESPnet, verify and decode
 
 
 def announce(search: Search) -> None:
@@ -28,12 +28,12 @@ def announce(search: Search) -> None:
     names = search.stack.names
     log.info("%d layers from the top: %s", len(names), ", ".join(names))
     log.info(
-        "search %s: at most %d retrainings and %d controls, %d at a time%s",
+        "search %s: at most %d retrainings and %d controls, %d at a time, %s",
         request.strategy,
         most,
         search.most_trainings - most,
         request.max_jobs,
-        _hours(search),
+        expected_time(search),
     )
 
 
@@ -48,26 +48,39 @@ def check_budget(search: Search) -> None:
         return
     raise TopDownError(
         "E_BUDGET",
-        f"--search {request.strategy} can take {most} trainings{_hours(search)}, "
-        f"--max_jobs_total is {request.max_jobs_total}",
+        f"--search {request.strategy} can take {most} trainings, "
+        f"{expected_time(search)}; --max_jobs_total is {request.max_jobs_total}",
         "give --yes true to go on, or --max_frozen, --steps, --budget to do less",
     )
 
 
-def _hours(search: Search) -> str:
-    """``, at most about 12.5 hours of training``, or ``, hours unknown``."""
-    epoch_s, epochs = seconds_per_epoch(search.base), search.max_epoch
-    if not epoch_s or not epochs:
-        return ", hours unknown"
-    rounds = max(1.0, search.most_trainings / max(1, search.request.max_jobs))
-    seconds = rounds * epochs * epoch_s
+def expected_time(search: Search) -> str:
+    """For example ``about 12.5 hours``, or ``hours unknown``.
+
+    Of the longest search that the request allows, with its controls and what each job
+    takes beside its epochs.
+
+    Returns:
+        Words for the log.
+    """
+    epoch_s = seconds_per_epoch(search.base)
+    if not epoch_s or not search.max_epoch:
+        return "hours unknown"
+    jobs = 1 + search.most_trainings  # the joint model is scored
+    seconds = search.most_epochs * epoch_s + jobs * _JOB_S
+    seconds /= min(jobs, search.request.max_jobs)
     if seconds < 3600:
-        return f", at most about {math.ceil(seconds / 60)} minutes of training"
-    return f", at most about {seconds / 3600:.1f} hours of training"
+        minutes = max(1, round(seconds / 60))
+        return f"about {minutes} minute{'s' if minutes > 1 else ''}"
+    return f"about {seconds / 3600:.1f} hours"
 
 
 def seconds_per_epoch(base: Experiment) -> float:
-    """Mean time of an epoch of the joint training, from its reporter; 0 if unknown."""
+    """Mean time of an epoch of the joint training, from its reporter; 0 if unknown.
+
+    Returns:
+        Seconds, of training and validation together.
+    """
     if not (base.folder / "checkpoint.pth").is_file():
         return 0.0
     spans = [
@@ -89,7 +102,7 @@ class Progress:
 
         Args:
             running: Names of the jobs.
-            left: Retrainings that are not done yet, at most.
+            left: Jobs that may come after them.
         """
         now = time.monotonic()
         if now - self._shown[0] < INTERVAL_S:
@@ -100,7 +113,11 @@ class Progress:
         self._shown = (now, line)
 
     def line(self, running: Iterable[str], left: int = 0) -> str:
-        """For example ``m1.4 epoch 12/40, 3 min left | search: at most 9 min left``."""
+        """For example ``m1.4 epoch 12/40, 3 min left | search: about 9 min left``.
+
+        Returns:
+            The line; empty where no job says how far it is.
+        """
         states = {name: self._state(name) for name in running}
         parts = [_one(name, s) for name, s in states.items() if s]
         if not parts:
@@ -115,24 +132,28 @@ class Progress:
             return {}
 
 
+# A job to come takes as long as the longest of those that run.
 def _time_left(states: dict[str, dict[str, Any]], left: int) -> str:
-    etas = [s.get("eta_seconds") or 0 for s in states.values()]
-    known = [s for name, s in states.items() if s and name.startswith("m")]
-    if not known:
-        return f" | at most about {_minutes(max(etas))} left"
-    whole = known[0].get("seconds_per_epoch", 0) * known[0].get("max_epoch", 0)
-    seconds = (known[0].get("eta_seconds") or 0) + max(0, left - 1) * whole
-    return f" | search: at most about {_minutes(max([seconds, *etas]))} left"
+    jobs = states.values()
+    ends = max(s.get("eta_seconds") or 0 for s in jobs)
+    whole = max(s.get("seconds_per_epoch", 0) * s.get("max_epoch", 0) for s in jobs)
+    more = left * (whole + _JOB_S) / len(states)
+    return f" | search: about {duration(ends + more)} left"
 
 
 def _one(name: str, state: dict[str, Any]) -> str:
     valid = state.get("valid") or {}
     error = f", valid CER {100 * valid['cer_ctc']:.1f} %" if "cer_ctc" in valid else ""
-    left = f", {_minutes(state['eta_seconds'])} left" if "eta_seconds" in state else ""
+    left = f", {duration(state['eta_seconds'])} left" if "eta_seconds" in state else ""
     return f"{name} epoch {state.get('epoch', 0)}/{state.get('max_epoch')}{error}{left}"
 
 
-def _minutes(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For example ``5 min``.
+
+    Returns:
+        Minutes, or seconds where they are few.
+    """
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
 from espnet_topdown.files import read_yaml, sha256, write_yaml, yaml_bytes
-from espnet_topdown.jobs.plan import bound_stack
+from espnet_topdown.jobs.plan import bind
 from espnet_topdown.jobs.prepare import check_place, versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.jobs.spec import AUTO, RetrainSpec
@@ -29,9 +29,9 @@ from espnet_topdown.search.progress import check_budget
 from espnet_topdown.search.state import put_aside
 from espnet_topdown.search.strategies import CONTROLS, STRATEGIES, Space, at_most
 
-CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
+_CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
 # Written down only where they are not as usual: option -> what is usual.
-RARE = {
+_RARE = {
     "epochs": [],
     "width": 2,
     "budget": 0,
@@ -39,9 +39,9 @@ RARE = {
     "reinit": "full",
     "fix_eval_dropout": False,
 }
-WIDENS = ("max_frozen", "controls", "epochs", "width", "budget")  # in the same folder
+_WIDENS = ("max_frozen", "controls", "epochs", "width", "budget")  # in the same folder
 OURS = ("RESULTS.md", "report.html", "figures", "result.json", "best")
-SEED_STEP = 1000  # ESPnet's random streams of seeds s and s+k overlap for small k
+_SEED_STEP = 1000  # ESPnet's random streams of seeds s and s+k overlap for small k
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class SearchRequest:
             TopDownError: E_RANGE (78).
         """
         pairs = [("search", self.strategy, tuple(STRATEGIES))]
-        pairs += [("criterion", self.criterion, (AUTO, *CRITERIA))]
+        pairs += [("criterion", self.criterion, (AUTO, *_CRITERIA))]
         pairs += [("retrain_seed", self.retrain_seed, ("own", "same"))]
         pairs += [("controls", c, tuple(CONTROLS)) for c in self.controls]
         for option, word, known in pairs:
@@ -151,6 +151,9 @@ class Search:
     def of(cls, request: SearchRequest) -> Search:
         """Bind a request; nothing is written.
 
+        Returns:
+            The search.
+
         Raises:
             TopDownError: E_CREATE (73) for a folder where no search may be; E_RANGE
                 (78) for a criterion of another kind of model, or more frozen layers
@@ -167,7 +170,7 @@ class Search:
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
                 classifier_file(base, epoch)
-        stack = bound_stack(base, spec)
+        stack = bind(base, spec).stack
         if (request.max_frozen or 0) >= stack.n:
             what = f"--max_frozen {request.max_frozen}: there are {stack.n} layers, and"
             what += " one is always trained"
@@ -193,12 +196,33 @@ class Search:
         chain = self.space.max_frozen - 1 if "bottom_up" in r.controls else 0
         return at_most(r.strategy, self.space) + len(r.controls) + max(0, chain)
 
+    @property
+    def most_epochs(self) -> int:
+        """Epochs of all these, controls from scratch at their own length."""
+        joint = int(self.base.config.get("max_epoch") or 0)
+        path = joint + max(1, self.space.max_frozen) * self.max_epoch
+        own = {"joint": path, "long": 2 * joint}
+        scratch = [own[c] for c in self.request.controls if c in own]
+        return sum(scratch) + (self.most_trainings - len(scratch)) * self.max_epoch
+
     def folder(self, name: str) -> Path:
-        """The job folder of a candidate or a control."""
+        """The job folder of a candidate or a control.
+
+        Returns:
+            Its path below the search's folder.
+        """
         return self.request.output_dir / name
 
     def candidate(self, composition: Composition) -> RetrainSpec:
-        """The retraining that makes a composition from its parent."""
+        """The retraining that makes a composition from its parent.
+
+        Returns:
+            What is trained.
+
+        Raises:
+            ValueError: For joint training, which is no retraining.
+            TopDownError: E_HARVEST (66).
+        """
         parent = composition.parent
         if parent is None:
             raise ValueError(f"{composition} is the base experiment")
@@ -228,7 +252,11 @@ class Search:
         source: Path | None,
         **more: Any,
     ) -> RetrainSpec:
-        """A retraining of the base with this search's stack, trainer and epochs."""
+        """A retraining of the base with this search's stack, trainer and epochs.
+
+        Returns:
+            What is trained.
+        """
         epochs = self.request.max_epoch
         more.setdefault("overrides", {} if epochs is None else {"max_epoch": epochs})
         trainer = self.request.trainer
@@ -237,15 +265,19 @@ class Search:
         )
 
     def seed(self, composition: Composition) -> int:
-        """Of a composition's retraining; the same for every epoch's classifier."""
+        """Of a composition's retraining; the same for every epoch's classifier.
+
+        Returns:
+            The seed, below 2^31.
+        """
         seed = int(self.base.config.get("seed") or 0)
         if self.request.retrain_seed == "own":
-            seed += SEED_STEP * composition.rank
+            seed += _SEED_STEP * composition.rank
         return seed % 2**31
 
 
+# The request with what the kind of model decides filled in.
 def _completed(request: SearchRequest, task: Task) -> SearchRequest:
-    """The request with what the kind of model decides filled in."""
     trainer = task.trainer if request.trainer == AUTO else request.trainer
     criterion = task.criteria[0] if request.criterion == AUTO else request.criterion
     if criterion not in task.criteria:
@@ -278,7 +310,7 @@ def write_request(search: Search) -> list[str]:
         keep_stack(search.spec, folder)
         write_yaml(path, want)
         return []
-    wider = widened(read_yaml(path), want, path)
+    wider = _widened(read_yaml(path), want, path)
     if wider:
         check_budget(search)
         digest = hashlib.sha256(yaml_bytes(want)).hexdigest()
@@ -289,8 +321,11 @@ def write_request(search: Search) -> list[str]:
     return wider
 
 
-def widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> list[str]:
+def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> list[str]:
     """The options in which a request goes beyond the one that a folder has.
+
+    Returns:
+        Names of the options.
 
     Raises:
         TopDownError: E_CONFIG_CHANGED where it differs otherwise; E_VERSION.
@@ -303,11 +338,11 @@ def widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> lis
             CONFIG,
         )
     wider = []
-    for key in {**RARE, **want}:
-        if key == "versions" or not (key in have or key in RARE):
+    for key in {**_RARE, **want}:
+        if key == "versions" or not (key in have or key in _RARE):
             continue  # an older program did not write every key
-        old, new = (m.get(key, RARE.get(key)) for m in (have, want))
-        if key in WIDENS and _is_wider(key, old, new):
+        old, new = (m.get(key, _RARE.get(key)) for m in (have, want))
+        if key in _WIDENS and _is_wider(key, old, new):
             wider.append(key)
         elif old != new:
             raise TopDownError(
@@ -326,21 +361,24 @@ def _is_wider(key: str, old: Any, new: Any) -> bool:
     (True, True)
     >>> _is_wider("max_frozen", 2, 1), _is_wider("budget", 0, 3)
     (False, False)
+
+    Returns:
+        Whether it does.
     """
     if isinstance(old, list):
         return set(old) < set(new)
     if key == "budget" and 0 in (old, new):  # no limit
-        return old > 0
-    return old < new
+        return bool(old)
+    return bool(old < new)
 
 
+# What search.yaml holds.
 def _record(search: Search) -> dict[str, Any]:
-    """What search.yaml holds."""
     request = search.request
     model = search.base.model_file()
-    asked = {k: _plain(getattr(request, k)) for k in RARE}
+    asked = {k: _plain(getattr(request, k)) for k in _RARE}
     return {
-        **{k: v for k, v in asked.items() if v != RARE[k]},
+        **{k: v for k, v in asked.items() if v != _RARE[k]},
         "base_exp": str(request.base_exp),
         "base_model": str(model),
         "base_digest": sha256(model),

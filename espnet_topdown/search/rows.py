@@ -8,7 +8,6 @@ with a baseline of seed 5000, a row of seed 2000 is trained with 6000.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -122,6 +121,9 @@ class Paper:
     def chosen(self, names: Sequence[str]) -> list[Row]:
         """The rows that these names stand for.
 
+        Returns:
+            The rows, each once.
+
         Raises:
             TopDownError: E_ROW (64) for a name that is neither a row nor a group.
         """
@@ -137,7 +139,11 @@ class Paper:
         return list(found.values())
 
     def in_order(self, names: Sequence[str]) -> list[Row]:
-        """The rows and all that they need, each once, needed ones first."""
+        """The rows and all that they need, each once, needed ones first.
+
+        Returns:
+            The rows, in the order of training.
+        """
         found: dict[str, Row] = {}
 
         def add(row: Row) -> None:
@@ -151,12 +157,19 @@ class Paper:
         return list(found.values())
 
     def seed(self, row: Row) -> int:
-        """The seed that a row is trained with."""
+        """The seed that a row is trained with.
+
+        Returns:
+            Its own, or that of the row that is retrained.
+        """
         return row.seed if row.seed is not None else self.seed(self.rows[row.of])
 
 
 def read_paper(name: str, conf: Path) -> Paper:
     """What ``rows.yaml`` of a recipe's configurations says of a corpus.
+
+    Returns:
+        Its rows and sets.
 
     Raises:
         TopDownError: E_MISSING (66); E_PAPER (64) for a corpus that is not in it.
@@ -182,8 +195,8 @@ def read_paper(name: str, conf: Path) -> Paper:
     )
 
 
+# The rows of a figure: each pattern with each seed or epoch.
 def _points(number: int, figure: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The rows of a figure: each pattern with each seed or epoch."""
     found = {}
     for pattern, spec in figure["rows"].items():
         one = {**spec, "figure": number}
@@ -212,25 +225,44 @@ def _row(name: str, spec: Mapping[str, Any]) -> Row:
     )
 
 
-FIELDS = ("how", "name", "config", "args", "data", "of", "freeze", "source")
-FIELDS += ("epoch", "seed", "any_order", "decode", "wanted")
+FIELDS = (
+    *("how", "name", "config", "args", "data", "of", "freeze", "source"),
+    *("epoch", "seed", "any_order", "decode", "wanted"),
+)
 
 
 def plan_rows(paper: Paper, names: Sequence[str], conf: Path) -> list[str]:
     """One line a row, needed ones first: FIELDS between tabs, ``-`` for nothing.
 
+    Args:
+        paper: The corpus.
+        names: Rows and groups of rows.
+        conf: The recipe's folder of configurations.
+
+    Returns:
+        The lines.
+
     Raises:
         TopDownError: E_ROW (64); E_MISSING (66) when a configuration is not there;
             E_SHAPE_MISMATCH (65) when a row's classifier cannot fit its model.
     """
-    wanted = {row.name for row in paper.chosen(names)}
-    lines = []
+    wanted, lines = paper.chosen(names), []
     for row in paper.in_order(names):
         _check_fit(paper, row, conf)
-        values = _values(paper, row, conf)
-        values["wanted"] = str(row.name in wanted).lower()
-        lines.append("\t".join(values[f] or "-" for f in FIELDS))
+        values = {**vars(row), "wanted": row in wanted, "seed": paper.seed(row)}
+        if row.how == "joint":
+            values["config"] = path = conf / f"{row.config}.yaml"
+            if read_yaml(path).get("seed") != values["seed"]:
+                values["args"] = f"{row.args} --seed {values['seed']}".strip()
+        lines.append("\t".join(_word(values[field]) for field in FIELDS))
     return lines
+
+
+# How the shell reads a value.
+def _word(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value in ("", None) else str(value)
 
 
 def _check_fit(paper: Paper, row: Row, conf: Path) -> None:
@@ -249,28 +281,6 @@ def _check_fit(paper: Paper, row: Row, conf: Path) -> None:
                 "give both models the same size below the softmax layers",
                 DATA,
             )
-
-
-def _values(paper: Paper, row: Row, conf: Path) -> dict[str, str]:
-    seed, args, config = paper.seed(row), row.args, ""
-    if row.how == "joint":
-        config = str(conf / f"{row.config}.yaml")
-        if read_yaml(Path(config)).get("seed") != seed:
-            args = f"{args} --seed {seed}".strip()
-    return {
-        "how": row.how,
-        "name": row.name,
-        "config": config,
-        "args": args,
-        "data": row.data,
-        "of": row.of,
-        "freeze": row.freeze,
-        "source": row.source,
-        "epoch": "" if row.epoch is None else str(row.epoch),
-        "seed": str(seed),
-        "any_order": str(row.any_order).lower(),
-        "decode": row.decode,
-    }
 
 
 def check_sets(paper: Paper, folders: Sequence[Path], allow_partial: bool) -> None:
@@ -332,7 +342,11 @@ class Setting:
     texts: dict[str, tuple[Path, int]]
 
     def folder(self, row: str) -> Path:
-        """The experiment of a row."""
+        """The experiment of a row.
+
+        Returns:
+            The folder.
+        """
         return self.base_exp if row == BASE else self.output_dir / row
 
 
@@ -387,27 +401,29 @@ def _train(row: Row, paper: Paper, setting: Setting) -> None:
     run_job(folder)
 
 
+# Options of a row that takes a multiple of the baseline's epochs.
 def _longer(base: Experiment, row: Row) -> dict[str, Any]:
-    """Options of a row that takes a multiple of the baseline's epochs."""
     if row.times == 1:
         return {}
     epochs = row.times * int(base.config["max_epoch"])
     return {"max_epoch": epochs, "patience": None}
 
 
+# A model that was never trained; of a seed that no training uses.
 def _random(setting: Setting, seed: int) -> Path:
-    """A model that was never trained; of a seed that no training uses."""
     path = setting.output_dir / "random" / f"seed{seed + 500}.pth"
     if not path.is_file():
-        module = importlib.import_module("espnet_topdown.models.weights")
+        from espnet_topdown.models.weights import save_random_weights
+
         path.parent.mkdir(parents=True, exist_ok=True)
-        module.save_random_weights(setting.base_exp, seed + 500, path)
+        save_random_weights(setting.base_exp, seed + 500, path)
     return path
 
 
+# Perplexity of each text; kept beside the model.
 def _scores(folder: Path, setting: Setting) -> dict[str, Any]:
-    """Perplexity of each text; kept beside the model."""
-    module = importlib.import_module("espnet_topdown.scoring.perplexity")
+    from espnet_topdown.scoring.perplexity import score_text
+
     experiment = Experiment(folder)
     model, found = experiment.model_file(), {}
     for name, (path, width) in setting.texts.items():
@@ -416,7 +432,7 @@ def _scores(folder: Path, setting: Setting) -> dict[str, Any]:
         if kept.is_file() and read_json(kept).get("asked") == asked:
             score = read_json(kept)
         else:
-            score = module.score_text(experiment, model, path, width)
+            score = score_text(experiment, model, path, width)
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_json(kept, {**score, "asked": asked})
         found[name] = math.exp(score["ppl"]["nll"] / score["ppl"]["ref"])
@@ -426,7 +442,11 @@ def _scores(folder: Path, setting: Setting) -> dict[str, Any]:
 
 
 def table(found: Sequence[dict[str, Any]], paper: Paper, setting: Setting) -> str:
-    """The paper's numbers beside ours."""
+    """The paper's numbers beside ours.
+
+    Returns:
+        RESULTS.md.
+    """
     sets = list(setting.texts)
     header = ["row", "what", "seed", "epochs (best)"]
     header += [f"{s} PPL" for s in sets] + [f"paper {s}" for s in sets]

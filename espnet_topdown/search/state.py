@@ -183,16 +183,34 @@ class SearchState:
         return tuple(sorted(keys, key=lambda k: (k[0] != self.decoder, k)))
 
     def find(self, name: str) -> Candidate | None:
-        """The candidate of that name."""
+        """The candidate of that name.
+
+        Returns:
+            The candidate; None if there is none.
+        """
         return next((c for c in self.candidates if c.name == name), None)
 
     def having(self, role: str) -> tuple[Candidate, ...]:
-        """The candidates of a role, in the order of the search."""
+        """The candidates of a role, in the order of the search.
+
+        Returns:
+            The candidates.
+        """
         return tuple(c for c in self.candidates if c.role == role)
 
 
 def check_search(folder: Path) -> Path:
-    """Refuse a folder that is no search: E_NO_SEARCH (66)."""
+    """Refuse a folder that is no search.
+
+    Args:
+        folder: What a user gave.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TopDownError: E_NO_SEARCH (66).
+    """
     if (Path(folder) / "search.yaml").is_file():
         return Path(folder)
     raise TopDownError(
@@ -205,6 +223,9 @@ def check_search(folder: Path) -> Path:
 
 def read_state(folder: Path) -> SearchState:
     """Read a search folder, finished or not.
+
+    Returns:
+        What the folder says.
 
     Raises:
         TopDownError: E_NO_SEARCH (66); E_YAML, E_JSON, E_SCORE or E_JOURNAL_CORRUPT
@@ -261,13 +282,12 @@ class _Around:
     owner: Mapping[str, Any]
 
 
+# Read one; what its folder lacks is None and shown as ``not run``.
 def _candidate(folder: Path, search: _Around) -> Candidate:
-    """Read one; what its folder lacks is None and shown as ``not run``."""
     job = _yaml(folder / "retrain.yaml")
     role = _role(folder.name, job, len(search.layers))
     home = search.base if role == JOINT and search.base else folder
     events = [e for e in search.events if e.get("node") == folder.name]
-    recorded = (search.result.get("nodes") or {}).get(folder.name) or {}
     config = _yaml(home / "config.yaml") if role == JOINT else {}
     curve = read_curve(folder) or read_curve(home)
     frozen = tuple(job.get("frozen") or _frozen(folder.name, search.layers))
@@ -292,7 +312,7 @@ def _candidate(folder: Path, search: _Around) -> Candidate:
         start=str(job.get("start") or ""),
         seed=_first(config.get("seed"), job.get("seed")),
         max_epoch=_first(config.get("max_epoch"), job.get("max_epoch")),
-        seconds=_first(_total(curve), recorded.get("seconds"), clock),
+        seconds=_first(_total(curve), clock),
         errors=mine.errors if mine else _first(*told[-1:]),
         valid=score,
         tests=_decodes(folder),
@@ -302,10 +322,10 @@ def _candidate(folder: Path, search: _Around) -> Candidate:
     )
 
 
+# Status, why and where: the journal first, then the files.
 def _status(
     folder: Path, role: str, search: _Around, events: Sequence[Mapping[str, Any]]
 ) -> tuple[str, str, str]:
-    """Status, why and where: the journal first, then the files."""
     last = events[-1] if events else {}
     if last.get("event") == "failed":
         return "failed", _cause(last), ""
@@ -331,8 +351,8 @@ def _status(
     return "running", so_far, where
 
 
+# A decision that the journal does not hold: what follows the best was refused.
 def _by_path(name: str, role: str, result: Mapping[str, Any]) -> str:
-    """A decision that the journal does not hold: what follows the best was refused."""
     path = list(result.get("path") or ())
     if role != CANDIDATE or name not in path or result.get("best") not in path:
         return "done"
@@ -353,8 +373,8 @@ def _composition(name: str) -> Composition | None:
         return None
 
 
+# What the name alone says, for a candidate that was never prepared.
 def _frozen(name: str, layers: Sequence[str]) -> Sequence[str]:
-    """What the name alone says, for a candidate that was never prepared."""
     composition = _composition(name)
     return layers[: composition.n_frozen] if composition else ()
 
@@ -380,13 +400,17 @@ def _names(
 
 
 def job_folders(folder: Path) -> list[Path]:
-    """The folders of models and controls that were prepared."""
+    """The folders of models and controls that were prepared.
+
+    Returns:
+        The folders, by name.
+    """
     found = (p.parent for p in Path(folder).glob("*/retrain.yaml"))
     return sorted(p for p in found if not p.is_symlink())
 
 
+# Find the joint training: paths in a recipe are relative to the recipe.
 def _base_folder(folder: Path, base_exp: str) -> Path | None:
-    """Find the joint training: paths in a recipe are relative to the recipe."""
     if not base_exp:
         return None
     above = folder.resolve().parents
@@ -395,8 +419,8 @@ def _base_folder(folder: Path, base_exp: str) -> Path | None:
     return next((p for p in places if p.is_dir()), None)
 
 
+# By the shape file of stage 10, whose path is relative to the recipe.
 def _train_hours(base: Path | None, base_exp: str) -> float | None:
-    """By the shape file of stage 10, whose path is relative to the recipe."""
     config = _yaml(base / "config.yaml") if base else {}
     sets = config.get("train_data_path_and_name_and_type") or [("", "", "")]
     names = config.get("train_shape_file") or ()
@@ -420,14 +444,14 @@ def _last_event(events: Sequence[Mapping[str, Any]]) -> str:
     return f"{' '.join(words)} at {last.get('time', 'an unknown time')}"
 
 
+# Seconds of all epochs; None where one of them is not known.
 def _total(curve: Sequence[Epoch]) -> float | None:
-    """Seconds of all epochs; None where one of them is not known."""
     known = [e.seconds for e in curve if e.seconds is not None]
     return sum(known) if curve and len(known) == curve[-1].epoch else None
 
 
+# From the last start to the end of training, by the journal's clock.
 def _clock(events: Iterable[Mapping[str, Any]]) -> float | None:
-    """From the last start to the end of training, by the journal's clock."""
     start = end = None
     for event in events:
         if event.get("event") == "started":
@@ -438,7 +462,11 @@ def _clock(events: Iterable[Mapping[str, Any]]) -> float | None:
 
 
 def parse_time(text: object) -> datetime.datetime | None:
-    """A time as our files have it; None for anything else."""
+    """A time as our files have it; None for anything else.
+
+    Returns:
+        The time, with its zone.
+    """
     try:
         return datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError:
@@ -458,22 +486,25 @@ def _mapping(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
+# Where a training is; nothing where that is not readable, it is for show only.
 def _progress(folder: Path) -> dict[str, Any]:
-    """Where a training is; nothing where that is not readable, it is for show only."""
     try:
         return _mapping(folder / "progress.json")
     except TopDownError:
         return {}
 
 
+# Names and values as text, without the empty ones.
 def _strings(mapping: object) -> dict[str, str]:
-    """Names and values as text, without the empty ones."""
     pairs = mapping.items() if isinstance(mapping, dict) else ()
     return {str(k): str(v) for k, v in pairs if v not in (None, "")}
 
 
 def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:
     """Read a ``score.json``; names from the folder win over names in the file.
+
+    Returns:
+        The score.
 
     Raises:
         TopDownError: E_SCORE (65), E_JSON.
@@ -507,8 +538,8 @@ def _broken(path: Path, what: str) -> TopDownError:
     )
 
 
+# Every scored set below ``decode_<tag>/``, also those in ESPnet's ``org/``.
 def _decodes(folder: Path) -> dict[Key, Score]:
-    """Every scored set below ``decode_<tag>/``, also those in ESPnet's ``org/``."""
     found = {}
     for path in sorted(folder.glob("decode_*/**/score.json")):
         tag = path.relative_to(folder).parts[0]
@@ -529,6 +560,9 @@ def write_result(folder: Path, journal: Journal, result: Mapping[str, Any]) -> N
 
 def is_finished(folder: Path) -> bool:
     """Whether a search has ended, with the result that its journal speaks of.
+
+    Returns:
+        Whether there is nothing left to do.
 
     Raises:
         TopDownError: E_DIGEST (65) when result.json is another one.
@@ -564,6 +598,9 @@ def sealed_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any]
         folder: The job.
         event: The journal's ``scored`` about it; empty if there is none yet.
 
+    Returns:
+        What score.json holds, and the digest.
+
     Raises:
         TopDownError: E_DIGEST (65) when anything that decides was changed.
     """
@@ -580,7 +617,17 @@ def sealed_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any]
 
 
 def check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) -> None:
-    """Two models are compared on the same validation set: E_EVAL_SET (70)."""
+    """Refuse to compare two models on different validation sets.
+
+    Args:
+        name: The model.
+        score: Its score.json.
+        root: The joint model's folder.
+        unit: The criterion.
+
+    Raises:
+        TopDownError: E_EVAL_SET (70).
+    """
     first = read_json(Path(root) / "score.json")
     mine, its = ((s[unit]["ref"], s["utts"]) for s in (score, first))
     if mine != its:

@@ -43,7 +43,11 @@ class Space:
         return Composition((self.n,))
 
     def children(self, candidate: Composition) -> list[Composition]:
-        """The retrainings that may follow, the smallest step first."""
+        """The retrainings that may follow, the smallest step first.
+
+        Returns:
+            Compositions within the space.
+        """
         allowed = self.steps or range(self.n)
         return [
             c
@@ -52,7 +56,11 @@ class Space:
         ]
 
     def starts(self) -> list[Composition]:
-        """The first retraining, with the classifier of each epoch that is tried."""
+        """The first retraining, with the classifier of each epoch that is tried.
+
+        Returns:
+            Compositions, of the best epoch first.
+        """
         first = self.children(self.root)[:1]
         return [
             dataclasses.replace(c, epoch=e) for c in first for e in (0, *self.epochs)
@@ -71,13 +79,20 @@ def greedy(space: Space, errors: Errors) -> list[Composition]:
     ([Composition(parts=(3,), epoch=0)], [])
     >>> [str(c) for c in greedy(s, {m("m3"): 9, m("m1.2"): 9})]
     ['m1.1.1']
+
+    Returns:
+        The next candidate; nothing at the end.
     """
     path = _chain(space, errors, space.root)
     return [path[-1]] if path[-1] not in errors else []
 
 
 def full(space: Space, errors: Errors) -> list[Composition]:
-    """Every composition, a level at a time; shared prefixes are trained once."""
+    """Every composition, a level at a time; shared prefixes are trained once.
+
+    Returns:
+        The next candidates.
+    """
     if space.root not in errors:
         return [space.root]
     return [
@@ -95,6 +110,9 @@ def epoch(space: Space, errors: Errors) -> list[Composition]:
     >>> s = Space(3, 2, epochs=(7, 9))
     >>> [str(c) for c in epoch(s, {m("m3"): 9, m("m1.2@7"): 8})]
     ['m1.2', 'm1.2@9']
+
+    Returns:
+        The next candidates.
     """
     if space.root not in errors:
         return [space.root]
@@ -102,7 +120,11 @@ def epoch(space: Space, errors: Errors) -> list[Composition]:
 
 
 def layers_x_epochs(space: Space, errors: Errors) -> list[Composition]:
-    """Algorithm 1 down from each epoch's classifier, a level at a time."""
+    """Algorithm 1 down from each epoch's classifier, a level at a time.
+
+    Returns:
+        The next candidates.
+    """
 
     def grown(level: list[Composition]) -> list[Composition]:
         if level == [space.root]:
@@ -118,6 +140,9 @@ def beam(space: Space, errors: Errors) -> list[Composition]:
     """The best ``width`` of each level are frozen further, in every way.
 
     Only models that are no worse than the one they came from go on.
+
+    Returns:
+        The next candidates.
     """
 
     def grown(level: list[Composition]) -> list[Composition]:
@@ -128,12 +153,12 @@ def beam(space: Space, errors: Errors) -> list[Composition]:
     return _by_level(space, errors, grown)
 
 
+# The untrained ones of the first unfinished level; the budget ends a level.
 def _by_level(
     space: Space,
     errors: Errors,
     grown: Callable[[list[Composition]], list[Composition]],
 ) -> list[Composition]:
-    """The untrained ones of the first unfinished level; the budget ends a level."""
     level, used = [space.root], 0
     while level:
         missing = [c for c in level if c not in errors]
@@ -154,8 +179,8 @@ def _no_worse(candidate: Composition, errors: Errors) -> bool:
     return candidate.parent is None or errors[candidate] <= errors[candidate.parent]
 
 
+# Algorithm 1's models; the last is untrained, worse, or the end.
 def _chain(space: Space, errors: Errors, start: Composition) -> list[Composition]:
-    """Algorithm 1's models; the last is untrained, worse, or the end."""
     path = [start]
     while path[-1] in errors and _no_worse(path[-1], errors):
         path += space.children(path[-1])[:1] or [path[-1]]
@@ -200,6 +225,9 @@ def at_most(strategy: str, space: Space) -> int:
     (4, 15)
     >>> at_most("epoch", Space(5, 4, epochs=(10, 20)))
     3
+
+    Returns:
+        The number of retrainings.
     """
     errors: dict[Composition, float] = {}
     while batch := STRATEGIES[strategy](space, errors):
@@ -213,6 +241,9 @@ def outcome(strategy: str, space: Space, errors: Errors) -> Outcome:
 
     The best model has the fewest errors. Among equals, greedy takes the last accepted
     (Algorithm 1 sets M to M' on a tie), the others the one with the fewest trainings.
+
+    Returns:
+        The best model, its path and why the search ended.
     """
     if strategy == "greedy":
         return _greedy_outcome(space, errors)

@@ -328,19 +328,19 @@ def edit(path: str, old: str, new: str) -> None:
     ],
 )
 def test_a_search_reads_the_text_that_was_trained_on(toy_experiment, old, new, code):
-    from espnet_topdown.jobs.check import check_base
+    from espnet_topdown.jobs.check import check_asr_data
 
     edit("data/train/text", old, new)
     with pytest.raises(TopDownError, match=f"{code}: .*data/train/text"):
-        check_base(Experiment(toy_experiment))
+        check_asr_data(Experiment(toy_experiment))
 
 
 def test_a_search_names_what_the_model_knows(toy_experiment, caplog):
     """A model was trained on it: that is no reason to refuse."""
-    from espnet_topdown.jobs.check import check_base
+    from espnet_topdown.jobs.check import check_asr_data
 
     edit("data/train/text", "t1 ab", "t1 a\u200bb")
     base = Experiment(toy_experiment)
     base.config["token_list"] = ["<blank>", "<unk>", "a", "b", "\u200b", "<sos/eos>"]
-    check_base(base)
+    check_asr_data(base)
     assert "W_TEXT_CHAR: data/train/text holds 1 x U+200B" in caplog.text

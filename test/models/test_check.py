@@ -12,11 +12,12 @@ from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
-from espnet_topdown.jobs import check, run
+from espnet_topdown.jobs import check
 from espnet_topdown.jobs.run import run_by_hand
 from espnet_topdown.jobs.spec import spec_by_hand
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack
+from espnet_topdown.models.tasks import find_task
 from espnet_topdown.models.weights import save_weights
 from espnet_topdown.search.driver import run_search
 from espnet_topdown.search.request import SearchRequest
@@ -121,23 +122,6 @@ def test_a_base_that_does_not_work_leaves_nothing(sounds, spoil, message, max_jo
     assert not out.exists()
 
 
-def test_the_quick_refusals_come_first(sounds, monkeypatch):
-    """Before all data is read, and before anything is built for a wrong folder."""
-    folder = sounds.experiment("rnn", sure=50.0)
-    base_of(folder)
-    without_ctc(folder)
-    (out := sounds.folder / "theirs").mkdir()
-    (out / "wav.scp").touch()
-    called = []
-    monkeypatch.setattr(check, "_check_set", lambda *args: called.append(args))
-    monkeypatch.setattr(run, "check_works", lambda *args: called.append(args))
-    with pytest.raises(TopDownError, match="E_NO_CTC"):
-        run_search(SearchRequest(folder, sounds.folder / "out", base_model=MODEL))
-    with pytest.raises(TopDownError, match="E_CREATE.*wav.scp"):
-        run.run_by_hand(spec_by_hand(folder, "softmax", base_model=MODEL), out)
-    assert not called
-
-
 def test_the_layers_hold_what_the_trainer_trains(sounds):
     base = base_of(sounds.experiment("rnn", sure=40.0))
     spec = spec_by_hand(base.folder, "softmax", base_model=MODEL)
@@ -193,27 +177,38 @@ def test_a_criterion_that_only_the_model_knows(model, known):
 
 
 @pytest.mark.parametrize(
-    "model, task, kind, checks",
-    [
-        ("lm", "lm", "sentence_lm", (check.check_lm_base, check.check_lm_model)),
-        (
-            "continuous",
-            "sentence_lm",
-            "lm",
-            (check.check_sentence_base, check.check_sentence_model),
-        ),
-    ],
+    "model, task, kind",
+    [("lm", "lm", "sentence_lm"), ("continuous", "sentence_lm", "lm")],
 )
-def test_a_stack_of_the_other_kind_of_language_model(
-    toy_experiment, model, task, kind, checks
-):
+def test_a_stack_of_the_other_kind_of_language_model(toy_experiment, model, task, kind):
     folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", model=model)
-    base, (check_base, check_model) = Experiment(folder), checks
     message = f"E_KIND.*is of kind '{kind}'.*'{task}'.*'task: {kind}'"
     with pytest.raises(TopDownError, match=message):
-        check_base(base)
+        check.check_works(Experiment(folder), LayerStack(()), find_task(task), "mine")
+
+
+def refused(base: Experiment, out: Path, message: str) -> None:
+    """By a search and by a retraining, before anything is built or read."""
+    more = {"base_model": MODEL, "allow_overlap": True}
     with pytest.raises(TopDownError, match=message):
-        check_model(base, LayerStack(()))
+        run_search(SearchRequest(base.folder, out, **more))
+    with pytest.raises(TopDownError, match=message):
+        run_by_hand(spec_by_hand(base.folder, "softmax", base_model=MODEL), out)
+
+
+def test_what_costs_nothing_is_refused_first(sounds, monkeypatch):
+    """A wrong folder before the base is built; what cannot be built before the data."""
+    from espnet_topdown.scoring import decode
+
+    base = base_of(sounds.experiment("rnn", sure=30.0))
+    wrong = sounds.folder / "asr_stats" / "logdir"
+    wrong.mkdir(parents=True)
+    monkeypatch.setattr(decode, "Recognizer", None)
+    refused(base, wrong.parent, "E_CREATE")
+    monkeypatch.undo()
+    without_ctc(base.folder)
+    monkeypatch.setattr(check, "validate_set", None)
+    refused(base, sounds.folder / "out", "E_NO_CTC")
 
 
 def test_a_set_without_a_sentence(toy_experiment):
@@ -222,4 +217,4 @@ def test_a_set_without_a_sentence(toy_experiment):
     Path("none.txt").touch()
     folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", **more)
     with pytest.raises(TopDownError, match="E_EMPTY: none.txt"):
-        check.check_sentence_base(Experiment(folder))
+        check.check_sentence_data(Experiment(folder))

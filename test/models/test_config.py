@@ -38,7 +38,7 @@ COMMANDS = (["layers", str(BASE)], ["plan", str(BASE), "--freeze", "softmax"])
 
 @pytest.mark.parametrize("key", [*NAMES, *INNER])
 def test_any_value_of_any_key(toy_experiment, key, capsys):
-    from espnet_topdown.jobs.check import check_base
+    from espnet_topdown.jobs.check import check_asr_data, check_trained
     from espnet_topdown.models.experiment import Experiment
 
     before = (BASE / "config.yaml").read_text()
@@ -47,7 +47,8 @@ def test_any_value_of_any_key(toy_experiment, key, capsys):
         try:
             for words in COMMANDS:
                 main(words)
-            check_base(Experiment(BASE), allow_unfinished=True)
+            check_trained(Experiment(BASE), allow_unfinished=True)
+            check_asr_data(Experiment(BASE))
         except (SystemExit, TopDownError) as e:
             by_command = isinstance(e, SystemExit)
             message = capsys.readouterr().err.splitlines()[-1] if by_command else str(e)
