@@ -18,10 +18,10 @@ from typing import Any
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 
-PARALLEL = "module."  # in front of every name, where DataParallel was saved as it is
+_PARALLEL = "module."  # in front of every name, where DataParallel was saved as it is
 
 # Storage -> the type of its values and their size in bytes.
-STORAGES = {
+_STORAGES = {
     "torch DoubleStorage": ("float64", 8),
     "torch FloatStorage": ("float32", 4),
     "torch HalfStorage": ("float16", 2),
@@ -34,7 +34,7 @@ STORAGES = {
     "torch BoolStorage": ("bool", 1),
 }
 # Type -> the bits as a number, and those of its exponent: all set in NaN and infinity.
-EXPONENTS = {
+_EXPONENTS = {
     "float64": ("<u8", 0x7FF0_0000_0000_0000),
     "float32": ("<u4", 0x7F80_0000),
     "float16": ("<u2", 0x7C00),
@@ -149,10 +149,10 @@ def without_prefix(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Returns:
         The values, without ``module.`` where every name begins with it.
     """
-    if not all(name.startswith(PARALLEL) for name in state):
+    if not all(name.startswith(_PARALLEL) for name in state):
         return dict(state)
-    warn("W_PREFIX", f"{path}: '{PARALLEL}' of a data-parallel model is left out")
-    return {name[len(PARALLEL) :]: value for name, value in state.items()}
+    warn("W_PREFIX", f"{path}: '{_PARALLEL}' of a data-parallel model is left out")
+    return {name[len(_PARALLEL) :]: value for name, value in state.items()}
 
 
 def differs_from(train_dtype: str, dtypes: Iterable[str], path: Path) -> bool:
@@ -230,9 +230,9 @@ def _read(archive: zipfile.ZipFile) -> Header:
 def _is_finite(data: bytes, dtype: str) -> bool:
     import numpy as np
 
-    if dtype not in EXPONENTS:
+    if dtype not in _EXPONENTS:
         return True
-    bits, exponent = EXPONENTS[dtype]
+    bits, exponent = _EXPONENTS[dtype]
     return not ((np.frombuffer(data, bits) & exponent) == exponent).any()
 
 
@@ -294,7 +294,7 @@ def _storage(
 ) -> _Storage:
     if kind != "storage" or type(cls) is not _Name or type(key) is not str:
         raise ValueError("no storage")
-    dtype, size = STORAGES[cls]
+    dtype, size = _STORAGES[cls]
     storage = _Storage(key, dtype, _whole(n), n * size)
     if storages.setdefault(key, storage) != storage:
         raise ValueError("one storage of two types")

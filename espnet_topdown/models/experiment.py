@@ -44,7 +44,7 @@ _OF_A_RUN = set(
     "dist_backend dist_init_method multiprocessing_distributed".split()
 )
 _OF_ONE_RELEASE = "wandb_allow_val_change"  # without effect on the numbers
-HARVEST = "harvest"  # the folder of layers kept of every epoch
+_HARVEST = "harvest"  # the folder of layers kept of every epoch
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ class Experiment:
     @property
     def criteria(self) -> list[Criterion]:
         """best_model_criterion, those on the validation set first."""
-        found = [Criterion(*c) for c in self.config["best_model_criterion"]]
-        return sorted(found, key=lambda c: c.phase != "valid")
+        criteria = [Criterion(*c) for c in self.config["best_model_criterion"]]
+        return sorted(criteria, key=lambda c: c.phase != "valid")
 
     def own_frozen(self, names: Iterable[str]) -> list[str]:
         """Those of the model's names that the experiment's own freeze_param froze.
@@ -172,9 +172,9 @@ class Experiment:
         """
         patterns = as_names(self.config.get("freeze_param"))
         names = list(names)
-        found = [n for n in names if any(is_part(p, n) for p in patterns)]
-        free = {_owner(n) for n in names if n not in found and not is_statistic(n)}
-        return [n for n in found if not (is_statistic(n) and _owner(n) in free)]
+        frozen = [n for n in names if any(_is_part(p, n) for p in patterns)]
+        free = {_owner(n) for n in names if n not in frozen and not is_statistic(n)}
+        return [n for n in frozen if not (is_statistic(n) and _owner(n) in free)]
 
     @cached_property
     def stats(self) -> dict[int, dict[str, dict[str, float]]]:
@@ -193,11 +193,11 @@ class Experiment:
     @property
     def epoch_files(self) -> dict[int, Path]:
         """The epochs whose weights are still there."""
-        found = {}
+        epochs = {}
         for path in self.folder.glob("*epoch.pth"):
             if match := re.fullmatch(r"(\d+)epoch\.pth", path.name):
-                found[int(match[1])] = path
-        return dict(sorted(found.items()))
+                epochs[int(match[1])] = path
+        return dict(sorted(epochs.items()))
 
     def model_file(self, which: str | int = "best") -> Path:
         """A file of weights: "best", an epoch number, or a file name in the folder.
@@ -370,7 +370,7 @@ class Experiment:
         Returns:
             The file, which need not be there.
         """
-        return self.folder / HARVEST / f"{epoch}.pth"
+        return self.folder / _HARVEST / f"{epoch}.pth"
 
     def check_finished(
         self, max_epoch: int | None = None, patience: int | None = None
@@ -452,18 +452,18 @@ class Experiment:
             TopDownError: E_YAML_KEY (78) for a key with a value that this release
                 does not know.
         """
-        known = known_options(module)
+        options = known_options(module)
         kept: dict[str, Any] = {}
         for key, value in self.config.items():
             if key in _OF_A_RUN:
                 continue
-            if key in known:
+            if key in options:
                 kept[key] = value
             elif value not in (None, False, [], {}, "") and key != _OF_ONE_RELEASE:
                 raise TopDownError(
                     "E_YAML_KEY",
                     f"'{key}: {value}' in {self.folder}/config.yaml is unknown to "
-                    f"{module} ({nearest(key, known)})",
+                    f"{module} ({nearest(key, options)})",
                     "use the ESPnet release that trained this experiment",
                 )
         return kept
@@ -486,17 +486,13 @@ def _owner(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def is_part(pattern: str, name: str) -> bool:
+def _is_part(pattern: str, name: str) -> bool:
     """Whether a pattern of freeze_param is a name, or whole first parts of it.
 
-    Args:
-        pattern: Of freeze_param.
-        name: Of a tensor.
-
     Returns:
-        Whether ESPnet freezes the tensor by it.
+        Whether ESPnet freezes the tensor of that name.
 
-    >>> is_part("encoder.enc.0", "encoder.enc.0.w"), is_part("enc", "encoder.w")
+    >>> _is_part("encoder.enc.0", "encoder.enc.0.w"), _is_part("enc", "encoder.w")
     (True, False)
     """
     return name == pattern or name.startswith(pattern + ".")
@@ -515,7 +511,7 @@ def experiment_of(weights: Path) -> Path:
     True
     """
     folder = Path(weights).parent
-    return folder.parent if folder.name == HARVEST else folder
+    return folder.parent if folder.name == _HARVEST else folder
 
 
 # Follows a link that a copy without symbolic links turned into a text file.

@@ -20,8 +20,8 @@ from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import parse_yaml, read_text, write_bytes, yaml_bytes
 from espnet_topdown.models.tasks import kind_of
 
-STACKS = Path(__file__).parent / "stacks"
-STACK_FILE = "stack.yaml"  # the text of a stack in the folder of a job or a search
+_STACKS = Path(__file__).parent / "stacks"
+_STACK_FILE = "stack.yaml"  # the text of a stack in the folder of a job or a search
 
 
 def is_statistic(name: str) -> bool:
@@ -40,7 +40,7 @@ def is_statistic(name: str) -> bool:
 
 
 # Constants that a state dict holds and no training changes: they are in no layer.
-BUFFERS = (
+_BUFFERS = (
     r"(?:.*\.)?melmat$",  # the mel matrix of a front end
     r"normalize\.(?:mean|std)$",  # of the training set
 )
@@ -80,7 +80,7 @@ class LayerStack:
     @property
     def note(self) -> str:
         """What a table says of tensors that only the stack's ``ignore`` leaves out."""
-        names = [n for n in self.ignored if not _matches(BUFFERS, n)]
+        names = [n for n in self.ignored if not _matches(_BUFFERS, n)]
         if not names:
             return ""
         what = f"{len(names)} tensors are in no layer by the stack's 'ignore', e.g. "
@@ -221,7 +221,9 @@ class StackSpec:
         ignored: list[str] = []
         left: list[str] = []
         for name in names:
-            (ignored if _matches((*BUFFERS, *self.ignore), name) else left).append(name)
+            (ignored if _matches((*_BUFFERS, *self.ignore), name) else left).append(
+                name
+            )
         groups: list[LayerGroup] = []
         for layer in self.layers:
             bound = _bind_layer(layer, left)
@@ -268,7 +270,7 @@ def shipped() -> list[str]:
     Returns:
         Sorted names, such as "asr_rnn".
     """
-    return sorted(p.stem for p in STACKS.glob("*.yaml"))
+    return sorted(p.stem for p in _STACKS.glob("*.yaml"))
 
 
 def load_stack(name: str | Path) -> StackSpec:
@@ -285,7 +287,7 @@ def load_stack(name: str | Path) -> StackSpec:
     """
     path = Path(name)
     if path.suffix != ".yaml":
-        path = STACKS / f"{name}.yaml"
+        path = _STACKS / f"{name}.yaml"
     if not path.is_file():
         raise TopDownError(
             "E_STACK",
@@ -293,10 +295,10 @@ def load_stack(name: str | Path) -> StackSpec:
             "give a shipped name or the path of a .yaml file",
             MISSING,
         )
-    return parse_stack(read_text(path), path.stem, path)
+    return _parse_stack(read_text(path), path.stem, path)
 
 
-def parse_stack(text: str, name: str, path: Path) -> StackSpec:
+def _parse_stack(text: str, name: str, path: Path) -> StackSpec:
     """The stack that a text describes.
 
     Args:
@@ -311,10 +313,10 @@ def parse_stack(text: str, name: str, path: Path) -> StackSpec:
         TopDownError: E_STACK for a malformed text.
     """
     data = parse_yaml(text, path)
-    known = ("about", "task", "fits", "layers", "ignore")
+    keys = ("about", "task", "fits", "layers", "ignore")
     for key in data:
-        if key not in known:
-            raise _malformed(path, f"unknown key '{key}' ({nearest(key, known)})")
+        if key not in keys:
+            raise _malformed(path, f"unknown key '{key}' ({nearest(key, keys)})")
     layers = data.get("layers")
     if not isinstance(layers, list) or not layers:
         raise _malformed(path, "'layers' must be a list")
@@ -366,15 +368,22 @@ def _malformed(path: Path, what: str) -> TopDownError:
     return TopDownError("E_STACK", f"{path}: {what}", "correct the stack file")
 
 
-GENERIC = "generic"
-OUTPUTS = (
+_GENERIC = "generic"
+_OUTPUTS = (
     r"ctc\.ctc_lo\.",
     r"decoder\.(?:output(?:_layer)?|lm_head)\.",
     r"joint_network\.lin_out\.",
     r"lm\.decoder\.",
 )
 # Parts of ESPnet's models, from the top; others follow the decoder.
-PARTS = ("joint_network", "decoder", "postencoder", "encoder", "preencoder", "frontend")
+_PARTS = (
+    "joint_network",
+    "decoder",
+    "postencoder",
+    "encoder",
+    "preencoder",
+    "frontend",
+)
 
 
 def stack_for(
@@ -396,7 +405,7 @@ def stack_for(
         TopDownError: E_STACK when none fits; E_KIND for a model of another kind.
     """
     kind = kind_of(config)
-    if name == GENERIC and names:
+    if name == _GENERIC and names:
         return generic_stack(names(), kind)
     if name and name != "auto":
         return load_stack(name)
@@ -408,9 +417,9 @@ def stack_for(
     what = f"no shipped stack fits {part} '{config.get(part)}'"
     do = "see CONTRIBUTING.md, 'add a layer stack', and give --stack FILE.yaml"
     if names:
-        found = generic_stack(names()).bind(names()).names
+        layers = generic_stack(names()).bind(names()).names
         do = "--stack generic, if you agree with its layers (from the top: "
-        do = f"give {do}{', '.join(found)}), or --stack FILE.yaml"
+        do = f"give {do}{', '.join(layers)}), or --stack FILE.yaml"
     raise TopDownError("E_STACK", what, do)
 
 
@@ -423,9 +432,9 @@ def _check_spelling(part: str, name: str) -> None:
     task = {"encoder": "asr", "lm": "lm"}[part]
     text = read_text(Path(espnet2.origin).parent / "tasks" / f"{task}.py")
     choices = text.partition(f"\n{part}_choices =")[2].partition("\n)")[0]
-    known = re.findall(r"(\w+)=\w+,\n", choices.partition("classes=dict(")[2])
-    near = difflib.get_close_matches(name, known, cutoff=0.8)
-    if near and name not in known:
+    classes = re.findall(r"(\w+)=\w+,\n", choices.partition("classes=dict(")[2])
+    near = difflib.get_close_matches(name, classes, cutoff=0.8)
+    if near and name not in classes:
         what = f"the experiment's config.yaml: {part} is '{name}'"
         raise TopDownError("E_CONFIG_KEY", what, f"write {' or '.join(near)}")
 
@@ -443,15 +452,15 @@ def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:
     Returns:
         A stack whose text is a file that can be written and changed.
     """
-    names = [n for n in names if not _matches(BUFFERS, n)]
-    outputs = [p for p in OUTPUTS if any(re.match(p, n) for n in names)]
+    names = [n for n in names if not _matches(_BUFFERS, n)]
+    outputs = [p for p in _OUTPUTS if any(re.match(p, n) for n in names)]
     left: dict[str, list[str]] = {}  # of each part of the model
     for name in names:
         if not _matches(outputs, name):
             left.setdefault(name.split(".")[0], []).append(name)
-    above = [part for part in PARTS[:2] if part in left]
-    below = [part for part in PARTS[2:] if part in left]
-    others = [part for part in left if part not in PARTS]
+    above = [part for part in _PARTS[:2] if part in left]
+    below = [part for part in _PARTS[2:] if part in left]
+    others = [part for part in left if part not in _PARTS]
     layers: list[dict[str, Any]] = []
     if outputs:
         layers.append({"name": "softmax", "params": outputs})
@@ -461,7 +470,7 @@ def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:
     data: dict[str, Any] = {"about": about, "layers": layers}
     if task != "asr":
         data["task"] = task
-    return parse_stack(yaml_bytes(data).decode(), GENERIC, Path(GENERIC))
+    return _parse_stack(yaml_bytes(data).decode(), _GENERIC, Path(_GENERIC))
 
 
 # Layers of one part: its largest list of blocks and what is around it.
@@ -497,7 +506,7 @@ def keep_stack(spec: StackSpec, folder: Path) -> None:
         spec: The stack.
         folder: The folder, which is there.
     """
-    write_bytes(Path(folder) / STACK_FILE, spec.text.encode())
+    write_bytes(Path(folder) / _STACK_FILE, spec.text.encode())
 
 
 def kept_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
@@ -513,10 +522,10 @@ def kept_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
     Raises:
         TopDownError: E_DIGEST (65) when it is not the text that was written.
     """
-    path = Path(folder) / STACK_FILE
+    path = Path(folder) / _STACK_FILE
     if "stack_sha256" not in record:
         return None
-    spec = parse_stack(read_text(path), record["stack"], path)
+    spec = _parse_stack(read_text(path), record["stack"], path)
     if spec.digest != record["stack_sha256"]:
         what = f"{path} is not the file that was written for {folder}"
         do = "bring it back, or move the folder away and run the same command again"

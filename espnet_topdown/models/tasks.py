@@ -61,13 +61,11 @@ def read_tasks() -> dict[str, Task]:
     Returns:
         Name -> kind.
     """
-    found = {}
-    for name, entry in read_yaml(FILE).items():
-        if "trainer" not in entry:
-            continue
-        criteria = tuple(entry.pop("criteria"))
-        found[name] = Task(name=name, criteria=criteria, **entry)
-    return found
+    kinds = {n: entry for n, entry in read_yaml(FILE).items() if "trainer" in entry}
+    return {
+        name: Task(name=name, **{**entry, "criteria": tuple(entry["criteria"])})
+        for name, entry in kinds.items()
+    }
 
 
 def find_task(name: str) -> Task:

@@ -16,7 +16,7 @@ from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError
 from espnet_topdown.models import type_checks
 
 # ESPnet's own classes by token_type, imported one by one: all of them take 10 s.
-TOKENIZERS = {
+_TOKENIZERS = {
     "char": "espnet2.text.char_tokenizer:CharTokenizer",
     "word": "espnet2.text.word_tokenizer:WordTokenizer",
     "bpe": "espnet2.text.sentencepiece_tokenizer:SentencepiecesTokenizer",
@@ -77,7 +77,7 @@ class TextReader:
             do = "install what it names" if lacks else "correct that key"
             raise TopDownError(code, f"{what}: {_first_line(e)}", do, CONFIG) from e
         tokens = options.get("token_list")
-        if kind not in TOKENIZERS:
+        if kind not in _TOKENIZERS:
             tokens = None
         return cls(str(where), tokenizer, cleaner, tokens and tuple(tokens))
 
@@ -93,7 +93,7 @@ class TextReader:
         return self.cleaner(text) if self.cleaner else text
 
     def tokens(self, text: str) -> list[str]:
-        """The tokens that training makes of a text, known to the model or not.
+        """The tokens that training makes of a text, in the token list or not.
 
         Args:
             text: Of a line, as it stands in the file.
@@ -156,7 +156,7 @@ def _built(kind: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
         "phn": {"g2p_type": options.get("g2p"), "non_linguistic_symbols": symbols},
     }
     if kind in more:
-        module, _, name = TOKENIZERS[kind].partition(":")
+        module, _, name = _TOKENIZERS[kind].partition(":")
         tokenizer = getattr(load(module), name)(**more[kind])
     else:
         tokenizer = load("espnet2.text.build_tokenizer").build_tokenizer(

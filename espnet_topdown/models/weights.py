@@ -31,8 +31,8 @@ Weights = dict[str, torch.Tensor]
 
 # Torch's own message would advise to switch the check off.
 def _unsafe(path: Path, error: Exception, do: str) -> TopDownError:
-    found = re.search(r"GLOBAL ([\w.]+)", str(error))
-    what = f"object {found[1]} refused" if found else "not only tensors"
+    match = re.search(r"GLOBAL ([\w.]+)", str(error))
+    what = f"object {match[1]} refused" if match else "not only tensors"
     return TopDownError("E_CKPT_UNSAFE", f"{path}: {what}", do, DATA)
 
 
