@@ -97,8 +97,8 @@ def read_stm(path: Path) -> list[Segment]:
     """
     declared, found = set(), []
     for line in read_lines(path):
-        if label := _LABEL.match(line):
-            declared.add(label.group(1).lower())
+        if match := _LABEL.match(line):
+            declared.add(match.group(1).lower())
     for where, line in _content(path):
         words = line.split(None, 6)
         if len(words) < 6 or not re.fullmatch(r"<.*>", words[5]):
@@ -344,9 +344,9 @@ def read_acronyms(lines: Iterable[str]) -> dict[str, str]:
     found = {letter: f"{letter.lower()}." for letter in names}
     for word in MISSPELT:
         found[word] = dotted(word)
-    for word, phones in said.items():
+    for word, ways in said.items():
         if re.fullmatch(r"[A-Za-z]+('?s)?", word):
-            for spoken in phones:
+            for spoken in ways:
                 found.update(_acronym(word, spoken, names))
     return found
 

@@ -28,7 +28,7 @@ from espnet_topdown.scoring.score import count_set
 from espnet_topdown.scoring.units import check_same_utterances
 
 PARTS = {"eval2000": "", "swbd": "sw_", "callhm": "en_"}  # what their files start with
-SCTK = ("/usr/lib/sctk/bin", "{KALDI_ROOT}/tools/sctk/bin")
+SCTK: tuple[str, ...] = ("/usr/lib/sctk/bin", "{KALDI_ROOT}/tools/sctk/bin")
 SCTK += ("{MAIN_ROOT}/tools/sctk/bin", "{ESPNET_ROOT}/tools/sctk/bin")
 INSTALL = "apt-get install sctk, or build it in $KALDI_ROOT/tools"
 COLUMNS = ("ref", "corr", "sub", "del", "ins", "err", "err_utts")

@@ -140,7 +140,7 @@ class Discs:
 
 def _choose(copies: list[Path], disc: str) -> Path | None:
     right = [path for path in copies if _disc_of(path) == disc]
-    return (right or copies or [None])[0]
+    return next(iter(right or copies), None)
 
 
 def _disc_of(path: Path) -> str:
