@@ -30,7 +30,7 @@ RECIPE = re.compile(r"(?:(?:\./)?(?:run|topdown|lm|asr_pip)\.sh|in a recipe:)([^
 # Others that a remedy names: where their options are declared.
 OTHERS = {
     r"launcher's (--[a-z]\w*)": "cmd/local.py",
-    r"train .*with (--[a-z]\w*)": "trainer/options.py",
+    r"train .*with (--[a-z]\w*)": "trainer/_options.py",
 }
 FOREIGN = re.compile(r"(pip|apt-get|srun|sbatch|qsub|uv|python3? -m|sox|ffmpeg) [^';]*")
 # A job's train.yaml has them, so that only who calls the trainer himself is told.

@@ -16,11 +16,11 @@ from espnet2.tasks.lm import LMTask, lm_choices, model_choices
 
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.data.words import check_vocabulary, read_ids
-from espnet_topdown.trainer import options
+from espnet_topdown.trainer import _options
+from espnet_topdown.trainer._contract import check_model
+from espnet_topdown.trainer._optim import NT_ASGD, NTASGD
 from espnet_topdown.trainer.awd_lstm import AWDLSTM, ContinuousLanguageModel
 from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows, random_windows
-from espnet_topdown.trainer.contract import check_model
-from espnet_topdown.trainer.optim import NT_ASGD, NTASGD
 from espnet_topdown.trainer.trainer import TopDownTrainer
 
 lm_choices.classes["awd_lstm"] = AWDLSTM
@@ -77,7 +77,7 @@ class TopDownLMTask(LMTask):
     @classmethod
     def get_parser(cls):  # type: ignore[no-untyped-def]
         """Returns ESPnet's options, with defaults for continuous text, and ours."""
-        parser = options.complete(super().get_parser(), "lm")
+        parser = _options.complete(super().get_parser(), "lm")
         parser.set_defaults(
             best_model_criterion=[("valid", "loss", "min")],
             keep_nbest_models=[1],
@@ -95,13 +95,13 @@ class TopDownLMTask(LMTask):
     def main(
         cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None
     ) -> None:
-        """Check the options, mend the folder, train; see ``options.start``.
+        """Check the options, mend the folder, train; see ``_options.start``.
 
         Args:
             args: The parsed options.
             cmd: The command line, where there are no ``args``.
         """
-        options.start(cls, "lm", super().main, args, cmd)
+        _options.start(cls, "lm", super().main, args, cmd)
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> Any:

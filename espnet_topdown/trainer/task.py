@@ -14,12 +14,12 @@ import torch
 from espnet2.tasks.asr import ASRTask
 
 from espnet_topdown.trainer import (
+    _options,
+    _processes,
     dropout,  # noqa: F401 makes its encoders known
-    options,
-    processes,
 )
-from espnet_topdown.trainer.checks import check_references
-from espnet_topdown.trainer.contract import check_model
+from espnet_topdown.trainer._checks import check_references
+from espnet_topdown.trainer._contract import check_model
 from espnet_topdown.trainer.fast import cpu, sdpa
 from espnet_topdown.trainer.trainer import TopDownTrainer
 
@@ -32,19 +32,19 @@ class TopDownASRTask(ASRTask):
     @classmethod
     def get_parser(cls):  # type: ignore[no-untyped-def]
         """Returns ESPnet's options and one group of ours."""
-        return options.complete(super().get_parser(), "asr")
+        return _options.complete(super().get_parser(), "asr")
 
     @classmethod
     def main(
         cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None
     ) -> None:
-        """Check the options, mend the folder, train; see ``options.start``.
+        """Check the options, mend the folder, train; see ``_options.start``.
 
         Args:
             args: The parsed options.
             cmd: The command line, where there are no ``args``.
         """
-        options.start(cls, "asr", super().main, args, cmd)
+        _options.start(cls, "asr", super().main, args, cmd)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
@@ -53,9 +53,9 @@ class TopDownASRTask(ASRTask):
         Args:
             args: The parsed options.
         """
-        level = args.log_level if processes.is_first(args) else "ERROR"
+        level = args.log_level if _processes.is_first(args) else "ERROR"
         logging.getLogger().setLevel(level)
-        processes.exit_as_child(functools.partial(super().main_worker, args))
+        _processes.exit_as_child(functools.partial(super().main_worker, args))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> torch.nn.Module:

@@ -11,15 +11,15 @@ from typing import Any
 from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.trainer._harvest import Harvest
+from espnet_topdown.trainer._hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
+from espnet_topdown.trainer._processes import Stop, on_signal
 from espnet_topdown.trainer.checkpoints import (
     check_room,
     durable,
     epoch_of_early_stop,
 )
 from espnet_topdown.trainer.fast.process import keep_memory
-from espnet_topdown.trainer.harvest import Harvest
-from espnet_topdown.trainer.hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
-from espnet_topdown.trainer.processes import Stop, on_signal
 from espnet_topdown.trainer.progress import Progress, TopDownReporter
 
 

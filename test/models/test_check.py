@@ -157,7 +157,7 @@ def test_a_criterion_that_the_base_did_not_report(toy_experiment):
 
 @pytest.mark.parametrize("model, known", [("espnet", False), ("maskctc", True)])
 def test_a_criterion_that_only_the_model_knows(model, known):
-    from espnet_topdown.trainer.checks import _criteria
+    from espnet_topdown.trainer._checks import _criteria
 
     args = argparse.Namespace(
         model=model,

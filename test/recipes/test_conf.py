@@ -49,7 +49,7 @@ def test_every_configuration_is_known_and_says_how_it_is_used():
 def test_configurations_build(path, tmp_path):
     """By a dry run: the architecture's size, the initial values, the stack."""
     from espnet_topdown.models.layers import load_stack
-    from espnet_topdown.trainer.checks import check_options
+    from espnet_topdown.trainer._checks import check_options
     from espnet_topdown.trainer.task import TopDownASRTask
 
     is_wsj = path.parent == WSJ

@@ -14,7 +14,7 @@ import yaml
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock
 from espnet_topdown.models.tasks import find_task
-from espnet_topdown.trainer import checks
+from espnet_topdown.trainer import _checks as checks
 
 pytestmark = pytest.mark.espnet
 

@@ -7,7 +7,7 @@ import torch
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.weights import save_weights
-from espnet_topdown.trainer import contract
+from espnet_topdown.trainer import _contract as contract
 
 
 class Model(torch.nn.Module):

@@ -17,9 +17,11 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from espnet_topdown.models.weights import load_weights
-from espnet_topdown.trainer.fast import cpu, cpu_lstm, cpu_rnnp, process, sdpa
-from espnet_topdown.trainer.fast.location_attention import Attention
-from espnet_topdown.trainer.fast.side_by_side import side_by_side
+from espnet_topdown.trainer.fast import _cpu_lstm as cpu_lstm
+from espnet_topdown.trainer.fast import _cpu_rnnp as cpu_rnnp
+from espnet_topdown.trainer.fast import cpu, process, sdpa
+from espnet_topdown.trainer.fast._location_attention import Attention
+from espnet_topdown.trainer.fast._side_by_side import side_by_side
 
 pytestmark = pytest.mark.espnet
 

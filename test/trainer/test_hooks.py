@@ -9,7 +9,7 @@ import torch
 
 from espnet_topdown.data.tokens import frames_needed
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer.hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
+from espnet_topdown.trainer._hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
 
 pytestmark = pytest.mark.espnet
 

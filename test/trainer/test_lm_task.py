@@ -33,7 +33,7 @@ from espnet_topdown.models.weights import (
 from espnet_topdown.scoring import perplexity
 from espnet_topdown.scoring.model import load_model
 from espnet_topdown.search.request import Search, SearchRequest
-from espnet_topdown.trainer import contract
+from espnet_topdown.trainer import _contract as contract
 from espnet_topdown.trainer.lm_task import TopDownLMTask
 
 pytestmark = pytest.mark.espnet

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer.optim import NTASGD, AdadeltaEpsDecay, NonMonotone
+from espnet_topdown.trainer._optim import NTASGD, AdadeltaEpsDecay, NonMonotone
 
 pytestmark = pytest.mark.espnet
 

@@ -21,7 +21,7 @@ import yaml
 from tones import tiny_config
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer.processes import (
+from espnet_topdown.trainer._processes import (
     exit_as_child,
     is_first,
     together,

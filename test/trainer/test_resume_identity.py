@@ -18,7 +18,8 @@ import torch
 from tones import RATE
 from trained_state import ENCODERS, differing, note, options, state
 
-from espnet_topdown.trainer import checks, trainer
+from espnet_topdown.trainer import _checks as checks
+from espnet_topdown.trainer import trainer
 
 pytestmark = [pytest.mark.espnet, pytest.mark.nightly]
 Patch = Callable[[pytest.MonkeyPatch], Any]

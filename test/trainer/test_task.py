@@ -19,7 +19,7 @@ from tones import RATE, tiny_config
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.trainer import trainer
-from espnet_topdown.trainer.processes import Stop
+from espnet_topdown.trainer._processes import Stop
 from espnet_topdown.trainer.task import TopDownASRTask
 
 pytestmark = pytest.mark.espnet

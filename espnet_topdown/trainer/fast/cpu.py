@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from espnet2.asr.decoder.rnn_decoder import RNNDecoder
 
-from espnet_topdown.trainer.fast.cpu_decoder import CPURNNDecoder
-from espnet_topdown.trainer.fast.cpu_lstm import CPULSTM
-from espnet_topdown.trainer.fast.cpu_rnnp import CPURNNP, RNNP
+from espnet_topdown.trainer.fast._cpu_decoder import CPURNNDecoder
+from espnet_topdown.trainer.fast._cpu_lstm import CPULSTM
+from espnet_topdown.trainer.fast._cpu_rnnp import CPURNNP, RNNP
 
 _FASTER: dict[type, type] = {
     torch.nn.LSTM: CPULSTM,

@@ -2,7 +2,7 @@
 
 A check takes the parsed options, refuses what cannot be trained and completes the rest
 in place. What is promised about the model (freezing, initial weights) is checked when
-it is built, by ``contract.py``; then :func:`check_references` runs it.
+it is built, by ``_contract.py``; then :func:`check_references` runs it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from espnet_topdown.data.validate import read_shape
 from espnet_topdown.errors import CREATE, DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import parse_yaml, read_yaml, yaml_bytes
 from espnet_topdown.models.config import check_config
-from espnet_topdown.trainer import processes
+from espnet_topdown.trainer import _processes
+from espnet_topdown.trainer._hooks import CTCGuard
+from espnet_topdown.trainer._optim import use_eps_decay
 from espnet_topdown.trainer.checkpoints import CHECKPOINT, PREVIOUS
-from espnet_topdown.trainer.hooks import CTCGuard
-from espnet_topdown.trainer.optim import use_eps_decay
 
 Check = Callable[[argparse.Namespace], None]
 
@@ -99,7 +99,7 @@ def _loss_only(args: argparse.Namespace) -> None:
 
 def _continuous_text(args: argparse.Namespace) -> None:
     """The hidden state is carried on from batch to batch, on one device."""
-    if args.ngpu > 1 or processes.together(args):
+    if args.ngpu > 1 or _processes.together(args):
         what = f"a text is read on from batch to batch by one process, ngpu {args.ngpu}"
         raise TopDownError("E_MULTI_GPU", what, "give --ngpu 1, and start one process")
     for name, want in (("accum_grad", 1), ("iterator_type", "task")):

@@ -21,8 +21,8 @@ import torch
 from espnet2.asr.decoder.rnn_decoder import RNNDecoder
 from torch.autograd.function import once_differentiable
 
-from espnet_topdown.trainer.fast.location_attention import Attention, AttLoc, Frames
-from espnet_topdown.trainer.fast.lstm_steps import LSTMSteps
+from espnet_topdown.trainer.fast._location_attention import Attention, AttLoc, Frames
+from espnet_topdown.trainer.fast._lstm_steps import LSTMSteps
 
 SCALING = 2.0  # of the energies: ESPnet's default, which its decoder does not change
 

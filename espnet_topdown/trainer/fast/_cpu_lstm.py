@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-from espnet_topdown.trainer.fast.side_by_side import side_by_side
+from espnet_topdown.trainer.fast._side_by_side import side_by_side
 
 # sigmoid(+-SATURATED) is 1 and 0 in float32 and float64, and its slope is 0.
 SATURATED = 1e4

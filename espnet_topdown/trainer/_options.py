@@ -14,9 +14,9 @@ from espnet2.utils import config_argparse
 
 from espnet_topdown.errors import CREATE, USAGE, TopDownError, nearest, warn
 from espnet_topdown.files import Lock, read_yaml, true_or_false
-from espnet_topdown.trainer import processes
+from espnet_topdown.trainer import _processes
+from espnet_topdown.trainer._checks import check_options
 from espnet_topdown.trainer.checkpoints import repair
-from espnet_topdown.trainer.checks import check_options
 
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
@@ -177,7 +177,7 @@ def start(
     if folder.exists() and not folder.is_dir():
         what, do = f"{folder} is a file", "choose another --output_dir"
         raise TopDownError("E_CREATE", what, do, CREATE)
-    first = processes.is_first(args) and not args.collect_stats
+    first = _processes.is_first(args) and not args.collect_stats
     lock = Lock(folder / ".train.lock", "process", doing="training")
     with lock if first else contextlib.nullcontext():
         check_options(args, "stats" if args.collect_stats else kind)
@@ -185,4 +185,4 @@ def start(
             nbest = args.keep_nbest_models
             keep = nbest if isinstance(nbest, int) else max(nbest, default=1)
             repair(folder, args.best_model_criterion, keep)
-        processes.as_main(args, main)
+        _processes.as_main(args, main)
