@@ -58,12 +58,12 @@ REMOVED_OPTIONS = {
 }
 
 
-def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
-    """The known names that look most like ``name``, for an error message.
+def nearest(name: str, names: Iterable[str], n: int = 3) -> str:
+    """The names that look most like ``name``, for an error message.
 
     Args:
         name: As the user wrote it.
-        known: All that it could be.
+        names: All that it could be.
         n: How many are named at most.
 
     Returns:
@@ -74,10 +74,10 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
     >>> nearest("zzz", ["softmax", "blstm0"])
     'known: softmax, blstm0'
     """
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=n, cutoff=0.5)
     return (
-        f"nearest: {', '.join(close)}" if close else f"known: {', '.join(known[:12])}"
+        f"nearest: {', '.join(close)}" if close else f"known: {', '.join(names[:12])}"
     )
 
 

@@ -131,13 +131,13 @@ def _scan(data: bytes) -> tuple[list[dict], int, str]:
     events: list[dict] = []
     chain, size = "", 0
     for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]:
-        found = _CHAIN.search(line)
-        if found is None:
+        match = _CHAIN.search(line)
+        if match is None:
             return events, size, "is not an event"
-        body = line[: found.start()] + b"}"
-        if _link(chain, body) != found[1].decode():
+        body = line[: match.start()] + b"}"
+        if _link(chain, body) != match[1].decode():
             return events, size, "was changed, or a line before it is missing"
-        chain, size = found[1].decode(), size + len(line) + 1
+        chain, size = match[1].decode(), size + len(line) + 1
         events.append({**json.loads(body), "chain": chain})
     return events, size, ""
 
@@ -226,12 +226,12 @@ def read_seal(folder: Path) -> dict[str, Any]:
     if not path.is_file() or path.read_bytes() in (b"", b"trained, verified, scored\n"):
         return {}
     try:
-        found = read_json(path)
-        if set(found) != {"schema", "sha256", "links"}:
+        seal = read_json(path)
+        if set(seal) != {"schema", "sha256", "links"}:
             raise ValueError("other keys")
     except (TopDownError, ValueError, TypeError) as e:
         raise _seal_broken(path, "is damaged") from e
-    return found
+    return seal
 
 
 def check_seal(folder: Path, seal: Mapping[str, Any] | None = None) -> list[str]:

@@ -101,8 +101,8 @@ class Group:
 
     def scores(self, key: Key | None, unit: Unit) -> dict[int | None, Score]:
         """Scores that have a reference in this unit."""
-        found = {s: score_on(c, key) for s, c in self.members.items()}
-        return {s: x for s, x in found.items() if x and (a := unit.of(x)) and a.ref}
+        scores = {s: score_on(c, key) for s, c in self.members.items()}
+        return {s: x for s, x in scores.items() if x and (a := unit.of(x)) and a.ref}
 
     def rates(self, key: Key | None, unit: Unit) -> dict[int | None, float]:
         """Error rates or perplexities."""
@@ -188,19 +188,19 @@ def read_study(folders: Sequence[Path]) -> Study:
         TopDownError: E_SEEDS where several are not of the same kind or have no seed of
             their own, or no joint model was scored; and what ``read_state`` raises.
     """
-    found: dict[int | None, SearchState] = {}
+    by_seed: dict[int | None, SearchState] = {}
     for search in map(read_state, folders):
         seed = search.joint.seed if search.joint else None
         if len(folders) > 1 and seed is None:
             what = f"{search.folder}: the seed of its joint training {search.base_exp}"
             raise _not_seeds(f"{what} is not known", MISSING)
-        if seed in found:
-            both = f"{found[seed].folder} and {search.folder}"
+        if seed in by_seed:
+            both = f"{by_seed[seed].folder} and {search.folder}"
             raise _not_seeds(f"{both} have the same seed, {seed}")
-        found[seed] = search
-    if not found:
+        by_seed[seed] = search
+    if not by_seed:
         raise _not_seeds("no search was given", MISSING)
-    searches = dict(sorted(found.items())) if len(found) > 1 else found
+    searches = dict(sorted(by_seed.items())) if len(by_seed) > 1 else by_seed
     study = Study(searches, _groups(searches))
     if study.several:
         _check_same_kind(study)
@@ -247,8 +247,8 @@ def _groups(searches: Mapping[int | None, SearchState]) -> tuple[Group, ...]:
         for role, name, c in keys:
             members.setdefault((role, name), {})[seed] = c
     order = (JOINT, CANDIDATE, BEST, CONTROL)
-    found = sorted(members, key=lambda key: order.index(key[0]))
-    return tuple(Group(name, role, members[role, name]) for role, name in found)
+    names = sorted(members, key=lambda key: order.index(key[0]))
+    return tuple(Group(name, role, members[role, name]) for role, name in names)
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ def compare(
     sides = [[x[s].counts[unit.name] for s in seeds] for x in (a, b)]
     first, second = (fmean(unit.rate(amount) for amount in side) for side in sides)
     better = sum(x.errors < y.errors for x, y in zip(*sides))
-    known = (ours, other, key, unit, seeds, (first, second), better)
+    measured = (ours, other, key, unit, seeds, (first, second), better)
     try:
         ours_, base = (
             [utterance_counts(x[s], unit.name) for s in seeds] for x in (a, b)
@@ -338,8 +338,8 @@ def compare(
         else:
             bounds = paired_bootstrap(ours_[0], base[0])
     except TopDownError as e:
-        return Difference(*known, why=e.code)
-    return Difference(*known, len(base[0]), *bounds)
+        return Difference(*measured, why=e.code)
+    return Difference(*measured, len(base[0]), *bounds)
 
 
 def utterance_counts(score: Score, unit: str) -> Mapping[str, Counts]:

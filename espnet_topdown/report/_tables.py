@@ -37,15 +37,15 @@ def _model_rows(
     study: Study, cells: Callable[[SearchState, Candidate], Sequence[str]]
 ) -> list[Row]:
     """A row for each model; of several searches it begins with their seed."""
-    found = []
+    rows = []
     for seed, search in study.searches.items():
         ink = inks(search)
         for c in search.candidates:
             start = [str(seed)] if study.several else []
             colour = "" if study.several else ink[c.name].name
-            row = (*start, text.math(c.name), *cells(search, c))
-            found.append(Row(row, colour, c.name == search.best_name))
-    return found
+            line = (*start, text.math(c.name), *cells(search, c))
+            rows.append(Row(line, colour, c.name == search.best_name))
+    return rows
 
 
 def models(study: Study) -> Table:
@@ -57,7 +57,7 @@ def models(study: Study) -> Table:
     header = [*start, "what", "frozen", "seed", "epochs", "time", "result", *rates]
 
     def cells(search: SearchState, c: Candidate) -> list[str]:
-        found = [
+        line = [
             text.role(c),
             text.layer_list(c.frozen),
             text.unknown(c) if c.seed is None else str(c.seed),
@@ -68,9 +68,9 @@ def models(study: Study) -> Table:
         for key in study.sets:
             for unit in study.units:
                 amount = unit.of(score_on(c, key))
-                found += [text.rate(amount, unit)]
-                found += [text.sum_of(amount)] if is_text else []
-        return found
+                line += [text.rate(amount, unit)]
+                line += [text.sum_of(amount)] if is_text else []
+        return line
 
     note = "Error rates in percent: substitutions, deletions and insertions of the "
     note += "whole set over its reference length. Time is training time. "
@@ -102,30 +102,30 @@ def _counts(study: Study, key: Key | None, name: str) -> Table:
         if score is None:
             return [NOT_RUN] * (1 + 6 * len(study.units))
         decoders[score.decoder] = None
-        found = [str(score.utts or "unknown")]
+        line = [str(score.utts or "unknown")]
         for unit in study.units:
             x = unit.of(score)
             if isinstance(x, Counts):
-                found += map(str, (x.ref, x.sub, x.dele, x.ins, x.errors))
+                line += map(str, (x.ref, x.sub, x.dele, x.ins, x.errors))
             else:
-                found += [NOT_RUN] * 5
-            found.append(text.rate(x, unit))
-        return found
+                line += [NOT_RUN] * 5
+            line.append(text.rate(x, unit))
+        return line
 
     rows = _model_rows(study, cells)
     note = f"Decoder: {', '.join(decoders)}. "
     note += "S, D, I: substitutions, deletions, insertions."
-    shown = name if key or "valid" in name else f"{name} (validation)"
+    title = name if key or "valid" in name else f"{name} (validation)"
     numeric = 1 + 6 * len(study.units)
-    return Table(f"Counts on {shown}", header, rows, numeric, note)
+    return Table(f"Counts on {title}", header, rows, numeric, note)
 
 
-def compared(study: Study, found: Sequence[Difference]) -> Table:
+def compared(study: Study, differences: Sequence[Difference]) -> Table:
     """Differences with their intervals."""
     header = ["set", "unit", "model", "against", "model %", "its %"]
     header += ["difference", "n", "95 %", "seeds", "better in"]
     rows = []
-    for d in found:
+    for d in differences:
         first, second = (f"{rate:.2f}" for rate in d.rates)
         who = [study.sets[d.key], d.unit.label, text.label(d.ours), text.label(d.other)]
         bounds = [str(d.n) if d.n else NOT_RUN, text.interval(d)]

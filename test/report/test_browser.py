@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_up_search import write_seeds
+from made_up_search import write_search, write_seeds
 from record import inside, unpack
 
 from espnet_topdown.report.write import write_report
@@ -28,16 +28,19 @@ CUT_OFF = """() => [...document.body.querySelectorAll('*')].filter(e =>
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Pages by the state of the search."""
     pytest.importorskip("matplotlib")
-    found = {}
+    pages = {}
     for name in ("finished", "interrupted", "joint_best"):
         folder = tmp_path_factory.mktemp(name)
         with inside(folder):
             unpack(name)
             write_report(Path("exp/search"))
-        found[name] = folder / "exp/search/report.html"
+        pages[name] = folder / "exp/search/report.html"
+    one = tmp_path_factory.mktemp("one") / "s"
+    write_report(write_search(one, models=("m5", "m1.4"), finished=False))
     seeds = tmp_path_factory.mktemp("seeds")
     write_page(write_seeds(seeds), seeds)
-    return {**found, "seeds": seeds / "report.html"}
+    more = {"one_candidate": one, "seeds": seeds}
+    return {**pages, **{name: p / "report.html" for name, p in more.items()}}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,9 @@ def browser() -> Iterator:
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["finished", "interrupted", "joint_best", "seeds"])
+@pytest.mark.parametrize(
+    "name", ["finished", "interrupted", "joint_best", "one_candidate", "seeds"]
+)
 def test_a_page(pages, browser, name: str, width: int, colours: str) -> None:
     size = {"width": width, "height": 900}
     page = browser.new_page(viewport=size, color_scheme=colours)
