@@ -215,6 +215,7 @@ def test_weights_in_another_form(toy_experiment, capfd, caplog, verb, change, me
 
 @pytest.mark.espnet
 @pytest.mark.nightly
+@pytest.mark.timeout(1200)  # four processes that import ESPnet, on a busy machine
 def test_a_search_with_a_stack_file_is_killed_and_its_file_moved(
     tmp_path, monkeypatch, capfd
 ):
