@@ -37,5 +37,6 @@ def test_an_outage_of_a_minute(on_slurm, cluster) -> None:
     cluster.start_controller()
     assert second.wait(120) == 0, second.stderr.read()
     print(f"submitted and ended {time.monotonic() - begun - 60:.1f} s after the outage")
-    assert second.stderr.read().count("W_CLUSTER_UNREACHABLE") == 1
+    warned = second.stderr.read().count("W_CLUSTER_UNREACHABLE")
+    assert 1 <= warned <= 6, "with pauses that double"
     assert Path("b_ended").read_text() == "once\n", "nothing is submitted twice"
