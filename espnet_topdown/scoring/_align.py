@@ -28,30 +28,17 @@ _CELLS = 1 << 21  # of a table; one byte each
 Pair = tuple[Sequence[str], Sequence[str]]
 
 
-def align(
-    ref: Sequence[str], hyp: Sequence[str], case_sensitive: bool = False
-) -> Counts:
+def align(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
     """Return the counts of correct, substituted, deleted and inserted tokens.
 
     Args:
         ref: The tokens (characters or words) that were said.
         hyp: The tokens that were recognised.
-        case_sensitive: False ignores the case of A-Z, and of no other letter: what
-            sclite does unless it is told more.
 
     >>> align("a b c d".split(), "A x c d e".split())
     Counts(ref=4, corr=3, sub=1, dele=0, ins=1)
     """
-    return count(path(ref, hyp, case_sensitive))
-
-
-def path(ref: Sequence[str], hyp: Sequence[str], case_sensitive: bool = False) -> str:
-    """Return the alignment itself: one letter of ``C S D I`` a step.
-
-    >>> path("a b c d".split(), "A x c d e".split())
-    'CSCCI'
-    """
-    return next(paths([(ref, hyp)], case_sensitive))
+    return count(next(paths([(ref, hyp)])))
 
 
 def count(ops: str) -> Counts:
@@ -75,17 +62,19 @@ def fold(token: str) -> str:
     return "".join(c.lower() if c.isascii() else c for c in token)
 
 
-def paths(pairs: Iterable[Pair], case_sensitive: bool = False) -> Iterator[str]:
+def paths(pairs: Iterable[Pair]) -> Iterator[str]:
     """Align pairs of reference and hypothesis.
 
     Args:
         pairs: Tokens of both sides; read a few thousand at a time.
-        case_sensitive: See :func:`align`.
 
     Yields:
-        The path of each pair, in their order.
+        The alignment of each pair, in their order: one letter of ``C S D I`` a step.
+
+    >>> list(paths([("abcd", "Axcde"), ("a", "a")]))
+    ['CSCCI', 'C']
     """
-    ids, pairs = _Ids(case_sensitive), iter(pairs)
+    ids, pairs = _Ids(), iter(pairs)
     while window := list(itertools.islice(pairs, _WINDOW)):
         items = {
             k: _Item([ids[t] for t in ref], [ids[t] for t in hyp])
@@ -99,13 +88,13 @@ def paths(pairs: Iterable[Pair], case_sensitive: bool = False) -> Iterator[str]:
 
 
 class _Ids(dict):  # type: ignore[type-arg]
-    """A number for every token; the same for two that count as equal."""
+    """A number for every token; the same for two that differ in the case of A-Z.
 
-    def __init__(self, case_sensitive: bool) -> None:
-        self.case_sensitive = case_sensitive
+    So does sclite unless it is told more.
+    """
 
     def __missing__(self, token: str) -> int:
-        folded = token if self.case_sensitive else fold(token)
+        folded = fold(token)
         self[token] = number = len(self) if folded == token else self[folded]
         return number
 

@@ -108,7 +108,7 @@ def render(
         ref: Tokens by utterance id, in the order in which they are listed.
         hyp: Tokens of the same utterances.
         speaker: Speaker of each utterance.
-        ops: Alignment of each utterance, from ``path``.
+        ops: Alignment of each utterance, from ``paths``.
     """
     by_speaker: dict[str, dict[str, Counts]] = {}
     for utt, steps in ops.items():

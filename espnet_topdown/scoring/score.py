@@ -27,9 +27,9 @@ from espnet_topdown.scoring.bootstrap import paired_bootstrap
 from espnet_topdown.scoring.counts import FILE, Counts, summary, total, write_counts
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
-DRAWS = 10_000
-NAMES = {"cer": "characters", "wer": "words"}
-HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n" + "|---" * 9 + "|"
+_DRAWS = 10_000
+_NAMES = {"cer": "characters", "wer": "words"}
+_HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n" + "|---" * 9 + "|"
 Cut = Callable[[str], list[str]]
 
 
@@ -254,8 +254,8 @@ def score_files(
     else:
         speaker = speakers(utt2spk, beside=ref)
         counts = write_scores(output_dir, said, text, cut, speaker)
-    lines = [f"### {unit.upper()}: Wrd are {NAMES[unit]}", ""]
-    lines += [HEAD, _row(hyp, counts)]
+    lines = [f"### {unit.upper()}: Wrd are {_NAMES[unit]}", ""]
+    lines += [_HEAD, _row(hyp, counts)]
     other: dict[str, str] = {}
     if bootstrap_against is not None:
         _, other = _read_sides(ref, bootstrap_against)
@@ -272,9 +272,9 @@ def _row(hyp: Path, counts: Mapping[str, Counts]) -> str:
 
 
 def _compared(a: Mapping[str, Counts], b: Mapping[str, Counts], seed: int) -> str:
-    low, high = paired_bootstrap(a, b, DRAWS, seed)
+    low, high = paired_bootstrap(a, b, _DRAWS, seed)
     diff = total(a.values()).percent - total(b.values()).percent
     return (
         f"difference (first - second): {diff:+.2f} points, 95 % interval "
-        f"[{low:+.2f}, {high:+.2f}] (bootstrap, {DRAWS} draws, seed {seed})"
+        f"[{low:+.2f}, {high:+.2f}] (bootstrap, {_DRAWS} draws, seed {seed})"
     )

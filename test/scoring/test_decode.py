@@ -312,12 +312,16 @@ def test_weights_must_be_those_of_the_model(data, tmp_path, spoil, code) -> None
         ("rnn", 100, "E_WAV_SHORT: utt tiny: 100 samples"),
         ("transformer", 100, "E_WAV_SHORT: utt tiny: 100 samples"),
         ("rnn", 9000, "E_OUTPUT_NONFINITE: utt tiny"),
+        ("attention", 9000, "E_OUTPUT_NONFINITE: utt tiny"),
     ],
 )
 def test_what_gives_no_output(data, kind, sound, code) -> None:
-    model = load(data.experiment(kind))
+    by_attention = {"model_conf": {"ctc_weight": 0.0}, "decoder": "rnn", "patience": 1}
+    changes = by_attention if kind == "attention" else {}
+    model = load(data.experiment("rnn" if changes else kind, **changes))
     with torch.no_grad():
-        model.ctc.ctc_lo.weight.fill_(float("inf"))
+        last = model.decoder.output if changes else model.ctc.ctc_lo
+        last.weight.fill_(float("inf"))
     with pytest.raises(TopDownError, match=code):
         ids_of(model, {"tiny": np.zeros(sound, dtype=np.float32)})
 

@@ -8,13 +8,13 @@ import pytest
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring import _sclite as ours
-from espnet_topdown.scoring._align import path
+from espnet_topdown.scoring._align import paths
 from espnet_topdown.scoring._sclite import read_trn, sclite_note, write_trn
 from espnet_topdown.scoring.units import characters
 
 
 def render(name: str, ref: dict, hyp: dict, speaker: dict) -> str:
-    ops = {utt: path(ref[utt], hyp[utt]) for utt in ref}
+    ops = dict(zip(ref, paths((ref[utt], hyp[utt]) for utt in ref)))
     return ours.render(name, ref, hyp, speaker, ops)
 
 
@@ -115,8 +115,8 @@ def notes_and_counts(folder, sclite, scores, unit: str, words: list[str]):
     for name, tokens in zip(names, (said, spoken)):
         write_trn(folder / name, tokens, {})
     theirs = scores(sclite(*(folder / name for name in names), may_fail=True))
-    mine = {f"{u}-{u}": path(said[u], spoken[u]) for u in said}
-    mine = {u: tuple(map(ops.count, "CSDI")) for u, ops in mine.items()}
+    ops = paths((said[u], spoken[u]) for u in said)
+    mine = {f"{u}-{u}": tuple(map(op.count, "CSDI")) for u, op in zip(said, ops)}
     return sclite_note(unit, *sides), mine, theirs
 
 

@@ -70,6 +70,9 @@ def test_the_files(texts) -> None:
     assert count_set(read_pairs("text"), read_pairs("hyp"), UNITS["cer"]) == (
         read_counts(out)
     )
+    (out / "hyp.trn").write_text("THE\t(s-u1)\n")
+    with pytest.raises(TopDownError, match="E_UTT_SETS.*hypothesis lacks 2"):
+        recount(out)
     main("score --ref text --hyp worse --unit cer --output_dir out".split())
     assert read_counts(out)["u3"].corr == 0
 
