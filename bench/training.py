@@ -49,7 +49,7 @@ def _same(tolerance: float, old: Any, new: Any) -> None:
     least = 1e-4 * max(float(x.abs().max()) for x in old.values())
     for name, x in old.items():
         off = float((x - new[name]).abs().max()) / max(float(x.abs().max()), least)
-        if not off <= tolerance:
+        if not off <= (1e-4 if name == "loss" else tolerance):
             raise SystemExit(f"{name} differs by {off:.1e}")
 
 
@@ -112,7 +112,7 @@ def transformer(
     ours = copy.deepcopy(stock)
     sdpa.install(ours)
     found = [_batch(n, seconds, len(args.token_list), 4.4)]
-    yield from _pairs(stock, ours, found, device, tolerance=1e-3)
+    yield from _pairs(stock, ours, found, device, tolerance=1e-2)
 
 
 class _Dropped(nn.Module):
