@@ -26,6 +26,7 @@ from espnet_topdown.search.state import (
 )
 
 BEST = "best"
+_SEEDS_DO = "give finished searches that differ in the seed of joint training alone"
 MIN_UTTS = 30  # over fewer utterances an interval is shown, but no verdict is drawn
 
 # Why there is no interval, by the code of the error.
@@ -193,13 +194,13 @@ def read_study(folders: Sequence[Path]) -> Study:
         seed = search.joint.seed if search.joint else None
         if len(folders) > 1 and seed is None:
             what = f"{search.folder}: the seed of its joint training {search.base_exp}"
-            raise _not_seeds(f"{what} is not known", MISSING)
+            raise TopDownError("E_SEEDS", f"{what} is not known", _SEEDS_DO, MISSING)
         if seed in by_seed:
             both = f"{by_seed[seed].folder} and {search.folder}"
             raise _not_seeds(f"{both} have the same seed, {seed}")
         by_seed[seed] = search
     if not by_seed:
-        raise _not_seeds("no search was given", MISSING)
+        raise TopDownError("E_SEEDS", "no search was given", _SEEDS_DO, MISSING)
     searches = dict(sorted(by_seed.items())) if len(by_seed) > 1 else by_seed
     study = Study(searches, _groups(searches))
     if study.several:
@@ -207,9 +208,8 @@ def read_study(folders: Sequence[Path]) -> Study:
     return study
 
 
-def _not_seeds(what: str, status: int = DATA) -> TopDownError:
-    do = "give finished searches that differ in the seed of their joint training alone"
-    return TopDownError("E_SEEDS", what, do, status)
+def _not_seeds(what: str) -> TopDownError:
+    return TopDownError("E_SEEDS", what, _SEEDS_DO, DATA)
 
 
 def _check_same_kind(study: Study) -> None:
@@ -229,7 +229,8 @@ def _check_same_kind(study: Study) -> None:
                 what = f"{first.folder} and {search.folder} differ in their {name}"
                 raise _not_seeds(f"{what}: {of(first)} and {of(search)}")
     if study.joint is None:
-        raise _not_seeds(f"{first.folder}: no joint model was scored", MISSING)
+        what = f"{first.folder}: no joint model was scored"
+        raise TopDownError("E_SEEDS", what, _SEEDS_DO, MISSING)
 
 
 def _reference_length(search: SearchState, unit: Unit) -> int | None:
