@@ -9,7 +9,7 @@ import pytest
 from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.models.weights import load_weights
 from espnet_topdown.records import Journal
-from espnet_topdown.search.controls import control_spec
+from espnet_topdown.search._controls import control_spec
 from espnet_topdown.search.request import Search, SearchRequest
 from espnet_topdown.search.strategies import CONTROLS
 

@@ -5,7 +5,7 @@ import torch
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.jobs.reinit import Reinit
-from espnet_topdown.search.controls import next_bottom_up
+from espnet_topdown.search._controls import next_bottom_up
 
 SOURCE = {"a.weight": torch.randn(4, 50), "a.count": torch.tensor(7)}
 

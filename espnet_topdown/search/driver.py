@@ -27,7 +27,7 @@ from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done, is_trained
 from espnet_topdown.models.tasks import amount, shown
 from espnet_topdown.records import Journal
-from espnet_topdown.search import controls, state
+from espnet_topdown.search import _controls, state
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.progress import Progress, announce
 from espnet_topdown.search.request import Search, SearchRequest, write_request
@@ -192,7 +192,7 @@ class Driver:
         folder = self.search.folder(f"control.{name}")
         if is_done(folder) or folder.name in self.jobs:
             return []
-        prepare(controls.control_spec(self.search, name), folder)
+        prepare(_controls.control_spec(self.search, name), folder)
         return [self._job(folder.name)]
 
     # The next model of control bottom_up, once the joint model is scored.
@@ -201,7 +201,7 @@ class Driver:
             return []
         done = {n.partition(".")[2]: self._summary(n)["errors"] for n in self._chain()}
         most = self.search.space.max_frozen
-        name = controls.next_bottom_up(done, self.errors[self.root], most)
+        name = _controls.next_bottom_up(done, self.errors[self.root], most)
         return self._control(name) if name else []
 
     # The finished models of control bottom_up.
@@ -220,18 +220,18 @@ class Driver:
             return []
         parts = any(not n.startswith("control.") for n in running)
         if parts:
-            epochs = controls.least_epochs(self.search, self.errors)
+            epochs = _controls.least_epochs(self.search, self.errors)
         else:
             best = self._outcome().best
-            epochs = controls.path_epochs(self.search, self.errors, best)
-        enough = epochs <= controls.joint_epochs(self.search)
+            epochs = _controls.path_epochs(self.search, self.errors, best)
+        enough = epochs <= _controls.joint_epochs(self.search)
         if enough and (is_done(folder) or (parts and is_trained(folder))):
             return []
         if is_done(folder) and not (folder / "checkpoint.pth").is_file():
             what = f"{folder} cannot be trained on to {epochs} epochs, which the path "
             warn("W_CONTROL_SHORT", what + "now has: its checkpoint.pth was removed")
             return []
-        controls.prepare_joint(self.search, epochs)
+        _controls.prepare_joint(self.search, epochs)
         return [self._job(folder.name, *(["--train_only", "true"] if parts else []))]
 
     def _job(self, name: str, *options: str) -> Job:

@@ -99,10 +99,8 @@ class Candidate:
     control: str | None = None
     frozen: tuple[str, ...] = ()
     copied: tuple[str, ...] = ()
-    reinit: tuple[str, ...] = ()
     start: str = ""
     seed: int | None = None
-    max_epoch: int | None = None
     seconds: float | None = None
     errors: float | None = None
     valid: Score | None = None
@@ -308,10 +306,8 @@ def _candidate(folder: Path, search: _Around) -> Candidate:
         control=job.get("control"),
         frozen=() if copied else frozen,
         copied=frozen if copied else (),
-        reinit=tuple(job.get("reinit") or ()),
         start=str(job.get("start") or ""),
         seed=_first(config.get("seed"), job.get("seed")),
-        max_epoch=_first(config.get("max_epoch"), job.get("max_epoch")),
         seconds=_first(_total(curve), clock),
         errors=mine.errors if mine else _first(*told[-1:]),
         valid=score,

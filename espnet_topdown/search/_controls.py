@@ -56,31 +56,24 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
         search.base.model_file(),
         control=name,
     )
-    if name in ("joint", "long"):
+    if name.startswith("bottom_up"):
+        return _bottom_up(search, spec, int(name[len("bottom_up") :]))
+    change: dict[str, Any] = {"trainable": True}
+    if name == "random":
+        change = {"frozen_from": _write_random(search, names[0], spec.seed)}
+    elif name == "lowest":
+        change = {"frozen": names[-1:], "any_order": True}
+    elif name != "warm":
+        change.update(frozen_from=None, frozen=())
+    if name == "restart":
+        change.update(reinit="keep", start_from=spec.frozen_from)
+    elif name in ("joint", "long"):
         longer = {**spec.overrides, "max_epoch": epochs, "patience": None}
         if name == "long":
             longer["max_epoch"] = 2 * int(search.base.config["max_epoch"])
             longer["scheduler_conf"] = _stretched(search.base.config, 2)
-        return dataclasses.replace(
-            spec, frozen_from=None, frozen=(), trainable=True, overrides=longer
-        )
-    if name == "restart":
-        return dataclasses.replace(
-            spec,
-            frozen_from=None,
-            frozen=(),
-            trainable=True,
-            reinit="keep",
-            start_from=spec.base.model_file(),
-        )
-    if name == "warm":
-        return dataclasses.replace(spec, trainable=True)
-    if name == "random":
-        file = _write_random(search, names[0], spec.seed)
-        return dataclasses.replace(spec, frozen_from=file)
-    if name == "lowest":
-        return dataclasses.replace(spec, frozen=names[-1:], any_order=True)
-    return _bottom_up(search, spec, int(name[len("bottom_up") :]))
+        change["overrides"] = longer
+    return dataclasses.replace(spec, **change)
 
 
 def _stretched(config: Mapping[str, Any], times: int) -> dict[str, Any]:
