@@ -110,56 +110,54 @@ class Chart:
                 yield (series.name, "" if series.style == "level" else x, *shown)
 
 
-class Figures:
-    """Writes the figures of one report into a folder.
+def write_figures(folder: Path, charts: Sequence[Chart]) -> dict[str, str]:
+    """Write each figure as SVG, PDF and PNG, and its numbers as TSV, into a folder.
 
-    Attributes:
-        files: What was written.
-        inline: SVG for the page, by the figure's name.
+    Returns:
+        SVG for the page by the figure's name; empty without matplotlib.
     """
-
-    def __init__(self, folder: Path, charts: Iterable[Chart]) -> None:
-        self.folder = folder
-        self.files: list[Path] = []
-        self.inline: dict[str, str] = {}
-        library: Any = None
-        try:
-            import matplotlib as library
-        except ImportError:
+    inline: dict[str, str] = {}
+    library: Any = None
+    try:
+        import matplotlib as library
+    except ImportError:
+        if charts:
             warn("W_NO_MATPLOTLIB", f"{MISSING}; no figures, all else is written")
-        for chart in charts:
-            folder.mkdir(parents=True, exist_ok=True)
-            lines = ["\t".join(map(_cell, row)) + "\n" for row in chart.rows()]
-            self._write(f"{chart.name}.tsv", "".join(lines).encode())
-            if library:
-                with library.rc_context({**library.rcParamsDefault, **_STYLE}):
-                    self._draw(chart)
+    for chart in charts:
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = ["\t".join(map(_cell, row)) + "\n" for row in chart.rows()]
+        write_bytes(folder / f"{chart.name}.tsv", "".join(lines).encode())
+        if library:
+            with library.rc_context({**library.rcParamsDefault, **_STYLE}):
+                images = _images(chart)
+            for ending, image in images.items():
+                write_bytes(folder / f"{chart.name}.{ending}", image)
+            alt = f"{chart.y_label}: {', '.join(s.name for s in chart.series)}"
+            inline[chart.name] = for_page(images["svg"].decode(), chart.name, alt)
+    return inline
 
-    def _draw(self, chart: Chart) -> None:
-        from matplotlib.figure import Figure
 
-        logging.getLogger("fontTools").setLevel(logging.WARNING)  # else: every glyph
-        width = 1.0 * len(chart.ticks) + 1.0 if len(chart.ticks) < 15 else 6.2
-        figure = Figure(figsize=(max(width, 4.2) if chart.ticks else 6.2, 3.2))
-        draw(chart, figure.subplots())
-        for ending, metadata in FORMATS.items():
-            image, is_svg = io.BytesIO(), ending == "svg"
-            how: Any = {
-                "metadata": metadata,
-                "bbox_inches": "tight",
-                "pad_inches": 0.05,
-            }
-            paper = "none" if is_svg else "white"
-            figure.savefig(image, format=ending, dpi=200, facecolor=paper, **how)
-            self._write(f"{chart.name}.{ending}", image.getvalue())
-            if is_svg:
-                alt = f"{chart.y_label}: {', '.join(s.name for s in chart.series)}"
-                svg = image.getvalue().decode()
-                self.inline[chart.name] = for_page(svg, chart.name, alt)
+def _images(chart: Chart) -> dict[str, bytes]:
+    """A figure in each format."""
+    from matplotlib.figure import Figure
 
-    def _write(self, name: str, data: bytes) -> None:
-        write_bytes(self.folder / name, data)
-        self.files.append(self.folder / name)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # else: every glyph
+    width = 1.0 * len(chart.ticks) + 1.0 if len(chart.ticks) < 15 else 6.2
+    figure = Figure(figsize=(max(width, 4.2) if chart.ticks else 6.2, 3.2))
+    draw(chart, figure.subplots())
+    images = {}
+    for ending, metadata in FORMATS.items():
+        image = io.BytesIO()
+        figure.savefig(
+            image,
+            format=ending,
+            metadata=metadata,
+            bbox_inches="tight",
+            dpi=200,
+            facecolor="none" if ending == "svg" else "white",
+        )
+        images[ending] = image.getvalue()
+    return images
 
 
 def _cell(value: object) -> str:

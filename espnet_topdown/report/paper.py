@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from espnet_topdown.files import write_bytes
-from espnet_topdown.report._figures import Chart, Figures, Point, Series
+from espnet_topdown.report._figures import Chart, Point, Series, write_figures
 from espnet_topdown.report._palette import Ink, numbered
 from espnet_topdown.report._tables import Row, Table
 from espnet_topdown.report._text import NOT_RUN
@@ -90,7 +90,7 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
     measured, folder = _read_rows(paper, folder, allow_partial), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     charts = [chart for n in AXES for chart in _charts(n, paper, measured)]
-    figures = Figures(folder / "figures", charts)
+    figures = write_figures(folder / "figures", charts)
     first = next(iter(paper.sets))
     clean = f"{first} chooses models: only the other is clean."
     parts: list[Part] = [("table", table) for table in _tables(paper, measured)]
@@ -101,7 +101,7 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
         "evidence": [] if paper.within else [clean],
         "warnings": [],
         "sections": [("Tables", parts)],
-        "figures": figures.inline,
+        "figures": figures,
         "links": [],
         "ours": OURS,
     }

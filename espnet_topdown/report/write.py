@@ -11,7 +11,13 @@ from espnet_topdown.errors import CREATE, TopDownError
 from espnet_topdown.files import check_output, write_bytes
 from espnet_topdown.report import _tables as tables
 from espnet_topdown.report import _text as text
-from espnet_topdown.report._figures import MISSING, Chart, Figures, charts
+from espnet_topdown.report._figures import (
+    FORMATS,
+    MISSING,
+    Chart,
+    charts,
+    write_figures,
+)
 from espnet_topdown.report._layers import drawing
 from espnet_topdown.report._palette import COLOURS
 from espnet_topdown.report._rows import Difference, Study, differences, read_study
@@ -68,7 +74,10 @@ def _write(folders: Sequence[Path], output_dir: Path) -> str:
         raise TopDownError("E_CREATE", what, do, CREATE) from e
     compared = differences(study)
     drawn = charts(study, compared)
-    figures = Figures(output / "figures", drawn)
+    figures = write_figures(output / "figures", drawn)
+    endings = [*sorted(FORMATS), "tsv"] if figures else ["tsv"]
+    names = sorted(chart.name for chart in drawn)
+    links = [f"figures/{name}.{ending}" for name in names for ending in endings]
     n = text.plural(len(study.searches), "seed")
     values = {
         "name": "RESULTS",
@@ -78,8 +87,8 @@ def _write(folders: Sequence[Path], output_dir: Path) -> str:
         "evidence": text.evidence(study, compared),
         "warnings": text.warnings(study),
         "sections": _sections(study, compared, drawn, output),
-        "figures": figures.inline,
-        "links": [p.relative_to(output).as_posix() for p in sorted(figures.files)],
+        "figures": figures,
+        "links": links,
         "missing": MISSING,
         "ours": OURS,
         "colours": COLOURS,
