@@ -1,6 +1,6 @@
 """What ``espnet-topdown decode`` does with an experiment or with a search.
 
-``python -m espnet_topdown.cli.decoding exp/asr_x_topdown best`` prints the models that
+``python -m espnet_topdown.cli._decoding exp/asr_x_topdown best`` prints the models that
 a recipe decodes: name, experiment and file, with tabs between.
 """
 

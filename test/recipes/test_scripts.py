@@ -210,3 +210,14 @@ def test_small_data_of_a_language_model(run, copied, tmp_path, shared):
     ran = run("./run.sh", *words, "--stop_stage", "data", cwd=recipe)
     assert ran.returncode == 0, ran.stderr
     assert len((recipe / "data/small/tokens.txt").read_text().split()) == 1450
+
+
+def test_the_models_that_are_decoded(run):
+    """Name, experiment and file of weights, the baseline first."""
+    script = ". utils/common.sh; . ./path.sh; PYTHON=(python3 -P); list_models "
+    script += f"{EGS2.parent}/test/golden/finished/search best"
+    done = run("bash", "-euc", script, cwd=TEMPLATE)
+    assert done.returncode == 0, done.stderr
+    first, *others = [line.split("\t") for line in done.stdout.splitlines()]
+    assert all(len(fields) == 3 for fields in (first, *others)) and others
+    assert re.fullmatch(r"m\d+", first[0]) and first[2]

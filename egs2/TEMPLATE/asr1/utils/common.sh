@@ -83,7 +83,7 @@ check_installation() { # E_INSTALL here, rather than a traceback in the log of a
 }
 
 list_models() { # search best|all: lines with name, experiment and file of what is decoded
-    "${PYTHON[@]}" -m espnet_topdown.cli.decoding "$@"
+    "${PYTHON[@]}" -m espnet_topdown.cli._decoding "$@"
 }
 
 stage_on() { # N: is stage N asked for?
