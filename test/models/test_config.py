@@ -12,7 +12,7 @@ import yaml
 
 from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.models.config import KEYS, check_config, read_config
+from espnet_topdown.models.config import KEYS, InitParam, check_config, read_config
 
 BASE = Path("exp/joint")
 MISSING = object()
@@ -91,6 +91,13 @@ def test_the_message_says_what_is_allowed(toy_experiment, key, value, allowed):
     assert e.value.what == f"{BASE}/config.yaml: {key} is {shown}"
     assert e.value.code == "E_CONFIG_KEY" and e.value.status == 78
     assert allowed in e.value.remedy
+
+
+def test_a_key_that_is_no_name():
+    with pytest.raises(TopDownError, match="E_CONFIG_KEY: x: 1 is 2.*keys that are"):
+        check_config({1: 2}, "x")
+    with pytest.raises(TopDownError, match="E_PATH: ':' in the path of init_param"):
+        InitParam.parse("a:b:c:d:e")
 
 
 def test_what_espnet_writes_is_right():

@@ -58,6 +58,10 @@ def test_the_papers_layers(numbers):
     assert bound.ignored == ("frontend.logmel.melmat",)
     k = len(numbers)
     bound.check_frozen(bound.names[:k])
+    held = bound.hold(blstm(down[0]))
+    assert held.n == k and held.held[0].name not in held.names
+    with pytest.raises(TopDownError, match="E_FREEZE_NOMATCH.*stays so"):
+        held.named([f"blstm{down[0]}"])
     with pytest.raises(TopDownError, match="E_FREEZE_ALL"):
         bound.check_frozen(bound.names)
 
