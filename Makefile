@@ -2,7 +2,7 @@
 # make demo         setup, then the default recipe from audio to report
 # make test         setup, then the tests for every change, as many at once as there are cores
 # make lint         style, docstrings, types, shell scripts
-# make bench        ratios to stock ESPnet, beside those that were recorded (10 minutes)
+# make bench        ratios to stock ESPnet, beside those that were recorded (minutes)
 # make nightly      every test: also campaigns, real clusters, every row trained
 # make constraints  compiles the tested sets of versions anew, from what is newest today
 # make canary       the newest of everything in .venv-canary: what has moved, does it work?
