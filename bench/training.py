@@ -87,7 +87,7 @@ def lstm(
     ours = copy.deepcopy(stock)
     cpu.install(ours)
     found = [_batch(n, seconds, len(args.token_list), 12) for _ in range(batches)]
-    yield from _pairs(stock, ours, found, device, tolerance=1e-4)
+    yield from _pairs(stock, ours, found, device, tolerance=2e-5)
 
 
 def transformer(
