@@ -167,7 +167,7 @@ def test_parts_are_trained_on_their_own_lists(rows):
     "names, words, damage, status, part",
     [
         ("A.C", [], "", 64, "E_ROW: --row A.C is unknown"),
-        ("A.B", ["--row_conf", "none"], "", 66, "none/train_att_a.yaml"),
+        ("A.B", ["--row_conf", "none"], "", 66, "no file none/rows.yaml"),
         ("A.B", ["--stage", "11"], "", 64, "then give --row alone"),
         ("A.B", ["--paper", ""], "", 64, "option --paper is required"),
         ("C.1", [], "dump/raw/test_eval92", 66, "run ./run.sh --stop_stage stats"),
