@@ -20,15 +20,9 @@ pytestmark = pytest.mark.espnet
 
 REFUSED = [  # changes of the configuration, code, in the message, exit status
     ({"max_epoch": 0}, "E_CONFIG_KEY", "max_epoch is 0. Do: write a whole number", 78),
-    ({"max_epoch": -1}, "E_CONFIG_KEY", "is -1", 78),
-    ({"batch_size": 0}, "E_CONFIG_KEY", "batch_size", 78),
-    ({"accum_grad": 0}, "E_CONFIG_KEY", "accum_grad", 78),
     ({"grad_clip": float("nan")}, "E_CONFIG_KEY", "is nan", 78),
-    ({"grad_clip": -1.0}, "E_CONFIG_KEY", "grad_clip", 78),
     ({"optim_conf": {"lr": 0.0}}, "E_CONFIG_KEY", "optim_conf.lr", 78),
     ({"optim_conf": {"lr": "fast"}}, "E_CONFIG_KEY", "'fast'", 78),
-    ({"patience": -1}, "E_CONFIG_KEY", "patience", 78),
-    ({"keep_nbest_models": 0}, "E_CONFIG_KEY", "keep_nbest_models", 78),
     ({"keep_nbest_models": [3, 0]}, "E_CONFIG_KEY", "keep_nbest_models", 78),
     ({"adadelta_eps_decay": 1.5}, "E_CONFIG_KEY", "below 1", 78),
     ({"freeze_param": False}, "E_CONFIG_KEY", "no and off are false", 78),
