@@ -171,10 +171,10 @@ def test_a_search_knows_what_a_language_model_needs(train) -> None:
     with pytest.raises(TopDownError, match="E_RANGE.*kind 'lm'"):
         Search.of(SearchRequest(base, Path("search"), criterion="cer"))
     nodes.task.call("check")(nodes.base)
-    nodes.task.call("works")(nodes.base, nodes.stack)
+    nodes.task.call("works")(nodes.base, nodes.stack, lambda: None)
     less = LayerStack(nodes.stack.groups[1:])
     with pytest.raises(TopDownError, match="E_STACK: the trainer.*lm.embed.weight"):
-        nodes.task.call("works")(nodes.base, less)
+        nodes.task.call("works")(nodes.base, less, lambda: None)
     Path("data/dev.txt").write_text("w1 never w2\n")
     with pytest.raises(TopDownError, match=r"E_OOV.*dev.txt:1: 'never'"):
         nodes.task.call("check")(nodes.base)
