@@ -94,7 +94,12 @@ class Source:
         return self.value.endswith("|") or self.value.startswith("|")
 
     def text(self) -> str:
-        """One line that changes when the source does."""
+        """Write it as the line that stage 3 keeps, to see that the source changed.
+
+        Returns:
+            The value, the seconds of the cut with four decimals, and the channel; the
+            last two only where there are any.
+        """
         cut = "" if self.start is None else f" {self.start:.4f} {self.end:.4f}"
         return f"{self.value}{cut}" + (f" {self.channel}" if self.channel else "")
 
@@ -175,7 +180,12 @@ def _damaged(source: Source, lacking: str) -> TopDownError:
 
 
 def _lacking(sound: Any, file: BinaryIO) -> str:
-    """What a file has less than its header says; "" if nothing."""
+    """What a file has less than its header says; "" if nothing.
+
+    Returns:
+        The end of the sentence "is cut off or damaged: ..."; "" also where the format
+        does not say how much there should be.
+    """
     if sound.frames >= _UNKNOWN:  # libsndfile, and so ESPnet, cannot read it to its end
         return "its header has no number of samples (it was written into a pipe)"
     for declared, actual, truncated in _SHORTER.findall(sound.extra_info):
@@ -217,7 +227,12 @@ _CHUNKS: dict[str, tuple[int, int, int, Any, int]] = {
 
 
 def _chunks_lack(audio_format: str, file: BinaryIO, length: int) -> str:
-    """What follows the samples of a file, if that is no chunk: samples, perhaps."""
+    """What follows the samples of a file, if that is no chunk: samples, perhaps.
+
+    Returns:
+        The end of a sentence; "" if only chunks follow, or if the header leaves the
+        size open.
+    """
     at, name_bytes, size_bytes, order, align = _CHUNKS[audio_format]
     head_bytes, long_size, seen = name_bytes + size_bytes, 0, False
     if file.read(4) == b"RIFX":
@@ -253,7 +268,11 @@ def _uncounted(left: int) -> str:
 
 
 def _ogg_lacks(data: bytes) -> str:
-    """What the last page of an Ogg stream lacks (RFC 3533): its rest, or its mark."""
+    """What the last page of an Ogg stream lacks (RFC 3533): its rest, or its mark.
+
+    Returns:
+        The end of a sentence; "" if the stream ends as it should.
+    """
     page = data[max(data.rfind(b"OggS"), 0) :]
     if len(page) < 27 or len(page) < 27 + page[26]:
         return "its last page is not whole"
@@ -277,7 +296,12 @@ _MPEG_KBITS = {  # (MPEG 1, layer) -> kbit/s by index
 
 
 def _mpeg_frame(head: bytes) -> int:
-    """Bytes of the MPEG audio frame that begins with these four (ISO 11172-3), or 0."""
+    """Bytes of the MPEG audio frame that begins with these four (ISO 11172-3), or 0.
+
+    Returns:
+        Its whole length, with the four; 0 if no frame begins there, or one of free bit
+        rate, whose length the header does not say.
+    """
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -294,7 +318,12 @@ def _mpeg_frame(head: bytes) -> int:
 
 
 def _mpeg_lacks(data: bytes) -> str:
-    """What an MP3 file lacks: the rest of a frame, or frames that LAME's tag counts."""
+    """What an MP3 file lacks: the rest of a frame, or frames that LAME's tag counts.
+
+    Returns:
+        The end of a sentence; "" also for a file without a tag that ends with a whole
+        frame: nothing says how many there were.
+    """
     at = total = frames = 0
     if data[:3] == b"ID3" and len(data) > 10:
         at = 10 + sum((b & 127) << 7 * (3 - i) for i, b in enumerate(data[6:10]))
@@ -436,7 +465,7 @@ def _decoded(
     """Samples (T, C) by and by; E_WAV_LENGTH where fewer or others can be read."""
     import soundfile
 
-    left, bits = frames, {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(sound.subtype)
+    left, bits = frames, {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(sound.subtype, 0)
     is_whole = sound.format == "FLAC" and bits and frames == sound.frames
     digest, promised = hashlib.md5(usedforsecurity=False), bytes(16)
     if is_whole:
@@ -459,7 +488,12 @@ def _decoded(
 
 
 def _flac_digest(source: Source, file: BinaryIO) -> bytes:
-    """MD5 of all samples as a FLAC file has it (RFC 9639); zeros if it has none."""
+    """MD5 of all samples as a FLAC file has it (RFC 9639); zeros if it has none.
+
+    Returns:
+        16 bytes; the sum is over samples of all channels in turn, little endian. 16
+        zeros also for what is no FLAC file.
+    """
     place = file.tell()
     file.seek(0)
     data = file.read()
@@ -470,7 +504,12 @@ def _flac_digest(source: Source, file: BinaryIO) -> bytes:
 
 
 def _span(source: Source, rate: int, frames: int) -> tuple[int, int]:
-    """(first sample, number of samples) of a segment, or of the whole recording."""
+    """(first sample, number of samples) of a segment, or of the whole recording.
+
+    Returns:
+        Both in samples a channel, the first from 0; the number is 0 where both
+        ends round to the same sample.
+    """
     if source.start is None or source.end is None:
         return 0, frames
     first = round(source.start * rate)

@@ -31,18 +31,30 @@ _MOST = 5  # characters that a message names
 
 
 def _is_space(char: str) -> bool:
-    """Whether it is seen as a space but is another character, or is a tab."""
+    """Whether it is seen as a space but is another character, or is a tab.
+
+    Returns:
+        False for the plain space; ``mend_texts`` replaces what is True.
+    """
     return char == "\t" or (char != " " and unicodedata.category(char) == "Zs")
 
 
 def _is_hidden(char: str) -> bool:
-    """Whether no transcript can mean it: control, zero-width, ends of lines."""
+    """Whether no transcript can mean it: control, zero-width, ends of lines.
+
+    Returns:
+        False for a tab, joiners and the signs around numbers; what is True is an error.
+    """
     kind = unicodedata.category(char)
     return kind in ("Cc", "Cf", "Zl", "Zp") and char not in _JOINERS + _SEEN + "\t"
 
 
 def _is_odd(char: str) -> bool:
-    """Whether a message should name it: what is hidden, blank, damaged or a space."""
+    """Whether a message should name it: what is hidden, blank, damaged or a space.
+
+    Returns:
+        True for more than ``_is_hidden``: also for what is only a warning.
+    """
     if char.isascii() and char.isprintable():
         return False
     odd = _is_space(char) or _is_hidden(char) or char in _JOINERS + _BLANK + _DAMAGED

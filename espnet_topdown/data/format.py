@@ -37,8 +37,10 @@ _SECONDS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2})?"
 _SEGMENT = re.compile(
     rf"(\S+)\s+({_SECONDS})\s+(-1(?:\.0*)?|{_SECONDS})(?:\s+(-1|[0-9]{{1,3}}))?"
 )
-_REPLACED = ("text", "wav.scp", "segments", "utt2num_samples", "feats_type")
-_REPLACED += ("audio_format", "reco2file_and_channel")
+_REPLACED = (
+    *("text", "wav.scp", "segments", "utt2num_samples", "feats_type"),
+    *("audio_format", "reco2file_and_channel"),
+)
 
 
 def sources(data_dir: Path) -> list[Source]:
@@ -163,7 +165,12 @@ def _format_shard(
 
 
 def _finished(record: Path) -> dict[str, str]:
-    """utt -> source of the files already written; the last line may be torn."""
+    """utt -> source of the files already written; the last line may be torn.
+
+    Returns:
+        Sources as ``Source.text`` writes them, the last of each utterance; empty if the
+        shard has not begun.
+    """
     if not record.exists():
         return {}
     lines = record.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
@@ -171,7 +178,12 @@ def _finished(record: Path) -> dict[str, str]:
 
 
 def _kept(source: Source, target: Path, rate: int, audio_format: str) -> int:
-    """The number of samples of a file that need not be written again, else 0."""
+    """The number of samples of a file that need not be written again, else 0.
+
+    Returns:
+        Samples at the wanted rate; 0 if the file is missing, older than its source,
+        damaged, or of another rate or format.
+    """
     if not audio.is_current(target, source):
         return 0
     try:

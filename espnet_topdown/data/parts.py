@@ -26,7 +26,10 @@ from espnet_topdown.files import check_output
 
 
 def _part_of(utts: Iterable[str], percent: int, last: bool = False) -> list[str]:
-    """The first or the last ``percent`` of the utterances, sorted by id.
+    """The first or the last ``percent`` of the utterances.
+
+    Returns:
+        Their ids, sorted; empty if the percentage rounds to none.
 
     >>> utts = [f"u{i}" for i in range(10)]
     >>> _part_of(utts, 20), _part_of(utts, 40), _part_of(utts, 20, last=True)

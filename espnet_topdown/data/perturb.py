@@ -81,7 +81,11 @@ def run_perturb(
 
 
 def _parse_factors(words: Sequence[str]) -> list[str]:
-    """The factors other than 1, as written; they become part of ids."""
+    """The factors other than 1, as written; they become part of ids.
+
+    Returns:
+        Without units: 0.9 plays slower. Empty if there is only 1.
+    """
     words = " ".join(words).split()
     for word in words:
         try:
@@ -105,6 +109,9 @@ def _write_audio(
     """Write recordings, those already there are kept; how many were written.
 
     Of those ``in_parts``, whose segments name a channel, all channels are needed.
+
+    Returns:
+        The number of files; 0 if all were there and not older than their sources.
     """
     written = 0
     for source in part:
@@ -123,7 +130,12 @@ def _target(folder: Path, factor: str, recording: str) -> Path:
 
 
 def _perturbed(data_dir: Path, lists: _Lists, factor: str, folder: Path) -> _Lists:
-    """The lists of a copy, whose audio is there."""
+    """The lists of a copy, whose audio is there.
+
+    Returns:
+        List -> id with its prefix -> value. Segments are in seconds of the copy, and
+        ``utt2uniq`` names the original utterance.
+    """
     prefix = f"sp{factor}-"
     out = {name: {prefix + k: v for k, v in lists[name].items()} for name in lists}
     for recording in lists["wav.scp"]:
@@ -152,7 +164,11 @@ def _with_uniq(folder: Path, lists: _Lists) -> _Lists:
 
 
 def _joined(sets: Sequence[tuple[Path, _Lists]]) -> _Lists:
-    """The lists that all sets have; their ids differ."""
+    """The lists that all sets have; their ids differ.
+
+    Returns:
+        List -> id -> value, in the order of the sets.
+    """
     joined: _Lists = {}
     for name in sets[0][1]:
         if any(name not in lists for _, lists in sets):

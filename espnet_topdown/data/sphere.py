@@ -70,7 +70,11 @@ class Header:
 
 
 def _broken(path: Path, what: str) -> TopDownError:
-    """E_SPHERE_HEADER, to be raised."""
+    """E_SPHERE_HEADER, to be raised.
+
+    Returns:
+        The error, status 65; ``what`` says what the header has wrong.
+    """
     do = "copy it again from the disc, or check that it is a SPHERE file"
     return TopDownError("E_SPHERE_HEADER", f"{path}: {what}", do, DATA)
 
@@ -101,7 +105,11 @@ def _open(path: Path) -> io.BufferedReader:
 
 
 def _parse_header(data: bytes, path: Path) -> Header:
-    """The header at the start of a file's bytes."""
+    """The header at the start of a file's bytes.
+
+    Returns:
+        Fields as the file has them; without ``sample_coding`` it is ``pcm``.
+    """
     first, _, rest = data.partition(b"\n")
     if first.strip() != _MAGIC:
         raise _broken(path, "does not start with NIST_1A")
@@ -255,7 +263,11 @@ def _compare_sum(header: Header, stored: np.ndarray) -> None:
 
 
 def _law_table(coding: str) -> np.ndarray:
-    """The 256 values of G.711's mu-law or A-law."""
+    """The 256 values of G.711's mu-law or A-law.
+
+    Returns:
+        int16 (256,), by the octet as it is stored.
+    """
     import numpy as np
 
     octets = np.arange(256)
@@ -270,7 +282,12 @@ def _law_table(coding: str) -> np.ndarray:
 
 
 def _by_sph2pipe(header: Header, reason: TopDownError) -> np.ndarray:
-    """What LDC's own tool reads, if that has the right length and sum."""
+    """What LDC's own tool reads, if that has the right length and sum.
+
+    Returns:
+        int16 (T, C). The sum is not compared for mu-law and A-law: it is over octets
+        that the tool has decoded.
+    """
     import soundfile
 
     command = ["sph2pipe", "-p", "-f", "wav", os.fspath(header.path)]

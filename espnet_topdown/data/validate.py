@@ -143,7 +143,12 @@ def validate_set(
 
 
 def _files(wav_scp: Path, wavs: Mapping[str, str], allow_pipes: bool) -> list[Source]:
-    """What can be looked at without running a command."""
+    """What can be looked at without running a command.
+
+    Returns:
+        One source an utterance; those that are commands are left out, so it may be
+        empty.
+    """
     lines = places(wav_scp)
     sources = [Source(u, value, f"utt {u} ({lines[u]})") for u, value in wavs.items()]
     for source in sources:
@@ -197,7 +202,11 @@ def _same_ids(wavs: Mapping[str, str], others: Mapping[str, Mapping]) -> None:
 def _tokens(
     path: Path, texts: Mapping[str, str], cut: _Cut
 ) -> dict[str, Sequence[str]]:
-    """The tokens of every text; E_TEXT_EMPTY where nothing is left to train on."""
+    """The tokens of every text; E_TEXT_EMPTY where nothing is left to train on.
+
+    Returns:
+        Utterance -> tokens, at least one; not yet looked up in the token list.
+    """
     tokens = {}
     for utt, words in texts.items():
         try:
@@ -217,7 +226,7 @@ def _check_known(
 ) -> None:
     """Count what training reads as ``<unk>``; a warning for a few, E_TEXT_UNK above."""
     counts: Counter[str] = Counter()
-    first = {}
+    first: dict[str, str] = {}  # token -> utterance
     for utt, cut in tokens.items():
         for unit in cut:
             if unit not in vocabulary:
@@ -390,7 +399,11 @@ def _validate(
     front: Front,
     options: Mapping[str, Any],
 ) -> SetReport:
-    """Validate a set and print a line about it."""
+    """Validate a set and print a line about it.
+
+    Returns:
+        What was seen; ``samples`` is empty where all audio comes from commands.
+    """
     shapes: list[Path] = []
     if role not in ("train", "dev"):  # it is only decoded
         front = Front(front.hop, 0, front.min_samples)
