@@ -197,39 +197,46 @@ def test_one_spelling_is_right_whichever(capsys, caplog):
 
 UPPER = ["<blank>", "<unk>", "<space>", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<sos/eos>"]
 PHONES = ["<blank>", "<unk>", "uno", "dos", "tres", "<space>", "<sos/eos>"]
+UNKNOWN = "E_TEXT_UNK: tr/text: "
+UNSPOKEN = "E_TEXT_TOKENS: utt tr-0 (tr/text line 1): "  # a number without words
 
 
 @pytest.mark.parametrize(
-    "text, tokens, options, good",
+    "text, tokens, options, refusal",
     [
-        (WORDS, CHARS, [], True),
-        (WORDS, UPPER, [], False),
-        (WORDS, UPPER, ["--cleaner", "tacotron"], True),
-        (WORDS.upper(), UPPER, ["--cleaner", "none", "--g2p", "none"], True),
-        (WORDS, PHONES, ["--token_type", "phn"], True),
-        (WORDS, PHONES, ["--token_type", "phn", "--g2p", "none"], True),
-        (WORDS.replace(" ", "   "), PHONES, ["--token_type", "phn"], False),
-        (WORDS, PHONES, ["--token_type", "word"], True),
-        (WORDS.replace(" ", "  "), PHONES, ["--token_type", "word"], True),
-        (WORDS.upper(), PHONES, ["--token_type", "word"], False),
-        (WORDS + " <NOISE>", [*CHARS[:-1], "<NOISE>", "<sos/eos>"], [], False),
+        (WORDS, CHARS, [], ""),
+        (WORDS, UPPER, [], UNKNOWN),
+        (WORDS, UPPER, ["--cleaner", "tacotron"], ""),
+        (WORDS + " " + "9" * 40, UPPER, ["--cleaner", "tacotron"], UNSPOKEN),
+        (WORDS.upper(), UPPER, ["--cleaner", "none", "--g2p", "none"], ""),
+        (WORDS, PHONES, ["--token_type", "phn"], ""),
+        (WORDS, PHONES, ["--token_type", "phn", "--g2p", "none"], ""),
+        (WORDS.replace(" ", "   "), PHONES, ["--token_type", "phn"], UNKNOWN),
+        (WORDS, PHONES, ["--token_type", "word"], ""),
+        (WORDS.replace(" ", "  "), PHONES, ["--token_type", "word"], ""),
+        (WORDS.upper(), PHONES, ["--token_type", "word"], UNKNOWN),
+        (WORDS + " <NOISE>", [*CHARS[:-1], "<NOISE>", "<sos/eos>"], [], UNKNOWN),
         (
             WORDS + " <NOISE>",
             [*CHARS[:-1], "<NOISE>", "<sos/eos>"],
             ["--non_linguistic_symbols", "nlsyms"],
-            True,
+            "",
         ),
     ],
 )
-def test_text_is_cut_as_training_cuts_it(text, tokens, options, good, capsys, caplog):
+def test_text_is_cut_as_training_cuts_it(
+    text, tokens, options, refusal, capsys, caplog
+):
     Path("nlsyms").write_text("<NOISE>\n")
     make("tr", text, text)
     make("dv", text, text)
     status, said = stage_10(capsys, *options, tokens=tokens)
     if said.startswith("E_INSTALL"):
         pytest.skip(said)
-    assert (status == 0 and "W_TEXT_UNK" not in caplog.text) == good
-    assert status == 0 or said.startswith("E_TEXT_UNK: tr/text: ")
+    if refusal:
+        assert status == 65 and said.startswith(refusal)
+    else:
+        assert status == 0 and "W_TEXT_UNK" not in caplog.text
 
 
 def test_subwords_by_the_model_itself(capsys, caplog):
