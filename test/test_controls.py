@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from espnet_topdown.files import read_yaml, write_yaml
-from espnet_topdown.models.weights import load_weights
+from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.records import Journal
-from espnet_topdown.search._controls import control_spec
+from espnet_topdown.search._controls import _random_values, control_spec
 from espnet_topdown.search.request import Search, SearchRequest
 from espnet_topdown.search.strategies import CONTROLS
 
@@ -135,3 +136,14 @@ def test_control_random_freezes_values_that_nobody_trained(search, toy_experimen
     assert set(frozen) == {"ctc.ctc_lo.weight", "ctc.ctc_lo.bias"}
     assert (weight != base["ctc.ctc_lo.weight"]).all()
     assert weight.abs().max() <= 2**-0.5, "1 / sqrt(inputs)"
+    wide = {"l.weight": torch.ones(9, 400), "l.bias": torch.ones(900)}
+    for value in _random_values(wide, seed=1).values():  # half the bound on average
+        assert 0.02 < value.abs().mean() < 0.03 and value.abs().max() <= 0.05
+        assert value.min() < 0 < value.max()
+    drawn = {}
+    for seed in ("own", "same"):
+        request = SearchRequest(toy_experiment, Path(seed), retrain_seed=seed)
+        spec = control_spec(Search.of(request), "random")
+        drawn[seed] = load_weights(spec.frozen_from)
+    assert differing(frozen, drawn["own"], frozen) == [], "a seed repeats them"
+    assert differing(frozen, drawn["same"], frozen) == list(frozen)

@@ -162,12 +162,21 @@ def test_what_is_trained(search, harvest, options, name, train, job):
         ({"cmd": "", "ngpu": 1}, "E_GPU: --ngpu 1", 78),
         ({"cmd": "no_such.pl"}, "E_CLUSTER_CMD.*'no_such.pl'", 76),
         ({"base_exp": Path("exp/short")}, "E_NOT_CONVERGED.*epoch 3 of 9", 78),
+        (
+            {"base_exp": Path("exp/short_lm"), "stack": "lm_awd_lstm"},
+            "E_NOT_CONVERGED.*short_lm.*epoch 3 of 9",
+            78,
+        ),
     ],
 )
 def test_what_is_refused_before_it_begins(
     search, monkeypatch, options, message, status
 ):
     write_experiment(Path("exp/short"), rnn_weights(), epochs=3, max_epoch=9)
+    names = ("lm.out.weight", "lm.rnns.0.weight", "lm.rnns.1.weight")
+    lm = dict(zip(names, rnn_weights().values()))
+    more = {"max_epoch": 9, "lm": "awd_lstm", "model": "continuous"}
+    write_experiment(Path("exp/short_lm"), lm, epochs=3, **more)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(TopDownError, match=message) as e:

@@ -104,6 +104,13 @@ def test_round_trip_keeps_order_and_aliases_out(tmp_path):
     assert text.index("z:") < text.index("a:") and "*" not in text and "ñ" in text
 
 
+def test_a_link_replaces_a_link_and_what_a_killed_process_left(tmp_path):
+    best, left = tmp_path / "best", tmp_path / f".best.{os.getpid()}.tmp"
+    best.symlink_to("m5"), left.symlink_to("m3")
+    files.link("m1.4", best)
+    assert os.readlink(best) == "m1.4" and os.listdir(tmp_path) == ["best"]
+
+
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     path = tmp_path / "a.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -155,27 +156,47 @@ INTERRUPTING = """import os, runpy, signal, sys, time
 from pathlib import Path
 once = Path(os.environ["FAKE_DIR"], "interrupt")
 if once.exists() and "m1.1.1" in sys.argv[1]:
+    number = int(once.read_text())
     once.unlink()
-    os.kill(os.getppid(), signal.SIGINT)
+    os.kill(os.getppid(), number)
     time.sleep(60)
 runpy.run_path({fake!r}, run_name="__main__")
 """
 
 
 @pytest.mark.espnet
-def test_an_interrupted_cell_is_continued(
-    toy_experiment: Path, fake_cmd: str, tmp_path: Path
+@pytest.mark.parametrize(
+    "number, says",
+    [
+        (signal.SIGINT, None),  # in a cell
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "interrupted by TERM"),
+        (signal.SIGHUP, "interrupted by HUP"),
+    ],
+)
+def test_an_interrupted_cell_or_command_is_continued(
+    toy_experiment: Path, fake_cmd: str, tmp_path: Path, number, says, capsys
 ) -> None:
     python, fake = fake_cmd.split()
     (tmp_path / "launcher.py").write_text(INTERRUPTING.format(fake=fake))
     (tmp_path / "errors.json").write_text('{"m3": 50, "m1.2": 40, "m1.1.1": 41}')
     (tmp_path / "root").write_text("m3")
-    (tmp_path / "interrupt").touch()
+    (tmp_path / "interrupt").write_text(str(int(number)))
     options = {"controls": "none", "cmd": f"{python} {tmp_path / 'launcher.py'}"}
-    with pytest.raises(KeyboardInterrupt):
-        run_search(str(toy_experiment), "exp/search", **options)
+    words = ["search", str(toy_experiment), "exp/search"]
+    words += [word for name, value in options.items() for word in (f"--{name}", value)]
+    if says is None:
+        with pytest.raises(KeyboardInterrupt):
+            run_search(str(toy_experiment), "exp/search", **options)
+    else:
+        with pytest.raises(SystemExit, match=f"^{128 + number}$"):
+            main(words)
+        said = capsys.readouterr().err
+        assert f"{says}; the same command continues\n" in said
     stopped = load_search("exp/search")
     assert stopped.best is None and "interrupted" in stopped.status()
+    if says is not None:
+        main(words)
     search = run_search(str(toy_experiment), "exp/search", **options)
     assert search.best == Path("exp/search/m1.2")
     calls = (tmp_path / "calls").read_text().split()

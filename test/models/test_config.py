@@ -62,6 +62,11 @@ def test_any_value_of_any_key(toy_experiment, key, capsys):
 @pytest.mark.parametrize(
     "key, value, allowed",
     [
+        ("max_epoch", -1, "a whole number >= 1"),
+        ("batch_size", 0, "a whole number >= 1"),
+        ("accum_grad", 0, "a whole number >= 1"),
+        ("grad_clip", -1.0, "a number above 0"),
+        ("keep_nbest_models", 0, "a whole number >= 1 or a list of them"),
         ("max_epoch", "many", "a whole number >= 1"),
         ("max_epoch", True, "a whole number >= 1"),
         ("max_epoch", "1e5", "a whole number >= 1"),

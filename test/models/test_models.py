@@ -18,7 +18,7 @@ from espnet_topdown.files import read_yaml, write_yaml
 FACTS = read_yaml(Path(__file__).with_name("models.yaml"))
 CASES = [(kind, name) for kind in ("asr", "lm") for name in FACTS[kind]]
 TOKENS = ["<blank>", "<unk>", "a", "b", "<sos/eos>"]
-OURS = ("layers", "stack", "search", "trainer", "family")
+OURS = ("layers", "stack", "search", "trainer", "family", "freeze")
 FAMILIES = [name for name, case in FACTS["asr"].items() if "family" in case]
 
 pytestmark = pytest.mark.espnet
@@ -151,10 +151,13 @@ def test_a_retraining_of(trained, name):
     """Planned, trained, verified and scored; or refused before anything is written."""
     from espnet_topdown.jobs.run import run_by_hand
     from espnet_topdown.jobs.spec import spec_by_hand
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.models.weights import differing, load_weights
 
     case, folder = FACTS["asr"][name], trained(name)
     stack, model = case.get("stack", "auto"), Path("1epoch.pth")
-    spec = spec_by_hand(folder, "softmax", stack=stack, base_model=model)
+    freeze = case.get("freeze", "softmax")
+    spec = spec_by_hand(folder, freeze, stack=stack, base_model=model)
     if "search" in case:
         with pytest.raises(TopDownError, match=case["search"]):
             run_by_hand(spec, Path("exp/job"))
@@ -162,6 +165,13 @@ def test_a_retraining_of(trained, name):
         return
     run_by_hand(spec, Path("exp/job"))
     assert (Path("exp/job") / ".done").is_file()
+    if "enc1" in freeze:
+        base, after = (
+            load_weights(folder / model),
+            Experiment(Path("exp/job")).weights(),
+        )
+        means = [n for n in differing(base, after, base) if n.endswith("running_mean")]
+        assert means == ["encoder.encoders.0.conv_module.norm.running_mean"]
 
 
 @pytest.mark.nightly

@@ -20,7 +20,7 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.trainer import trainer
 from espnet_topdown.trainer._processes import Stop
-from espnet_topdown.trainer.task import TopDownASRTask
+from espnet_topdown.trainer.task import TopDownASRTask, draw_uniform
 
 pytestmark = pytest.mark.espnet
 
@@ -163,9 +163,24 @@ def test_broken_audio_does_not_pass(train, tones, tmp_path):
 
 
 def test_uniform_initialisation(train):
+    """A norm layer keeps its own values; a seed repeats the draw."""
     folder = train(init_uniform=0.01, optim_conf={"lr": 1e-9}, max_epoch=1)
     state = load_weights(folder / "1epoch.pth")
     assert max(float(v.abs().max()) for v in state.values()) < 0.0101
+    drawn = []
+    for seed in (7, 7, 8):
+        torch.manual_seed(seed)
+        norms = torch.nn.LayerNorm(8), torch.nn.BatchNorm1d(8)
+        drawn.append(torch.nn.Sequential(torch.nn.Linear(8, 50), *norms))
+        draw_uniform(drawn[-1], 0.1)
+    first, again, other = (model.state_dict() for model in drawn)
+    assert differing(first, again, first) == []
+    assert differing(first, other, first) == ["0.weight", "0.bias"]
+    assert all((first[n] == 1).all() for n in ("1.weight", "2.weight"))
+    assert not any(first[n].any() for n in ("1.bias", "2.bias"))
+    weight, bias = (first[f"0.{name}"] for name in ("weight", "bias"))
+    assert 0.095 < weight.max() <= 0.1 and -0.1 <= weight.min() < -0.095
+    assert abs(weight.mean()) < 0.01 and 0.05 < bias.abs().max() <= 0.1
 
 
 def test_a_criterion_that_is_never_computed(train):
