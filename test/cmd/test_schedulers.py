@@ -269,6 +269,7 @@ def test_the_id_of_a_lost_job_may_be_anothers_by_now(slurm: Place) -> None:
     assert wait_until(slurm.submissions)
     other = slurm.start(*SLEEP)  # the scheduler gives it the same id
     assert launched.wait(30) == 1, "another's running job is not ours"
+    assert wait_until(lambda: len(slurm.submissions()) == 2)
     other.terminate()
     assert other.wait(15) == 143
 
