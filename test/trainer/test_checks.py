@@ -31,7 +31,7 @@ REFUSED = [  # changes of the configuration, code, in the message, exit status
     ({"frieze_param": []}, "E_YAML_KEY", "nearest: freeze_param", 78),
     ({"best_model_criterion": [["valid", "cerr", "min"]]}, "E_CRITERION", "cer", 78),
     ({"best_model_criterion": [["valid", "acc", "max"]]}, "E_CRITERION", "ctc_we", 78),
-    ({"train_shape_file": ["no/file"]}, "E_MISSING", "no/file", 66),
+    ({"train_shape_file": ["no/file"]}, "E_MISSING", "no train data no/file", 66),
     ({"train_shape_file": ["a,b"]}, "E_PATH", "a,b", 78),
     ({"max_cache_size": 1.0, "noise_scp": "n"}, "E_CACHE_AUG", "noise_scp", 78),
     ({"batch_type": "unsorted"}, "E_BATCH_ORDER", "longest", 78),
