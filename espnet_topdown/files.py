@@ -281,13 +281,13 @@ def write_bytes(path: Path, data: bytes, sync: bool = True) -> None:
         raise disk_error(path, len(data), e) from e
 
 
-def check_output(folder: Path, names: Iterable[str], reports: bool = False) -> None:
+def check_output(folder: Path, names: Iterable[str], ours: bytes = b"") -> None:
     """Refuse an output folder in which somebody else also writes.
 
     Args:
         folder: ``--output_dir``; it need not be there.
         names: Files that show that it is somebody else's.
-        reports: They may be ours, if our name stands in them.
+        ours: What stands in them (a regular expression) if they are ours after all.
 
     Raises:
         TopDownError: E_CREATE (73).
@@ -296,7 +296,7 @@ def check_output(folder: Path, names: Iterable[str], reports: bool = False) -> N
         path = Path(folder) / name
         if not path.exists():
             continue
-        if reports and re.search(rb"espnet.topdown", path.read_bytes()):
+        if ours and path.is_file() and re.search(ours, path.read_bytes()):
             continue
         do = "name another output, or move that file away"
         raise TopDownError("E_CREATE", f"{path} is there and not ours", do, CREATE)

@@ -19,6 +19,7 @@ RETRAIN = "retrain --base_exp exp/joint --freeze softmax --output_dir"
 DECODE = "decode --exp exp/joint --wav_scp data/valid/wav.scp"
 DECODE += " --text data/valid/text --output_dir"
 SCORE = "score --ref data/valid/text --hyp data/valid/text --output_dir"
+SCORE_SET = "score_set --ref data/valid/text --model_file m.pth --decode_dir"
 PERPLEXITY = "perplexity --exp exp/joint --text data/valid/text --output_dir"
 SEEDS = "seeds --search_dirs exp/a exp/b --output_dir"
 
@@ -36,6 +37,7 @@ def folders(toy_experiment) -> None:
         "espnet/inference/1best_recog/text",  # as its asr_inference leaves a set
         "espnet/test/logdir/keys.1.scp",  # as its asr.sh does
         "espnet/copied/score",
+        "results/score.json",
         "espnet/scored/score_cer/ref.trn",
         "texts/text",
         "exp/asr_stats_raw_en_char/train/speech_shape",
@@ -197,11 +199,14 @@ def files() -> dict[Path, bytes | bool]:
                 ("espnet/copied", "score"),
                 ("espnet/scored", "score_cer/ref.trn"),
                 ("texts", "text"),
+                ("results", "score.json"),
             )
         ],
         (SCORE, "espnet/scored/score_cer", "score_cer/ref.trn is there and not ours"),
         (SCORE, "data/valid", "data/valid/wav.scp is there and not ours"),
         (PERPLEXITY, "exp/joint", "exp/joint/config.yaml is there and not ours"),
+        (PERPLEXITY, "results", "results/score.json is there and not ours"),
+        (SCORE_SET, "results", "results/score.json is there and not ours"),
         (SEEDS, "theirs", "theirs/RESULTS.md is there and not ours"),
         (SEARCH, "data/valid", "data/valid/wav.scp is there and not ours"),
         (RETRAIN, "data/valid", "data/valid/wav.scp is there and not ours"),

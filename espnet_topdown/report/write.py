@@ -65,7 +65,7 @@ def write_seeds(folders: Sequence[Path], output_dir: Path) -> str:
 
 def _write(folders: Sequence[Path], output_dir: Path) -> str:
     output = Path(output_dir)
-    check_output(output, ("RESULTS.md", "report.html"), reports=True)
+    check_output(output, ("RESULTS.md", "report.html"), ours=rb"espnet.topdown")
     study = read_study([Path(folder) for folder in folders])
     try:
         output.mkdir(parents=True, exist_ok=True)

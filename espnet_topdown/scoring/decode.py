@@ -27,6 +27,7 @@ from espnet_topdown.scoring.greedy import Hypothesis, decoder_of, greedy
 from espnet_topdown.scoring.model import load_model
 from espnet_topdown.scoring.score import (
     check_score_dir,
+    check_score_file,
     count_set,
     record,
     record_of_counts,
@@ -321,6 +322,7 @@ def decode_set(
 def _check_out_dir(folder: Path) -> None:
     written = (folder / "token_int").exists()
     check_output(folder, _NOT_OURS if written else (*_NOT_OURS, "text", "token"))
+    check_score_file(folder)
     if not (folder / "score.json").exists():
         for part in sorted(folder.glob("score_*")):
             check_score_dir(part)

@@ -18,7 +18,7 @@ from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task, kind_of, shown
 from espnet_topdown.scoring.model import load_model
-from espnet_topdown.scoring.score import record
+from espnet_topdown.scoring.score import check_score_file, record
 from espnet_topdown.trainer.bptt import columns, fixed_windows
 
 DECODER = "perplexity"
@@ -165,6 +165,7 @@ def score_experiment(
             E_CREATE (73), and those of ``score_text``.
     """
     check_output(output_dir, ("wav.scp", "config.yaml"))
+    check_score_file(output_dir)
     experiment = Experiment(exp)
     if (kind := kind_of(experiment.config)) != "lm":
         what = f"{exp} is of kind '{kind}', which reads no continuous text"

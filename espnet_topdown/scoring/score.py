@@ -126,6 +126,15 @@ def check_score_dir(folder: Path) -> None:
     check_output(folder, names)
 
 
+def check_score_file(folder: Path) -> None:
+    """Refuse to write over somebody else's ``score.json``.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    check_output(folder, ("score.json",), ours=rb'\A\{\s*"schema": \d+,\s*"set": ')
+
+
 def speakers(utt2spk: Path | None, beside: Path) -> dict[str, str]:
     """Return speakers: of ``utt2spk``, of the one next to a file, or nothing."""
     found = Path(utt2spk) if utt2spk else Path(beside).with_name("utt2spk")
@@ -197,8 +206,10 @@ def score_set(
         What ``score.json`` holds.
 
     Raises:
-        TopDownError: E_UTT_SETS (65) when an utterance is missing or too many.
+        TopDownError: E_UTT_SETS (65) when an utterance is missing or too many;
+            E_CREATE (73) for a score.json of somebody else's.
     """
+    check_score_file(decode_dir)
     said, text = _read_sides(ref, Path(decode_dir) / "text")
     symbols, counts = read_nlsyms(nlsyms), {}
     for unit, cut in UNITS.items():

@@ -359,7 +359,7 @@ def make_rows(paper: Paper, names: Sequence[str], setting: Setting) -> Path:
     Raises:
         TopDownError: E_ROW; those of the trainer and of the evaluation.
     """
-    check_output(setting.output_dir, ("RESULTS.md",), reports=True)
+    check_output(setting.output_dir, ("RESULTS.md",), ours=rb"espnet.topdown")
     rows = paper.in_order(names)
     found = []
     for row in rows:

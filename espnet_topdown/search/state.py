@@ -523,9 +523,12 @@ def _amount(path: Path, unit: str, raw: Mapping[str, Any]) -> Amount:
     try:
         if unit == LIKELIHOOD:
             return Likelihood(int(raw["ref"]), float(raw["nll"]))
-        return Counts(*(int(raw[k]) for k in ("ref", "corr", "sub", "del", "ins")))
+        counts = Counts(*(raw[k] for k in ("ref", "corr", "sub", "del", "ins")))
     except (KeyError, TypeError, ValueError):
         raise _broken(path, f"lacks a count under '{unit}'") from None
+    if any(type(n) is not int for n in counts):
+        raise _broken(path, f"has a count under '{unit}' that is no whole number")
+    return counts
 
 
 def _broken(path: Path, what: str) -> TopDownError:
