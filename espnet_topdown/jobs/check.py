@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from espnet_topdown.data.characters import name_two_spellings
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.data.validate import SetReport, check_overlap, validate_set
 from espnet_topdown.data.words import check_vocabulary, read_ids
-from espnet_topdown.errors import DATA, TopDownError, nearest, warn
+from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import read_yaml
 from espnet_topdown.jobs.plan import layer_sizes
 from espnet_topdown.models.experiment import Experiment
@@ -153,9 +154,64 @@ def check_works(
     check_data = check_data or (lambda: None)
     if trainer in (task.trainer, task.options_of):
         import_quietly(task.task.partition(":")[0])
+        options = _options(base, task, trainer)
         task.call("works")(base, stack, check_data)
+        _check_training(base, task, options)
     else:
         check_data()
+
+
+def _options(base: Experiment, task: Task, trainer: str) -> argparse.Namespace:
+    """The base's options as its trainer's own parser reads them.
+
+    A parser takes any value of a config whose type is right, also one that is none of
+    its choices.
+
+    Returns:
+        All options, those that the config lacks with their defaults.
+
+    Raises:
+        TopDownError: E_CONFIG_KEY (78).
+    """
+    parser, config = task.call("task").get_parser(), base.train_config(trainer)
+    for action in parser._actions:
+        value = config.get(action.dest)
+        try:
+            if isinstance(value, str) and action.type:
+                value = action.type(value)
+        except (ValueError, TypeError, argparse.ArgumentTypeError) as e:
+            raise _wrong(base, f"{action.dest} is {value!r} ({e})") from e
+        if value is not None and action.choices and value not in action.choices:
+            close = nearest(str(value), [str(c) for c in action.choices])
+            raise _wrong(base, f"{action.dest} is {value!r} ({close})")
+    parser.set_defaults(**config)
+    return parser.parse_args([])
+
+
+def _check_training(base: Experiment, task: Task, options: argparse.Namespace) -> None:
+    """Build what trains and what makes batches, as ESPnet does after the model.
+
+    Raises:
+        TopDownError: E_CONFIG_KEY (78), or E_MISSING (66) for a list that is gone.
+    """
+    from espnet_topdown.trainer.trainer import parts_of
+
+    for keys, build in parts_of(task.call("task"), options).items():
+        try:
+            build()
+        except FileNotFoundError as e:
+            what = f"{base.folder}/config.yaml names '{e.filename}', which is not there"
+            do = "run in the recipe folder: its paths are relative to it"
+            raise TopDownError("E_MISSING", what, do, MISSING) from e
+        except TopDownError:
+            raise
+        except Exception as e:  # each part refuses its options in its own way
+            raise _wrong(base, f"{keys}: {type(e).__name__}: {e}") from e
+
+
+def _wrong(base: Experiment, what: str) -> TopDownError:
+    do = "write what this ESPnet's trainer takes"
+    return TopDownError("E_CONFIG_KEY", f"{base.folder}/config.yaml: {what}", do)
 
 
 def check_asr_model(

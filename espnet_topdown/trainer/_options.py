@@ -44,8 +44,7 @@ class TrainParser(config_argparse.ArgumentParser):
         if config is not None:
             self._check_keys(config, read_yaml(Path(config)))
         parsed, rest = super().parse_known_args(args, namespace)
-        if config is not None:
-            self._fix_numbers(parsed)
+        self._fix_numbers(parsed)
         return parsed, rest
 
     def _check_keys(self, path: str, config: dict[str, Any]) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from espnet2.tasks.abs_task import AbsTask, scheduler_classes
+from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_topdown.errors import DATA, TopDownError
@@ -229,3 +234,33 @@ def _check_result(folder: Path, reporter: TopDownReporter, criteria: Any) -> Non
             what = f"{link} should be epoch {epoch}, whose file is not there"
             do = "bring the file back, or train in a new folder"
             raise TopDownError("E_BEST_LOST", what, do, DATA)
+
+
+def parts_of(task: Any, options: argparse.Namespace) -> dict[str, Callable[[], object]]:
+    """What ESPnet builds after the model, each part to be tried alone.
+
+    Args:
+        task: ESPnet's task, or ours.
+        options: Of its training.
+
+    Returns:
+        The keys that describe a part -> what builds it.
+    """
+    name, conf = options.scheduler, options.scheduler_conf
+
+    def optimizer() -> torch.optim.Optimizer:
+        one = torch.nn.Linear(1, 1)
+        return AbsTask.build_optimizers.__func__(task, options, one)[0]
+
+    parts: dict[str, Callable[[], object]] = {}
+    if not options.sharded_ddp:  # which needs its processes
+        parts[f"optim {options.optim}, optim_conf {options.optim_conf}"] = optimizer
+        if name:
+            keys = f"scheduler {name}, scheduler_conf {conf}"
+            parts[keys] = lambda: scheduler_classes[name](optimizer(), **conf)
+    for phase in ("train", "valid"):
+        keys = f"{phase}_shape_file, iterator_type {options.iterator_type}, batch_type "
+        parts[keys + options.batch_type] = functools.partial(
+            task.build_iter_factory, options, DistributedOption(), phase
+        )
+    return parts

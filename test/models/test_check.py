@@ -42,6 +42,11 @@ def base_of(folder: Path) -> Experiment:
     config = read_yaml(folder / "config.yaml")
     key = "data_path_and_name_and_type"
     config[f"train_{key}"] = config[f"valid_{key}"]
+    shape = folder / "speech_shape"  # of the longest sound, which ESPnet takes as it is
+    sounds = Path(config[f"valid_{key}"][0][0]).read_text().splitlines()
+    shape.write_text("".join(f"{line.split()[0]} 16000\n" for line in sounds))
+    config.update(batch_type="sorted", train_shape_file=[str(shape)])
+    config["valid_shape_file"] = [str(shape)]
     write_yaml(folder / "config.yaml", config)
     return Experiment(folder, MODEL)
 
@@ -99,6 +104,37 @@ def another_vocabulary(folder: Path) -> None:
 def without_ctc(folder: Path) -> None:
     config = read_yaml(folder / "config.yaml")
     write_yaml(folder / "config.yaml", {**config, **TRANSDUCER})
+
+
+OPTIONS = [
+    ({"optim": "adedelta"}, "E_CONFIG_KEY.*optim is 'adedelta' .nearest: adadelta"),
+    ({"scheduler": "noam_lr"}, "E_CONFIG_KEY.*scheduler is 'noam_lr' .nearest: noamlr"),
+    ({"optim_conf": {"lrr": 1}}, "E_CONFIG_KEY.*optim adadelta, optim_conf.*'lrr'"),
+    (
+        {"scheduler": "warmuplr", "scheduler_conf": {"steps": 1}},
+        "E_CONFIG_KEY.*scheduler warmuplr, scheduler_conf.*'steps'",
+    ),
+    ({"train_shape_file": []}, "E_CONFIG_KEY.*train_shape_file.*batch_type"),
+    ({"valid_shape_file": ["gone"]}, "E_MISSING.*gone"),
+    ({"batch_type": "numbers"}, "E_CONFIG_KEY.*batch_type is 'numbers'"),
+    ({"batch_type": "folded", "fold_length": []}, "E_CONFIG_KEY.*batch_type folded"),
+    ({"iterator_type": "sequences"}, "E_CONFIG_KEY.*iterator_type is 'sequences'"),
+    ({"log_level": "LOUD"}, "E_CONFIG_KEY.*log_level is 'LOUD'"),
+    ({"max_cache_fd": "few"}, "E_CONFIG_KEY.*max_cache_fd is 'few'"),
+]
+
+
+@pytest.mark.parametrize("change, message", OPTIONS)
+def test_options_that_the_trainer_refuses(sounds, change, message):
+    """Before anything is written, though the model is built without them."""
+    folder = sounds.experiment("rnn", sure=50.0)
+    base_of(folder)
+    config = read_yaml(folder / "config.yaml")
+    write_yaml(folder / "config.yaml", {**config, **change})
+    out = sounds.folder / "out"
+    with pytest.raises(TopDownError, match=message):
+        run_by_hand(spec_by_hand(folder, "softmax", base_model=MODEL), out)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("max_jobs", [1, 2])
