@@ -438,7 +438,7 @@ def options() -> dict[str, str]:
     verbs = re.findall(r"^  ([a-z_]+?) ", text, re.MULTILINE)
     shown = {f"espnet-topdown {v}": help_of("espnet-topdown", v) for v in verbs}
     for path in sorted((PACKAGE / "bin").glob("[!_]*.py")):
-        if path.stem not in (*verbs, "main"):  # ESPnet's options
+        if path.stem not in (*verbs, "main", "asr_inference"):  # all ESPnet's options
             theirs = path.stem.endswith("_train")
             known = help_of(f"espnet2.bin.{path.stem}") if theirs else set()
             module = f"espnet_topdown.bin.{path.stem}"

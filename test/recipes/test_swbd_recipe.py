@@ -27,6 +27,9 @@ OPTIONS = ["--asr_config", CONFIG, "--row_conf", "tiny", "--nbpe", "45", "--ngpu
 OPTIONS += ["--nj", "1", "--inference_nj", "2", "--max_frozen", "1", *PARTIAL]
 OPTIONS += ["--inference_args", "--beam_size 2 --maxlenratio 0.05"]
 OPTIONS += ["--skip_packing", "false"]
+# so little text for training lacks letters of the test set, which is refused
+TEXTS = "dump/raw/train_nodup/text dump/raw/eval2000/text"
+OPTIONS += ["--bpe_train_text", TEXTS]
 W = "asr_train_asr_transformer_raw_en_bpe45"
 X = "asr_train_asr_conformer_raw_en_bpe45"
 E = "asr_train_asr_e_branchformer_raw_en_bpe45"
@@ -42,7 +45,7 @@ def place(folder, run, copied):
     files = swbd_tree.describe(conversations=3, lines=5, words=3)
     corpora = swbd_tree.write_tree(folder / "the corpora", "split", files)
 
-    def go(*words, swbd=corpora, timeout=60, **more):
+    def go(*words, swbd=corpora, timeout=180, **more):
         return run(*words, cwd=recipe, timeout=timeout, SWBD=str(swbd), **more)
 
     go.recipe, go.corpora = recipe, corpora

@@ -136,7 +136,7 @@ def test_points_of_both_figures(trained, go):
         data = read_yaml(rows / row / "train.yaml")["train_shape_file"]
         assert all("_unseen/" in file for file in data)
     assert len(list((rows / "T2.80").glob("*epoch.pth"))) <= 2  # not 25 models
-    for number, points in ((1, 3), (2, 3)):
+    for number, points in ((1, 4), (2, 4)):
         path = rows / "figures" / f"figure{number}.tsv"
         assert len(path.read_text().splitlines()) == 1 + 2 * points
         assert "<svg" in path.with_suffix(".svg").read_text()
