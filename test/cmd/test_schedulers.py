@@ -288,6 +288,7 @@ def test_hang_up_under_nohup(slurm: Place, own_session: bool) -> None:
         go(slurm)
     assert launched.wait(30) == (129 if own_session else 0)
     assert slurm.task()["state"] != "CANCELLED"
+    go(slurm)  # nothing is left running
 
 
 @pytest.mark.parametrize("rewritten", [False, True])
