@@ -296,7 +296,7 @@ def differences(study: Study) -> tuple[Difference, ...]:
 
     Of one search: the best model minus joint training and each control; where joint
     training is the best, minus what was retrained. Of several: all others minus joint
-    training, then the best minus each control.
+    training, then the best, and the first retraining, minus each control.
     """
     best, joint, controls = study.best, study.joint, study.having(CONTROL)
     if joint is None or (best is None and not study.several):
@@ -305,6 +305,7 @@ def differences(study: Study) -> tuple[Difference, ...]:
     if study.several:
         others = [g for g in study.groups if g not in (best, joint)]
         pairs = [(g, joint) for g in ([best] if best else []) + others] + against
+        pairs += [(g, c) for g in study.having(CANDIDATE)[:1] for c in controls]
     elif best is None or best is joint:
         pairs = [(joint, g) for g in study.having(CANDIDATE)] + against
     else:

@@ -62,7 +62,7 @@ def test_a_search_is_compared_with_the_interval_of_the_scorer(search: Path):
 def test_seeds_are_compared_over_seeds_and_utterances(three: list[Path]):
     retrained = ["m1.4", "m1.1.3", "m1.1.1.2", "control.joint", "control.warm"]
     pairs = [f"{name} m5" for name in ("best", *retrained)]
-    pairs += [f"best {name}" for name in retrained[3:]]
+    pairs += [f"{name} {c}" for name in ("best", "m1.4") for c in retrained[3:]]
     assert names(three[::-1]) == pairs  # any order
     study = read_study(three)
     assert {s: c.name for s, c in study.best.members.items()} == {
