@@ -285,12 +285,12 @@ def write_dir(folder: Path, lists: Mapping[str, Mapping[str, str]]) -> None:
         write_pairs(folder / "spk2utt", spk2utt(lists["utt2spk"]))
 
 
-def check_target(folder: Path, mark: str, utts: Iterable[str]) -> None:
+def check_target(folder: Path, mark: Path | str, utts: Iterable[str]) -> None:
     """Refuse to write a data directory over one that the same stage did not write.
 
     Args:
         folder: To be written; it need not be there.
-        mark: What that stage writes in it before its lists.
+        mark: What that stage writes, in it or elsewhere, before its lists.
         utts: The ids of ``wav.scp`` to come: a set with none of them is another one.
 
     Raises:
@@ -303,6 +303,30 @@ def check_target(folder: Path, mark: str, utts: Iterable[str]) -> None:
         what = f"{wav_scp} is there and holds other utterances"
         do = "give another --output_dir, or move that folder away"
         raise TopDownError("E_CREATE", what, do, CREATE)
+
+
+def check_sets(
+    folder: Path,
+    record: Path | str,
+    sets: Mapping[str, Iterable[str]],
+    others: Iterable[str] = (),
+) -> None:
+    """Refuse to write the sets of a corpus over data that its stage 1 did not write.
+
+    Args:
+        folder: Where the sets are written.
+        record: The file in it that stage 1 writes before its sets.
+        sets: Set -> the ids of its ``wav.scp`` to come.
+        others: More files in the folder that will be written.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    record = (Path(folder) / record).absolute()
+    if not record.exists():
+        check_output(folder, others)
+    for name, recordings in sets.items():
+        check_target(Path(folder) / name, record, recordings)
 
 
 def subset(

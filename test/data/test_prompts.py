@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from corpora import load
+from corpora import check_foreign, load
 from packages import deb, fake_apt_get, tar
 
 from espnet_topdown.data.kaldi_dir import read_dir, read_pairs
@@ -182,6 +182,11 @@ def test_another_language_does_not_reuse_the_folder(small, here):
     with pytest.raises(TopDownError) as e:
         prompts.prepare(lang="fr")
     assert e.value.code == "E_CONFIG_CHANGED" and "lang es, asked fr" in str(e.value)
+
+
+def test_sets_that_are_somebody_elses(small, here):
+    put(here / "downloads", DEBS)
+    check_foreign(prompts.prepare, "data/train/wav.scp", "data/dev/text")
 
 
 def test_split_is_80_10_10_without_shared_transcripts():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import swbd_tree
-from corpora import load
+from corpora import check_foreign, load
 
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import read_pairs
@@ -68,6 +68,12 @@ def test_all_layouts_give_the_same(tree, wanted):
         assert prepare(tree(layout)) == wanted, layout
         for folder in ("data", "ldc"):
             shutil.rmtree(folder)
+
+
+def test_sets_that_are_somebody_elses(tree):
+    root = tree()
+    names = ("train_dev/wav.scp", "train_nodup/segments", "eval2000/stm")
+    check_foreign(lambda: prepare(root), *(f"data/{name}" for name in names))
 
 
 def lines(wanted, name) -> dict[str, str]:

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from corpora import load
+from corpora import check_foreign, load
 
 from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import TopDownError
@@ -41,6 +41,12 @@ def test_whole_corpus(corpus: Path, tmp_path: Path) -> None:
     tokens = (tmp_path / "data/tokens.txt").read_text().split()
     assert sorted(tokens[:-1]) == ["<unk>", "a", "b", "c"] and tokens[-1] == "<eos>"
     assert len(read_ids(tmp_path / "data/train.txt", tokens)) == 6
+
+
+def test_texts_that_are_somebody_elses(corpus: Path, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("data/tokens.txt", "data/train.txt", "data/dev.txt")
+    check_foreign(lambda: wikitext.prepare(corpus, Path("data")), *names)
 
 
 @pytest.mark.parametrize(

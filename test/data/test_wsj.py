@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import wsj_tree
-from corpora import load
+from corpora import check_foreign, load
 
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
@@ -65,6 +65,12 @@ def test_all_layouts_give_the_same(tree, wanted, tmp_path):
     root = Path(tree("mixed")[0]).parent
     (root / "WSJ1" / "again").symlink_to(root)  # a circle, and one folder in the other
     assert prepare((str(root), str(root / "WSJ1"))) == wanted
+
+
+def test_sets_that_are_somebody_elses(tree):
+    roots = tree()
+    names = ("data/train_si284/wav.scp", "data/test_eval92/text", "data/nlsyms.txt")
+    check_foreign(lambda: prepare(roots), *names)
 
 
 def test_sets_and_sound(wanted, description, tmp_path):

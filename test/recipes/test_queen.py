@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from corpora import load
+from corpora import check_foreign, load
 from packages import deb, fake_apt_get
 from queen_game import dialogue, game, mp3
 
@@ -144,6 +144,11 @@ def test_lines_get_their_voices_and_the_rest_a_reason(queen):
     info = soundfile.info(str(next(f for f in files if f.stem == "010002J")))
     assert (info.samplerate, info.channels, info.subtype) == (11025, 1, "PCM_16")
     assert 2.0 <= info.duration < 2.4  # both voices; MP3 fills up its frames
+
+
+def test_sets_that_are_somebody_elses(queen):
+    names = ("data/test/wav.scp", "data/dev/text")
+    check_foreign(lambda: prepare(queen, GAME), *names)
 
 
 def test_equal_texts_are_in_one_set_and_figures_are_of_the_sets(queen, monkeypatch):

@@ -151,6 +151,10 @@ def test_without_sctk(data, monkeypatch, caplog):
     assert "W_NO_SCTK" in caplog.text and "apt-get install sctk" in caplog.text
     assert (out / "result.txt").read_text().strip() == text
     assert not list(out.rglob("score.json"))
+    assert score(data) == (text, out)
+    (out / "result.txt").write_text("what sclite said\n")
+    with pytest.raises(TopDownError, match="E_CREATE: .*result.txt is there and not"):
+        score(data)
 
 
 def test_tables(tmp_path):

@@ -190,6 +190,13 @@ def test_data_of_the_prompts_is_apart_by_language(recipe, run, suffix, place):
     for name in ("train", "dev", "test"):
         made = (recipe / "data" / f"{name}{suffix}").resolve()
         assert made == (recipe / place / name).resolve() and made.is_dir()
+    theirs = recipe / "data" / f"dev{suffix}"
+    if suffix:
+        theirs.unlink()
+        theirs.mkdir()
+        done = run("local/data.sh", *args, cwd=recipe)
+        assert done.returncode == 73 and "E_CREATE: data/dev_fr is" in done.stderr
+        assert not list(theirs.iterdir())
 
 
 @pytest.mark.parametrize("script", ["topdown.sh", "asr_pip.sh"])

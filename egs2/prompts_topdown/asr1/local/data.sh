@@ -24,6 +24,12 @@ fi
 . ./db.sh
 
 output_dir=data${set_suffix:+/local/prompts${set_suffix}}
+for name in train dev test; do
+    link=data/${name}${set_suffix} target=local/prompts${set_suffix}/${name}
+    if [ -n "${set_suffix}" ] && [ -e "${link}" ] && [ "$(readlink "${link}")" != "${target}" ]; then
+        die E_CREATE "${link} is there and not ours" "give another --set_suffix, or move it away" 73
+    fi
+done
 log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}${set_suffix}"
 python3 local/prepare_prompts.py --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
     --output_dir "${output_dir}" --source "${source}" --fold_accents "${fold_accents}" \

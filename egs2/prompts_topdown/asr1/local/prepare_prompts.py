@@ -29,7 +29,7 @@ from espnet_topdown.data.archives import (
     http_download,
     members,
 )
-from espnet_topdown.data.kaldi_dir import check_id, read_lines, write_dir
+from espnet_topdown.data.kaldi_dir import check_id, check_sets, read_lines, write_dir
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command, nearest
 from espnet_topdown.files import (
     read_json,
@@ -250,8 +250,8 @@ def prepare(
     folder = obtain(lang, Path(downloads), source, url or known["url"])
     corpus = collect(folder, lang, spec, known["not_speech"], fold_accents)
     sets = split(corpus.prompts)
-    for name, prompts in sets.items():
-        write_dir(Path(output_dir) / name, _lists(prompts, spec["speaker"]))
+    utts = {name: [p.utt for p in prompts] for name, prompts in sets.items()}
+    check_sets(output_dir, "prompts.json", utts)
     summary = {
         **request,
         "license": spec["license"],
@@ -260,7 +260,10 @@ def prepare(
     }
     for reason, n in sorted(Counter(corpus.dropped.values()).items()):
         logging.info("left out: %d prompts, %s", n, reason)
+    Path(output_dir).mkdir(parents=True, exist_ok=True)
     write_json(Path(output_dir) / "prompts.json", summary)
+    for name, prompts in sets.items():
+        write_dir(Path(output_dir) / name, _lists(prompts, spec["speaker"]))
     return summary
 
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from espnet_topdown.data import archives, audio
 from espnet_topdown.data.archives import apt_download, http_download, members
-from espnet_topdown.data.kaldi_dir import write_dir, write_lines
+from espnet_topdown.data.kaldi_dir import check_sets, write_dir, write_lines
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command
 
 if TYPE_CHECKING:
@@ -397,13 +397,8 @@ def prepare(
     if train_minutes:
         part = first_minutes(sets["train"], train_minutes)
         sets[f"train_{train_minutes}min"] = part
-    for name, utterances in sets.items():
-        lists = {
-            "wav.scp": {u.utt: u.wav.as_posix() for u in utterances},
-            "text": {u.utt: u.text for u in utterances},
-            "utt2spk": {u.utt: u.speaker for u in utterances},
-        }
-        write_dir(output_dir / name, lists)
+    utts = {name: [u.utt for u in utterances] for name, utterances in sets.items()}
+    check_sets(output_dir, "queen.json", utts)
     summary = {
         "sets": {name: _figures(utterances) for name, utterances in sets.items()},
         "left_out": dict(sorted(dropped.items())),
@@ -411,6 +406,13 @@ def prepare(
     _show(summary)
     text = json.dumps(summary, indent=1)
     write_lines(output_dir / "queen.json", text.splitlines())
+    for name, utterances in sets.items():
+        lists = {
+            "wav.scp": {u.utt: u.wav.as_posix() for u in utterances},
+            "text": {u.utt: u.text for u in utterances},
+            "utt2spk": {u.utt: u.speaker for u in utterances},
+        }
+        write_dir(output_dir / name, lists)
     return summary
 
 

@@ -23,6 +23,7 @@ from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
+    check_sets,
     read_lines,
     read_pairs,
     refuse_or_warn,
@@ -748,7 +749,8 @@ def write_lists(swbd: str, output_dir: Path, allow_partial: bool = False) -> Non
     Raises:
         TopDownError: E_SWBD_ROOT, E_SWBD_TRANSCRIPTS and what ``read_reference``
             raises; and E_SWBD_AUDIO, E_SWBD_SIDE, E_SWBD_TIMES, E_SWBD_LINE or
-            E_EVAL2000_COUNT, which are warnings with ``allow_partial``.
+            E_EVAL2000_COUNT, which are warnings with ``allow_partial``; E_CREATE for
+            sets that are not of this corpus.
     """
     discs = scan(swbd)
     pem, stm, glm = (discs.reference[name] for name in eval2000_files(discs))
@@ -759,6 +761,10 @@ def write_lists(swbd: str, output_dir: Path, allow_partial: bool = False) -> Non
     cuts = {u: c for u, c in reference.segments.items() if c[0] in known}
     corpus.problems += _no_eval_audio(reference.segments, known)
     refuse_or_warn(corpus.problems, allow_partial)
+    recordings = {cut[0] for cut in corpus.segments.values()}
+    sets = {"train_nodup": recordings, "train_dev": recordings, "eval2000": known}
+    others = ["eval2000/stm", "eval2000/glm"]
+    check_sets(output_dir, SCRATCH / "lists.json", sets, others)
     scratch = Path(output_dir) / SCRATCH
     sounds = {**corpus.sounds, **discs.eval_audio}
     write_pairs(scratch / "sounds", {k: p.as_posix() for k, p in sounds.items()})

@@ -22,7 +22,7 @@ from typing import Any
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, read_pairs, write_lines
 from espnet_topdown.errors import DATA, INTERNAL, MISSING, TopDownError, command, warn
-from espnet_topdown.files import write_json
+from espnet_topdown.files import check_output, write_json
 from espnet_topdown.scoring.counts import Counts, total, write_counts
 from espnet_topdown.scoring.score import count_set
 from espnet_topdown.scoring.units import check_same_utterances
@@ -46,6 +46,7 @@ _REMOVED = re.compile(
     + r")$",
     re.IGNORECASE,
 )
+_RESULT = rb" WER [0-9.]+ % \(|^raw WER "  # what stands in our result.txt
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ def score_hub5(data_dir: Path, hyp: Path, output_dir: Path) -> str:
     Raises:
         TopDownError: E_UTT_SETS when utterances are missing or too many, so that a lost
             part cannot look like a better result; E_HUB5_REF when the set has no STM or
-            GLM; E_HUBSCR when the program fails or its tables disagree.
+            GLM; E_HUBSCR when the program fails or its tables disagree; E_CREATE when
+            the output is somebody else's.
     """
     data_dir, out = Path(data_dir), Path(output_dir)
+    check_output(out, ("wav.scp", "config.yaml", "result.txt"), ours=_RESULT)
     said, text = read_pairs(data_dir / "text"), read_pairs(hyp)
     check_same_utterances(said, text, (str(data_dir / "text"), str(hyp)))
     for name in ("stm", "glm"):

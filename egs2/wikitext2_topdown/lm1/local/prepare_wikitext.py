@@ -16,7 +16,7 @@ from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data.archives import check_digest, http_download
 from espnet_topdown.data.words import END, UNKNOWN, lines_of, vocabulary, word_counts
 from espnet_topdown.errors import DATA, MISSING, TopDownError, command
-from espnet_topdown.files import true_or_false, write_bytes
+from espnet_topdown.files import check_output, true_or_false, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -144,14 +144,19 @@ def _must_be(what: str, have: int, want: int) -> None:
 def _write(
     output: Path, texts: Mapping[str, Sequence[Sequence[str]]], words: Sequence[str]
 ) -> dict[str, int]:
+    made = {name: [" ".join(line) for line in lines] for name, lines in texts.items()}
+    made["tokens"] = list(words)
+    data = {f"{name}.txt": "\n".join([*made[name], ""]).encode() for name in made}
+    check_output(output, (name for name in data if not _is(output / name, data[name])))
     output.mkdir(parents=True, exist_ok=True)
-    found = {}
-    for name, lines in texts.items():
-        text = "".join(" ".join(words_) + "\n" for words_ in lines)
-        write_bytes(output / f"{name}.txt", text.encode())
-        found[name] = sum(len(words_) + 1 for words_ in lines)
-    write_bytes(output / "tokens.txt", "".join(f"{w}\n" for w in words).encode())
+    for name, content in data.items():
+        write_bytes(output / name, content)
+    found = {n: sum(len(line) + 1 for line in lines) for n, lines in texts.items()}
     return {**found, "words": len(words)}
+
+
+def _is(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def get_parser() -> argparse.ArgumentParser:

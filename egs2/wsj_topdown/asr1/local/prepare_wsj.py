@@ -22,6 +22,7 @@ from pathlib import Path
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
+    check_sets,
     read_pairs,
     refuse_or_warn,
     write_dir,
@@ -331,11 +332,13 @@ def write_lists(
 
     Raises:
         TopDownError: E_WSJ_ROOT, E_WSJ_LAYOUT, E_WSJ_INDEX; and E_WSJ_AUDIO,
-            E_WSJ_TEXT or E_WSJ_COUNT, which are warnings with ``allow_partial``.
+            E_WSJ_TEXT or E_WSJ_COUNT, which are warnings with ``allow_partial``;
+            E_CREATE for sets that are not of this corpus.
     """
     corpus = collect(scan(_roots(wsj0, wsj1, allow_partial)))
     corpus.problems += _wrong_counts(corpus.sets)
     refuse_or_warn(corpus.problems, allow_partial)
+    check_sets(output_dir, SCRATCH / "sets.json", corpus.sets, ["nlsyms.txt"])
     scratch = Path(output_dir) / SCRATCH
     for name, texts in corpus.sets.items():
         write_pairs(scratch / name / "text", texts)
