@@ -126,6 +126,7 @@ def token_list(**options: Any) -> None:
     path("--train", "Data directory"),
     path("--dev", "Data directory"),
     path("--test", "Any number of them", nargs="*", default=[]),
+    path("--texts", "Of a language model: lists of sentences", nargs="*", default=[]),
     FS,
     path("--stats_dir", "With the shapes of stage 10"),
     path("--token_list", "tokens.txt"),

@@ -127,19 +127,46 @@ def validate_set(
     shapes = [read_shape(path) for path in shape_files]
     _same_ids(wavs, {str(text): texts, **dict(zip(map(str, shape_files), shapes))})
     report = SetReport(texts)
-    if not is_trained:
-        refuse_hidden(texts, text)
-    name_odd(texts, text)
-    tokens = _tokens(text, texts, cut)
-    if token_list is not None:
-        check_tokens(token_list, "the token list")
-        _check_known(text, tokens, set(token_list))
+    tokens = check_text(text, texts, cut, token_list, is_trained)
     sources = _files(wav_scp, wavs, allow_pipes)
     _check_audio(sources, root, fs, full, report)
     for path, shape in zip(shape_files, shapes):
         _check_lengths(path, shape, report.samples)
     _check_front(front or Front(), report.samples, tokens)
     return report
+
+
+def check_text(
+    path: Path,
+    texts: Mapping[str, str],
+    cut: _Cut,
+    token_list: Sequence[str] | None = None,
+    is_trained: bool = False,
+) -> dict[str, Sequence[str]]:
+    """Check transcripts or sentences as training will read them.
+
+    Args:
+        path: The list.
+        texts: What it holds.
+        cut: What turns a text into tokens, as training does it.
+        token_list: The tokens that the model knows; None leaves that check out.
+        is_trained: A model was trained on this text: what cannot be seen is named.
+
+    Returns:
+        Utterance -> tokens.
+
+    Raises:
+        TopDownError: E_TEXT_TOKENS, E_TEXT_EMPTY, E_TEXT_UNK, E_TEXT_CHAR or E_TOKENS
+            (65).
+    """
+    if not is_trained:
+        refuse_hidden(texts, path)
+    name_odd(texts, path)
+    tokens = _tokens(path, texts, cut)
+    if token_list is not None:
+        check_tokens(token_list, "the token list")
+        _check_known(path, tokens, set(token_list))
+    return tokens
 
 
 def _files(wav_scp: Path, wavs: Mapping[str, str], allow_pipes: bool) -> list[Source]:
@@ -338,6 +365,7 @@ def validate_sets(
     train: Path | None = None,
     dev: Path | None = None,
     test: Sequence[Path] = (),
+    texts: Sequence[Path] = (),
     stats_dir: Path | None = None,
     hop_length: int = 128,
     subsampling: int = 0,
@@ -356,6 +384,7 @@ def validate_sets(
         train: Data directory.
         dev: Data directory.
         test: Data directories.
+        texts: Lists of sentences, of a language model.
         stats_dir: Of stage 10.
         hop_length: Samples a frame.
         subsampling: Of the encoder; 0 leaves the check for CTC out.
@@ -374,8 +403,8 @@ def validate_sets(
     """
     roles = {"train": train, "dev": dev, **{str(t): t for t in test}}
     folders = {role: Path(f) for role, f in roles.items() if f is not None}
-    if not folders:
-        do = "give --train, --dev or --test"
+    if not (folders or texts):
+        do = "give --train, --dev, --test or --texts"
         raise TopDownError("E_USAGE", "no set to check", do, USAGE)
     options["fs"] = audio.parse_rate(fs)
     front = Front(hop_length, subsampling, min_samples)
@@ -383,8 +412,12 @@ def validate_sets(
         role: _validate(role, folder, stats_dir, front, options)
         for role, folder in folders.items()
     }
-    texts = {folder / "text": reports[role].texts for role, folder in folders.items()}
-    name_two_spellings(texts)
+    read = {folder / "text": reports[role].texts for role, folder in folders.items()}
+    for path in texts:
+        read[path] = read_pairs(path, as_espnet=True)
+        check_text(path, read[path], options["cut"], options.get("token_list"))
+        print(f"{path}: {len(read[path])} sentences: good", flush=True)
+    name_two_spellings(read)
     if not allow_overlap:
         full = all(report.full for report in reports.values())
         lists = [folder / "wav.scp" for folder in folders.values()]

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from espnet_topdown.cmd.places import visible
 from espnet_topdown.data.characters import name_two_spellings
 from espnet_topdown.data.kaldi_dir import read_pairs
-from espnet_topdown.data.validate import SetReport, check_overlap, validate_set
+from espnet_topdown.data.validate import (
+    SetReport,
+    check_overlap,
+    check_text,
+    validate_set,
+)
 from espnet_topdown.data.words import check_vocabulary, read_ids
 from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import read_yaml
@@ -372,11 +377,13 @@ def check_sentence_data(
     """The same for ESPnet's own language models, whose texts are lines of sentences.
 
     Raises:
-        TopDownError: E_EMPTY, E_UTT_DUP and others of ``read_pairs``.
+        TopDownError: E_EMPTY, and those of ``read_pairs`` and ``check_text``.
     """
+    reader = TextReader.of(base.config, base.folder / "config.yaml")
     for phase in _PHASES:
         path, _ = base.data_path(phase, "text")
-        if not (texts := read_pairs(path)):
+        if not (texts := read_pairs(path, as_espnet=True)):
             do = "give the text that it was trained on"
             raise TopDownError("E_EMPTY", f"{path} holds no sentence", do, DATA)
+        check_text(path, texts, reader.tokens, reader.token_list, is_trained=True)
         log.info("%s text: %d sentences", phase, len(texts))

@@ -247,10 +247,21 @@ def test_what_costs_nothing_is_refused_first(sounds, monkeypatch):
     refused(base, sounds.folder / "out", "E_NO_CTC")
 
 
-def test_a_set_without_a_sentence(toy_experiment):
-    sets = [["none.txt", "text", "text"]]
+@pytest.mark.espnet
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("", "E_EMPTY"),
+        ("\ufeffu a b\n", "E_BOM"),
+        ("u A B\n", "E_TEXT_UNK"),
+        ("u a\nv\n", "E_TEXT_EMPTY"),
+    ],
+)
+def test_sentences_that_cannot_be_trained_on(toy_experiment, text, code):
+    """As a language model of ESPnet's own reads them."""
+    sets = [["lm.txt", "text", "text"]]
     more = {f"{p}_data_path_and_name_and_type": sets for p in ("train", "valid")}
-    Path("none.txt").touch()
+    Path("lm.txt").write_text(text, "utf-8")
     folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", **more)
-    with pytest.raises(TopDownError, match="E_EMPTY: none.txt"):
+    with pytest.raises(TopDownError, match=f"{code}: .*lm.txt"):
         check.check_sentence_data(Experiment(folder))

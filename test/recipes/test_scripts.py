@@ -113,6 +113,7 @@ def test_shellcheck():
         ("lm1/run.sh", "--help", 0, LM_STAGES),
         ("lm1/run.sh", "--small maybe", 64, "E_USAGE"),
         ("lm1/run.sh", "--ngpu 2", 78, "E_MULTI_GPU"),
+        ("lm1/run.sh", "--lm_config lm.yml", 66, "E_ORDER.*lm.yml.*check the path"),
         ("lm1/run.sh", "--stage train", 66, "run --stage data first"),
         ("lm1/run.sh", "--stage topdown", 66, "run --stage train first"),
         ("lm1/run.sh", "--stage decode", 64, "E_USAGE"),
@@ -138,6 +139,30 @@ def test_what_a_call_is_told(recipe, run, tmp_path, script, args, status, says):
     assert done.returncode == status, done.stdout + done.stderr
     assert re.search(says, done.stdout + done.stderr), done.stderr
     assert status == 0 or " Do: " in done.stderr
+
+
+@pytest.mark.espnet
+def test_a_text_for_the_language_model_is_mended_and_checked(recipe, run):
+    """Stage 4 writes it anew, stage 6 reads it as its training will."""
+    for name in ("train", "dev"):
+        folder = recipe / "dump" / "raw" / "org" / name
+        folder.mkdir(parents=True)
+        lists = {"wav.scp": "x.wav", "text": "UNO DOS", "utt2spk": "s"}
+        for file, value in {**lists, "utt2num_samples": "8000"}.items():
+            (folder / file).write_text(f"{name}-1 {value}\n")
+    (recipe / "mine").write_text("a uno\u00a0dos\u3000\nb\n", "utf-8")
+    words = "--train_set train --valid_set dev --fs 8k --nj 1 --token_type char "
+    words += "--use_lm true --lm_dev_text mine"
+    for stage, status in (("4", 0), ("6", 65)):
+        token_list = recipe / "data/token_list/char/tokens.txt"
+        token_list.parent.mkdir(parents=True, exist_ok=True)
+        tokens = ("<blank>", "<unk>", "<space>", *"UNOD S", "<sos/eos>")
+        token_list.write_text("".join(f"{t}\n" for t in tokens if t.strip()))
+        options = [*words.split(), "--stage", stage, "--stop_stage", stage]
+        done = run("./asr_pip.sh", *options, cwd=recipe, timeout=300)
+        assert done.returncode == status, done.stdout + done.stderr
+    assert (recipe / "dump/raw/lm_dev.txt").read_text() == "a uno dos\n"
+    assert "E_TEXT_UNK: dump/raw/lm_dev.txt: 6 of 7 tokens" in done.stderr
 
 
 SAYS = "#!/usr/bin/env bash\nprintf '%s\\n' \"$@\"\n"

@@ -99,11 +99,12 @@ if stage_on 4; then
             --data_dir "${data_feats}/org/${NAME}" --output_dir "${data_feats}/${NAME}" \
             --fs "${fs}" --min_wav_duration "${min_wav_duration}" --max_wav_duration "${max_wav_duration}"
     done
-    # shellcheck disable=SC2086  # several files
-    need_file "text" format ${lm_train_text}
-    # shellcheck disable=SC2086  # several files
-    "${PYTHON[@]}" -m espnet_topdown filter_text --input ${lm_train_text} \
-        --output "${data_feats}/lm_train.txt"
+    for PART in "${!lm_inputs[@]}"; do
+        log "${lm_inputs[${PART}]} -> ${data_feats}/lm_${PART}.txt"
+        # shellcheck disable=SC2086  # several files
+        "${PYTHON[@]}" -m espnet_topdown filter_text --input ${lm_inputs[${PART}]} \
+            --output "${data_feats}/lm_${PART}.txt"
+    done
 fi
 
 if stage_on 5; then
@@ -111,7 +112,7 @@ if stage_on 5; then
     make_dir "${token_dir}"
     if [ "${token_type}" = bpe ]; then
         # shellcheck disable=SC2086  # several files
-        need_file "text" format ${bpe_train_text}
+        need_file "text" "" ${bpe_train_text}
         # shellcheck disable=SC2086  # several files
         once "${token_dir}" ${bpe_train_text} -- \
             "${PYTHON[@]}" -m espnet_topdown token_list --token_type bpe --input ${bpe_train_text} \

@@ -27,7 +27,7 @@ fi
 if [ "${ngpu}" -gt 1 ]; then
     die E_MULTI_GPU "--ngpu ${ngpu}: a text is read on from batch to batch, on one device" "write --ngpu 1" 78
 fi
-need_file "configuration" 1 "${lm_config}"
+need_file "configuration" "" "${lm_config}"
 if [ -z "${lm_tag}" ]; then lm_tag=${lm_config##*/} lm_tag=${lm_tag%.*}; fi
 if [ -z "${lm_exp}" ]; then lm_exp=exp/lm_${lm_tag}; fi
 lm_exp=${lm_exp%/}

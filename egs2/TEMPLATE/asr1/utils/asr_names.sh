@@ -42,6 +42,14 @@ train_text=${data_feats}/org/${org_train_set}/text
 if [ -n "${sp}" ]; then train_text=data/${org_train_set}/text; fi # each sentence once
 : "${bpe_train_text:=${train_text}}"
 : "${lm_train_text:=${train_text}}"
+declare -A lm_inputs=([train]=${lm_train_text}) # what stage 4 makes lm_<part>.txt of
+for PART in dev test; do
+    NAME=lm_${PART}_text
+    if [ -n "${!NAME}" ]; then
+        lm_inputs[${PART}]=${!NAME}
+        printf -v "${NAME}" '%s' "${data_feats}/lm_${PART}.txt"
+    fi
+done
 : "${lm_dev_text:=${data_feats}/org/${valid_set}/text}"
 : "${lm_test_text:=${data_feats}/${test_sets%% *}/text}"
 

@@ -56,12 +56,12 @@ need() { # option...: every named option must have a value
     done
 }
 
-need_file() { # what stage file...: made by an earlier stage
-    local what=$1 stage_name=$2 file
+need_file() { # what stage file...: made by an earlier stage; or given, by no stage
+    local what=$1 file do=${2:+run --stage $2 first}
     shift 2
     for file in "$@"; do
         if [ ! -e "${file}" ]; then
-            die E_ORDER "no ${what}: ${file} is missing" "run --stage ${stage_name} first" 66
+            die E_ORDER "no ${what}: ${file} is missing" "${do:-check the path}" 66
         fi
     done
 }

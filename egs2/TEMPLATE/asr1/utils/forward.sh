@@ -22,7 +22,7 @@ link_upstream() { # template: make .upstream/, where asr.sh finds its tools and 
     local template=$1 name
     make_dir .upstream "${dumpdir}" "${expdir}" data
     for name in asr.sh utils scripts pyscripts steps; do
-        need_file "ESPnet checkout" 1 "${template}/${name}"
+        need_file "ESPnet checkout" "" "${template}/${name}"
         ln -sfn "${template}/${name}" ".upstream/${name}"
     done
     for name in cmd.sh path.sh db.sh conf local data downloads dump exp; do

@@ -7,10 +7,17 @@ LM_DATA=(--train_data_path_and_name_and_type "${data_feats}/lm_train.txt,text,te
 read -r -a LM_ARGS <<<"${lm_args}"
 if [ -n "${lm_config}" ]; then LM_ARGS=(--config "${lm_config}" ${LM_ARGS[@]+"${LM_ARGS[@]}"}); fi
 
+check_texts() { # file...: as training reads them
+    if "${check_data}"; then
+        "${PYTHON[@]}" -m espnet_topdown validate_data --fs "${fs}" "${TEXT_OPTS[@]:2}" --texts "$@"
+    fi
+}
+
 if stage_on 6; then
     log "Stage 6: LM statistics of ${data_feats}/lm_train.txt -> ${lm_stats_dir}"
     need_file "text" filter "${data_feats}/lm_train.txt" "${lm_dev_text}"
     need_file "token list" tokens "${token_list}"
+    check_texts "${data_feats}/lm_train.txt" "${lm_dev_text}"
     collect_stats "${lm_stats_dir}" "${data_feats}/lm_train.txt" "${lm_dev_text}" text \
         "${PYTHON[@]}" -m espnet2.bin.lm_train "${TEXT_OPTS[@]}" "${LM_DATA[@]}" \
         ${LM_ARGS[@]+"${LM_ARGS[@]}"}
@@ -30,6 +37,8 @@ fi
 if stage_on 8; then
     log "Stage 8: perplexity of ${lm_test_text} -> ${lm_exp}/perplexity_test"
     need_file "LM" lm_train "${lm_exp}/${inference_lm}"
+    need_file "text" filter "${lm_test_text}"
+    check_texts "${lm_test_text}"
     LOG=${lm_exp}/perplexity_test/lm_calc_perplexity.log
     make_dir "${lm_exp}/perplexity_test"
     run_job "${LOG}" "${CUDA_CMD[@]}" --gpu "${ngpu}" "${LOG}" \

@@ -27,7 +27,7 @@ output_dir=data${set_suffix:+/local/prompts${set_suffix}}
 for name in train dev test; do
     link=data/${name}${set_suffix} target=local/prompts${set_suffix}/${name}
     if [ -n "${set_suffix}" ] && [ -e "${link}" ] && [ "$(readlink "${link}")" != "${target}" ]; then
-        die E_CREATE "${link} is there and not ours" "give another --set_suffix, or move it away" 73
+        die E_CREATE "${link} is there and not ours" "move it away" 73
     fi
 done
 log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}${set_suffix}"
