@@ -24,6 +24,7 @@ BY_NAME = "search --base_exp exp --output_dir out"
     "words, message",
     [
         ("serch", "unknown command 'serch' (nearest: search"),
+        ("search E DIR --max_forzen 3", "unknown option --max_forzen (nearest: --max_"),
         (f"{BY_NAME} --serch full", "unknown option --serch (nearest: --search"),
         (f"{BY_NAME} --strateg x", "unknown option --strateg (nearest: --strategy"),
         (f"{BY_NAME} --halving 2:8", "--halving was removed, see docs/"),

@@ -5,6 +5,7 @@ Top-down training for ESPnet. 'espnet-topdown VERB --help' explains a verb.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,9 @@ def usage() -> str:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run a verb."""
+    if cmd is None:  # what ESPnet says of a model that is only checked is no news
+        logging.getLogger().setLevel(logging.WARNING)
+        logging.getLogger("espnet_topdown").setLevel(logging.INFO)
     name, *rest = (sys.argv[1:] if cmd is None else list(cmd)) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())

@@ -161,8 +161,9 @@ class Parser(argparse.ArgumentParser):
     def _fill_places(self, values: argparse.Namespace, extra: list[str]) -> list[str]:
         # words without a name go to the places that are not filled yet
         words = [w for w in extra if w != "--"]
-        if any(w.startswith("-") for w in words) and "--" not in extra:
-            return extra
+        unknown = [n for n, w in enumerate(words) if w.startswith("-")]
+        if unknown and "--" not in extra:
+            return words[unknown[0] :]
         empty = [a for a in self.places if getattr(values, a.dest) is None]
         for action in empty if len(words) <= len(empty) else self.places:
             if words and action.nargs == "+":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
 import math
 import os
 import re
@@ -536,8 +537,9 @@ def known_options(module: str) -> set[str]:
     Returns:
         Names as they are in a config.
     """
-    trainer = type_checks.import_quietly(module)
-    parser: argparse.ArgumentParser = trainer.get_parser()
+    with type_checks.quiet_imports():
+        trainer = importlib.import_module(module)
+        parser: argparse.ArgumentParser = trainer.get_parser()
     return {a.dest for a in parser._actions}
 
 

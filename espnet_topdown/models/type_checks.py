@@ -14,16 +14,29 @@ import importlib
 import io
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 
-def import_quietly(module: str) -> ModuleType:
-    """Return a module, imported now, that may import ESPnet.
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """While ESPnet may be imported: nothing is printed.
 
     What ESPnet and its packages print then, of a download that failed or of a faster
     package that is not there, is no news for a user; it goes to the log (DEBUG).
+    """
+    leave_out()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="espnet2")
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+        yield
+    if text.getvalue():
+        logging.getLogger(__name__).debug("imports: %s", text.getvalue())
+
+
+def import_quietly(module: str) -> ModuleType:
+    """Return a module, imported now, that may import ESPnet.
 
     Args:
         module: Its name.
@@ -31,14 +44,8 @@ def import_quietly(module: str) -> ModuleType:
     Returns:
         The module.
     """
-    leave_out()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="espnet2")
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
-        imported = importlib.import_module(module)
-    if text.getvalue():
-        logging.getLogger(__name__).debug("import of %s: %s", module, text.getvalue())
-    return imported
+    with quiet_imports():
+        return importlib.import_module(module)
 
 
 def leave_out() -> None:

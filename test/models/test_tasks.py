@@ -126,3 +126,14 @@ def test_type_checks_are_left_out_where_espnet_is_ours(first, answer, tmp_path):
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, script], env=env, capture_output=True)
     assert done.stdout.decode().strip() == answer, done.stderr
+
+
+@pytest.mark.espnet
+def test_espnets_imports_print_nothing():
+    """The trainer's options are asked for in the middle of a search."""
+    ask = "from espnet_topdown.models.experiment import known_options as known\n"
+    ask += "print('encoder' in known('espnet_topdown.bin.asr_train'))"
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    call = [sys.executable, "-c", ask]
+    done = subprocess.run(call, env=env, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
