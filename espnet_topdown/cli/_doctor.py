@@ -26,7 +26,15 @@ from espnet_topdown.files import has_locks
 
 MUST, OPTIONAL, NOTE = "Everything needs", "Nice to have", "Good to know"
 WIDTH = 72  # of the last column
-RECIPES = ("prompts", "queen", "wsj", "swbd", "wikitext2")
+RECIPES = (
+    "prompts",
+    "queen",
+    "librispeech_100",
+    "voxforge",
+    "wsj",
+    "swbd",
+    "wikitext2",
+)
 # Package -> module that is imported; what is missing without it, if it may be missing.
 PACKAGES = {
     "torch": "torch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import lzma
@@ -15,34 +16,40 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.files import sha256
+from espnet_topdown.errors import DATA, DISK_ERRORS, MISSING, TopDownError, disk_error
+from espnet_topdown.files import write_bytes
 
 T = TypeVar("T")
 _MAX_BYTES = 1 << 30  # of an archive, and of everything in one
 
 
 def check_digest(path: Path, expected: str) -> None:
-    """Compare a file's SHA-256; E_DIGEST shows the start of both.
+    """Compare a file's digest; E_DIGEST shows the start of both.
 
     Args:
         path: A file.
-        expected: 64 hexadecimal digits.
+        expected: Hexadecimal digits: 64 of SHA-256, or 32 of MD5, which some corpora
+            are published with.
 
     Raises:
         TopDownError: E_DIGEST (65).
     """
-    digest = sha256(path)
+    name = "md5" if len(expected) == 32 else "sha256"
+    with Path(path).open("rb") as file:
+        digest = hashlib.file_digest(file, name).hexdigest()
     if digest != expected:
+        size = f"{Path(path).stat().st_size} bytes"
         raise TopDownError(
             "E_DIGEST",
-            f"{path} sha256 {digest[:12]}... expected {expected[:12]}...",
+            f"{path} ({size}) {name} {digest[:12]}... expected {expected[:12]}...",
             "delete the file and run the same command again",
             DATA,
         )
 
 
-def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+def members(
+    path: Path, max_bytes: int = _MAX_BYTES
+) -> Iterator[tuple[PurePosixPath, bytes]]:
     """The regular files of a ``.tar.*`` or a Debian package, links left out.
 
     Nothing is written here, so that a member's name cannot choose where: an
@@ -50,13 +57,14 @@ def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
 
     Args:
         path: The archive.
+        max_bytes: What all of it may unpack to.
 
     Returns:
         Name and bytes of each, one after the other.
 
     Raises:
         TopDownError: E_ARCHIVE_PATH (65); E_ARCHIVE (65) for one that cannot be read,
-            or unpacks to more than 1 GiB.
+            or unpacks to more than ``max_bytes``.
     """
     total = 0
     try:
@@ -67,12 +75,34 @@ def members(path: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
                     raise _broken("E_ARCHIVE_PATH", path, f"holds '{member.name[:80]}'")
                 stream = tar.extractfile(member) if member.isreg() else None
                 total += member.size
-                if total > _MAX_BYTES:
-                    raise _broken("E_ARCHIVE", path, "unpacks to more than 1 GiB")
+                if total > max_bytes:
+                    what = f"unpacks to more than {max_bytes >> 20} MiB"
+                    raise _broken("E_ARCHIVE", path, what)
                 if stream is not None:
                     yield name, stream.read()
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as e:
         raise _broken("E_ARCHIVE", path, f"cannot be read ({e})") from None
+
+
+def unpack(path: Path, folder: Path, max_bytes: int = _MAX_BYTES) -> None:
+    """Write the regular files of an archive below a folder.
+
+    A file that is there with its whole length is kept, and no other appears before it
+    is whole, so that the same call goes on after a stop.
+
+    Args:
+        path: The archive.
+        folder: Made as needed.
+        max_bytes: See ``members``.
+
+    Raises:
+        TopDownError: Those of ``members`` and ``write_bytes``.
+    """
+    for name, data in members(path, max_bytes):
+        target = Path(folder) / name
+        if not (target.is_file() and target.stat().st_size == len(data)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(target, data, sync=False)
 
 
 def _broken(code: str, path: Path, what: str) -> TopDownError:
@@ -137,28 +167,40 @@ def apt_download(packages: Sequence[str], folder: Path) -> None:
 def http_download(url: str, target: Path) -> None:
     """Fetch a file; ``target`` appears only when it is complete.
 
+    What was fetched before a stop stays in ``<target>.part``, and the next call goes on
+    after it where the server can.
+
     Args:
         url: Begins with http:// or https://.
         target: In a folder that is there.
 
     Raises:
-        TopDownError: E_DOWNLOAD (66).
+        TopDownError: E_DOWNLOAD (66), or E_DISK (74).
     """
     if not url.startswith(("http://", "https://")):
         raise _not_fetched(f"not an http address: {url}")
-    logging.info("fetching %s", url)
     part = target.with_name(target.name + ".part")
+    there = part.stat().st_size if part.exists() else 0
+    logging.info("fetching %s%s", url, f", from byte {there} on" if there else "")
+    asked = {"Range": f"bytes={there}-"} if there else {}
     try:
-        with urllib.request.urlopen(url, timeout=60) as reply, part.open("wb") as f:
-            shutil.copyfileobj(reply, f)
+        request = urllib.request.Request(url, headers=asked)
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            there = there if reply.status == 206 else 0
+            with part.open("ab" if there else "wb") as f:
+                shutil.copyfileobj(reply, f)
             expected = reply.headers.get("Content-Length")
-        if expected is not None and part.stat().st_size != int(expected):
-            raise _not_fetched(f"{url}: {part.stat().st_size} of {expected} bytes")
+        size = part.stat().st_size
+        if expected is not None and size != there + int(expected):
+            raise _not_fetched(f"{url}: {size} of {there + int(expected)} bytes")
         part.replace(target)
     except (urllib.error.URLError, OSError, ValueError) as e:
+        if isinstance(e, OSError) and e.errno in DISK_ERRORS:
+            raise disk_error(part, 0, e) from None
+        if there and getattr(e, "code", 0) == 416:  # nothing follows what is there
+            part.unlink()
+            return http_download(url, target)
         raise _not_fetched(f"{url}: {e}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _not_fetched(what: str) -> TopDownError:

@@ -45,12 +45,21 @@ def site(tmp_path):
             pass
 
         def do_GET(self):
+            if self.path == "/ranges":
+                return self.send_rest(b"0123456789")
             if self.path != "/short":
                 return super().do_GET()
             self.send_response(200)
             self.send_header("Content-Length", "99")
             self.end_headers()
             self.wfile.write(b"123")
+
+        def send_rest(self, data):
+            first = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            ok = 206 if first else 200
+            self.send_response(ok if first < len(data) else 416)
+            self.end_headers()
+            self.wfile.write(data[first:])
 
     handler = functools.partial(Quiet, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)

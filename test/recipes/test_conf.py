@@ -1,7 +1,9 @@
-"""The configurations of WSJ and Switchboard: the models of the papers' rows."""
+"""The configurations of the recipes: the models of the papers' rows and of ESPnet's."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,12 @@ from papers import paper
 from espnet_topdown.search.rows import plan_rows
 
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
-WSJ, SWBD = (EGS2 / f"{name}_topdown" / "asr1" / "conf" for name in ("wsj", "swbd"))
-SIZES = {  # millions of parameters; Switchboard's with 2,000 subwords
+WSJ, SWBD, LIBRI, VOX = (
+    EGS2 / f"{name}_topdown" / "asr1" / "conf"
+    for name in ("wsj", "swbd", "librispeech_100", "voxforge")
+)
+TOKENS = {WSJ: 30, SWBD: 2000, LIBRI: 5000, VOX: 44}
+SIZES = {  # millions of parameters with so many tokens
     WSJ / "train_ctc.yaml": (6.7, 6.9),
     WSJ / "train_ctc_dropout.yaml": (6.7, 6.9),
     WSJ / "train_att_a.yaml": (8.2, 8.3),
@@ -23,6 +29,19 @@ SIZES = {  # millions of parameters; Switchboard's with 2,000 subwords
     SWBD / "train_asr_conformer.yaml": (44.4, 44.7),
     SWBD / "train_asr_e_branchformer.yaml": (36.0, 36.3),
     SWBD / "train_tiny.yaml": (0.0, 0.2),
+    # to the last digit those that ESPnet publishes, or its configurations build
+    LIBRI / "train_asr_conformer.yaml": (34.229, 34.230),
+    LIBRI / "train_asr_transformer.yaml": (29.377, 29.378),
+    LIBRI / "train_asr_ctc_e_branchformer.yaml": (26.433, 26.434),
+    LIBRI / "train_tiny.yaml": (0.0, 0.2),
+    VOX / "train_asr_rnn.yaml": (14.872, 14.873),
+    VOX / "train_tiny.yaml": (0.0, 0.6),
+}
+LAYERS = {  # from the top, where the recipe's stack is `auto`
+    "train_asr_conformer": "softmax dec5-0 enc11-0 subsampling",
+    "train_asr_transformer": "softmax dec5-0 enc17-0 subsampling",
+    "train_asr_ctc_e_branchformer": "softmax enc11-0 subsampling",
+    "train_asr_rnn": "softmax decoder blstm3-0 vgg",
 }
 
 
@@ -31,7 +50,7 @@ def read(path: Path) -> dict:
 
 
 def test_every_configuration_is_known_and_says_how_it_is_used():
-    found = [*WSJ.glob("train_*.yaml"), *SWBD.glob("train_*.yaml")]
+    found = [path for folder in TOKENS for path in folder.glob("train_*.yaml")]
     assert set(found) == set(SIZES)
     heads = {path: path.read_text().split("\nencoder")[0] for path in found}
     assert all("./run.sh" in head for head in heads.values())
@@ -42,23 +61,30 @@ def test_every_configuration_is_known_and_says_how_it_is_used():
     assert {read(p)["keep_nbest_models"] for p in SIZES if p.parent == SWBD} == {10}
 
 
+def spelled(layers: str) -> Iterator[str]:
+    """The names behind ``dec5-0``."""
+    for name in layers.split():
+        part, first = name.rstrip("0123456789-"), re.search(r"\d+", name)
+        numbers = range(int(first[0]), -1, -1) if first else [""]
+        yield from (f"{part}{number}" for number in numbers)
+
+
 @pytest.mark.espnet
 @pytest.mark.parametrize(
     "path", SIZES, ids=lambda path: f"{path.parts[-4]}/{path.stem}"
 )
 def test_configurations_build(path, tmp_path):
     """By a dry run: the architecture's size, the initial values, the stack."""
-    from espnet_topdown.models.layers import load_stack
+    from espnet_topdown.models.layers import load_stack, stack_for
     from espnet_topdown.trainer._checks import check_options
     from espnet_topdown.trainer.task import TopDownASRTask
 
     is_wsj = path.parent == WSJ
-    units = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<space>"]
-    units = units if is_wsj else [f"p{i}" for i in range(1997)]
+    units = [f"p{i}" for i in range(TOKENS[path.parent] - 3)]
     tokens = tmp_path / "tokens.txt"
     tokens.write_text("\n".join(["<blank>", "<unk>", *units, "<sos/eos>"]) + "\n")
     words = ["--config", str(path), "--token_list", str(tokens), "--ngpu", "0"]
-    words += ["--token_type", "char" if is_wsj else "word", "--fold_length", "80000"]
+    words += ["--token_type", "word", "--fold_length", "80000"]
     words += ["--fold_length", "150", "--frontend_conf", "fs=16k"]
     words += ["--output_dir", str(tmp_path / "exp")]
     args = TopDownASRTask.get_parser().parse_args(words)
@@ -69,10 +95,13 @@ def test_configurations_build(path, tmp_path):
     if is_wsj:
         assert args.scheduler == "adadelta_eps_decay" and args.init_uniform == 0.1
         assert max(float(p.detach().abs().max()) for p in model.parameters()) < 0.10001
-    else:
+    elif path.parent == SWBD:
         stack = load_stack("coarse_12_6").bind(model.state_dict())
         wanted = "softmax dec_high dec_low enc_high enc_mid enc_low"
         assert list(stack.names) == wanted.split()
+    elif path.stem in LAYERS:
+        stack = stack_for(vars(args)).bind(model.state_dict())
+        assert list(stack.names) == list(spelled(LAYERS[path.stem]))
     TopDownASRTask.main(cmd=[*words, "--dry_run", "true"])
     assert (tmp_path / "exp" / "config.yaml").is_file()
 

@@ -53,6 +53,14 @@ MISTAKES = [
     ("queen", "--minutes 3", 64, "unknown option --minutes"),
     ("queen", "--train_minutes half", 64, "--train_minutes must be an integer"),
     ("queen", "--source local", 66, "E_DOWNLOAD: downloads has neither queen.1c"),
+    ("librispeech_100", "--source apt", 64, "argument --source: invalid choice: 'apt'"),
+    ("librispeech_100", "--source local", 66, "nor train-clean-100.tar.gz. Do: put"),
+    ("librispeech_100", "--allow_partial true", 65, "E_CORPUS: downloads/LibriSpeech/"),
+    ("librispeech_100", "--url http://127.0.0.1:9", 66, "E_DOWNLOAD: downloads has"),
+    ("voxforge", "--lang de", 64, "unknown option --lang"),
+    ("voxforge", "--allow_partial maybe", 64, "must be true or false, got 'maybe'"),
+    ("voxforge", "--source local", 66, "downloads/it has neither tgz/*.tgz nor"),
+    ("voxforge", "--url http://127.0.0.1:9", 66, "Do: put VoxForge's Italian archives"),
 ]
 
 

@@ -1,0 +1,152 @@
+"""LibriSpeech with 100 hours of training speech: from OpenSLR's archives to data/.
+
+    python3 local/prepare_librispeech.py --librispeech downloads --output_dir data
+
+``PART.tar.gz`` holds ``LibriSpeech/PART/READER/CHAPTER/READER-CHAPTER-NUMBER.flac`` and
+the texts of a chapter in ``READER-CHAPTER.trans.txt`` beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_topdown.cli.parser import Parser
+from espnet_topdown.data import archives
+from espnet_topdown.data.kaldi_dir import place, read_pairs, write_dir
+from espnet_topdown.errors import DATA, MISSING, TopDownError, command, warn
+from espnet_topdown.files import true_or_false
+
+URL = "https://www.openslr.org/resources/12"
+PARTS = {  # utterances, and the published MD5 of PART.tar.gz
+    "train-clean-100": (28539, "2a93770f6d5c6c964bc36631d331a522"),
+    "dev-clean": (2703, "42e2234ba48799c1f50f24a7926300a1"),
+    "dev-other": (2864, "c8d0bcc9cca99d4f8b62fcc847357931"),
+    "test-clean": (2620, "32fa31d27d2e1cad72775fee3f4849a9"),
+    "test-other": (2939, "fb5a50374b501bb3bac4815ee91d3135"),
+}
+SETS = {
+    "train_clean_100": ("train-clean-100",),
+    "dev": ("dev-clean", "dev-other"),
+    "test_clean": ("test-clean",),
+    "test_other": ("test-other",),
+}
+MAX_BYTES = 16 << 30  # of an unpacked part
+
+Lists = dict[str, dict[str, str]]  # file name -> utterance -> value
+
+
+def collect(folder: Path) -> Lists:
+    """The utterances of a part that have both text and recording.
+
+    Raises:
+        TopDownError: E_CORPUS (65) for a line that is not LibriSpeech's.
+    """
+    lists: Lists = {"wav.scp": {}, "text": {}, "utt2spk": {}}
+    for path in sorted(folder.glob("*/*/*.trans.txt")):
+        speaker = path.name.removesuffix(
+            ".trans.txt"
+        )  # reader and chapter, as in Kaldi
+        for utt, text in read_pairs(path).items():
+            of_chapter = utt.startswith(f"{speaker}-")
+            if not (of_chapter and re.fullmatch(r"[A-Z']+( [A-Z']+)*", text)):
+                what = f"{place(path, utt)}: not '{speaker}-NUMBER WORDS' in A-Z and '"
+                do = "move that folder away and run the same command again"
+                raise TopDownError("E_CORPUS", what, do, DATA)
+            wav = path.with_name(f"{utt}.flac")
+            if wav.is_file():
+                lists["wav.scp"][utt] = wav.as_posix()
+                lists["text"][utt], lists["utt2spk"][utt] = text, speaker
+    return lists
+
+
+def obtain(part: str, folder: Path, source: str, url: str) -> Path:
+    """The archive of a part, fetched if need be.
+
+    Raises:
+        TopDownError: E_DOWNLOAD (66).
+    """
+    archive = folder / f"{part}.tar.gz"
+
+    def local() -> Path:
+        if archive.is_file():
+            return archive
+        what = f"{folder} has neither all of LibriSpeech/{part} nor {archive.name}"
+        raise TopDownError("E_DOWNLOAD", what, "fetch it", MISSING)
+
+    def http() -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        archives.http_download(f"{url.rstrip('/')}/{archive.name}", archive)
+        return archive
+
+    do = f"put {archive.name} of openslr.org/12 into {folder}"
+    return archives.obtain(source, {"local": local, "http": http}, do)
+
+
+def prepare_part(
+    part: str, folder: Path, source: str, url: str, allow_partial: bool
+) -> Lists:
+    """The lists of a part, which is unpacked if it is not there with all utterances.
+
+    Raises:
+        TopDownError: E_CORPUS (65) for another number of utterances, E_DIGEST or
+            E_ARCHIVE (65) for an archive that is not the published one.
+    """
+    want, digest = PARTS[part]
+    unpacked = folder / "LibriSpeech" / part
+    lists = collect(unpacked)
+    if len(lists["text"]) != want and not allow_partial:
+        archive = obtain(part, folder, source, url)
+        logging.info("unpacking %s", archive)
+        archives.check_digest(archive, digest)
+        archives.unpack(archive, folder, MAX_BYTES)
+        lists = collect(unpacked)
+    have = len(lists["text"])
+    if have != want:
+        what = f"{unpacked} has {have} utterances with text and recording, need {want}"
+        if not (allow_partial and have):
+            do = "move that folder away and run the same command again"
+            raise TopDownError("E_CORPUS", what, do, DATA)
+        warn("W_CORPUS", what)
+    return lists
+
+
+def prepare(
+    librispeech: Path, output_dir: Path, source: str, url: str, allow_partial: bool
+) -> None:
+    """Write the four data directories; paths start with ``librispeech`` as given."""
+    for name, parts in SETS.items():
+        lists: Lists = {"wav.scp": {}, "text": {}, "utt2spk": {}}
+        for part in parts:
+            found = prepare_part(part, librispeech, source, url, allow_partial)
+            for file, pairs in found.items():
+                lists[file].update(pairs)
+        write_dir(output_dir / name, lists)
+        logging.info("%s: %d utterances", name, len(lists["text"]))
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of this command."""
+    parser = Parser(description="Prepare LibriSpeech with 100 hours for training.")
+    add = parser.add_argument
+    add(
+        "--librispeech", type=Path, default="downloads", help="archives or LibriSpeech/"
+    )
+    add("--output_dir", type=Path, default="data", help="where sets are written")
+    add("--source", default="auto", choices=["auto", "local", "http"])
+    add("--url", default=URL, help="folder of the archives, for --source http")
+    add("--allow_partial", type=true_or_false, default=False, help="take what is there")
+    return parser
+
+
+@command
+def main(cmd: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    prepare(**vars(get_parser().parse_args(cmd)))
+
+
+if __name__ == "__main__":
+    main()
