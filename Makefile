@@ -4,6 +4,7 @@
 # make lint         style, docstrings, types, shell scripts
 # make bench        ratios to stock ESPnet, beside those that were recorded (minutes)
 # make nightly      every test: also campaigns, real clusters, every row trained
+# make mutants      changes of FILE that TESTS do not notice, by mutmut in a copy of the last commit
 # make constraints  compiles the tested sets of versions anew, from what is newest today
 # make canary       the newest of everything in .venv-canary: what has moved, does it work?
 PYTHON ?= python3
@@ -17,7 +18,7 @@ SETS := $(wildcard espnet_topdown/constraints/python*.txt)
 PYTHONS := $(SETS:espnet_topdown/constraints/python%.txt=%)
 UV := $(VENV)/bin/python -m uv
 
-.PHONY: setup demo test nightly bench lint help constraints canary
+.PHONY: setup demo test nightly bench lint help constraints canary mutants
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -86,6 +87,21 @@ nightly: setup
 
 bench: setup
 	$(VENV)/bin/python bench/harness.py
+
+# For a module that its tests call in their own process: minutes for one of the pure core.
+mutants: FILE ?= espnet_topdown/search/strategies.py
+mutants: TESTS ?= test/test_search.py
+mutants: setup
+	@$(UV) pip install --quiet --python $(VENV)/bin/python mutmut==3.8.1
+	here=$$PWD tree=$$(mktemp -d)
+	trap 'rm -rf "$$tree"' EXIT
+	git archive HEAD | tar -x -C "$$tree"
+	cd "$$tree"
+	printf '%s\n' '[mutmut]' source_paths=espnet_topdown only_mutate=$(FILE) \
+	    'also_copy=' ' egs2' ' docs' ' README.md' ' setup.py' \
+	    'pytest_add_cli_args_test_selection=' $(TESTS:%=' %') >setup.cfg
+	"$$here/$(VENV)/bin/mutmut" run
+	"$$here/$(VENV)/bin/mutmut" results
 
 lint: setup
 	$(VENV)/bin/ruff check .

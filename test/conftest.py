@@ -25,7 +25,7 @@ for number, usual in (
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared" / "data"
-FAKE_LAUNCHER = REPO / "test" / "fixtures" / "fake_launcher.py"
+FAKE_JOB = REPO / "test" / "fixtures" / "fake_job.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -55,13 +55,9 @@ def toy_experiment(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def fake_cmd(monkeypatch, tmp_path) -> str:
-    """A launcher that writes what a job would write; see fixtures/fake_launcher.py.
-
-    Errors of the nodes come from the file ``errors.json``; every call adds its node to
-    the file ``calls``.
-    """
+    """A launcher that writes what a job would write; see fixtures/fake_job.py."""
     monkeypatch.setenv("FAKE_DIR", str(tmp_path))
-    return f"{sys.executable} {FAKE_LAUNCHER}"
+    return f"{sys.executable} {FAKE_JOB}"
 
 
 @pytest.fixture
@@ -73,8 +69,7 @@ def search(toy_experiment, fake_cmd, tmp_path) -> Callable:
     out = Path("exp/search")
 
     def run(errors: dict, **options: object) -> tuple[dict, list[str]]:
-        (tmp_path / "errors.json").write_text(json.dumps(errors))
-        (tmp_path / "root").write_text("m3")
+        (tmp_path / "errors.json").write_text(json.dumps({"root": "m3", **errors}))
         (tmp_path / "calls").write_text("")
         base = options.pop("base_exp", toy_experiment)
         cmd = options.pop("cmd", fake_cmd)
@@ -83,15 +78,6 @@ def search(toy_experiment, fake_cmd, tmp_path) -> Callable:
         return result, (tmp_path / "calls").read_text().split("\n")[:-1]
 
     return run
-
-
-@pytest.fixture(scope="module")
-def fuzz_log() -> Iterator[None]:
-    """Tells how many inputs the tests of a file have tried; see fixtures/fuzzing.py."""
-    import fuzzing
-
-    yield
-    fuzzing.tell()
 
 
 @pytest.fixture(scope="session")

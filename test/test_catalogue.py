@@ -1,14 +1,13 @@
 """The catalogue of bad inputs: what is said, with which status, and nothing is changed.
 
 The table is catalogue.yaml, what makes the inputs is fixtures/bad_inputs/. The real
-commands run; with TOPDOWN_CATALOGUE=FILE the outcome of each case is added to FILE.
+commands run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import os
 import re
 from collections.abc import Callable
@@ -93,17 +92,8 @@ def recipe(tmp_path_factory):
 @pytest.mark.espnet
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r}: {ROWS[r]['input']}")
 def test_row(row, tmp_path, monkeypatch, capfd, caplog, recipe):
-    good = False
-    monkeypatch.chdir(tmp_path)
-    try:
-        check_row(row, tmp_path, capfd, caplog, recipe)
-        good = True
-    finally:
-        record(row, good)
-
-
-def check_row(row, tmp_path, capfd, caplog, recipe):
     """Status, message, and what became of the files."""
+    monkeypatch.chdir(tmp_path)
     entry = ROWS[row]
     command = BUILDERS[row]()
     before = snapshot(tmp_path)
@@ -123,14 +113,6 @@ def check_row(row, tmp_path, capfd, caplog, recipe):
         assert changed <= {entry.get("changes")}, "a refused command changed these"
     if not entry.get("leaves"):
         assert set(after) - set(before) == set(), "a refused command left these"
-
-
-def record(row: str, good: bool) -> None:
-    """For docs/reliability.md; see bench/reliability.py."""
-    if "TOPDOWN_CATALOGUE" not in os.environ:
-        return
-    with open(os.environ["TOPDOWN_CATALOGUE"], "a") as f:
-        f.write(json.dumps({"row": row, "good": good}) + "\n")
 
 
 def test_all_seventy_rows_are_in_the_table() -> None:

@@ -25,8 +25,6 @@ ROOMS = "models|jobs|search|cmd|trainer|scoring|report|data|cli|bin"
 CODE = re.compile(rf"`((?:{ROOMS})/[\w/]+|errors|files|records)((?:\.\w+)*)`")
 TEST_FILE = re.compile(r"`((?:\w+/)*test_\w+\.py)`")
 
-TRAINERS = {"asr_train": "--fast_lstm", "lm_train": "--bptt"}  # and an option of ours
-
 
 def markdown() -> list[Path]:
     found = []
@@ -166,17 +164,3 @@ def test_names_of_the_last_release(name: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(words, env=env, capture_output=True, text=True)
     assert ran.returncode == 0 and f"espnet-topdown {name} " in ran.stdout
-
-
-@pytest.mark.espnet
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", TRAINERS)
-def test_help_of_a_trainer(name: str) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", f"espnet_topdown.bin.{name}", "--help"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert TRAINERS[name] in ran.stdout

@@ -66,21 +66,16 @@ TOO_LARGE = b" " * (files.MAX_BYTES + 1)
 @pytest.mark.parametrize(
     "raw, message, status",
     [
-        (b"grad_clip: 1\ngrad_clip: 2", "E_YAML_DUP: 'grad_clip' in lines 1 and 2", 78),
         (b"a: {b: 1, b: 2}", "E_YAML_DUP", 78),
-        (b"a: 1\n\tb: 2", "E_YAML: .*line 2", 78),
-        (b"", "is empty", 78),
-        (b"- a", "holds a list", 78),
         (b"a: [1", "E_YAML", 78),
-        (b"a: !!python/object/apply:os.system [touch /tmp/x]", "E_YAML_UNSAFE", 78),
         (b"a: \xff", "E_UTF8: .*line 1", 65),
         (b"a: " + b"[" * 3000 + b"]" * 3000, "E_YAML: .*too deep", 78),
-        (b"a: &x [1]\n" + b"b: [" + b"*x, " * 101 + b"1]", "more than 100 aliases", 78),
         pytest.param(TOO_LARGE, "E_TOO_LARGE.*8000001 bytes", 65, id="too large"),
         (None, "E_MISSING", 66),
     ],
 )
 def test_what_is_refused(tmp_path, raw, message, status):
+    """More of it is in test/catalogue.yaml, rows 19 to 24."""
     path = tmp_path / "a.yaml"
     if raw is not None:
         path.write_bytes(raw)

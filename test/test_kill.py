@@ -46,6 +46,7 @@ def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
     asr = find_task("asr")
     known_options(asr.options_of), known_options(asr.trainer)  # before the forks
     monkeypatch.setenv("FAKE_DIR", str(tmp_path))
+    monkeypatch.setenv("FAKE_SECONDS", "0.02")
     monkeypatch.setenv("PYTHONPATH", str(FAKE_JOB.parents[2]))
     (tmp_path / "errors.json").write_text(json.dumps(ERRORS))
     (tmp_path / "work").write_text("")

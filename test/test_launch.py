@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import fake_slurm
 import pytest
 from launching import REPOSITORY, survivors, wait_until
 
-from espnet_topdown.cmd._process import StopRequests
 from espnet_topdown.cmd.launch import Job, backend_cmd, check_launcher, run_jobs
 from espnet_topdown.errors import TopDownError
 
@@ -166,24 +164,6 @@ def test_a_signal_is_not_first_seen_when_a_job_ends(tmp_path: Path) -> None:
         run_jobs([shell(tmp_path, "a", script)], ["bash", "-c", '"$@"'], 1)
     assert e.value.code == 143
     assert not (tmp_path / "ended").exists()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_what_may_be_interrupted(number, request) -> None:
-    before = signal.signal(number, signal.SIG_DFL)  # nohup has it ignored
-    request.addfinalizer(lambda: signal.signal(number, before))
-    done: list[int] = []
-
-    def work() -> None:
-        os.kill(os.getpid(), number)
-        done.append(1)
-
-    with StopRequests() as stop:
-        with pytest.raises(SystemExit, match=str(128 + number)):
-            stop.call(work)
-        with pytest.raises(SystemExit):  # and nothing is begun after it
-            stop.call(done.append, 2)
-    assert done == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import signal
 import subprocess
@@ -179,8 +180,8 @@ def test_an_interrupted_cell_or_command_is_continued(
 ) -> None:
     python, fake = fake_cmd.split()
     (tmp_path / "launcher.py").write_text(INTERRUPTING.format(fake=fake))
-    (tmp_path / "errors.json").write_text('{"m3": 50, "m1.2": 40, "m1.1.1": 41}')
-    (tmp_path / "root").write_text("m3")
+    errors = {"root": "m3", "m3": 50, "m1.2": 40, "m1.1.1": 41}
+    (tmp_path / "errors.json").write_text(json.dumps(errors))
     (tmp_path / "interrupt").write_text(str(int(number)))
     options = {"controls": "none", "cmd": f"{python} {tmp_path / 'launcher.py'}"}
     words = ["search", str(toy_experiment), "exp/search"]

@@ -47,12 +47,6 @@ def run(script: str, program: str = "") -> subprocess.Popen:
     return subprocess.Popen([sys.executable, *line])
 
 
-@pytest.mark.parametrize("status", [0, 3, 75])
-def test_the_status_of_a_command(place, status: int) -> None:
-    assert run(f"exit {status}").wait(30) == status
-    assert Path("rc.1").read_text() == f"{status}\n"
-
-
 @pytest.mark.parametrize(
     "script, program",
     [

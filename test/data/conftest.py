@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import soundfile
-from sine import tone
+from tones import sine
 
 from espnet_topdown.data.kaldi_dir import write_dir
 
@@ -25,7 +25,7 @@ def make_set(tmp_path):
         for i, utt in enumerate(texts):
             path = folder / "wav" / f"{utt}.{suffix}"
             hz = 300 + 7 * i + sum(map(ord, name))
-            soundfile.write(path, tone(seconds, fs, hz), fs, "PCM_16")
+            soundfile.write(path, sine(seconds, fs, hz), fs, "PCM_16")
             wavs[utt] = str(path)
         speakers = {utt: utt.split("-")[0] for utt in texts}
         write_dir(folder, {"wav.scp": wavs, "text": texts, "utt2spk": speakers})

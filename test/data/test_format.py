@@ -120,7 +120,7 @@ def test_segments(make_set, tmp_path):
 
 
 def test_pipes_are_refused_unless_allowed(make_set, tmp_path, capsys):
-    source = make_set()
+    source = make_set(fs=8000)
     wavs = read_pairs(source / "wav.scp")
     write_pairs(source / "wav.scp", {**wavs, "a-2": f"cat {wavs['a-2']} |"})
     with pytest.raises(SystemExit) as e:
@@ -128,8 +128,14 @@ def test_pipes_are_refused_unless_allowed(make_set, tmp_path, capsys):
     message = capsys.readouterr().err
     assert e.value.code == 65
     assert "E_PIPE: utt a-2" in message and "wav.scp line 2" in message
+    write_pairs(source / "wav.scp", {**wavs, "a-2": f"| cat {wavs['a-2']}"})
     run(source, tmp_path / "out", "--allow_pipes", "true")
-    assert len(read_pairs(tmp_path / "out" / "wav.scp")) == 2
+    first, second = read_pairs(tmp_path / "out" / "wav.scp").values()
+    assert len(soundfile.read(second)[0]) == len(soundfile.read(first)[0]) == 8000
+    write_pairs(source / "wav.scp", {**wavs, "a-2": "exit 3 |"})
+    with pytest.raises(SystemExit, match="65"):
+        run(source, tmp_path / "out", "--allow_pipes", "true")
+    assert "ended with 3" in capsys.readouterr().err
 
 
 LENGTHS = {"a": 800, "b": 801, "c": 8000, "d": 159999, "e": 160000}

@@ -1,4 +1,7 @@
-"""Lists are read strictly, written whole, sorted by bytes."""
+"""Lists are read strictly, written whole, sorted by bytes.
+
+What users get wrong is in test/catalogue.yaml, rows 54 to 65.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,7 @@ def test_write_then_read_is_the_same_and_sorted_by_bytes(tmp_path):
 @pytest.mark.parametrize(
     "data, code, where",
     [
-        (b"a x\n\nb y\n", "E_TEXT_LINE", "line 2 is empty"),
         (b"a x\n   \n", "E_TEXT_LINE", "line 2 is empty"),
-        (b"a x\nb y\na z\n", "E_UTT_DUP", "a lines 1, 3 of"),
-        (b"a x\nb caf\xe9\n", "E_UTF8", "line 2 byte 6"),
-        (b"../../x y\n", "E_UTT_ID", "line 1"),
-        (b"-a y\n", "E_UTT_ID", "'-a'"),
         (b"a..b y\n", "E_UTT_ID", "'a..b'"),
         (b"a/b y\n", "E_UTT_ID", "'a/b'"),
         (b"a x\n" + b"c" * 201 + b" y\n", "E_UTT_ID", "line 2"),
@@ -54,14 +52,6 @@ def test_harmless_oddities_are_read(tmp_path, caplog, data, code):
     (tmp_path / "text").write_bytes(data)
     assert kd.read_pairs(tmp_path / "text") == {"a": "my  file.wav", "b": "x"}
     assert code in caplog.text and bool(code) == bool(caplog.text)
-
-
-def test_what_is_not_there(tmp_path):
-    with pytest.raises(TopDownError, match="E_MISSING") as e:
-        kd.read_pairs(tmp_path / "text")
-    assert e.value.status == 66
-    with pytest.raises(TopDownError, match="E_DATA_DIR"):
-        kd.read_dir(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +110,6 @@ def test_shards_cover_everything_once_and_may_be_empty():
     for job, nj in ((0, 2), (-1, 2), (1, 0)):
         with pytest.raises(TopDownError, match="E_USAGE"):
             kd.shard("abc", job, nj)
-
-
-def test_place(tmp_path):
-    text = tmp_path / "text"
-    text.write_text("a x\nab y\nb a\n")
-    assert kd.place(text, "ab") == f"{text} line 2"
-    assert kd.place(text, "c") == str(text)
 
 
 ALPHABET = [b"a", b"b-1", b" ", b"\t", b"\n", b"\r", b"\r\n", b"\xc3\xa9", b"\xff"]

@@ -5,13 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import swbd_tree
 from corpora import check_foreign, load
 
-from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
 
@@ -76,24 +73,6 @@ def test_sets_that_are_somebody_elses(tree):
     check_foreign(lambda: prepare(root), *(f"data/{name}" for name in names))
 
 
-def lines(wanted, name) -> dict[str, str]:
-    return dict(x.split(" ", 1) for x in wanted[name].decode().splitlines())
-
-
-def test_sets(wanted):
-    """More of them is in test/golden (``data``)."""
-    text, dev = (lines(wanted, f"{s}/text") for s in ("train_nodup", "train_dev"))
-    assert len(text) + len(dev) == 12 and max(dev) < min(text)
-    assert lines(wanted, "eval2000/text") == {
-        "en_4001-A_001015-001250": "he is gonna call to- tomorrow",
-        "en_4001-A_001300-001429": "th- yeah okay",
-        "sw_4001-A_000100-000301": "um-hum i can't say",
-    }
-    cuts = lines(wanted, "eval2000/segments")
-    assert cuts["en_4001-A_001300-001429"] == "en_4001-A 12.90 14.39"
-    assert wanted["eval2000/stm"].decode().count("(TH-) YEAH  NOT YOU  OKAY") == 1
-
-
 def test_utterances_and_segments_of_the_transcripts(tree):
     prepare(tree("split", {TRANS: GOLDEN.encode()}), "lists")
     train = Path("data/local/swbd/train")
@@ -106,24 +85,6 @@ def test_utterances_and_segments_of_the_transcripts(tree):
     Path("x.text").write_text("sw2001B-ms98-a-0002 0.005000 0.995000 uh-huh\n")
     (line,) = swbd.read_transcript(Path("x.text"), "2001B", [])
     assert (line.start, line.end) == (1, 100)
-
-
-def wide(samples, rate) -> np.ndarray:
-    exact = audio.resample(samples, rate, 16000)
-    return np.clip(np.rint(exact * 32768), -32768, 32767).astype(np.int16)
-
-
-def test_audio_is_what_the_disc_has(tree, wanted):
-    """Each side in its own file, also where the header counts both sides."""
-    root = Path(tree())
-    for name in ("sw02001", "sw02002"):
-        samples, rate = sphere.read(next(root.rglob(f"{name}.sph")))
-        for channel, side in enumerate("AB"):
-            Path("x.flac").write_bytes(wanted[f"flac/sw020/{name}-{side}.flac"])
-            have, have_rate = soundfile.read("x.flac", dtype="int16")
-            assert have_rate == 16000
-            assert np.array_equal(have, wide(samples[:, channel], rate))
-            assert abs(len(have) - 2 * len(samples)) <= 1
 
 
 def test_a_header_that_counts_too_few(tree, wanted):

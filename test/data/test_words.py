@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.data.words import (
-    check_vocabulary,
     read_ids,
     vocabulary,
     word_counts,
@@ -60,18 +59,3 @@ def test_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("a <eos>\n")
     with pytest.raises(TopDownError, match="E_TOKENS"):
         word_counts([tmp_path / "t"])
-
-
-@pytest.mark.parametrize(
-    "tokens, what",
-    [
-        ([], "'<eos>' is not last"),
-        (["a", "<eos>", "b"], "'<eos>' is not last"),
-        (["a", "b", "a", "<eos>"], "'a' is there twice"),
-        (["<blank>", "a", "<eos>"], "'<blank>' is no word"),
-    ],
-)
-def test_refused_vocabularies(tokens, what: str) -> None:
-    assert check_vocabulary(TOKENS, "t") == TOKENS
-    with pytest.raises(TopDownError, match=f"E_TOKENS: t: {what}"):
-        check_vocabulary(tokens, "t")

@@ -73,19 +73,6 @@ def test_sets_that_are_somebody_elses(tree):
     check_foreign(lambda: prepare(roots), *names)
 
 
-def test_sets_and_sound(wanted, description, tmp_path):
-    text = {s: wanted[f"data/{s}/text"].decode().splitlines() for s in wsj.SETS}
-    assert {s: len(lines) for s, lines in text.items()} == COUNTS
-    assert text["train_si84"] == text["train_si284"][:6]
-    assert not any(line.startswith("401") for line in text["train_si284"])
-    assert wanted["data/nlsyms.txt"] == b"<*IN*>\n<*MR.*>\n<NOISE>\n"
-    for u in description.utterances()[:3]:
-        path = tmp_path / "a.flac"
-        path.write_bytes(wanted[f"data/flac/{u.utt[:3]}/{u.utt}.flac"])
-        samples, rate = soundfile.read(path, dtype="int16")
-        assert rate == 16000 and np.array_equal(samples, wsj_tree.speak(u.spoken))
-
-
 def test_shards_and_steps_give_the_same_and_go_on(tree, wanted):
     roots = tree()
     wsj.main(["--wsj0", roots[0], "--wsj1", roots[1], "--allow-partial", "true"]

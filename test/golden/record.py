@@ -161,9 +161,9 @@ def jobs() -> dict[str, Any]:
         for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
     }
     write_experiment(Path("exp/joint"), rnn_weights(3), seed=3, **data)
-    Path("errors.json").write_text(json.dumps(CASES["searches"]["errors"]))
-    Path("root").write_text("m4")
-    launcher = f"env FAKE_DIR={Path.cwd()} {sys.executable} {FIXTURES}/fake_launcher.py"
+    errors = {"root": "m4", **CASES["searches"]["errors"]}
+    Path("errors.json").write_text(json.dumps(errors))
+    launcher = f"env FAKE_DIR={Path.cwd()} {sys.executable} {FIXTURES}/fake_job.py"
     found = {}
     for name in ("full", "same", "shrink", "steps"):
         asked = ["--base_exp", "exp/joint", "--output_dir", f"exp/{name}"]

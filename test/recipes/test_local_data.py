@@ -36,10 +36,10 @@ def data_sh(tmp_path, run, monkeypatch):
     (tmp_path / "my recipe" / "downloads").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "my recipe")
 
-    def start(corpus: str, *options: str):
-        for name in ("utils", "path.sh", "db.sh", "local"):
+    def start(corpus: str, *options: str, **environment: str):
+        for name in ("utils", "path.sh", "cmd.sh", "db.sh", "local"):
             Path(name).symlink_to((EGS2 / f"{corpus}_topdown/asr1" / name).resolve())
-        return run("local/data.sh", *options, cwd=Path.cwd())
+        return run("local/data.sh", *options, cwd=Path.cwd(), **environment)
 
     return start
 
@@ -61,12 +61,22 @@ MISTAKES = [
     ("voxforge", "--allow_partial maybe", 64, "must be true or false, got 'maybe'"),
     ("voxforge", "--source local", 66, "downloads/it has neither tgz/*.tgz nor"),
     ("voxforge", "--url http://127.0.0.1:9", 66, "Do: put VoxForge's Italian archives"),
+    ("wsj", "", 66, "E_WSJ_ROOT: WSJ0 is not set"),
+    ("wsj WSJ0=. WSJ1=/none", "", 66, "E_WSJ_ROOT: WSJ1 is /none, no folder"),
+    ("wsj WSJ0=/usr/bin WSJ1=/usr/bin", "", 66, "E_WSJ_LAYOUT"),
+    ("wsj", "--allow_partal true", 64, "did you mean --allow_partial?"),
+    ("swbd", "", 66, "E_SWBD_ROOT: SWBD is not set"),
+    ("swbd SWBD=/usr/bin", "", 66, "has no folder LDC97S62"),
+    ("swbd", "--allow_partal true", 64, "did you mean --allow_partial?"),
+    ("swbd", "swbd", 64, "unexpected argument 'swbd'"),
 ]
 
 
 @pytest.mark.parametrize("corpus, options, status, part", MISTAKES)
 def test_mistakes(data_sh, corpus, options, status, part):
-    done = data_sh(corpus, *options.split())
+    corpus, *discs = corpus.split()
+    places = dict(words.split("=") for words in discs)
+    done = data_sh(corpus, *options.split(), **places)
     assert done.returncode == status and part in done.stderr, done.stderr
     assert not Path("data").exists()
 

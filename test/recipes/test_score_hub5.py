@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+import swbd_tree
+from corpora import load
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-import swbd_tree  # noqa: E402
-from corpora import load  # noqa: E402
-
-from espnet_topdown.errors import TopDownError  # noqa: E402
-from espnet_topdown.files import read_json  # noqa: E402
-from espnet_topdown.scoring.counts import Counts, read_counts  # noqa: E402
+from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json
+from espnet_topdown.scoring.counts import Counts, read_counts
 
 hub5 = load("score_hub5")
 ALIGNED, ctm_lines, scored = hub5.ALIGNED, hub5.ctm_lines, hub5.scored

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ STAGES = (
 )
 TOPDOWN = "12 topdown, 13 decode, 14 score, 15 report, 16 pack"
 LM_STAGES = "1 data, 11 train, 12 topdown, 13 perplexity, 15 report"
+ROW = "--train_set a --valid_set b --test_sets t --row A.B"
 A, SEEDS = "--train_set a --valid_set b", "--train_set train --valid_set dev --seeds"
 
 
@@ -56,15 +56,6 @@ def test_every_option_has_a_comment():
                 assert re.fullmatch(r"[a-z]\w*=[^#]* # \S.*", line), line
                 names.append(line.partition("=")[0])
     assert len(names) == len(set(names)) > 60
-
-
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is missing")
-@pytest.mark.timeout(120)
-def test_shellcheck():
-    scripts = [str(p) for p in EGS2.rglob("*.sh") if not p.is_symlink()]
-    words = ["shellcheck", "-x", "-e", "SC1091", *scripts]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize(
@@ -109,6 +100,11 @@ def test_shellcheck():
         ("topdown.sh", f"{SEEDS} 7 --seed_controls some", 64, "must be first or all"),
         ("topdown.sh", f"{SEEDS} 7 --nth_seed 2", 64, "--nth_seed 2 of 1 seeds"),
         ("topdown.sh", f"{SEEDS} 7 --asr_exp exp/mine --stage topdown", 66, "exp/mine"),
+        # rows of a paper
+        ("topdown.sh", f"{ROW} --paper wsj --stage 11", 64, "then give --row alone"),
+        ("topdown.sh", ROW, 64, "option --paper is required"),
+        ("topdown.sh", f"{ROW} --paper wsj", 66, "run --stage stats first"),
+        ("topdown.sh", f"--seeds 7 {ROW}", 64, "--seeds with --row"),
         # a language model's recipe
         ("lm1/run.sh", "--help", 0, LM_STAGES),
         ("lm1/run.sh", "--small maybe", 64, "E_USAGE"),

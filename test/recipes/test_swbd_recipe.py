@@ -1,4 +1,4 @@
-"""The Switchboard recipe on made-up discs: stage 1, all stages, rows of tiny models.
+"""The Switchboard recipe on made-up discs: all stages, rows of tiny models.
 
 With ``TOPDOWN_ROWS=all`` the rows beyond the paper are trained too.
 """
@@ -6,19 +6,16 @@ With ``TOPDOWN_ROWS=all`` the rows beyond the paper are trained too.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
+import swbd_tree
+import tiny_conf
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-import swbd_tree  # noqa: E402
-import tiny_conf  # noqa: E402
-
-from espnet_topdown.cli._doctor import find_program  # noqa: E402
-from espnet_topdown.files import read_json, read_yaml  # noqa: E402
-from espnet_topdown.models.layers import is_statistic  # noqa: E402
-from espnet_topdown.models.weights import differing, load_weights  # noqa: E402
+from espnet_topdown.cli._doctor import find_program
+from espnet_topdown.files import read_json, read_yaml
+from espnet_topdown.models.layers import is_statistic
+from espnet_topdown.models.weights import differing, load_weights
 
 ASR1 = Path(__file__).resolve().parents[2] / "egs2" / "swbd_topdown" / "asr1"
 PARTIAL = ["--local_data_opts", "--allow_partial true --nj 2"]
@@ -35,27 +32,8 @@ X = "asr_train_asr_conformer_raw_en_bpe45"
 E = "asr_train_asr_e_branchformer_raw_en_bpe45"
 MEAN = "valid.acc.average10.pth"
 EVERY = os.environ.get("TOPDOWN_ROWS") == "all"
-trains = [pytest.mark.espnet, pytest.mark.nightly, pytest.mark.timeout(1500)]
-pytestmark = pytest.mark.recipe
-
-
-def place(folder, run, copied):
-    """The recipe in a folder with a space, and the corpora below another."""
-    recipe = copied(ASR1, folder / "my recipe")
-    files = swbd_tree.describe(conversations=3, lines=5, words=3)
-    corpora = swbd_tree.write_tree(folder / "the corpora", "split", files)
-
-    def go(*words, swbd=corpora, timeout=180, **more):
-        return run(*words, cwd=recipe, timeout=timeout, SWBD=str(swbd), **more)
-
-    go.recipe, go.corpora = recipe, corpora
-    return go
-
-
-@pytest.fixture
-def swbd(tmp_path, run, copied):
-    """A recipe that nothing was done with."""
-    return place(tmp_path, run, copied)
+pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.nightly]
+pytestmark += [pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +47,9 @@ def go(folder, run, copied, warm):
     """Call ``run.sh`` of the trained recipe, which must succeed; its experiments."""
     recipe = folder / "my recipe"
     if not recipe.exists():
-        place(folder, run, copied)
+        copied(ASR1, recipe)
+        files = swbd_tree.describe(conversations=3, lines=5, words=3)
+        swbd_tree.write_tree(folder / "the corpora", "split", files)
         tiny_conf.write_tiny_blocks(ASR1 / "conf", recipe / "tiny")
 
     def call(*words):
@@ -89,46 +69,6 @@ def trained(go, folder):
     return exp if exp.exists() else go()
 
 
-def test_stage_1(swbd):
-    done = swbd("./run.sh", "--stop_stage", "1", *PARTIAL)
-    assert done.returncode == 0, done.stderr
-    data = swbd.recipe / "data"
-    counts = {
-        name: len((data / name / "text").read_text().splitlines())
-        for name in ("train_nodup", "train_dev", "eval2000")
-    }
-    assert list(counts.values()) == [22, 2, 3]
-    wav = (data / "eval2000" / "wav.scp").read_text().splitlines()[0]
-    assert wav == "en_4001-A data/flac/en_40/en_4001-A.flac"
-    assert (data / "eval2000/glm").read_text() == swbd_tree.GLM
-    logs = sorted((data / "local/swbd/log").glob("convert.*.log"))
-    assert [log.name for log in logs] == ["convert.1.log", "convert.2.log"]
-
-
-@pytest.mark.parametrize(
-    "words, places, status, part",
-    [
-        ([], {"swbd": ""}, 66, "E_SWBD_ROOT: SWBD is not set"),
-        ([], {"swbd": "/usr/bin"}, 66, "has no folder LDC97S62"),
-        ([], {}, 65, "E_SWBD_COUNT: 3 conversations with audio, not 2435 or 2438"),
-        (["--allow_partal", "true"], {}, 64, "did you mean --allow_partial?"),
-        (["swbd"], {}, 64, "unexpected argument 'swbd'"),
-    ],
-)
-def test_mistakes(swbd, words, places, status, part):
-    done = swbd("local/data.sh", *words, **places)
-    assert done.returncode == status and part in done.stderr, done.stderr
-    assert not (swbd.recipe / "data").exists()
-
-
-def marked(test):
-    """A test that trains models."""
-    for mark in trains:
-        test = mark(test)
-    return test
-
-
-@marked
 def test_all_stages(trained):
     search = trained / f"{W}_topdown"
     result = read_json(search / "result.json")
@@ -164,7 +104,6 @@ def table(exp):
     return {x.split("|")[1].strip(): x for x in lines if x.startswith("| ")}
 
 
-@marked
 def test_rows_of_table_3(trained, go):
     """Means of epochs, the softmax of the mean, a shared search, parts of eval2000."""
     before = (trained / f"{W}_topdown" / "result.json").stat().st_mtime_ns
@@ -179,7 +118,6 @@ def test_rows_of_table_3(trained, go):
         assert "hubscr.pl" in text and "Beyond the paper" in text
 
 
-@marked
 @pytest.mark.skipif(not EVERY, reason="TOPDOWN_ROWS=all was not asked for")
 def test_every_row(trained, go):
     go("--row", "all beyond")
@@ -191,7 +129,6 @@ def test_every_row(trained, go):
             assert "not run" not in rows[row]
 
 
-@marked
 @pytest.mark.skipif(not EVERY, reason="TOPDOWN_ROWS=all was not asked for")
 def test_statistics_of_a_frozen_conformer_block(trained, go, run, warm):
     """The running mean and variance of its BatchNorm stay bit for bit the same."""

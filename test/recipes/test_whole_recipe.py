@@ -23,7 +23,7 @@ def tiny(recipe, template):
     """A recipe with a made-up corpus and the smallest model."""
     conf = template.parents[1] / "prompts_topdown" / "asr1" / "conf" / "train_tiny.yaml"
     shutil.copy(conf, recipe / "conf")
-    corpus = template.parents[2] / "test" / "recipes" / "tiny_corpus.py"
+    corpus = template.parents[2] / "test" / "fixtures" / "tones.py"
     script = f"#!/bin/sh\nset -eu\nexec '{sys.executable}' '{corpus}' data\n"
     (recipe / "local" / "data.sh").write_text(script)
     return recipe

@@ -87,7 +87,8 @@ def test_stages_1_to_15(trained):
 
 
 def test_rows_of_table_2(trained, go):
-    go("./run.sh", "--row", "C.1.td A.B")
+    rows = ("./run.sh", "--row", "C.1.td C.1.low A.B")
+    go(*rows)
     row, b = (
         load_weights(folder / "valid.loss.best.pth")
         for folder in (
@@ -103,9 +104,15 @@ def test_rows_of_table_2(trained, go):
     found = [line for line in text.splitlines() if line.startswith("| A.B |")]
     assert len(found) == 2 and "| att_ctc_weight0.0 |" in found[1]
     assert all("| 2 of 503 + 2 of 333 |" in line for line in found)
+    low = read_yaml(trained / "rows" / "C.1.low" / "retrain.yaml")
+    assert (low["frozen"], low["seed"]) == (["blstm0"], 1000)
     before = models(trained)
-    assert "is finished already" in go("./run.sh", "--row", "C.1.td A.B")
+    assert "is finished already" in go(*rows)
     assert models(trained) == before
+    done = trained / "rows" / "C.1.low" / ".done"
+    joint = trained / "asr_train_ctc_raw_en_char" / "checkpoint.pth"
+    os.utime(joint, (done.stat().st_mtime + 10,) * 2)  # trained on since then?
+    assert "log: exp/rows/C.1.low/train.log" in go("./run.sh", "--row", "C.1.low")
 
 
 def test_a_row_across_models_with_other_tokens(trained, run, recipe, warm):

@@ -10,22 +10,7 @@ from hypothesis import strategies as st
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring._encode import batches, pads_exactly
-from espnet_topdown.scoring.greedy import collapse, greedy
-
-
-@pytest.mark.parametrize(
-    "ids, silent, want",
-    [
-        ([], [0], []),
-        ([0, 0, 0], [0], []),
-        ([3, 3, 3], [0], [3]),
-        ([3, 0, 3], [0], [3, 3]),
-        ([0, 1, 1, 2, 0, 2, 2], [0], [1, 2, 2]),
-        ([1, 9, 1, 2], [0, 9], [1, 1, 2]),
-    ],
-)
-def test_collapse(ids: list, silent: list, want: list) -> None:
-    assert collapse(np.array(ids, dtype=np.int64), silent) == want
+from espnet_topdown.scoring.greedy import greedy
 
 
 def sounds(*lengths: int):  # type: ignore[no-untyped-def]

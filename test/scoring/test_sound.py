@@ -24,11 +24,9 @@ def test_longest_first(tmp_path) -> None:
     "samples, fs, subtype, code, status",
     [
         (None, 16000, None, "E_WAV_MISSING", 66),
-        ("no sound", 16000, None, "E_WAV_FORMAT", 65),
         ("", 16000, None, "E_WAV_FORMAT", 65),
         (np.zeros(9), 8000, None, "E_WAV_RATE", 65),
         (np.zeros((9, 2)), 16000, None, "E_WAV_CHANNELS", 65),
-        (np.zeros(0), 16000, None, "E_WAV_EMPTY", 65),
         (np.full(9, np.nan), 16000, "FLOAT", "E_WAV_NONFINITE", 65),
     ],
 )

@@ -1,4 +1,7 @@
-"""What is refused before a training, by its code; warnings; what may be resumed."""
+"""What is refused before a training, by its code; warnings; what may be resumed.
+
+More of it is in test/catalogue.yaml, rows 7 and 13 to 31.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,6 @@ from espnet_topdown.trainer import _checks as checks
 pytestmark = pytest.mark.espnet
 
 REFUSED = [  # changes of the configuration, code, in the message, exit status
-    ({"max_epoch": 0}, "E_CONFIG_KEY", "max_epoch is 0. Do: write a whole number", 78),
-    ({"grad_clip": float("nan")}, "E_CONFIG_KEY", "is nan", 78),
     ({"optim_conf": {"lr": 0.0}}, "E_CONFIG_KEY", "optim_conf.lr", 78),
     ({"optim_conf": {"lr": "fast"}}, "E_CONFIG_KEY", "'fast'", 78),
     ({"keep_nbest_models": [3, 0]}, "E_CONFIG_KEY", "keep_nbest_models", 78),
@@ -28,21 +29,15 @@ REFUSED = [  # changes of the configuration, code, in the message, exit status
     ({"freeze_param": False}, "E_CONFIG_KEY", "no and off are false", 78),
     ({"init_param": [3]}, "E_CONFIG_KEY", "3", 78),
     ({"best_model_criterion": [["dev", "loss", "min"]]}, "E_CONFIG_KEY", "train", 78),
-    ({"frieze_param": []}, "E_YAML_KEY", "nearest: freeze_param", 78),
-    ({"best_model_criterion": [["valid", "cerr", "min"]]}, "E_CRITERION", "cer", 78),
     ({"best_model_criterion": [["valid", "acc", "max"]]}, "E_CRITERION", "ctc_we", 78),
     ({"train_shape_file": ["no/file"]}, "E_MISSING", "no train data no/file", 66),
     ({"train_shape_file": ["a,b"]}, "E_PATH", "a,b", 78),
-    ({"max_cache_size": 1.0, "noise_scp": "n"}, "E_CACHE_AUG", "noise_scp", 78),
     ({"batch_type": "unsorted"}, "E_BATCH_ORDER", "longest", 78),
     ({"sort_in_batch": "ascending"}, "E_BATCH_ORDER", "descending", 78),
     ({"adadelta_eps_decay": 0.1, "optim": "adam"}, "E_RANGE", "adadelta", 78),
     ({"adadelta_eps_decay": 0.1, "scheduler": "steplr"}, "E_RANGE", "steplr", 78),
-    ({"freeze_param": ["ctc.ctc_l0"]}, "E_FREEZE_NOMATCH", "nearest: ctc.ctc_lo", 78),
     ({"freeze_param": "ctc.ctc_l0"}, "E_FREEZE_NOMATCH", "ctc.ctc_lo", 78),
-    ({"freeze_param": ["ctc", "encoder"]}, "E_FREEZE_ALL", "nothing left", 78),
     ({"init_param": ["nowhere.pth"]}, "E_CKPT_MISSING", "nowhere.pth", 66),
-    ({"accum_grad": 4}, "E_NO_STEP", "accum_grad 4 > 3 batches", 78),
     ({"harvest": "sofmax"}, "E_FREEZE_NOMATCH", "'sofmax'", 78),
 ]
 
@@ -59,7 +54,6 @@ def test_refused(train, changes, code, part, status, tmp_path):
 @pytest.mark.parametrize(
     "options, part",
     [
-        (["--freeze", "ctc"], "unknown option --freeze (nearest: --freeze_param"),
         (["--max_epoch"], "expected one argument"),
         (["--max_epoch", "x"], "invalid int value"),
         (["--encoder", "rnm"], "invalid choice: 'rnm'"),

@@ -1,4 +1,7 @@
-"""Freezing and initial weights: what is refused before epoch 1, and the table."""
+"""Freezing and initial weights: what is refused before epoch 1, and the table.
+
+More of it is in test/catalogue.yaml, rows 14 to 18, 32 and 37.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,9 @@ class Model(torch.nn.Module):
 @pytest.mark.parametrize(
     "patterns, message",
     [
-        (["ctc.ctc_l0"], "E_FREEZE_NOMATCH.*ctc.ctc_lo"),
         (["ctc.ctc_lo."], "E_FREEZE_NOMATCH.*ctc.ctc_lo"),
         (["encoder.*"], "E_FREEZE_NOMATCH.*encoder"),
         (["ctc", "encoder.block"], "E_FREEZE_NOMATCH.*encoder.blocks"),
-        (["ctc", "encoder"], "E_FREEZE_ALL.*nothing left"),
         ([], ""),
         (["ctc"], ""),
         (["encoder.blocks.1"], ""),
@@ -56,10 +57,8 @@ def test_freezing(patterns, message):
         (":::encoder", 2),
         (":::encoder.blocks.1.", 24),
         (":::encoder,ctc.ctc_lo.bias", 1),
-        (":ctcc:ctc", "E_INIT_EMPTY.*ctc, encoder"),
         (":ctc:encoder", "E_INIT_EMPTY.*encoder"),
         (":::encodr", "E_INIT_EMPTY.*nearest: encoder"),
-        (":::encoder.blocks.1", "E_PREFIX_AMBIGUOUS.*1, 10, 11"),
         ("::ctc", "E_INIT_EMPTY.*ctc"),
         (":a:b:c:d", "E_PATH.*':'"),
     ],
@@ -75,7 +74,7 @@ def test_initial_weights(tmp_path, suffix, expected):
         contract.check_init(f"{path}{suffix}", Model(), False)
 
 
-def test_other_sizes_names_and_damaged_files(tmp_path):
+def test_other_sizes_and_names(tmp_path):
     path, state = tmp_path / "a.pth", Model().state_dict()
     state["ctc.ctc_lo.bias"] = torch.zeros(9)
     save_weights(state, path)
@@ -86,9 +85,6 @@ def test_other_sizes_names_and_damaged_files(tmp_path):
     with pytest.raises(TopDownError, match="E_CKPT_KEYS.*no ctc.ctc_l0.bias"):
         contract.check_init(str(path), Model(), False)
     assert len(contract.check_init(str(path), Model(), True)) == 25
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(TopDownError, match="E_CKPT_TRUNCATED"):
-        contract.check_init(str(path), Model(), True)
 
 
 def test_table():

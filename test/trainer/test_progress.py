@@ -29,24 +29,6 @@ def read(folder):
     return json.loads((folder / "progress.json").read_text())
 
 
-def test_epoch(tmp_path):
-    Progress(tmp_path, 10, LOSS).epoch(reporter([3.0, 1.0, 2.0]))
-    state = read(tmp_path)
-    assert state.pop("time").endswith("Z")
-    assert state.pop("processor") and state.pop("threads") >= 1
-    assert state == {
-        "epoch": 3,
-        "max_epoch": 10,
-        "seconds_per_epoch": 2.0,
-        "eta_seconds": 14.0,
-        "valid": {"loss": 2.0},
-        "best_epoch": 2,
-    }
-    lines = (tmp_path / "curve.jsonl").read_text().splitlines()
-    first = {"epoch": 1, "seconds": 2.0, "train": {"loss": 1.0}, "valid": {"loss": 3.0}}
-    assert len(lines) == 3 and json.loads(lines[0]) == first
-
-
 def test_nan_is_left_out(tmp_path):
     Progress(tmp_path, 3, LOSS).epoch(reporter([math.nan]))
     assert read(tmp_path)["valid"] == {} and read(tmp_path)["best_epoch"] is None

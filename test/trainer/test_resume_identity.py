@@ -16,12 +16,13 @@ import pytest
 import soundfile
 import torch
 from tones import RATE
-from trained_state import ENCODERS, differing, note, options, state
+from trained_state import ENCODERS, differing, options, state
 
 from espnet_topdown.trainer import _checks as checks
 from espnet_topdown.trainer import trainer
 
-pytestmark = [pytest.mark.espnet, pytest.mark.nightly]
+pytestmark = pytest.mark.espnet
+nightly = pytest.mark.nightly
 Patch = Callable[[pytest.MonkeyPatch], Any]
 
 
@@ -55,10 +56,12 @@ DECAY = {"adadelta_eps_decay": 0.01, "val_scheduler_criterion": ["valid", "loss"
 TRAININGS["rnn with AdaDelta's eps lowered"] = options("rnn", **DECAY)
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+NAMES = [pytest.param(n, marks=() if n == "rnn" else nightly) for n in TRAININGS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_identical(train, name):
     whole, parts = resumed(train, **TRAININGS[name])
-    note("resumed", name, len(differing(whole, parts)), len(whole))
     assert differing(whole, parts) == []
 
 
@@ -72,9 +75,9 @@ def noise(tmp_path: Path) -> dict[str, Any]:
     return options("rnn", noise_db_range="0_20", **more)
 
 
+@nightly
 def test_identical_with_noise(train, noise):
     whole, parts = resumed(train, **noise)
-    note("resumed", "rnn with noise", len(differing(whole, parts)), len(whole))
     assert differing(whole, parts) == []
 
 
@@ -146,19 +149,14 @@ CONTROLS: dict[str, tuple[Patch, dict[str, Any]]] = {
 }
 
 
-def noticed(name: str, one: dict[str, bytes], two: dict[str, bytes]) -> None:
-    """The comparison fails, as it must."""
-    found = differing(one, two)
-    note("control", name, len(found), len(one))
-    assert found
-
-
+@nightly
 @pytest.mark.parametrize("name", CONTROLS)
 def test_control(train, name):
     patch, conf = CONTROLS[name]
-    noticed(name, *resumed(train, patch, **conf))
+    assert differing(*resumed(train, patch, **conf))
 
 
+@nightly
 def test_control_cache(train, noise):
     """A cache keeps what the first epoch after a start has drawn; we refuse it."""
 
@@ -168,7 +166,7 @@ def test_control_cache(train, noise):
     with pytest.raises(Exception, match="E_CACHE_AUG"):
         train("refused", max_epoch=1, max_cache_size=1.0, **noise)
     whole, parts = resumed(train, allowed, max_cache_size=1.0, **noise)
-    noticed("noise kept in a cache", whole, parts)
+    assert differing(whole, parts)
 
 
 @pytest.fixture
@@ -178,6 +176,7 @@ def threads() -> Iterator[Callable[[int], None]]:
     torch.set_num_threads(before)
 
 
+@nightly
 def test_control_threads(train, threads):
     """A convolution's gradient is a sum in as many parts as there are threads."""
     conf = options("vgg_rnn", batch_size=6, num_workers=0)
@@ -185,19 +184,19 @@ def test_control_threads(train, threads):
     for n in (1, 2):
         threads(n)
         found.append(state(train(f"threads{n}", max_epoch=2, **conf)))
-    noticed("another number of threads", *found)
+    assert differing(*found)
 
 
+@nightly
 def test_control_another_seed(train):
     conf = options("rnn")
     one, two = (state(train(f"s{s}", max_epoch=1, seed=s, **conf)) for s in (1, 5))
-    noticed("another seed", one, two)
     assert len(differing(one, two)) > len(one) / 3
 
 
+@nightly
 def test_control_one_bit(train):
     one = state(train("one", max_epoch=1, **options("rnn")))
     name = next(n for n in one if n.startswith("1epoch"))
     two = {**one, name: bytes([one[name][0] ^ 1]) + one[name][1:]}
-    noticed("one bit of one tensor", one, two)
     assert differing(one, two) == [name]

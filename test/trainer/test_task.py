@@ -87,6 +87,7 @@ def test_progress_files(train):
     state = json.loads((folder / "progress.json").read_text())
     curve = [json.loads(x) for x in (folder / "curve.jsonl").read_text().splitlines()]
     assert state["epoch"] == state["max_epoch"] == 3 and state["eta_seconds"] == 0
+    assert state["processor"] and state["threads"] >= 1 and state["time"][-1] == "Z"
     assert [p["epoch"] for p in curve] == [1, 2, 3]
     losses = [p["valid"]["loss"] for p in curve]
     assert state["best_epoch"] == 1 + losses.index(min(losses))
@@ -140,9 +141,9 @@ def test_reference_longer_than_the_output(train, long_text):
 
 def test_reference_longer_than_the_output_allowed(train, long_text, caplog):
     train(
-        train_data_path_and_name_and_type=long_text, allow_infeasible=True, max_epoch=1
+        train_data_path_and_name_and_type=long_text, allow_infeasible=True, max_epoch=2
     )
-    assert "W_CTC_INFEASIBLE: train03" in caplog.text
+    assert caplog.text.count("W_CTC_INFEASIBLE: train03") == 1
 
 
 def test_broken_audio_does_not_pass(train, tones, tmp_path):
