@@ -4,9 +4,12 @@ NIST's sclite weighs a substitution 4, an insertion 3 and a deletion 3. Where se
 alignments cost the same it takes, going back from the end, a match or substitution
 before an insertion before a deletion. So the counts agree, not only their sum.
 
-What both sides begin and end with is cut off first. What is left of many utterances
-goes through one table of costs at a time; of a long one only every n-th row is kept,
-and those between are computed again on the way back.
+Utterances of like lengths share a table. The cells of an antidiagonal depend on the two
+before only, so numpy goes through those of all utterances at once, and so it goes back.
+Only a band of the table is made, twice as wide as needed for few errors. A path that
+leaves it has more gaps than that; where the best one inside is not cheaper, the band
+was too narrow and a wider one is made. Of a large table only some antidiagonals are
+kept, and those between are computed again on the way back.
 
 Shapes: B utterances of at most R reference and H hypothesis tokens.
 """
@@ -21,10 +24,13 @@ import numpy as np
 
 from espnet_topdown.scoring.counts import Counts
 
-SUB_COST = 4
-GAP_COST = 3  # one insertion or one deletion
-_WINDOW = 4096  # utterances that are sorted by length to share tables
-_CELLS = 1 << 21  # of a table; one byte each
+_WINDOW = 1 << 14  # utterances that are sorted by length to share tables
+_SHARE = 512  # utterances of one table
+_WIDE = 1 << 15  # cells of its antidiagonals
+_CELLS = 1 << 22  # that are kept, one byte each
+_NARROW = (16, 4, 1)  # part of the longest side that a band is wide, one after another
+_GAP, _EQUAL, _DELETED, _ODD, _END = 1, 2, 4, 8, 16  # bits of a cell
+_LETTERS = np.frombuffer(b"SICISDCD" * 2 + b"\0", dtype=np.uint8)  # by these bits
 Pair = tuple[Sequence[str], Sequence[str]]
 
 
@@ -76,15 +82,10 @@ def paths(pairs: Iterable[Pair]) -> Iterator[str]:
     """
     ids, pairs = _Ids(), iter(pairs)
     while window := list(itertools.islice(pairs, _WINDOW)):
-        items = {
-            k: _Item([ids[t] for t in ref], [ids[t] for t in hyp])
-            for k, (ref, hyp) in enumerate(window)
-            if ref != hyp
-        }
-        for batch in _batches([item for item in items.values() if item.i and item.j]):
-            _align_batch(batch)
+        differ = [k for k, (ref, hyp) in enumerate(window) if ref != hyp]
+        found = dict(zip(differ, _aligned([window[k] for k in differ], ids)))
         for k, (ref, _) in enumerate(window):
-            yield items[k].ops() if k in items else "C" * len(ref)
+            yield found[k] if k in found else "C" * len(ref)
 
 
 class _Ids(dict):  # type: ignore[type-arg]
@@ -99,142 +100,172 @@ class _Ids(dict):  # type: ignore[type-arg]
         return number
 
 
-class _Item:
-    """One utterance on its way back from the end, at reference i and hypothesis j.
+def _aligned(pairs: Sequence[Pair], ids: _Ids) -> list[str]:
+    tokens = _Tokens([*(ref for ref, _ in pairs), *(hyp for _, hyp in pairs)], ids)
+    n_ref, n_hyp = tokens.lengths.reshape(2, -1)
+    found = [""] * len(pairs)
+    todo = np.lexsort((n_ref - n_hyp, n_hyp))
+    for part in _NARROW:
+        unsure = []
+        for batch in _batches(todo, np.maximum(n_ref, n_hyp)[todo] // part + 5):
+            ref, hyp = tokens.padded(batch), tokens.padded(batch + len(pairs))
+            spare = max(len(ref), len(hyp)) // part + 4
+            table = _Band(ref, n_ref[batch], hyp, n_hyp[batch], spare)
+            steps = table.steps()
+            width, letters = steps.shape[1], steps.tobytes().decode()
+            for n, k in enumerate(batch.tolist()):
+                found[k] = letters[n * width : (n + 1) * width].replace("\0", "")
+            unsure.append(batch[~table.is_wide_enough()])
+        todo = np.concatenate([todo[:0], *unsure])
+    return found
 
-    A common end is always aligned. With a common beginning of n tokens the costs
-    beyond it are the same as without it, but for the path along its border: there only
-    gaps of one kind are missing, so each equal pair is a match and all else a gap.
+
+class _Tokens:
+    """The numbers of the tokens of many texts."""
+
+    def __init__(self, texts: Sequence[Sequence[str]], ids: _Ids) -> None:
+        self.lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        self.ends = self.lengths.cumsum()
+        every = map(ids.__getitem__, itertools.chain.from_iterable(texts))
+        numbers = np.fromiter(every, dtype=np.int32, count=self.lengths.sum())
+        self.numbers = numbers.astype(np.min_scalar_type(len(ids)))
+
+    def padded(self, batch: np.ndarray) -> np.ndarray:
+        """Return (longest, B) tokens; what is below those of a text is not used."""
+        lengths, ends = self.lengths[batch], self.ends[batch]
+        at = np.arange(lengths.max())[:, None] + (ends - lengths)
+        padded: np.ndarray = self.numbers.take(at, mode="clip")
+        return padded
+
+
+def _batches(order: np.ndarray, wide: np.ndarray) -> Iterator[np.ndarray]:
+    """Utterances whose table has _WIDE cells an antidiagonal, or one has more."""
+    start = 0
+    while start < len(order):
+        ahead = wide[start : start + _SHARE]
+        most = np.arange(1, len(ahead) + 1) * np.maximum.accumulate(ahead)
+        end = start + max(1, int((most <= _WIDE).sum()))
+        yield order[start:end]
+        start = end
+
+
+class _Band:
+    """A band of the tables of best scores of B utterances.
+
+    A score is half of what an alignment costs less than gaps alone: 3 for a match, 1
+    for a substitution, nothing for a gap. Cell (i, j) is on antidiagonal i + j. What
+    is outside the band counts zero, or as its column did before: never more than it is
+    worth, as a score only grows along a gap.
 
     Attributes:
-        ref: Numbers of the reference's tokens.
-        hyp: Numbers of the hypothesis' tokens.
-        start: Length of the common beginning.
-        i: Reference tokens after it that are not aligned yet.
-        j: Hypothesis tokens after it that are not aligned yet.
-        steps: What was aligned, from the end on.
+        ref: (R, B) reference tokens, from the end on.
+        hyp: (H, B) hypothesis tokens.
+        n_ref: (B,) lengths.
+        n_hyp: (B,) lengths.
+        spare: Gaps of each kind that it has room for beside those that the lengths ask
+            for.
+        low: The least j - i.
+        high: The largest j - i.
+        score: (B,) of the whole utterances, when the table was made.
     """
 
-    def __init__(self, ref: list[int], hyp: list[int]) -> None:
-        shorter = min(len(ref), len(hyp))
-        end = start = 0
-        while end < shorter and ref[-1 - end] == hyp[-1 - end]:
-            end += 1
-        while start < shorter - end and ref[start] == hyp[start]:
-            start += 1
-        self.ref, self.hyp, self.start = ref, hyp, start
-        self.i, self.j = len(ref) - end - start, len(hyp) - end - start
-        self.steps = ["C" * end]
-        if self.i == self.j == 1:
-            self.steps.append("S")
-            self.i = self.j = 0
+    def __init__(
+        self,
+        ref: np.ndarray,
+        n_ref: np.ndarray,
+        hyp: np.ndarray,
+        n_hyp: np.ndarray,
+        spare: int,
+    ) -> None:
+        self.ref, self.hyp, self.n_ref, self.n_hyp = ref[::-1], hyp, n_ref, n_hyp
+        more, self.spare = n_hyp - n_ref, spare
+        self.low = int(min(0, more.min())) - spare
+        self.high = int(max(0, more.max())) + spare
+        self.score = np.zeros(len(n_ref), dtype=np.int64)
 
-    def middle(self) -> tuple[list[int], list[int]]:
-        """Return the tokens of both sides that are not aligned yet."""
-        at = self.start
-        return self.ref[at : at + self.i], self.hyp[at : at + self.j]
+    def is_wide_enough(self) -> np.ndarray:
+        """Return (B,) whether every path that leaves the band costs more.
 
-    def step_back(self, moves: bytes, width: int, first: int) -> None:
-        """Follow the moves of the rows from ``first`` on, each of ``width`` bytes."""
-        i, j, at = self.i, self.j, self.start - 1
-        ref, hyp, add = self.ref, self.hyp, self.steps.append
-        while i > first and j:
-            move = moves[(i - 1 - first) * width + j - 1]
-            if move == 0:
-                add("C" if ref[at + i] == hyp[at + j] else "S")
-                i, j = i - 1, j - 1
-            elif move == 1:
-                add("I")
-                j -= 1
-            else:
-                add("D")
-                i -= 1
-        self.i, self.j = i, j
+        Then no cell outside lies on any of the best paths, so that all choices that
+        are taken along one compare costs that are exact.
+        """
+        gaps = abs(self.n_hyp - self.n_ref) + 2 * self.spare + 2
+        cost = 3 * (self.n_ref + self.n_hyp) - 2 * self.score
+        enough: np.ndarray = cost < 3 * gaps
+        return enough
 
-    def ops(self) -> str:
-        """Return the whole alignment, when no table is needed any more."""
-        i, j = self.start + self.i, self.start + self.j
-        while i and j and i != j:
-            if self.ref[i - 1] == self.hyp[j - 1]:
-                self.steps.append("C")
-                i, j = i - 1, j - 1
-            else:
-                self.steps.append("I" if j > i else "D")
-                i, j = i - (i > j), j - (j > i)
-        rest = "C" * i if i == j else "D" * i + "I" * j
-        return rest + "".join(reversed(self.steps))
+    def steps(self) -> np.ndarray:
+        """Return (B, steps) letters of the best paths, zeros between them."""
+        side, last = len(self.n_ref), len(self.ref) + len(self.hyp)
+        width = ((self.high - self.low) // 2 + 1) * side
+        rows = min(last, max(_CELLS // width, 2 * math.isqrt(last)))
+        kind = np.min_scalar_type(3 * min(len(self.ref), len(self.hyp)))
+        tops = [np.zeros((2, len(self.hyp) + 1, side), dtype=kind)]
+        parts = [range(at + 1, min(at + rows, last) + 1) for at in range(0, last, rows)]
+        for part in parts[:-1]:
+            tops.append(self._fill(tops[-1], part))
+        table = np.zeros((rows + 2, width // side, side), dtype=np.uint8)
+        table[:2] = _END  # the two antidiagonals before the part
+        back = [2 * width, width + side, 2 * width, width + side]
+        back += [2 * width, width, 2 * width, width]
+        odd = [0, -side, 0, -side] * 2  # where its first column is one more
+        jump = np.array([*back, *(a + b for a, b in zip(back, odd)), 0])
+        corner = self.n_ref + self.n_hyp
+        column = self.n_hyp - (corner + self.low + 1) // 2
+        at = (corner - parts[-1][0] + 2) * width + column * side + np.arange(side)
+        steps = []
+        for part in reversed(parts):
+            self._fill(tops.pop(), part, table[2:])
+            while (at >= 2 * width).any():
+                steps.append(table.take(at, mode="clip"))  # below 0: in a part before
+                at -= jump[steps[-1]]
+            at += rows * width
+        letters: np.ndarray = _LETTERS[np.array(steps[::-1]).T]
+        return letters
 
+    def _fill(
+        self, before: np.ndarray, part: range, table: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Go through antidiagonals.
 
-def _batches(items: list[_Item]) -> Iterator[list[_Item]]:
-    """Items of like lengths, whose common table has at most _CELLS cells."""
-    batch: list[_Item] = []
-    rows = 0
-    for item in sorted(items, key=lambda item: (item.j, item.i)):
-        rows = max(rows, item.i)
-        if batch and (len(batch) + 1) * rows * item.j > _CELLS:
-            yield batch
-            batch, rows = [], item.i
-        batch.append(item)
-    if batch:
-        yield batch
+        Args:
+            before: (2, H + 1, B) the two before.
+            part: Their numbers.
+            table: (rows, columns, B) gets the bits of each cell.
 
-
-def _align_batch(items: list[_Item]) -> None:
-    """Bring all items to a border of their table."""
-    sides = list(zip(*(item.middle() for item in items)))
-    ref, hyp = (_padded(side, pad) for side, pad in zip(sides, (-1, -2)))
-    n_ref, n_hyp = ref.shape[1], hyp.shape[1]
-    step = max(_CELLS // (len(items) * n_hyp), 2 * math.isqrt(n_ref))
-    small = 2 * GAP_COST * min(n_ref, n_hyp) < np.iinfo(np.int16).max
-    kind = np.int16 if small else np.int32
-    tops = [np.zeros((len(items), n_hyp + 1), dtype=kind)]
-    starts = range(0, n_ref, step)
-    for first in starts[1:]:
-        tops.append(_last_row(tops[-1], ref[:, first - step : first], hyp))
-    for first in reversed(starts):
-        width = max(item.j for item in items)
-        part, hyp = ref[:, first : first + step], hyp[:, :width]
-        moves = np.empty((len(items), part.shape[1], width), dtype=np.uint8)
-        _last_row(tops.pop()[:, : width + 1], part, hyp, moves)
-        for item, table in zip(items, moves):
-            item.step_back(table.tobytes(), width, first)
-
-
-def _padded(sides: Sequence[list[int]], pad: int) -> np.ndarray:
-    array = np.full((len(sides), max(map(len, sides))), pad, dtype=np.int32)
-    for row, side in zip(array, sides):
-        row[: len(side)] = side
-    return array
-
-
-def _last_row(
-    above: np.ndarray, ref: np.ndarray, hyp: np.ndarray, moves: np.ndarray | None = None
-) -> np.ndarray:
-    """Go through rows of the tables of least costs.
-
-    Costs are kept less GAP_COST for every token that was consumed on either side, so
-    that gaps cost nothing and a row is the running minimum of what is above it.
-
-    Args:
-        above: (B, H + 1) the row before the first.
-        ref: (B, rows) reference tokens.
-        hyp: (B, H) hypothesis tokens.
-        moves: (B, rows, H) gets the best last step into each cell: 0 diagonal,
-            1 insertion, 2 deletion.
-
-    Returns:
-        (B, H + 1) the last row.
-    """
-    match, sub = above.dtype.type(-2 * GAP_COST), above.dtype.type(SUB_COST - 6)
-    above, row = above.copy(), np.zeros_like(above)
-    for k in range(ref.shape[1]):
-        diagonal = np.where(hyp == ref[:, k : k + 1], match, sub)
-        diagonal += above[:, :-1]
-        cells = row[:, 1:]
-        np.minimum(diagonal, above[:, 1:], out=cells)
-        np.minimum.accumulate(cells, axis=1, out=cells)
-        if moves is not None:
-            gap = cells != diagonal
-            np.add(gap, gap & (cells != row[:, :-1]), out=moves[:, k], dtype=np.uint8)
-        above, row = row, above
-    return above
+        Returns:
+            (2, H + 1, B) the last two.
+        """
+        n_ref, n_hyp = len(self.ref), len(self.hyp)
+        older, old = before.copy()
+        new = np.zeros_like(old)
+        for row, number in enumerate(part):
+            start = (number + self.low + 1) // 2
+            low = max(1, number - n_ref, start)
+            high = min(number - 1, n_hyp, (number + self.high) // 2) + 1
+            ref = self.ref[n_ref - number + low : n_ref - number + high]
+            equal = (ref == self.hyp[low - 1 : high - 1]).view(np.uint8)
+            match = equal.astype(old.dtype)
+            match += match
+            match += 1
+            match += older[low - 1 : high - 1]
+            left, cells = old[low - 1 : high - 1], new[low:high]
+            np.maximum(match, old[low:high], out=cells)
+            np.maximum(cells, left, out=cells)
+            if table is not None:
+                bits = table[row, low - start : high - start]
+                deleted = (cells != left).view(np.uint8)
+                np.add(deleted, deleted, out=bits)
+                bits += equal
+                bits += bits
+                bits += (cells != match).view(np.uint8)
+                if start <= 0 and number <= n_ref:
+                    table[row, -start] = _GAP + _DELETED
+                if number <= min(n_hyp, (number + self.high) // 2):
+                    table[row, number - start] = _GAP
+                if (number + self.low) % 2:
+                    table[row] += _ODD
+                here = np.flatnonzero(self.n_ref + self.n_hyp == number)
+                self.score[here] = new[self.n_hyp[here], here]
+            older, old, new = old, new, older
+        return np.stack([older, old])

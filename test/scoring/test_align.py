@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from espnet_topdown.scoring._align import align, paths
+from espnet_topdown.scoring._align import align, count, paths
 from espnet_topdown.scoring._sclite import write_trn
 from espnet_topdown.scoring.counts import Counts
 
@@ -44,10 +44,9 @@ def test_equals_sclite_on_random_utterances(sclite, scores, corpus, tmp_path) ->
     write_trn(tmp_path / "r.trn", random.ref, random.speaker)
     write_trn(tmp_path / "h.trn", random.hyp, random.speaker)
     want = scores(sclite(tmp_path / "r.trn", tmp_path / "h.trn"))
-    got = {
-        f"{random.speaker[utt]}-{utt}": counts(align(random.ref[utt], random.hyp[utt]))
-        for utt in random.ref
-    }
+    pairs = ((random.ref[utt], random.hyp[utt]) for utt in random.ref)
+    names = (f"{random.speaker[utt]}-{utt}" for utt in random.ref)
+    got = {name: counts(count(ops)) for name, ops in zip(names, paths(pairs))}
     assert len(got) == 1500
     assert got == want
 
@@ -88,15 +87,27 @@ def full_table(ref: list, hyp: list) -> str:
     return "".join(reversed(steps))
 
 
-@pytest.mark.parametrize("cells", [1 << 21, 60, 1], ids=["one table", "few", "row"])
+def changed(rng: random.Random, text: list, rate: float, letters: str) -> list:
+    """Some tokens replaced, left out, or said twice; a whole part moved at times."""
+    made = [rng.choice(["", rng.choice(letters), c + c]) for c in text]
+    made = [m if rng.random() < rate else c for c, m in zip(text, made)]
+    cut = rng.randrange(len(made) + 1) if rng.random() < 0.3 else 0
+    return list("".join([*made[cut:], *made[:cut]]))
+
+
+@pytest.mark.parametrize("cells", [1 << 22, 2000, 1], ids=["all kept", "few", "least"])
 def test_the_path_is_that_of_the_full_table(corpus, monkeypatch, cells: int) -> None:
-    """Also where several cost the same, and however few rows are kept."""
+    """Also where several cost the same, with any band, however much of it is kept."""
     monkeypatch.setattr("espnet_topdown.scoring._align._CELLS", cells)
     rng, like = random.Random(cells), corpus(500, seed=cells, longest=20)
     pairs = [(like.ref[utt], like.hyp[utt]) for utt in like.ref]
-    for _ in range(1000):
+    for n in range(1200):
         letters = "abcdefgh"[: rng.choice([2, 3, 8])]
         pairs.append(tuple(rng.choices(letters, k=rng.randrange(16)) for _ in "rh"))
+        if n % 8 == 0:
+            ref = rng.choices(letters, k=rng.randrange(20, 90))
+            rate = rng.choice([0.02, 0.2, 0.6])
+            pairs.append((ref, changed(rng, ref, rate, letters)))
     assert list(paths(pairs)) == [full_table(*pair) for pair in pairs]
 
 
