@@ -250,12 +250,12 @@ def write_json(path: Path, data: Any) -> None:
     write_bytes(path, json_bytes(data))
 
 
-def write_bytes(path: Path, data: bytes, sync: bool = True) -> None:
+def write_bytes(path: Path, data: bytes | Iterable[bytes], sync: bool = True) -> None:
     """Write to a temporary name, fsync, rename: a reader sees all of it or none.
 
     Args:
         path: Its folder is there.
-        data: What the file will hold.
+        data: What the file will hold, or its parts one after another.
         sync: False for one of many files that can be made again.
 
     Raises:
@@ -266,19 +266,21 @@ def write_bytes(path: Path, data: bytes, sync: bool = True) -> None:
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with tmp.open("wb") as f:
-            f.write(data)
+            f.writelines([data] if isinstance(data, bytes) else data)
             f.flush()
             if sync:
                 os.fsync(f.fileno())
         os.replace(tmp, path)
         if sync:
             sync_folder(path.parent)
-    except OSError as e:
-        try:
+    except BaseException as e:  # parts may fail to be made
+        need = len(data) if isinstance(data, bytes) else 0
+        with contextlib.suppress(OSError):
+            need = need or tmp.stat().st_size
             tmp.unlink()
-        except OSError:
-            pass
-        raise disk_error(path, len(data), e) from e
+        if isinstance(e, OSError):
+            raise disk_error(path, need, e) from e
+        raise
 
 
 def check_output(folder: Path, names: Iterable[str], ours: bytes = b"") -> None:

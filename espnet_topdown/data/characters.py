@@ -7,6 +7,7 @@ two of a letter that is written composed (U+00E9) here and with a mark of its ow
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import unicodedata
@@ -176,7 +177,9 @@ def _codes(text: str) -> str:
 
 
 def _counted(texts, wanted) -> dict[str, int]:  # type: ignore[no-untyped-def]
-    counts = Counter("".join(texts.values()))
+    # printable ASCII is never wanted, and quickly seen
+    rest = (t for t in texts.values() if not (t.isascii() and t.isprintable()))
+    counts = Counter(itertools.chain.from_iterable(rest))
     return {char: n for char, n in counts.most_common() if wanted(char)}
 
 

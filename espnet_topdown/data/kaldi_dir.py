@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ def c_sorted(keys: Iterable[str]) -> list[str]:
     >>> c_sorted(["b", "a-1", "a", "B"])
     ['B', 'a', 'a-1', 'b']
     """
-    return sorted(keys, key=lambda key: key.encode("utf-8"))
+    return sorted(keys)  # by code points, which is the order of their bytes in UTF-8
 
 
 def check_id(name: str, where: str) -> str:
@@ -49,7 +49,7 @@ def check_id(name: str, where: str) -> str:
     Raises:
         TopDownError: E_UTT_ID (65).
     """
-    if _ID.fullmatch(name) and ".." not in name:
+    if _is_id(name):
         return name
     raise TopDownError(
         "E_UTT_ID",
@@ -57,6 +57,10 @@ def check_id(name: str, where: str) -> str:
         "use 1-200 of A-Z a-z 0-9 . _ = + @ -, a letter or digit first, no '..'",
         DATA,
     )
+
+
+def _is_id(name: str) -> bool:
+    return bool(_ID.fullmatch(name)) and ".." not in name
 
 
 def list_files(path: Path) -> list[Path]:
@@ -99,29 +103,54 @@ def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
     Raises:
         TopDownError: E_MISSING (66); E_UTF8, E_BOM or E_TEXT_LINE (65).
     """
+    return list(_lines(path, as_espnet))
+
+
+def _lines(path: Path, as_espnet: bool) -> Iterator[str]:
+    """The lines of ``read_lines`` by and by."""
+    is_warned, number = False, 1
+    for data in _blocks(path):
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:  # as in UTF-16; the message needs the whole file
+            decode_utf8(Path(path).read_bytes(), path)
+        if number == 1 and text.startswith("\ufeff"):
+            if as_espnet:
+                what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
+                do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"
+                raise TopDownError("E_BOM", what, do, DATA)
+            text = text[1:]
+            warn("W_BOM", f"{path} starts with a byte order mark; ignored")
+        if "\r\n" in text:
+            text = text.replace("\r\n", "\n")
+            if not is_warned:
+                warn("W_CRLF", f"{path} has Windows line ends; ignored")
+            is_warned = True
+        if "\r" in text:
+            number += text.count("\n", 0, text.index("\r"))
+            what = (
+                f"{path} line {number} holds a carriage return, which ends a line too"
+            )
+            do = f"run: sed -i 's/\\r/ /g' {shlex.quote(str(path))}"
+            raise TopDownError("E_TEXT_LINE", what, do, DATA)
+        lines = text.split("\n")
+        if not lines[-1]:
+            lines.pop()
+        number += len(lines)
+        yield from lines
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Whole lines, some thousands at a time."""
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            while data := file.read(1 << 20):
+                yield data + file.readline()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         do = "run the stage that writes it, or check the path"
         raise TopDownError("E_MISSING", f"no file {path}", do, MISSING) from None
-    text = decode_utf8(data, path)
-    if text.startswith("\ufeff"):
-        if as_espnet:
-            what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
-            do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"
-            raise TopDownError("E_BOM", what, do, DATA)
-        text = text[1:]
-        warn("W_BOM", f"{path} starts with a byte order mark; ignored")
-    if "\r\n" in text:
-        text = text.replace("\r\n", "\n")
-        warn("W_CRLF", f"{path} has Windows line ends; ignored")
-    if "\r" in text:
-        number = text.count("\n", 0, text.index("\r")) + 1
-        what = f"{path} line {number} holds a carriage return, which ends a line too"
-        do = f"run: sed -i 's/\\r/ /g' {shlex.quote(str(path))}"
-        raise TopDownError("E_TEXT_LINE", what, do, DATA)
-    lines = text.split("\n")
-    return lines if lines[-1] else lines[:-1]
 
 
 def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
@@ -142,23 +171,40 @@ def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
             ``read_lines``.
     """
     pairs: dict[str, str] = {}
-    first: dict[str, tuple[Path, int]] = {}
     for part in list_files(path):
-        for number, line in enumerate(read_lines(part, as_espnet), 1):
-            key, value = [*line.split(maxsplit=1), "", ""][:2]
-            if not key:
+        for number, line in enumerate(_lines(part, as_espnet), 1):
+            words = line.split(maxsplit=1)
+            if not words:
                 what = f"{part} line {number} is empty"
                 raise TopDownError("E_TEXT_LINE", what, "delete the line", DATA)
-            check_id(key, f"{part} line {number}")
+            key = words[0]
+            if not _is_id(key):
+                check_id(key, f"{part} line {number}")
             if key in pairs:
-                other, n = first[key]
+                other, n = next((p, n) for k, p, n in numbered_ids(path) if k == key)
                 also = "" if other == part else f"line {n} of {other}; "
                 lines = number if also else f"{n}, {number}"
                 what = f"{key} {also}lines {lines} of {part}"
                 raise TopDownError("E_UTT_DUP", what, "keep one of the lines", DATA)
-            pairs[key] = value.rstrip()
-            first[key] = part, number
+            pairs[key] = words[1].rstrip() if len(words) == 2 else ""
     return pairs
+
+
+def numbered_ids(path: Path) -> Iterator[tuple[str, Path, int]]:
+    """The ids of a list and where they stand, for messages.
+
+    Args:
+        path: The list, or a folder of its parts.
+
+    Yields:
+        Id, file and number of each line that has an id.
+    """
+    for part in list_files(path):
+        with part.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                key = line.decode("utf-8-sig", "replace").split(maxsplit=1)[:1]
+                if key:
+                    yield key[0], part, number
 
 
 def places(path: Path) -> dict[str, str]:
@@ -173,11 +219,8 @@ def places(path: Path) -> dict[str, str]:
         Id -> ``FILE line N``.
     """
     lines_of: dict[str, str] = {}
-    for part in list_files(path):
-        for number, line in enumerate(part.read_bytes().split(b"\n"), 1):
-            key = line.decode("utf-8-sig", "replace").split(maxsplit=1)[:1]
-            if key:
-                lines_of.setdefault(key[0], f"{part} line {number}")
+    for key, part, number in numbered_ids(path):
+        lines_of.setdefault(key, f"{part} line {number}")
     return lines_of
 
 
@@ -191,7 +234,10 @@ def place(path: Path, key: str) -> str:
     Returns:
         ``FILE line N``, or the file alone.
     """
-    return places(path).get(key, str(path))
+    found = (
+        f"{part} line {number}" for k, part, number in numbered_ids(path) if k == key
+    )
+    return next(found, str(path))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -206,7 +252,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, "".join(line + "\n" for line in lines).encode("utf-8"))
+    write_bytes(path, (f"{line}\n".encode() for line in lines))
 
 
 def write_pairs(path: Path, mapping: Mapping[str, str]) -> None:

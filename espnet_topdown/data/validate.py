@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from espnet_topdown.data.characters import (
     named,
     refuse_hidden,
 )
-from espnet_topdown.data.kaldi_dir import place, places, read_pairs
+from espnet_topdown.data.kaldi_dir import numbered_ids, place, read_pairs
 from espnet_topdown.data.tokens import check_tokens, frames_needed
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
 from espnet_topdown.files import sha256
@@ -124,15 +124,17 @@ def validate_set(
     if not wavs:
         what = f"{wav_scp} has no lines"
         raise TopDownError("E_SET_EMPTY", what, "check the stage that wrote it", DATA)
-    shapes = [read_shape(path) for path in shape_files]
-    _same_ids(wavs, {str(text): texts, **dict(zip(map(str, shape_files), shapes))})
+    lengths: dict[Path, dict[str, int]] = {}
+    _same_ids(wavs, [(text, texts)], _shapes(shape_files, lengths))
     report = SetReport(texts)
-    tokens = check_text(text, texts, cut, token_list, is_trained)
-    sources = _files(wav_scp, wavs, allow_pipes)
-    _check_audio(sources, root, fs, full, report)
-    for path, shape in zip(shape_files, shapes):
-        _check_lengths(path, shape, report.samples)
-    _check_front(front or Front(), report.samples, tokens)
+    needs = check_text(text, texts, cut, token_list, is_trained)
+    for source in () if allow_pipes else _sources(wav_scp, wavs):
+        if source.is_pipe:
+            audio.audio_path(source)  # E_PIPE
+    _check_audio(wav_scp, wavs, root, fs, full, report)
+    for path, samples in lengths.items():
+        _check_lengths(path, samples, report.samples)
+    _check_front(front or Front(), report.samples, needs)
     return report
 
 
@@ -142,7 +144,7 @@ def check_text(
     cut: _Cut,
     token_list: Sequence[str] | None = None,
     is_trained: bool = False,
-) -> dict[str, Sequence[str]]:
+) -> dict[str, int]:
     """Check transcripts or sentences as training will read them.
 
     Args:
@@ -153,7 +155,7 @@ def check_text(
         is_trained: A model was trained on this text: what cannot be seen is named.
 
     Returns:
-        Utterance -> tokens.
+        Utterance -> frames that CTC needs for its tokens.
 
     Raises:
         TopDownError: E_TEXT_TOKENS, E_TEXT_EMPTY, E_TEXT_UNK, E_TEXT_CHAR or E_TOKENS
@@ -162,26 +164,15 @@ def check_text(
     if not is_trained:
         refuse_hidden(texts, path)
     name_odd(texts, path)
-    tokens = _tokens(path, texts, cut)
     if token_list is not None:
         check_tokens(token_list, "the token list")
-        _check_known(path, tokens, set(token_list))
-    return tokens
+    return _check_tokens(path, texts, cut, token_list)
 
 
-def _files(wav_scp: Path, wavs: Mapping[str, str], allow_pipes: bool) -> list[Source]:
-    """What can be looked at without running a command.
-
-    Returns:
-        One source an utterance; those that are commands are left out, so it may be
-        empty.
-    """
-    lines = places(wav_scp)
-    sources = [Source(u, value, f"utt {u} ({lines[u]})") for u, value in wavs.items()]
-    for source in sources:
-        if source.is_pipe and not allow_pipes:
-            audio.audio_path(source)  # E_PIPE
-    return [source for source in sources if not source.is_pipe]
+def _sources(wav_scp: Path, wavs: Mapping[str, str]) -> Iterator[Source]:
+    """One source an utterance, made when it is asked for."""
+    for (utt, value), (_, part, number) in zip(wavs.items(), numbered_ids(wav_scp)):
+        yield Source(utt, value, f"utt {utt} ({part} line {number})")
 
 
 def _no_comma(path: Path) -> None:
@@ -202,8 +193,8 @@ def read_shape(path: Path) -> dict[str, list[int]]:
     Raises:
         TopDownError: E_SHAPE (65), and those of ``read_pairs``.
     """
-    shapes = {}
-    for utt, value in read_pairs(path, True).items():
+    shapes: dict[str, Any] = read_pairs(path, True)
+    for utt, value in shapes.items():
         parts = value.split(",")
         if not all(part.isascii() and part.isdigit() for part in parts):
             what = f"{place(path, utt)} '{value}'"
@@ -212,12 +203,25 @@ def read_shape(path: Path) -> dict[str, list[int]]:
     return shapes
 
 
-def _same_ids(wavs: Mapping[str, str], others: Mapping[str, Mapping]) -> None:
+def _shapes(
+    paths: Sequence[Path], lengths: dict[Path, dict[str, int]]
+) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Shapes, one file after another; those of speech in samples go to ``lengths``."""
+    for path in paths:
+        shapes = read_shape(path)
+        yield path, shapes
+        if Path(path).name.startswith("speech_shape"):
+            lengths[path] = {u: n[0] for u, n in shapes.items() if len(n) == 1}
+
+
+def _same_ids(
+    wavs: Mapping[str, str], *others: Iterable[tuple[Path, Mapping[str, Any]]]
+) -> None:
     differences = []
-    for name, pairs in others.items():
+    for name, pairs in itertools.chain(*others):
         for lacking, missing in (
-            (name, wavs.keys() - pairs.keys()),
-            (f"wav.scp (against {name})", pairs.keys() - wavs.keys()),
+            (name, set() if wavs.keys() == pairs.keys() else wavs.keys() - pairs),
+            (f"wav.scp (against {name})", set(pairs) - wavs.keys()),
         ):
             if missing:
                 differences.append(f"{lacking} lacks {len(missing)} ({min(missing)})")
@@ -226,53 +230,53 @@ def _same_ids(wavs: Mapping[str, str], others: Mapping[str, Mapping]) -> None:
         raise TopDownError("E_UTT_SETS", "; ".join(differences), do, DATA)
 
 
-def _tokens(
-    path: Path, texts: Mapping[str, str], cut: _Cut
-) -> dict[str, Sequence[str]]:
-    """The tokens of every text; E_TEXT_EMPTY where nothing is left to train on.
+def _check_tokens(
+    path: Path,
+    texts: Mapping[str, str],
+    cut: _Cut,
+    token_list: Sequence[str] | None,
+) -> dict[str, int]:
+    """Cut every text; E_TEXT_EMPTY where nothing is left to train on.
+
+    Counts what training reads as ``<unk>``: a warning for a few, E_TEXT_UNK above.
 
     Returns:
-        Utterance -> tokens, at least one; not yet looked up in the token list.
+        Utterance -> frames that CTC needs.
     """
-    tokens = {}
+    known = None if token_list is None else set(token_list)
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}  # token -> utterance
+    total, needs = 0, {}
     for utt, words in texts.items():
         try:
-            tokens[utt] = cut(words)
+            tokens = cut(words)
         except ValueError as e:
             what = f"utt {utt} ({place(path, utt)}): {e}"
             raise TopDownError("E_TEXT_TOKENS", what, "correct the text", DATA) from e
-        if not words or not tokens[utt]:
+        if not words or not tokens:
             left = " holds nothing that the cleaner leaves" if words else ""
             what = f"utt {utt} ({place(path, utt)}){left}"
             raise TopDownError("E_TEXT_EMPTY", what, "leave the utterance out", DATA)
-    return tokens
-
-
-def _check_known(
-    path: Path, tokens: Mapping[str, Sequence[str]], vocabulary: set[str]
-) -> None:
-    """Count what training reads as ``<unk>``; a warning for a few, E_TEXT_UNK above."""
-    counts: Counter[str] = Counter()
-    first: dict[str, str] = {}  # token -> utterance
-    for utt, cut in tokens.items():
-        for unit in cut:
-            if unit not in vocabulary:
-                counts[unit] += 1
-                first.setdefault(unit, utt)
-    if not counts:
-        return
-    unknown, total = sum(counts.values()), sum(map(len, tokens.values()))
-    percent = 100 * unknown / total
-    shown = ", ".join(
-        f"{n} x '{unit}'{_code(unit)} in {first[unit]}"
-        for unit, n in counts.most_common(5)
-    )
-    what = f"{path}: {unknown} of {total} tokens ({percent:.1f} %) are unknown"
-    what += f" to the token list: {shown}"
-    if unknown > _MAX_UNKNOWN * total:
-        do = "check upper and lower case, or make a token list from this text"
-        raise TopDownError("E_TEXT_UNK", what, do, DATA)
-    warn("W_TEXT_UNK", what)
+        needs[utt] = frames_needed(tokens)
+        total += len(tokens)
+        if known is not None and not known.issuperset(tokens):
+            for unit in tokens:
+                if unit not in known:
+                    counts[unit] += 1
+                    first.setdefault(unit, utt)
+    unknown = sum(counts.values())
+    if unknown:
+        shown = ", ".join(
+            f"{n} x '{unit}'{_code(unit)} in {first[unit]}"
+            for unit, n in counts.most_common(5)
+        )
+        what = f"{path}: {unknown} of {total} tokens ({100 * unknown / total:.1f} %)"
+        what += f" are unknown to the token list: {shown}"
+        if unknown > _MAX_UNKNOWN * total:
+            do = "check upper and lower case, or make a token list from this text"
+            raise TopDownError("E_TEXT_UNK", what, do, DATA)
+        warn("W_TEXT_UNK", what)
+    return needs
 
 
 def _code(unit: str) -> str:
@@ -280,26 +284,34 @@ def _code(unit: str) -> str:
 
 
 def _check_audio(
-    sources: Sequence[Source],
+    wav_scp: Path,
+    wavs: Mapping[str, str],
     root: Path,
     fs: int,
     full: bool | None,
     report: SetReport,
 ) -> None:
-    headers = [(s, *audio.header(s, root)) for s in sources]
-    if not headers:
+    """Look at what can be read without running a command."""
+    counts: Counter[int] = Counter()
+    first: dict[int, Source] = {}  # rate -> source
+    for source in _sources(wav_scp, wavs):
+        if not source.is_pipe:
+            report.samples[source.utt], rate = audio.header(source, root)
+            counts[rate] += 1
+            first.setdefault(rate, source)
+    if not counts:
         return
-    _same_rate([(s, rate) for s, _, rate in headers], fs)
-    report.samples = {s.utt: frames for s, frames, _ in headers}
+    _same_rate(first, counts, fs)
     report.seconds = sum(report.samples.values()) / fs
     report.full = report.seconds < _FULL_READ_SECONDS if full is None else full
     if not report.full:
         return
     faults: dict[str, list[str]] = {"silent": [], "clipped": [], "": []}
-    for source in sources:
-        faults[audio.read_all(source, root)].append(source.utt)
+    for source in _sources(wav_scp, wavs):
+        if not source.is_pipe:
+            faults[audio.read_all(source, root)].append(source.utt)
     for name in ("silent", "clipped"):
-        _few(name.upper(), faults[name], len(sources))
+        _few(name.upper(), faults[name], len(report.samples))
 
 
 def _few(name: str, utts: Sequence[str], total: int) -> None:
@@ -312,36 +324,34 @@ def _few(name: str, utts: Sequence[str], total: int) -> None:
     warn(f"W_WAV_{name}", what)
 
 
-def _same_rate(rates: Sequence[tuple[Source, int]], fs: int) -> None:
+def _same_rate(first: Mapping[int, Source], counts: Counter[int], fs: int) -> None:
     """E_WAV_RATE for some files, E_WAV_RATE_ALL when the set has one other rate."""
-    counts = Counter(rate for _, rate in rates)
     if set(counts) == {fs}:
         return
     do = "run stage 3 again, or correct fs"
     if len(counts) == 1:
-        what = f"files {rates[0][1]} Hz, config fs {fs}"
+        what = f"files {min(counts)} Hz, config fs {fs}"
         raise TopDownError("E_WAV_RATE_ALL", what, do, DATA)
     usual = fs if fs in counts else counts.most_common(1)[0][0]
-    source, rate = next((s, r) for s, r in rates if r != usual)
-    what = f"{source.where} {rate} Hz, others {usual}"
+    rate = next(rate for rate in first if rate != usual)
+    what = f"{first[rate].where} {rate} Hz, others {usual}"
     raise TopDownError("E_WAV_RATE", what, do, DATA)
 
 
 def _check_lengths(
-    path: Path, shape: Mapping[str, Sequence[int]], samples: Mapping[str, int]
+    path: Path, lengths: Mapping[str, int], samples: Mapping[str, int]
 ) -> None:
-    if not Path(path).name.startswith("speech_shape"):
-        return
     for utt, n in samples.items():
-        if len(shape[utt]) == 1 and shape[utt][0] != n:
-            what = f"utt {utt}: {n} samples, {place(path, utt)} says {shape[utt][0]}"
+        said = lengths.get(utt, n)
+        if said != n:
+            what = f"utt {utt}: {n} samples, {place(path, utt)} says {said}"
             raise TopDownError("E_WAV_LENGTH", what, "redo stage 10", DATA)
 
 
 def _check_front(
     front: Front,
     samples: Mapping[str, int],
-    tokens: Mapping[str, Sequence[str]],
+    needs: Mapping[str, int],
 ) -> None:
     for utt, n in samples.items():
         if n < front.min_samples:
@@ -351,9 +361,8 @@ def _check_front(
         return
     short = []
     for utt, n in samples.items():
-        need = frames_needed(tokens[utt])
-        if need > front.outputs(n):
-            short.append(f"{utt} needs {need}, has {front.outputs(n)}")
+        if needs[utt] > front.outputs(n):
+            short.append(f"{utt} needs {needs[utt]}, has {front.outputs(n)}")
     if short:
         what = f"{len(short)} of {len(samples)} utterances ({short[0]})"
         do = "leave them out, or use an encoder with less subsampling"
@@ -473,6 +482,8 @@ def check_overlap(
     Raises:
         TopDownError: E_OVERLAP (65), and those of ``audio_path``.
     """
+    if len(sets) < 2:
+        return
     wavs = {path: read_pairs(path) for path in sets}
     _compare(
         {path: {u: u for u in pairs} for path, pairs in wavs.items()}, "utterances"
