@@ -46,7 +46,10 @@ setup(
     ],
     extras_require={
         "plot": ["matplotlib"],  # figures of the report, attention plots of espnet
+        "notebook": ["matplotlib", "pandas", "ipykernel"],  # docs/tutorial.ipynb
         "test": [  # and what the Makefile uses
+            "nbclient",  # runs the tutorial, nightly
+            "ipykernel",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",

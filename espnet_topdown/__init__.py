@@ -15,13 +15,13 @@ continued by the same call.
 
 from __future__ import annotations
 
+import base64
 import html
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_topdown.errors import USAGE, TopDownError, nearest
+from espnet_topdown.errors import TopDownError
 
 if TYPE_CHECKING:
     from espnet_topdown.jobs.spec import RetrainSpec
@@ -61,8 +61,15 @@ class Rows(list[dict[str, Any]]):
             import pandas
         except ModuleNotFoundError as e:
             what = "pandas is not installed"
-            raise TopDownError("E_INSTALL", what, "run 'pip install pandas'") from e
+            do = "run pip install 'espnet_topdown[notebook]'"
+            raise TopDownError("E_INSTALL", what, do) from e
         return pandas.DataFrame(list(self))
+
+    def _repr_html_(self) -> str:
+        heads = list(dict.fromkeys(name for row in self for name in row))
+        lines = [_html_line("th", heads)]
+        lines += [_html_line("td", [row.get(name) for name in heads]) for row in self]
+        return f"<table>{''.join(lines)}</table>"
 
 
 @dataclass(frozen=True)
@@ -110,32 +117,34 @@ class SearchFolder:
         """
         from espnet_topdown.report.write import write_report
 
-        return Text(str(write_report(self.folder, _path(output_dir))))
+        output = Path(output_dir) if output_dir else None
+        return Text(write_report(self.folder, output))
 
     def _repr_html_(self) -> str:
+        from espnet_topdown.report.write import draw_figures
+
         shown = self.status()._repr_html_()
-        for figure in sorted(self.folder.glob("figures/*.svg")):  # the report's
-            svg = figure.read_text(encoding="utf-8")
-            shown += svg[svg.find("<svg") :]
+        for name, svg in draw_figures(self.folder).items():
+            # an image, not a part of the page: its ids and styles stay its own
+            source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+            shown += f'<img alt="{name}" src="{source}" style="background: white">'
         return shown
 
 
-def list_layers(
-    base_exp: str | Path, stack: str = "auto", base_model: str | Path | None = None
-) -> Text:
+def list_layers(base_exp: str | Path, **options: Any) -> Text:
     """Return an experiment's layers, from the top (near the output) to the bottom.
 
     Args:
         base_exp: A trained ESPnet experiment.
-        stack: A shipped layer stack, a YAML file, or "auto".
-        base_model: Its weights: a file in it, or a path; None is its best epoch.
+        **options: Those of ``espnet-topdown layers``: ``stack``, ``base_model``.
 
     Raises:
         TopDownError: E_EXP (66), E_STACK (78) and others of ``espnet-topdown layers``.
     """
     from espnet_topdown.jobs.plan import layer_table
 
-    return Text(layer_table(Path(base_exp), stack, _path(base_model)))
+    read = _read("layers", base_exp=base_exp, **options)
+    return Text(layer_table(read["base_exp"], read["stack"], read["base_model"]))
 
 
 def plan_retraining(base_exp: str | Path, freeze: str, **options: Any) -> Text:
@@ -143,7 +152,7 @@ def plan_retraining(base_exp: str | Path, freeze: str, **options: Any) -> Text:
 
     Args:
         base_exp: A trained ESPnet experiment.
-        freeze: Names of layers, with commas.
+        freeze: Names of layers: a list, or with commas.
         **options: Those of ``espnet-topdown plan``.
 
     Raises:
@@ -151,27 +160,20 @@ def plan_retraining(base_exp: str | Path, freeze: str, **options: Any) -> Text:
     """
     from espnet_topdown.jobs.plan import plan
 
-    spec = _spec("plan", base_exp, freeze=freeze, **options)
+    spec = _spec(_read("plan", base_exp=base_exp, freeze=freeze, **options))
     return Text(plan(spec).table(spec))
 
 
 def retrain(
-    base_exp: str | Path,
-    output_dir: str | Path,
-    freeze: str,
-    ngpu: int | None = None,
-    allow_infeasible: bool = False,
-    **options: Any,
+    base_exp: str | Path, output_dir: str | Path, freeze: str, **options: Any
 ) -> Path:
     """Retrain once, showing the plan and the errors; the same call continues.
 
     Args:
         base_exp: A trained ESPnet experiment.
         output_dir: The job's folder.
-        freeze: Names of layers, with commas.
-        ngpu: GPUs that train together; None is as the base experiment.
-        allow_infeasible: Train on, though CTC cannot align some utterances.
-        **options: The other ones of ``espnet-topdown retrain``.
+        freeze: Names of layers: a list, or with commas.
+        **options: The other ones of ``espnet-topdown retrain``, such as ``ngpu``.
 
     Returns:
         The folder: an ESPnet experiment.
@@ -179,15 +181,16 @@ def retrain(
     Raises:
         TopDownError: E_INSTALL (78) and others of ``espnet-topdown retrain``.
     """
+    given = {"base_exp": base_exp, "output_dir": output_dir, "freeze": freeze}
+    options = _read("retrain", **given, **options)
     from espnet_topdown.cli import installation
 
     installation.check()
     from espnet_topdown.jobs.run import run_by_hand
 
-    folder = Path(output_dir)
-    spec = _spec("retrain", base_exp, freeze=freeze, folder=folder, **options)
-    run_by_hand(spec, folder, ngpu, allow_infeasible)
-    return folder
+    run = [options.pop(name) for name in ("output_dir", "ngpu", "allow_infeasible")]
+    run_by_hand(_spec(options, run[0]), *run)
+    return run[0]
 
 
 def run_search(
@@ -199,30 +202,27 @@ def run_search(
         base_exp: A trained ESPnet experiment.
         output_dir: The folder of the search.
         **options: Those of ``espnet-topdown search``, such as ``strategy="greedy"``,
-            ``controls="joint,warm"``, ``max_frozen=2``, ``max_jobs=2``.
+            ``controls="joint,warm"``, ``max_frozen=2``, ``max_jobs=2``; what is with
+            commas there may be a list.
 
     Returns:
         The finished search.
 
     Raises:
-        TopDownError: E_USAGE (64) for an option that there is not; E_INSTALL (78) and
-            others of ``espnet-topdown search``.
+        TopDownError: E_USAGE (64) for an option that there is not, or a value that it
+            does not take; E_INSTALL (78) and others of ``espnet-topdown search``.
     """
+    options = _read("search", base_exp=base_exp, output_dir=output_dir, **options)
     from espnet_topdown.cli import installation
 
     installation.check()
     from espnet_topdown.search import driver
     from espnet_topdown.search.request import SearchRequest
 
-    known = SearchRequest.__dataclass_fields__
-    _known(options, known, "search")
-    for name, value in options.items():
-        if isinstance(known[name].default, tuple):
-            words = value.split(",") if isinstance(value, str) else value
-            options[name] = tuple(w for w in words if w not in ("", "none"))
-    options["base_model"] = _path(options.get("base_model"))
-    driver.run_search(SearchRequest(Path(base_exp), Path(output_dir), **options))
-    return SearchFolder(Path(output_dir))
+    controls = options["controls"].split(",")
+    options["controls"] = tuple(c for c in controls if c not in ("", "none"))
+    driver.run_search(SearchRequest(**options))
+    return SearchFolder(options["output_dir"])
 
 
 def load_search(folder: str | Path) -> SearchFolder:
@@ -239,28 +239,35 @@ def load_search(folder: str | Path) -> SearchFolder:
     return SearchFolder(check_search(Path(folder)))
 
 
-def _path(value: str | Path | None) -> Path | None:
-    return Path(value) if value else None
+def _html_line(cell: str, values: list[Any]) -> str:
+    shown = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in values]
+    cells = ["" if v == "None" else html.escape(v) for v in shown]
+    return f"<tr>{''.join(f'<{cell}>{each}</{cell}>' for each in cells)}</tr>"
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-def _known(options: Iterable[str], known: Iterable[str], verb: str) -> None:
-    for name in set(options) - set(known):
-        what = f"{verb}: unknown option {name} ({nearest(name, known)})"
-        raise TopDownError("E_USAGE", what, "give an option of that verb", USAGE)
+# The command line's own parser reads a verb's options: its names, values and errors.
+def _read(verb: str, **options: Any) -> dict[str, Any]:
+    from espnet_topdown.cli import look, search  # noqa: F401  (they declare the verbs)
+    from espnet_topdown.cli.parser import parser_of
+
+    words = [f"--{n}={_word(v)}" for n, v in options.items() if v is not None]
+    return vars(parser_of(verb).parse_args(words))
 
 
-def _spec(verb: str, base_exp: str | Path, **options: Any) -> RetrainSpec:
+def _word(value: Any) -> str:
+    is_list = isinstance(value, (list, tuple, set))
+    return ",".join(map(str, value)) if is_list else str(value)
+
+
+def _spec(options: dict[str, Any], folder: Path | None = None) -> RetrainSpec:
     from espnet_topdown.jobs.spec import spec_by_hand
 
-    options["any_order"] = options.pop("allow_any_order", False)
-    _known(options, spec_by_hand.__annotations__, verb)
-    for name in ("base_model", "frozen_from"):
-        options[name] = _path(options.get(name))
-    return spec_by_hand(Path(base_exp), **options)
+    any_order = options.pop("allow_any_order")
+    return spec_by_hand(any_order=any_order, folder=folder, **options)
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

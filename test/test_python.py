@@ -59,11 +59,12 @@ def test_the_import_loads_nothing_heavy() -> None:
     "verb, call",
     [
         ("layers", list_layers),
+        ("layers --stack asr_rnn", lambda exp: list_layers(exp, stack="asr_rnn")),
         ("plan --freeze softmax", lambda exp: plan_retraining(exp, freeze="softmax")),
         (
-            "plan --freeze softmax --seed 7 --allow_any_order",
+            "plan --freeze softmax,blstm1 --seed 7 --allow_any_order",
             lambda exp: plan_retraining(
-                exp, freeze="softmax", seed=7, allow_any_order=True
+                exp, freeze=["softmax", "blstm1"], seed="7", allow_any_order=True
             ),
         ),
     ],
@@ -86,21 +87,37 @@ def test_a_search_that_was_loaded(finished: Path, capsys, monkeypatch) -> None:
     assert list(rows) == ["m3", "m1.2", "m1.1.1", "control.joint", "control.warm"]
     assert (rows["m1.2"]["errors"], rows["m1.2"]["frozen"]) == (40, "softmax")
     assert round(rows["m1.2"]["cer test (ctc_greedy)"], 2) == 5.47
-    assert "<svg" not in search._repr_html_()
+    table = search.table._repr_html_()
+    assert "<th>cer test (ctc_greedy)</th>" in table and "<td>5.47</td>" in table
+    assert table.count("<tr>") == 1 + len(rows) and "None" not in table
     text = search.report("elsewhere")
     assert "# RESULTS" in text and Path("elsewhere/report.html").is_file()
-    search.report()
-    html = search._repr_html_()
-    figures = len(list(finished.glob("figures/*.svg")))
-    assert figures or importlib.util.find_spec("matplotlib") is None
-    assert "accepted" in html and html.count("<svg") == figures and "<?xml" not in html
+    assert not Path(finished, "RESULTS.md").exists()
     frames = SimpleNamespace(DataFrame=list)
     monkeypatch.setitem(sys.modules, "pandas", frames)
     assert search.table.to_pandas() == list(search.table)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(TopDownError, match="E_INSTALL: pandas") as e:
         search.table.to_pandas()
-    assert e.value.remedy == "run 'pip install pandas'"
+    assert e.value.remedy == "run pip install 'espnet_topdown[notebook]'"
+
+
+@pytest.mark.parametrize("folder", ["finished", "interrupted"])
+def test_a_search_shows_itself_with_its_figures(
+    folder: str, tmp_path: Path, monkeypatch
+) -> None:
+    """Of what the folder says now, without writing into it."""
+    pytest.importorskip("matplotlib")
+    shutil.copytree(GOLDEN.with_name(folder), tmp_path / "exp", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    search = load_search("exp/search")
+    html = search._repr_html_()
+    assert html.startswith(search.status()._repr_html_()) and folder in html
+    for name in ["rates", "differences"] if folder == "finished" else []:
+        assert f'<img alt="{name}" src="data:image/svg+xml;base64,' in html
+    assert not Path("exp/search/figures").exists()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert search._repr_html_() == search.status()._repr_html_()
 
 
 @pytest.mark.parametrize(
@@ -111,12 +128,27 @@ def test_a_search_that_was_loaded(finished: Path, capsys, monkeypatch) -> None:
         (
             lambda: run_search("exp/joint", "out", strateg="full"),
             "E_USAGE",
-            "search: unknown option strateg (nearest: strategy",
+            "search: unknown option --strateg=full (nearest: --strategy",
         ),
         (
             lambda: plan_retraining("exp/joint", "softmax", sed=1),
             "E_USAGE",
-            "plan: unknown option sed (nearest: seed",
+            "plan: unknown option --sed=1 (nearest: --seed",
+        ),
+        (
+            lambda: run_search("exp/joint", "out", max_jobs=1.5),
+            "E_USAGE",
+            "search: argument --max_jobs: invalid int value: '1.5'",
+        ),
+        (
+            lambda: run_search("exp/joint", "out", strategy="epoch", epochs="1,x"),
+            "E_USAGE",
+            "search: argument --epochs: must be whole numbers with commas",
+        ),
+        (
+            lambda: run_search("exp/joint", "exp/search", strategy="full"),
+            "E_CONFIG_CHANGED",
+            "exp/search/search.yaml: strategy was greedy, now full",
         ),
         (
             lambda: retrain("exp/joint", "out", "softmaks"),

@@ -155,6 +155,25 @@ _DEFAULTS = {
 }
 
 
+# What stands there in another form if ESPnet 3 wrote it; it is not retrained by us.
+_ESPNET3 = ("best_model_criterion", "scheduler")
+
+
+def is_espnet3(config: Mapping[str, Any]) -> bool:
+    """Whether ESPnet 3 wrote a config.
+
+    It puts its own sections beside every key of ESPnet 2's task. The model's keys are
+    right then; those of ESPnet 2's trainer (optim, batch_type, data) are defaults.
+
+    Args:
+        config: Its keys.
+
+    Returns:
+        Whether its sections are there.
+    """
+    return {"trainer", "dataset", "dataloader"} <= config.keys()
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """The config of an experiment, complete, with the keys that we read checked.
 
@@ -168,6 +187,8 @@ def read_config(path: Path) -> dict[str, Any]:
         TopDownError: E_CONFIG_KEY (78), and those of ``read_yaml``.
     """
     config = read_yaml(path)
+    if is_espnet3(config):
+        config = {k: v for k, v in config.items() if k not in _ESPNET3}
     check_config(config, path)
     for name, value in _DEFAULTS.items():
         config.setdefault(name, value)

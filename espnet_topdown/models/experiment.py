@@ -211,7 +211,7 @@ class Experiment:
             Its path.
 
         Raises:
-            TopDownError: E_MODEL (66).
+            TopDownError: E_MODEL (66); those of ``check_whole``.
         """
         if which == "best" and self.model:
             if (path := Path(self.model)).is_file():
@@ -226,6 +226,7 @@ class Experiment:
         for name in names:
             if (self.folder / name).is_file():
                 return _followed(self.folder / name)
+        self.check_whole()  # one of another kind has other files
         have = sorted(p.name for p in self.folder.glob("*.pth") if p.is_file())
         raise TopDownError(
             "E_MODEL",
@@ -334,7 +335,7 @@ class Experiment:
         """Refuse an experiment of another kind, or whose files hold a part of a model.
 
         Raises:
-            TopDownError: E_KIND or E_PARTIAL (78).
+            TopDownError: E_ESPNET3, E_KIND or E_PARTIAL (78).
         """
         config = self.config
         kind_of(config, self.command)

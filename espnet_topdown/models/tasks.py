@@ -11,6 +11,7 @@ from typing import Any
 from espnet_topdown.errors import TopDownError, nearest
 from espnet_topdown.files import read_yaml
 from espnet_topdown.models import type_checks
+from espnet_topdown.models.config import is_espnet3
 
 FILE = Path(__file__).with_name("tasks.yaml")
 
@@ -101,8 +102,20 @@ def kind_of(config: Mapping[str, Any], command: str = "") -> str:
         The name of its task.
 
     Raises:
-        TopDownError: E_KIND (78), with its name, for every other one.
+        TopDownError: E_ESPNET3 (78); E_KIND (78), with its name, for every other one.
     """
+    if is_espnet3(config):
+        what = (
+            "ESPnet 3 trained this: optimizer, schedule, batches and data are objects "
+            "of its recipe, and optim, max_epoch and others in its config.yaml are "
+            "defaults that it did not use"
+        )
+        do = (
+            "train the same model by espnet2.bin.asr_train; 'espnet-topdown retrain "
+            "EXP DIR --freeze softmax --frozen_from FILE' puts layers of a .pth of "
+            "this one into that"
+        )
+        raise TopDownError("E_ESPNET3", what, do)
     facts = read_yaml(FILE)
     others = [
         n for n, keys in facts["others"].items() if any(k in config for k in keys)

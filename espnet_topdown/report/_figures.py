@@ -128,8 +128,7 @@ def write_figures(folder: Path, charts: Sequence[Chart]) -> dict[str, str]:
         lines = ["\t".join(map(_cell, row)) + "\n" for row in chart.rows()]
         write_bytes(folder / f"{chart.name}.tsv", "".join(lines).encode())
         if library:
-            with library.rc_context({**library.rcParamsDefault, **_STYLE}):
-                images = _images(chart)
+            images = images_of(chart)
             for ending, image in images.items():
                 write_bytes(folder / f"{chart.name}.{ending}", image)
             alt = f"{chart.y_label}: {', '.join(s.name for s in chart.series)}"
@@ -137,26 +136,28 @@ def write_figures(folder: Path, charts: Sequence[Chart]) -> dict[str, str]:
     return inline
 
 
-def _images(chart: Chart) -> dict[str, bytes]:
-    """A figure in each format."""
+def images_of(chart: Chart, endings: Iterable[str] = FORMATS) -> dict[str, bytes]:
+    """A figure in each of some ``FORMATS``; needs matplotlib."""
+    import matplotlib
     from matplotlib.figure import Figure
 
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # else: every glyph
     width = 1.0 * len(chart.ticks) + 1.0 if len(chart.ticks) < 15 else 6.2
-    figure = Figure(figsize=(max(width, 4.2) if chart.ticks else 6.2, 3.2))
-    draw(chart, figure.subplots())
     images = {}
-    for ending, metadata in FORMATS.items():
-        image = io.BytesIO()
-        figure.savefig(
-            image,
-            format=ending,
-            metadata=metadata,
-            bbox_inches="tight",
-            dpi=200,
-            facecolor="none" if ending == "svg" else "white",
-        )
-        images[ending] = image.getvalue()
+    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+        figure = Figure(figsize=(max(width, 4.2) if chart.ticks else 6.2, 3.2))
+        draw(chart, figure.subplots())
+        for ending in endings:
+            image = io.BytesIO()
+            figure.savefig(
+                image,
+                format=ending,
+                metadata=FORMATS[ending],
+                bbox_inches="tight",
+                dpi=200,
+                facecolor="none" if ending == "svg" else "white",
+            )
+            images[ending] = image.getvalue()
     return images
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from espnet_topdown.report._figures import (
     MISSING,
     Chart,
     charts,
+    images_of,
     write_figures,
 )
 from espnet_topdown.report._layers import drawing
@@ -61,6 +63,25 @@ def write_seeds(folders: Sequence[Path], output_dir: Path) -> str:
         TopDownError: E_SEEDS, see ``read_study``; E_CREATE (73).
     """
     return _write(folders, output_dir)
+
+
+def draw_figures(folder: Path) -> dict[str, bytes]:
+    """Draw a report's figures without writing them.
+
+    Args:
+        folder: What ``search`` wrote, finished or not.
+
+    Returns:
+        SVG by the figure's name; empty without matplotlib.
+
+    Raises:
+        TopDownError: What ``read_state`` raises.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return {}
+    study = read_study([Path(folder)])
+    drawn = charts(study, differences(study))
+    return {chart.name: images_of(chart, ["svg"])["svg"] for chart in drawn}
 
 
 def _write(folders: Sequence[Path], output_dir: Path) -> str:

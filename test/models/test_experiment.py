@@ -222,3 +222,75 @@ def test_random_weights_follow_from_config_and_seed(tmp_path, capsys):
     with pytest.raises(SystemExit, match="73"):
         main(words)
     assert "E_CREATE" in capsys.readouterr().err
+
+
+def write_espnet3(folder: Path, **config: object) -> Path:
+    """What ESPnet 3's trainer leaves of a model that has an ESPnet 2 task.
+
+    ``config.yaml`` has its sections beside all keys of the task, which are defaults
+    but for the model's. There is no checkpoint.pth.
+    """
+    write_experiment(
+        folder,
+        rnn_weights(seed=3),
+        best_model_criterion=[["valid/loss", 3, "min"]],
+        task="espnet3.systems.esp2_asr.task.ASRTask",
+        optimizer={"_target_": "torch.optim.Adam", "lr": 0.005},
+        scheduler={"_target_": "espnet2.schedulers.warmup_lr.WarmupLR"},
+        trainer={"max_epochs": 1, "gradient_clip_val": 1.0},
+        dataset={"train": [{"data_src_args": {"split": "train"}}]},
+        dataloader={"train": {"iter_factory": {"batches": {"type": "unsorted"}}}},
+        exp_dir=str(folder),
+        **config,
+    )
+    weights = load_weights(folder / "4epoch.pth")
+    for name in ("checkpoint.pth", "valid.loss.best.pth", "4epoch.pth"):
+        (folder / name).unlink()
+    torch.save(weights, folder / "valid.loss.ave_3best.pth")
+    lightning = {"state_dict": weights, "pytorch-lightning_version": "2.6.6"}
+    torch.save({"epoch": 0, **lightning}, folder / "epoch0_step1_valid.loss.ckpt")
+    (folder / "last.ckpt").symlink_to("epoch0_step1_valid.loss.ckpt")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "layers exp/three",
+        "layers exp/three --base_model valid.loss.ave_3best.pth",
+        "plan exp/three --freeze softmax",
+        "retrain exp/three out --freeze softmax",
+        "search exp/three out",
+    ],
+)
+def test_an_experiment_of_espnet3_is_refused_by_name(
+    words: str, toy_experiment, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("espnet_topdown.cli.installation.check", lambda: None)
+    write_espnet3(Path("exp/three"))
+    with pytest.raises(SystemExit, match="^78$"):
+        main(words.split())
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("E_ESPNET3: ESPnet 3 trained this") and "--frozen_from" in said
+    )
+    assert not Path("out").exists()
+
+
+def test_layers_of_an_espnet3_model_go_into_a_retraining(
+    toy_experiment, capsys
+) -> None:
+    """As the remedy says; its tokens must be the same."""
+    weights = write_espnet3(Path("exp/three")) / "valid.loss.ave_3best.pth"
+    words = ["plan", str(toy_experiment), "--freeze", "softmax", "--frozen_from"]
+    main([*words, str(weights)])
+    frozen = capsys.readouterr().out.splitlines()[1].split()
+    assert (frozen[0], *frozen[2:]) == ("softmax", "frozen", str(weights))
+    with pytest.raises(SystemExit, match="^65$"):
+        main([*words, "exp/three/last.ckpt"])
+    assert "E_CKPT_" in capsys.readouterr().err
+    tokens = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
+    write_espnet3(Path("exp/other"), token_list=tokens)
+    with pytest.raises(SystemExit, match="^65$"):
+        main([*words, "exp/other/valid.loss.ave_3best.pth"])
+    assert "E_TOKENS_CHANGED" in capsys.readouterr().err
