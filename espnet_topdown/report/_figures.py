@@ -144,7 +144,8 @@ def images_of(chart: Chart, endings: Iterable[str] = FORMATS) -> dict[str, bytes
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # else: every glyph
     width = 1.0 * len(chart.ticks) + 1.0 if len(chart.ticks) < 15 else 6.2
     images = {}
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    style: Any = {**matplotlib.rcParamsDefault, **_STYLE}
+    with matplotlib.rc_context(style):
         figure = Figure(figsize=(max(width, 4.2) if chart.ticks else 6.2, 3.2))
         draw(chart, figure.subplots())
         for ending in endings:
