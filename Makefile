@@ -83,7 +83,7 @@ test: setup
 
 # Everything, one after the other: also the campaigns, real clusters, real trainings.
 nightly: setup
-	TOPDOWN_SLURM=all TOPDOWN_ROWS=all $(VENV)/bin/python -m pytest -m 'nightly or not nightly'
+	TOPDOWN_ROWS=all $(VENV)/bin/python -m pytest -m 'nightly or not nightly'
 
 bench: setup
 	$(VENV)/bin/python bench/harness.py

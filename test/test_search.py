@@ -52,8 +52,9 @@ def test_words_of_the_paper(text, n_frozen, parent, math):
     "text", ["", "m", "5", "m0.5", "m1..4", "m1.4 ", "m-1", "m1/4"]
 )
 def test_text_that_is_no_composition(text):
-    with pytest.raises(TopDownError, match="E_COMPOSITION"):
+    with pytest.raises(TopDownError, match="E_COMPOSITION.*write m1.4") as e:
         M(text)
+    assert e.value.status == 64
     with pytest.raises(ValueError):
         Composition(tuple(-len(part) for part in text.split(".")))
 

@@ -64,7 +64,6 @@ def test_what_no_node_can_give(place, cluster) -> None:
     assert "invalid partition specified: nowhere" in launched.stderr.read()
 
 
-@pytest.mark.nightly
 def test_a_job_that_can_never_start_is_warned_of(place, cluster) -> None:
     cluster.call("scontrol", "update", "NodeName=n[1-2]", "State=DRAIN", "Reason=test")
     try:
@@ -76,7 +75,6 @@ def test_a_job_that_can_never_start_is_warned_of(place, cluster) -> None:
     assert (err + launched.stderr.read()).count("W_CLUSTER_STUCK") == 1
 
 
-@pytest.mark.nightly
 def test_a_node_that_goes_down_requeues_the_job(place, cluster) -> None:
     script = "echo run >>runs; touch started; sleep $((5 - 2 * $(wc -l <runs)))"
     launched = launch("a.log", "bash", "-c", script)
@@ -101,7 +99,6 @@ def test_a_requeue_is_waited_for(place, cluster) -> None:
     assert Path("a.log").read_text().count("# Started at") == 2
 
 
-@pytest.mark.nightly
 def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
     Path("trainer.py").write_text(TRAINER)
     launched = launch("a.log", sys.executable, "trainer.py")
@@ -113,7 +110,6 @@ def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
     assert time.monotonic() - begun < 90, "Slurm alone would hold it for two minutes"
 
 
-@pytest.mark.nightly
 def test_one_task_of_an_array_requeues_itself_alone(place, cluster) -> None:
     """The last one, whose id in Slurm is that of the array."""
     Path("trainer.py").write_text(TRAINER)
@@ -126,7 +122,6 @@ def test_one_task_of_an_array_requeues_itself_alone(place, cluster) -> None:
     assert [log.count("# Started at") for log in logs] == [1, 2]
 
 
-@pytest.mark.nightly
 def test_a_preempted_step_saves_and_makes_room_at_once(place, cluster) -> None:
     """Slurm would grant it five minutes, and tells nobody but the step."""
     Path("trainer.py").write_text(TRAINER.replace("SIGUSR2", "SIGTERM"))
@@ -139,7 +134,6 @@ def test_a_preempted_step_saves_and_makes_room_at_once(place, cluster) -> None:
     assert "\nresumed\n" in Path("a.log").read_text()
 
 
-@pytest.mark.nightly
 def test_a_controller_outage_and_a_crash(place, cluster) -> None:
     launched = launch("a.log", "bash", "-c", "touch started; sleep 8; touch ended")
     wait_for("started")
@@ -152,7 +146,6 @@ def test_a_controller_outage_and_a_crash(place, cluster) -> None:
     assert Path("ended").exists()
 
 
-@pytest.mark.nightly
 def test_the_controller_forgets_a_young_job(place, cluster) -> None:
     """It crashed before the job was in its saved state; the job's node runs on."""
     cluster.wait_idle()
@@ -176,3 +169,25 @@ def test_the_controller_forgets_a_young_job(place, cluster) -> None:
         call = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
         cluster.call(*call, check=False)
     cluster.wait_idle()
+
+
+@pytest.mark.timeout(900)
+def test_an_outage_of_a_minute(place, cluster) -> None:
+    """A job that runs on and ends meanwhile, and one that is submitted meanwhile."""
+    first = launch("a.log", "bash", "-c", "touch started; sleep 30; touch ended")
+    wait_for("started")
+    job_id()
+    time.sleep(6)  # the controller has saved its state by then
+    cluster.kill_controller()
+    begun = time.monotonic()
+    second = launch("b.log", "bash", "-c", "echo once >>b_ended")
+    time.sleep(60)
+    assert first.poll() == 0, "its exit status is a file: no controller is needed"
+    assert second.poll() is None, "it waits"
+    assert not Path("b_ended").exists()
+    cluster.start_controller()
+    assert second.wait(120) == 0, second.stderr.read()
+    print(f"submitted and ended {time.monotonic() - begun - 60:.1f} s after the outage")
+    warned = second.stderr.read().count("W_CLUSTER_UNREACHABLE")
+    assert 1 <= warned <= 6, "with pauses that double"
+    assert Path("b_ended").read_text() == "once\n", "nothing is submitted twice"

@@ -89,7 +89,6 @@ def submitted() -> int:
     return Counter(folders)[os.getcwd()]
 
 
-@pytest.mark.nightly
 @pytest.mark.espnet
 def test_a_full_search_whose_driver_is_killed(base) -> None:
     Path("errors.json").write_text(json.dumps({"root": "m4", **ERRORS}))
