@@ -47,6 +47,8 @@ setup(
     extras_require={
         "plot": ["matplotlib"],  # figures of the report, attention plots of espnet
         "notebook": ["matplotlib", "pandas", "ipykernel"],  # docs/tutorial.ipynb
+        "hub": ["huggingface_hub"],  # pack --hf_repo USER/NAME --yes
+        "completion": ["argcomplete"],  # of commands, layers, folders in bash and zsh
         "test": [  # and what the Makefile uses
             "nbclient",  # runs the tutorial, nightly
             "ipykernel",
@@ -55,6 +57,8 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "matplotlib",
+            "argcomplete",
+            "huggingface_hub",
             "playwright",  # opens the report's pages in Debian's chromium, nightly
             "ruff",
             "mypy",

@@ -51,6 +51,25 @@ class Text(str):
 class Rows(list[dict[str, Any]]):
     """The models of a search, a mapping each."""
 
+    def to_csv(self) -> str:
+        """Return a table as pandas, R and spreadsheets read it; unknown is empty."""
+        import csv
+        import io
+
+        columns = dict.fromkeys(name for row in self for name in row)
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self)
+        return text.getvalue()
+
+    def to_json(self) -> str:
+        """Return a JSON list of objects; unknown is null."""
+        import json
+
+        rows = [{k: None if v != v else v for k, v in row.items()} for row in self]
+        return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame``, a row a model.
 
@@ -99,6 +118,19 @@ class SearchFolder:
         """The experiment with the best model; None while the search is not finished."""
         name = self.state.best_name
         return self.folder / name if name else None
+
+    @property
+    def model(self) -> dict[str, str]:
+        """The best model for ESPnet, ``Speech2Text(**search.model)``.
+
+        An encoder or language model of ours is made known to ESPnet by the way.
+
+        Raises:
+            TopDownError: E_UNFINISHED (78) while there is no result.
+        """
+        from espnet_topdown.report.pack import for_espnet
+
+        return for_espnet(self.folder)
 
     def status(self) -> Text:
         """Return every model with its state, epoch, time left and where it runs."""

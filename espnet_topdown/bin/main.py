@@ -6,6 +6,7 @@ Top-down training for ESPnet. 'espnet-topdown VERB --help' explains a verb.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,10 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if cmd is None:  # what ESPnet says of a model that is only checked is no news
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("espnet_topdown").setLevel(logging.INFO)
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks, see cli/complete.py
+        from espnet_topdown.cli.complete import answer
+
+        answer()
     name, *rest = (sys.argv[1:] if cmd is None else list(cmd)) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())

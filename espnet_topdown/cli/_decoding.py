@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import USAGE, TopDownError, command
-from espnet_topdown.files import read_json
 from espnet_topdown.models.tasks import shown
 from espnet_topdown.models.type_checks import import_quietly
-from espnet_topdown.search.state import CANDIDATE, JOINT, read_state
+from espnet_topdown.search.state import (
+    CANDIDATE,
+    check_finished,
+    model_of,
+    read_state,
+)
 
 
 def decode_sets(
@@ -89,17 +93,12 @@ def chosen(search_dir: Path, models: str) -> dict[str, tuple[Path, str]]:
     Raises:
         TopDownError: E_UNFINISHED (78) before the search has a result.
     """
-    search = read_state(search_dir)
-    if not search.finished:
-        what = f"{search_dir}: the search has no result yet"
-        raise TopDownError("E_UNFINISHED", what, "let it finish first")
-    wanted = {}
-    for c in search.candidates:
-        if c.valid and (models == "all" or c.role != CANDIDATE or c == search.best):
-            exp = Path(search.base_exp) if c.role == JOINT else search_dir / c.name
-            score = read_json(c.valid.folder / "score.json")
-            wanted[c.name] = (exp, score.get("model_file", "best"))
-    return wanted
+    search = check_finished(search_dir)
+    return {
+        c.name: model_of(search, c.name)
+        for c in search.candidates
+        if c.valid and (models == "all" or c.role != CANDIDATE or c == search.best)
+    }
 
 
 def _name(folder: Path) -> str:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import espnet_topdown
 from espnet_topdown.cli.look import SEARCH_DIR
 from espnet_topdown.cli.parser import flag, option, path, place, verb
 from espnet_topdown.errors import MISSING
 
+FORMAT = "md: write the report; csv or json: print a row a model, write nothing"
 
-@verb(SEARCH_DIR, path("--output_dir", "Where to write; default: DIR itself"))
-def report(search_dir: Path, output_dir: Path | None) -> None:
+
+@verb(
+    SEARCH_DIR,
+    path("--output_dir", "Where to write; default: DIR itself"),
+    option("--format", FORMAT, "md", choices=("md", "csv", "json")),
+)
+def report(search_dir: Path, output_dir: Path | None, format: str) -> None:
     """Write RESULTS.md, report.html and figures/ of a search, and print the tables.
 
     Example:
-        espnet-topdown report exp/asr_train_raw_en_char_topdown
+        espnet-topdown report exp/asr_train_raw_en_char_topdown --format csv
     """
-    print(espnet_topdown.load_search(search_dir).report(output_dir))
+    search = espnet_topdown.load_search(search_dir)
+    if format == "md":
+        print(search.report(output_dir))
+    else:
+        print(getattr(search.table, f"to_{format}")(), end="")
 
 
 @verb(
@@ -36,6 +47,28 @@ def seeds(search_dirs: list[Path], output_dir: Path) -> None:
     from espnet_topdown.report.write import write_seeds
 
     print(write_seeds(search_dirs, output_dir))
+
+
+@verb(
+    SEARCH_DIR,
+    path("--output", "The archive, FILE.zip; default: in DIR"),
+    option("--license", "Of the model, for its card, such as cc-by-4.0", ""),
+    option("--hf_repo", "USER/NAME on the Hugging Face Hub: show what goes there", ""),
+    flag("--yes", "Upload it; a new repository is private until you open it"),
+)
+def pack(search_dir: Path, output: Path | None, **options: Any) -> None:
+    """Pack the best model with a model card, as espnet_model_zoo reads it.
+
+    With --hf_repo it shows what would be uploaded, and uploads it with --yes.
+
+    Example:
+        espnet-topdown pack exp/asr_train_raw_en_char_topdown --hf_repo USER/NAME
+    """
+    from espnet_topdown.report.pack import pack as write
+
+    licence, repo, yes = (options[k] for k in ("license", "hf_repo", "yes"))
+    for line in write(search_dir, output, licence, repo, yes):
+        print(line, flush=True)
 
 
 @verb(

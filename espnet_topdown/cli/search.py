@@ -75,6 +75,7 @@ CRITERION = (
         option("--max_jobs", "Trainings at the same time", 1),
         NGPU,
         *CMD,
+        flag("--use_wandb", "Log each training to W&B, as ESPnet does; one group"),
         option("--trainer", "Training module; auto: the stack's", "auto"),
         flag("--allow_unfinished", "Allow a base model not trained to its end"),
         flag("--allow_pipes", "Allow commands in wav.scp"),

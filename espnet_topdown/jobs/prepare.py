@@ -146,6 +146,8 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
         pretrain_path=None,
     )
     config.update(spec.overrides)
+    if config.get("use_wandb"):  # a run of its own, not the base's
+        config.update(wandb_id=None, wandb_name=spec.name)
     return config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ def train(
             options += ["--multiprocessing_distributed", "true"]
         if allow_infeasible:
             options += ["--allow_infeasible", "true"]
+        if (folder.parent / "search.yaml").is_file():  # ESPnet has no option for it
+            os.environ.setdefault("WANDB_RUN_GROUP", folder.resolve().parent.name)
         importlib.import_module(job["trainer"]).main(options)
     if not is_trained(folder):
         raise TopDownError(

@@ -544,6 +544,23 @@ def known_options(module: str) -> set[str]:
     return {a.dest for a in parser._actions}
 
 
+def model_options(module: str) -> set[str]:
+    """Those options of a training command that describe a model and its text.
+
+    Args:
+        module: Of the command.
+
+    Returns:
+        Names as they are in a config.
+    """
+    parser = type_checks.import_quietly(module).get_parser()
+    names = {"version", "non_linguistic_symbols"}
+    for group in parser._action_groups:  # 202511 has the heading as a description
+        if (group.title or group.description or "").startswith(("Task", "Preproc")):
+            names |= {a.dest for a in group._group_actions}
+    return {name for name in names if not name.endswith("_scp")}  # noise to train with
+
+
 def _numbers(phases: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return {
         phase: {

@@ -30,6 +30,7 @@ class Task:
         criteria: What a search can be decided by.
         counted: What is summed over the set: errors, or nats of likelihood.
         decoder: How the validation set is scored, in one word.
+        packed: What ESPnet's inference calls a model's config and weights.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Task:
     criteria: tuple[str, ...]
     counted: str
     decoder: str
+    packed: tuple[str, str]
 
     def call(self, what: str) -> Any:
         """Import what an attribute names.
@@ -64,7 +66,14 @@ def read_tasks() -> dict[str, Task]:
     """
     kinds = {n: entry for n, entry in read_yaml(FILE).items() if "trainer" in entry}
     return {
-        name: Task(name=name, **{**entry, "criteria": tuple(entry["criteria"])})
+        name: Task(
+            **{
+                **entry,
+                "name": name,
+                "criteria": tuple(entry["criteria"]),
+                "packed": tuple(entry["packed"]),
+            }
+        )
         for name, entry in kinds.items()
     }
 

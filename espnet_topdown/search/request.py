@@ -86,6 +86,7 @@ class SearchRequest:
 
     max_jobs: int = 1
     ngpu: int | None = None
+    use_wandb: bool = False
     cmd: str = ""
     cmd_backend: str = "local"
     max_jobs_total: int = 32
@@ -257,11 +258,13 @@ class Search:
         Returns:
             What is trained.
         """
-        epochs = self.request.max_epoch
-        more.setdefault("overrides", {} if epochs is None else {"max_epoch": epochs})
-        trainer = self.request.trainer
+        request = self.request
+        changed: dict[str, Any] = {"use_wandb": True} if request.use_wandb else {}
+        if request.max_epoch is not None:
+            changed["max_epoch"] = request.max_epoch
+        more.setdefault("overrides", changed)
         return RetrainSpec.make(
-            self.base, name, frozen, seed, self.spec, source, trainer, **more
+            self.base, name, frozen, seed, self.spec, source, request.trainer, **more
         )
 
     def seed(self, composition: Composition) -> int:

@@ -548,6 +548,43 @@ def _decodes(folder: Path) -> dict[Key, Score]:
     return found
 
 
+def model_of(search: SearchState, name: str) -> tuple[Path, str]:
+    """Where a scored model is.
+
+    Args:
+        search: The search.
+        name: Of one of its candidates.
+
+    Returns:
+        Its experiment, for the joint training the base; the file of weights there, or
+        "best".
+    """
+    c = search.find(name)
+    if c is None or c.valid is None:
+        raise ValueError(f"{name} was not scored")
+    exp = Path(search.base_exp) if c.role == JOINT else search.folder / name
+    return exp, read_json(c.valid.folder / "score.json").get("model_file", "best")
+
+
+def check_finished(folder: Path) -> SearchState:
+    """Refuse a search without a result.
+
+    Args:
+        folder: What a user gave.
+
+    Returns:
+        What it says.
+
+    Raises:
+        TopDownError: E_UNFINISHED (78); those of ``read_state``.
+    """
+    search = read_state(folder)
+    if search.finished and search.best:
+        return search
+    what = f"{folder}: the search has no result yet"
+    raise TopDownError("E_UNFINISHED", what, "let it finish first")
+
+
 def write_result(folder: Path, journal: Journal, result: Mapping[str, Any]) -> None:
     """The link ``best``, the journal's last event with the digest, then the file."""
     link(result["best"], Path(folder) / "best")

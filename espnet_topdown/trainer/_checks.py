@@ -186,12 +186,15 @@ def _averages(args: argparse.Namespace) -> None:
 
 
 def _plots(args: argparse.Namespace) -> None:
-    """Switch off plots that need a package which is not installed."""
+    """Switch off plots that need a package which is not installed; W&B is refused."""
     for package in ("matplotlib", "tensorboard"):
         option = f"use_{package}"
         if getattr(args, option) and importlib.util.find_spec(package) is None:
             warn("W_INSTALL", f"{package} is not installed: {option} is set to false")
             setattr(args, option, False)
+    if args.use_wandb and importlib.util.find_spec("wandb") is None:
+        what = "use_wandb is true, and wandb is not installed"
+        raise TopDownError("E_INSTALL", what, "run 'pip install wandb'")
 
 
 def _error_rates(args: argparse.Namespace) -> None:

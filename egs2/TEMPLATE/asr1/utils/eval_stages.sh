@@ -54,18 +54,6 @@ if stage_on 15; then
 fi
 
 if stage_on 16; then
-    BEST=$(readlink "${topdown_dir}/best" || true)
-    for LINE in "${MODELS[@]}"; do
-        if [ "${LINE%%$'\t'*}" = "${BEST}" ]; then IFS=$'\t' read -r NAME EXP MODEL <<<"${LINE}"; fi
-    done
-    ARCHIVE=${topdown_dir}/${topdown_dir##*/}_${NAME}.zip
-    need_file "best model" topdown "${EXP}/config.yaml" "${EXP}/${MODEL}"
-    log "Stage 16: pack ${EXP}/${MODEL} -> ${ARCHIVE}"
-    OPTS=()
-    for FILE in "${asr_stats_dir}/train/feats_stats.npz" "${bpe_model}" "${nlsyms_txt}" \
-        "${topdown_dir}/RESULTS.md" "${EXP}/images"; do
-        if [ "${FILE}" != none ] && [ -e "${FILE}" ]; then OPTS+=(--option "${FILE}"); fi
-    done
-    "${PYTHON[@]}" -m espnet2.bin.pack asr --asr_train_config "${EXP}/config.yaml" \
-        --asr_model_file "${EXP}/${MODEL}" ${OPTS[@]+"${OPTS[@]}"} --outpath "${ARCHIVE}"
+    log "Stage 16: pack the best model -> ${topdown_dir}/*.zip"
+    "${PYTHON[@]}" -m espnet_topdown pack --search_dir "${topdown_dir}"
 fi
