@@ -108,16 +108,13 @@ def _folders(*markers: str) -> Completer:
     """Return a completer of folders that hold a file, and of those on the way."""
 
     def complete(prefix: str, **_: Any) -> list[str]:
-        head, _, start = prefix.rpartition("/")
-        above = Path(prefix[: len(prefix) - len(start)] or ".")
+        start = prefix.rpartition("/")[2]
+        before = prefix[: len(prefix) - len(start)]
         found = []
-        for folder in sorted(
-            p for p in above.glob(f"{glob.escape(start)}*") if p.is_dir()
-        ):
-            shown = prefix[: len(prefix) - len(start)] + folder.name
+        for folder in sorted(Path(before or ".").glob(f"{glob.escape(start)}*")):
             is_it = any((folder / marker).is_file() for marker in markers)
-            if not folder.name.startswith(".") or start.startswith("."):
-                found.append(shown if is_it else f"{shown}/")
+            if folder.is_dir() and start.startswith(".") >= folder.name.startswith("."):
+                found.append(before + folder.name + ("" if is_it else "/"))
         return found
 
     return complete
