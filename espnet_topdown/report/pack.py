@@ -270,8 +270,8 @@ def _hub() -> Any:
     try:
         import huggingface_hub
     except ModuleNotFoundError as e:
-        what = "huggingface_hub is not installed (the extra 'hub')"
-        do = "run 'pip install huggingface_hub'"
+        what = "huggingface_hub is not installed"
+        do = "run pip install 'espnet_topdown[hub]'"
         raise TopDownError("E_INSTALL", what, do) from e
     token = huggingface_hub.get_token()
     if not token:

@@ -139,7 +139,7 @@ def no_token(exp: Path, monkeypatch) -> None:
             lambda exp, m: m.setitem(sys.modules, "huggingface_hub", None),
             READY,
             "E_INSTALL",
-            "the extra 'hub'",
+            "pip install 'espnet_topdown[hub]'",
         ),
         (no_token, READY, "E_HF_TOKEN", "set HF_TOKEN"),
         (None, "--output model.tar", "E_CREATE", "give --output FILE.zip"),
