@@ -7,8 +7,12 @@ import os
 import shutil
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+import open_corpora  # noqa: E402
 
 pytestmark = [pytest.mark.recipe, pytest.mark.espnet, pytest.mark.nightly]
 
@@ -98,3 +102,33 @@ def test_search_from_an_experiment_that_espnet_made(run, template, tmp_path):
     result = json.loads((recipe / f"{base}_topdown" / "result.json").read_text())
     assert len(result["nodes"]) == 2
     assert (recipe / f"{base}_topdown" / "RESULTS.md").is_file()
+
+
+OPEN = {  # corpus: what run.sh is told, the layers, a test set and its size
+    "librispeech_100": (
+        ["--nbpe", "36", "--local_data_opts", "--allow_partial true"],
+        ["m4", "m1.3"],
+        ("test_other", 8),
+    ),
+    "voxforge": (["--max_frozen", "1", "--controls", ""], ["m4", "m1.3"], ("et_it", 2)),
+}
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("corpus", OPEN)
+def test_open_corpora(run, template, copied, tmp_path, warm, corpus):
+    """Made-up corpora, the model of train_tiny.yaml, all stages."""
+    words, models, (test_set, size) = OPEN[corpus]
+    recipe = copied(
+        template.parents[1] / f"{corpus}_topdown/asr1", tmp_path / "my recipe"
+    )
+    open_corpora.write_trees(tmp_path / "the corpora")
+    places = dict.fromkeys(("LIBRISPEECH", "VOXFORGE"), str(tmp_path / "the corpora"))
+    words += ["--asr_config", "conf/train_tiny.yaml", "--ngpu", "0", "--nj", "1"]
+    done = run("./run.sh", *words, cwd=recipe, timeout=1400, PATH=warm, **places)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    (search,) = (recipe / "exp").glob("*_topdown")
+    assert list(json.loads((search / "result.json").read_text())["nodes"]) == models
+    decoded = search / models[0] / "decode_ctc_greedy" / test_set / "text"
+    assert len(decoded.read_text().splitlines()) == size
+    assert (search / "RESULTS.md").is_file()
