@@ -45,7 +45,8 @@ class Text(str):
         return str(self)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self)}</pre>"
+        style = "font-family: monospace; white-space: pre; overflow-x: auto"
+        return f'<pre style="{style}">{html.escape(self)}</pre>'
 
 
 class Rows(list[dict[str, Any]]):
@@ -115,9 +116,15 @@ class SearchFolder:
 
     @property
     def best(self) -> Path | None:
-        """The experiment with the best model; None while the search is not finished."""
-        name = self.state.best_name
-        return self.folder / name if name else None
+        """The experiment with the best model; None while the search is not finished.
+
+        Where no retraining was better, it is the base experiment.
+        """
+        state = self.state
+        if state.best is None:
+            return None
+        is_base = state.best.role == "joint"
+        return Path(state.base_exp) if is_base else self.folder / state.best.name
 
     @property
     def model(self) -> dict[str, str]:

@@ -75,7 +75,10 @@ def test_tables_are_those_of_the_command_line(
     text = call("exp/joint")
     main([*verb.split(), "exp/joint"])
     assert capsys.readouterr().out == f"{text}\n" == f"{text!r}\n"
-    assert text._repr_html_().startswith("<pre>") and "softmax" in text._repr_html_()
+    assert (
+        text._repr_html_().startswith('<pre style="font-family: monospace;')
+        and "softmax" in text._repr_html_()
+    )
 
 
 def test_a_search_that_was_loaded(finished: Path, capsys, monkeypatch) -> None:
@@ -100,6 +103,14 @@ def test_a_search_that_was_loaded(finished: Path, capsys, monkeypatch) -> None:
     with pytest.raises(TopDownError, match="E_INSTALL: pandas") as e:
         search.table.to_pandas()
     assert e.value.remedy == "run pip install 'espnet_topdown[notebook]'"
+
+
+def test_the_best_is_the_base_where_no_retraining_was_better(
+    tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(GOLDEN.with_name("joint_best"), tmp_path / "exp", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    assert load_search("exp/search").best == Path("exp/joint")
 
 
 @pytest.mark.parametrize("folder", ["finished", "interrupted"])
