@@ -12,6 +12,7 @@ import os
 import random
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,54 @@ import pytest
 import soundfile
 import torch
 from canary import watched
-from fuzzing import SCALE, attempt, mutate, sized
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from espnet_topdown.errors import TopDownError
 from espnet_topdown.records import Journal, recover
+
+NIGHTLY = os.environ.get("TOPDOWN_FUZZ") == "nightly"
+SCALE = 50 if NIGHTLY else 1
+
+
+def sized(n: int) -> Callable:
+    """Hypothesis with n examples (x 50 at night), the same ones every time."""
+    return settings(
+        max_examples=n * SCALE,
+        deadline=None,
+        derandomize=not NIGHTLY,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def attempt(work: Callable, folder: Path) -> object:
+    """Call it; only our own errors may come out. None if it was refused."""
+    with watched(folder):
+        try:
+            return work()
+        except TopDownError as e:
+            assert e.code.startswith("E_") and ". Do: " in str(e)
+            return None
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """One to four bytes changed, cut out, doubled or overwritten with zeros."""
+    out = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        at, n = rng.randrange(len(out) + 1), rng.choice((1, 1, 2, 8, 64, 4096))
+        kind = rng.randrange(5)
+        if kind == 0 and at < len(out):
+            out[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del out[at : at + n]
+        elif kind == 2:
+            out[at:at] = out[at : at + n]
+        elif kind == 3:
+            out[at : at + n] = bytes(len(out[at : at + n]))
+        else:
+            out[at:at] = rng.randbytes(min(n, 16))
+    return bytes(out)
 
 
 def test_journal(tmp_path):

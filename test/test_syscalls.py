@@ -4,27 +4,29 @@ A child process runs a whole search (the real driver, jobs, journal; only traini
 decoding are fakes). strace attaches to it and kills it at the n-th call that concerns
 files, or lets that call, or all from it on, fail with ENOSPC or EIO. A sample of the
 points is tried; with TOPDOWN_KILL_POINTS=200 so many of each kind, with =all every one.
-TOPDOWN_CAMPAIGN_LOG=FILE gets the figures, one line a figure, as they come.
 """
 
 from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import json
+import mmap
 import os
 import random
 import re
 import shutil
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from finished_search import make_base, make_search
-from traced import run
+from finished_search import make_base, make_search, search_here
 
+from espnet_topdown.errors import command
 from espnet_topdown.records import Journal, check_seal
 from espnet_topdown.search.state import RESULT, is_finished
 
@@ -45,11 +47,76 @@ def there_is_strace():
         pytest.skip("strace is not installed")
 
 
-def note(name: str, value: object) -> None:
-    """A figure, for docs/reliability.md."""
-    if "TOPDOWN_CAMPAIGN_LOG" in os.environ:
-        with open(os.environ["TOPDOWN_CAMPAIGN_LOG"], "a") as f:
-            f.write(json.dumps([name, value]) + "\n")
+@dataclasses.dataclass
+class Ended:
+    """How a search in a fork ended."""
+
+    status: int
+    said: str  # its last words, also where no file can be written
+
+    def __str__(self) -> str:
+        return f"status {self.status}: {self.said[-2000:]}"
+
+
+class Stderr:
+    """The last words go to memory that is shared with the test, not to a file."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self.memory = memory
+
+    def write(self, text: str) -> int:
+        self.memory.write(text.encode()[: len(self.memory) - self.memory.tell()])
+        os.write(2, text.encode())
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def fileno(self) -> int:
+        return 2
+
+
+def run(folder: Path, *strace: str) -> Ended:
+    """The search in a fork, under strace if options are given."""
+    ready, go = os.pipe()
+    memory = mmap.mmap(-1, 1 << 16)
+    child = os.fork()
+    if child == 0:
+        status = 70
+        try:
+            os.chdir(folder)
+            log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(log, 1), os.dup2(log, 2)
+            sys.stderr = Stderr(memory)
+            os.read(ready, 1)
+            command(lambda cmd: search_here())()
+            status = 0
+        except SystemExit as e:
+            status = e.code
+        except BaseException as e:
+            memory.write(f"{type(e).__name__}: {e}\n".encode())
+        finally:
+            os._exit(status)
+    tracer = attach(child, folder, strace) if strace else None
+    os.write(go, b"x")
+    _, how = os.waitpid(child, 0)
+    os.close(ready), os.close(go)
+    if tracer is not None:
+        tracer.wait(timeout=20)
+    died = os.WIFSIGNALED(how)
+    status = 128 + os.WTERMSIG(how) if died else os.WEXITSTATUS(how)
+    return Ended(status, memory[:].rstrip(b"\0").decode(errors="replace"))
+
+
+def attach(child: int, folder: Path, options: tuple[str, ...]) -> subprocess.Popen:
+    call = ["strace", "-y", "-p", str(child), "-o", str(folder / "trace"), *options]
+    tracer = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    line = tracer.stderr.readline()
+    if "attached" not in line:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.skip(f"strace may not attach here: {line.strip()}")
+    return tracer
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +193,6 @@ def check(folder: Path, kills: int = 1) -> None:
         # one line an epoch: two retrainings of four
         repeated = sum(work.values()) - 8
         assert 0 <= repeated <= kills, work
-        note("epochs repeated" + (f" by {kills} kills" if kills > 1 else ""), repeated)
     finally:
         os.chdir(here)
 
@@ -144,10 +210,8 @@ def killed(folder: Path, name: str, n: int) -> bool:
 
 def continued(folder: Path, kills: int = 1) -> None:
     """The same command, undisturbed, brings the search to its end."""
-    begun = time.perf_counter()
     ended = run(folder)
     assert ended.status == 0, ended
-    note("recovery seconds", time.perf_counter() - begun)
     check(folder, kills)
 
 
@@ -156,23 +220,19 @@ def counted(name: str, point: object, wrong: list[str]) -> Iterator[None]:
     """One point more; a violation does not end the campaign."""
     try:
         yield
-        note(name, point)
     except AssertionError as e:
         wrong.append(f"{name} {point}: {e}")
-        note(f"{name}: violation", point)
 
 
 def test_killed_at_a_call(base, tmp_path):
     known, wrong, missed = calls(base, tmp_path, CALLS), [], 0
     assert len(known) > 150
-    note("killed at a call, of", len(known))
     tried = points(known, 16)
     for name, n in tried:
         folder = fresh(base, tmp_path)
         with counted("killed at a call", [name, n], wrong):
             if not killed(folder, name, n):
                 missed += 1
-                note("not reached", [name, n])
             continued(folder)
     assert not wrong, "\n".join(wrong)
     assert missed < len(tried) / 3
@@ -181,7 +241,7 @@ def test_killed_at_a_call(base, tmp_path):
 def test_killed_twice_at_random(base, tmp_path):
     known, wrong, twice = calls(base, tmp_path, CALLS), [], 0
     rng, total = random.Random(1), collections.Counter(name for name, _ in known)
-    tries = int(os.environ.get("TOPDOWN_DOUBLE_KILLS", 5))
+    tries = 30 if POINTS else 5
     for _ in range(tries):
         at = rng.randrange(len(known))
         left = total - collections.Counter(name for name, _ in known[:at])
@@ -192,7 +252,6 @@ def test_killed_twice_at_random(base, tmp_path):
             both = killed(folder, *known[at]) and killed(folder, *second)
             twice += both
             continued(folder, kills=2)
-            note("twice" if both else "once", [known[at], second])
     assert not wrong, "\n".join(wrong)
     assert twice > tries / 3
 
@@ -212,7 +271,6 @@ def test_a_call_that_fails(base, tmp_path, error, how):
     """Status 74, with the bytes that are needed and free; then all goes on."""
     names = ONCE if how == "once" else WRITES
     known, wrong = calls(base, tmp_path, names), []
-    note(f"{error}, {how}, of", len(known))
     for name, n in points(known, 5):
         folder = fresh(base, tmp_path)
         when = f"{n}{'+' if how == 'from then on' else ''}"
@@ -225,6 +283,5 @@ def test_a_call_that_fails(base, tmp_path, error, how):
                 assert SAYS.search(ended.said), ended
             else:  # a line on the screen, or the name in a lock
                 assert ended.status in (0, 74), ended
-            note(f"{error}, {how}, status", ended.status)
             continued(folder)
     assert not wrong, "\n".join(wrong)
