@@ -238,7 +238,7 @@ def test_what_is_left_out_of_voxforge(here, caplog):
     texts = ["uno", "due", "tre: quattro", "sei", "sette", "otto", "nove"]
     files = open_corpora.session(name, texts)
     files[f"{name}/etc/PROMPTS"] += (
-        f"{name}/mfc/it-0001 altro\nx/mfc/it-0099 l’ora-x\n".encode()
+        "x/mfc/it-0001 altro\nx/mfc/it-0099 l’ora-x\nx/mfc/it-0007\tNOVE\n".encode()
     )
     files[f"{name}/wav/it-0002.wav"] = b""
     files[f"{name}/wav/it-0004.wav"] = files[f"{name}/wav/it-0004.wav"][:-99]

@@ -52,7 +52,7 @@ def normalise(text: str) -> str:
     return " ".join(words)
 
 
-def prompts(session: Path) -> dict[str, list[str]]:
+def prompts(session: Path) -> dict[str, set[str]]:
     """Recording -> its texts; UTF-8, or else Windows' superset of latin-1.
 
     Raises:
@@ -66,11 +66,11 @@ def prompts(session: Path) -> dict[str, list[str]]:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         lines = data.decode("cp1252", "replace").splitlines()
-    texts: dict[str, list[str]] = {}
+    texts: dict[str, set[str]] = {}
     for line in lines:
-        name, _, text = line.strip().partition(" ")
+        name, text = [*line.split(maxsplit=1), "", ""][:2]
         if name:
-            texts.setdefault(name.rpartition("/")[2], []).append(text)
+            texts.setdefault(name.rpartition("/")[2], set()).add(text)
     return texts
 
 
@@ -103,7 +103,7 @@ def collect(folder: Path) -> tuple[Lists, LeftOut]:
         for name in sorted(texts.keys() | wavs.keys()):
             utt = f"{session.name}-{name}"
             try:
-                text = _one(texts.get(name, []))
+                text = _one(texts.get(name, set()))
                 _check_sound(utt, wavs.get(name))
             except Unusable as e:
                 left_out[utt] = str(e)
@@ -113,10 +113,10 @@ def collect(folder: Path) -> tuple[Lists, LeftOut]:
     return lists, left_out
 
 
-def _one(texts: Sequence[str]) -> str:
+def _one(texts: set[str]) -> str:
     if len(texts) != 1:
         raise Unusable("two texts for one recording" if texts else "no text")
-    return normalise(texts[0])
+    return normalise(*texts)
 
 
 def _check_sound(utt: str, path: Path | None) -> None:
