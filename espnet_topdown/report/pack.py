@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import CREATE, IO, MISSING, USAGE, TopDownError
+from espnet_topdown.errors import CREATE, IO, MISSING, USAGE, TopDownError, disk_error
 from espnet_topdown.files import check_output, write_bytes, write_yaml
 from espnet_topdown.models.experiment import Experiment, model_options
 from espnet_topdown.models.tasks import Task, find_task, kind_of
@@ -73,9 +73,13 @@ def pack(
         what, do = f"{archive} is no .zip", "give --output FILE.zip"
         raise TopDownError("E_CREATE", what, do, CREATE)
     check_output(archive.parent, [archive.name], ours=rb"(?s)\APK.{28}meta\.yaml")
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=archive.parent, prefix=".pack-") as made:
-        place = Path(made)
+    try:
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(dir=archive.parent, prefix=".pack-")
+    except OSError as e:
+        raise disk_error(archive, 0, e) from e
+    with made:
+        place = Path(made.name)
         inside = _copy(experiment, weights, task, place)
         card = _card(search, experiment, task, hf_repo or name, licence)
         write_bytes(place / CARD, card.encode())

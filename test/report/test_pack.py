@@ -149,6 +149,7 @@ def no_token(exp: Path, monkeypatch) -> None:
             "E_CREATE",
             "mine.zip is there and not ours",
         ),
+        (None, "--output exp/search/search.yaml/m.zip", "E_CREATE", "another folder"),
         (
             lambda exp, m: (exp / "result.json").unlink(),
             "",
