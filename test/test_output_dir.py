@@ -233,6 +233,20 @@ def test_a_folder_that_is_somebody_elses(folders, capsys, command, place, said):
 
 def test_a_report_is_written_over_ours_only(search, capsys):
     search({"m3": 50, "m1.2": 60})
+    for place, name in (
+        ("exp/joint", "config.yaml"),
+        ("data/valid", "wav.scp"),
+        ("exp/search", "figures/rates.tsv"),
+    ):
+        if name.startswith("figures"):
+            Path(place, "figures").mkdir()
+            Path(place, name).write_text("mine\n")
+        before = files()
+        with pytest.raises(SystemExit, match="73"):
+            main(["report", "exp/search", "--output_dir", place])
+        assert f"{place}/{name} is there and not ours" in capsys.readouterr().err
+        assert files() == before
+    Path("exp/search/figures/rates.tsv").unlink()
     report = Path("exp/search/RESULTS.md")
     main(["report", "--search_dir", "exp/search"])
     first = report.read_bytes()

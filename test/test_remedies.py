@@ -229,6 +229,19 @@ def shell_remedies() -> list[tuple[Path, int, str]]:
     return found
 
 
+def local_remedies() -> list[tuple[Path, str]]:
+    """Of the recipes' own scripts, which run.sh starts with --local_data_opts."""
+    found = []
+    for path in sorted(ROOT.glob("egs2/*/*/local/*.py")):
+        tree = ast.parse(path.read_text())
+        for body in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+            for node in ast.walk(body):
+                if getattr(getattr(node, "func", None), "id", "") == "TopDownError":
+                    third = [t for a in node.args[2:3] for t in texts(a, body, tree)]
+                    found += [(path, text) for text in third]
+    return found
+
+
 @functools.cache
 def options_of(verb: str) -> frozenset[str]:
     parser = run_job.get_parser() if verb == "run_job" else parser_of(verb)
@@ -300,6 +313,16 @@ def test_remedies_of_the_recipes(text: str) -> None:
     rest = text.replace("--${name}", "").replace("--${1}", "")
     lack = set(OPTION.findall(FOREIGN.sub("", NAMED.sub("", rest)))) - recipe_options()
     assert lack - {"--help"} == set() and not wrong(text, frozenset())
+
+
+def test_remedies_of_the_recipes_own_scripts() -> None:
+    seen, bad = local_remedies(), []
+    for path, text in seen:
+        known = set(OPTION.findall((path.parents[1] / "run.sh").read_text()))
+        known |= recipe_options() | {"--step", "--job"}  # of who calls it himself
+        last = re.sub('"[^"]*"', "", text).rpartition("of a recipe:")[2]
+        bad += [f"{path.name}: {text}"] * (set(OPTION.findall(last)) - known != set())
+    assert len(seen) > 50 and bad == []
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,11 @@ from typing import Any
 
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.files import Lock, link, read_json, read_yaml, sha256
+from espnet_topdown.files import Lock, link, read_json, sha256
 from espnet_topdown.jobs import run
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.checkpoint import check_archive
+from espnet_topdown.models.config import read_record
 from espnet_topdown.records import Journal, read_seal, recover
 from espnet_topdown.scoring.counts import FILE, Counts, read_counts, summary
 from espnet_topdown.scoring.score import hypothesis_digest, recount
@@ -115,7 +116,7 @@ def fsck(folder: Path, repair: bool = False, decode: bool = False) -> Report:
 def _check(folder: Path, decode: bool, report: Report) -> None:
     journal = folder / "journal.jsonl"
     events = report.look("", Journal(journal).events)
-    request = report.look("", read_yaml, folder / "search.yaml") or {}
+    request = report.look("", read_record, folder / "search.yaml") or {}
     report.look("", _request, folder, request, events or [])
     scored = {e["node"]: e for e in events or [] if e["event"] == "scored"}
     for job in job_folders(folder):
@@ -166,7 +167,7 @@ def _archives(folder: Path) -> int:
 
 
 def _frozen(folder: Path) -> int:
-    trained = read_yaml(folder / "retrain.yaml")["trainer"]
+    trained = read_record(folder / "retrain.yaml")["trainer"]
     return len(verify(folder)) if trained else 0
 
 
@@ -229,7 +230,7 @@ def decode_again(folder: Path) -> int:
         TopDownError: E_SCORE (65).
     """
     old = read_json(folder / "score.json")
-    new = run.score(folder, read_yaml(folder / "retrain.yaml"))
+    new = run.score(folder, read_record(folder / "retrain.yaml"))
     for key in (*ERROR_UNITS, "utts", "hyp_sha256"):
         if key in old and old[key] != new.get(key):
             what = f"decoding again gives {key} {new.get(key)}, not {old[key]}"

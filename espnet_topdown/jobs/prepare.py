@@ -20,6 +20,7 @@ from espnet_topdown.files import check_output, read_yaml, sha256, write_yaml
 from espnet_topdown.jobs.plan import Places, Plan, plan
 from espnet_topdown.jobs.reinit import Reinit
 from espnet_topdown.jobs.spec import RetrainSpec
+from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment, known_options
 from espnet_topdown.models.layers import is_statistic, keep_stack
 from espnet_topdown.models.tasks import Task
@@ -46,7 +47,7 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
     provenance = _provenance(spec, planned)
     done = folder / "retrain.yaml"
     if done.is_file():
-        _check_same_job(read_yaml(done), provenance, folder)
+        _check_same_job(read_record(done), provenance, folder)
         return planned
     if planned.copied:
         frozen = _load_values(planned.copied, spec.base.train_dtype)
@@ -276,5 +277,5 @@ def extend(folder: Path, epochs: int) -> None:
     if int(train["max_epoch"]) >= epochs:
         return
     write_yaml(folder / "train.yaml", {**train, "max_epoch": epochs})
-    job = read_yaml(folder / "retrain.yaml")
+    job = read_record(folder / "retrain.yaml")
     write_yaml(folder / "retrain.yaml", {**job, "max_epoch": epochs})

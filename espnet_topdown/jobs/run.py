@@ -15,6 +15,7 @@ from espnet_topdown.jobs.plan import plan
 from espnet_topdown.jobs.prepare import check_job_place, prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
+from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task, shown
 from espnet_topdown.records import DONE, write_seal
@@ -39,7 +40,7 @@ def run_job(
             trainer, of verify and of the scoring.
     """
     folder = Path(folder)
-    job = read_yaml(folder / "retrain.yaml")
+    job = read_record(folder / "retrain.yaml")
     if is_done(folder):
         return
     with Lock(folder / ".lock"):
@@ -157,6 +158,6 @@ def run_by_hand(
     print(planned.table(spec), flush=True)
     run_job(folder, ngpu=ngpu, allow_infeasible=allow_infeasible)
     result = read_json(Path(folder) / "score.json")
-    task = find_task(read_yaml(Path(folder) / "retrain.yaml")["task"])
+    task = find_task(read_record(Path(folder) / "retrain.yaml")["task"])
     for unit in task.criteria[:2]:
         print(f"valid {shown(unit, result[unit])}")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import MISSING, TopDownError
-from espnet_topdown.files import read_yaml
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
+from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment, experiment_of
 from espnet_topdown.models.layers import StackSpec, stack_again, stack_for
 from espnet_topdown.models.tasks import Task, find_task
@@ -134,7 +134,7 @@ def spec_by_hand(
     if frozen_from is not None:
         frozen_from = _source_of(frozen_from)
     made = folder / "retrain.yaml" if folder else None
-    record = read_yaml(made) if made and made.is_file() else {}
+    record = read_record(made) if made and made.is_file() else {}
     return RetrainSpec.make(
         base,
         folder.name if folder else "plan",

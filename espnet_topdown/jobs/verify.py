@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
-from espnet_topdown.files import read_yaml, sha256
+from espnet_topdown.files import sha256
 from espnet_topdown.jobs.plan import layer_sizes
 from espnet_topdown.models.checkpoint import tied_names
+from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack, kept_stack, load_stack, shipped
 from espnet_topdown.models.weights import Weights, differing, header_of, load_weights
@@ -26,7 +27,7 @@ def verify(folder: Path) -> list[str]:
             Under the base's own seed an equal layer is a warning only.
     """
     folder = Path(folder)
-    job = read_yaml(folder / "retrain.yaml")
+    job = read_record(folder / "retrain.yaml")
     files = list(Experiment(folder).epoch_files.values())
     if not files:
         raise TopDownError(

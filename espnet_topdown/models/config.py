@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CONFIG, TopDownError
-from espnet_topdown.files import read_yaml
+from espnet_topdown.files import read_json, read_yaml
 
 Check = Callable[[Any], bool]
 
@@ -83,7 +83,8 @@ def _is_flag(value: Any) -> bool:
 _ABOVE_0, _BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
 _CRITERION = "[train or valid, a name, min or max]"
 # What may stand there, in words; whether a value does; the keys.
-_RULES: tuple[tuple[str, Check, str], ...] = (
+_Rules = tuple[tuple[str, Check, str], ...]
+_RULES: _Rules = (
     (
         "a whole number >= 1",
         _whole(1),
@@ -143,7 +144,57 @@ _RULES: tuple[tuple[str, Check, str], ...] = (
     (_CRITERION, _criterion(3), "early_stopping_criterion"),
     ("[train or valid, a name]", _criterion(2), "val_scheduler_criterion"),
 )
-KEYS = {name: (rule, fits) for rule, fits, names in _RULES for name in names.split()}
+
+
+def _by_name(rules: _Rules) -> dict[str, tuple[str, Check]]:
+    return {name: (rule, fits) for rule, fits, names in rules for name in names.split()}
+
+
+KEYS = _by_name(_RULES)
+_SIZES: Check = lambda v: _is_mapping(v) and all(map(_whole(0), v.values()))  # noqa: E731
+_OF_BOTH: _Rules = (
+    ("a name", _text, "base_exp base_model stack"),
+    ("null or a whole number >= 0", _or_none(_whole(0)), "seed"),
+    ("true or false", _is_flag, "fix_eval_dropout"),
+    ("names with values", _is_mapping, "versions"),
+)
+# What a search and a retraining write down about themselves, and what was found.
+RECORDS = {
+    "search.yaml": _by_name(
+        (
+            *_OF_BOTH,
+            (
+                "a name",
+                _text,
+                "strategy criterion decoder retrain_seed reinit trainer",
+            ),
+            ("a list of names", _list_of(_text), "controls"),
+            ("a list of one name at least", _list_of(_text, 1), "layers"),
+            ("a list of whole numbers >= 1", _list_of(_whole(1)), "epochs steps"),
+            ("a whole number >= 0", _whole(0), "max_frozen budget"),
+            ("a whole number >= 1", _whole(1), "width"),
+            ("null or a whole number >= 1", _or_none(_whole(1)), "max_epoch"),
+        )
+    ),
+    "result.json": _by_name(
+        (
+            ("null or a name", _or_none(_text), "best finished reason"),
+            ("a list of names", _list_of(_text), "path"),
+            ("names with values", _is_mapping, "nodes versions"),
+        )
+    ),
+    "retrain.yaml": _by_name(
+        (
+            *_OF_BOTH,
+            ("a name", _text, "node task"),
+            ("null or a name", _or_none(_text), "control frozen_from trainer"),
+            ("a list of names", _list_of(_text), "frozen frozen_params"),
+            ("a whole number >= 1", _whole(1), "max_epoch"),
+            ("names with whole numbers >= 0", _SIZES, "layers"),
+            ("names with values", _is_mapping, "trainer_options overrides"),
+        )
+    ),
+}
 # What ESPnet takes where a key is missing that somebody here needs.
 _DEFAULTS = {
     "max_epoch": 40,
@@ -193,6 +244,28 @@ def read_config(path: Path) -> dict[str, Any]:
     for name, value in _DEFAULTS.items():
         config.setdefault(name, value)
     return config
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A file of ``RECORDS``, with the values checked that are read.
+
+    Args:
+        path: The file; its name says which.
+
+    Returns:
+        Key -> value; an older program did not write every key.
+
+    Raises:
+        TopDownError: E_CONFIG_KEY (78), and those of ``read_yaml`` or ``read_json``.
+    """
+    path = Path(path)
+    record = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    if not isinstance(record, dict):
+        raise _wrong(path, "what it holds", record, "names with values")
+    for name, (rule, fits) in RECORDS[path.name].items():
+        if name in record and not fits(record[name]):
+            raise _wrong(path, name, record[name], rule)
+    return record
 
 
 def check_config(config: Mapping[str, Any], where: str | Path) -> None:

@@ -12,12 +12,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 from espnet_topdown.errors import warn
-from espnet_topdown.files import write_bytes
 from espnet_topdown.report import _text as text
 from espnet_topdown.report._palette import LIGHT, Ink, inks, numbered
 from espnet_topdown.report._rows import Difference, Study
@@ -110,13 +108,15 @@ class Chart:
                 yield (series.name, "" if series.style == "level" else x, *shown)
 
 
-def write_figures(folder: Path, charts: Sequence[Chart]) -> dict[str, str]:
-    """Write each figure as SVG, PDF and PNG, and its numbers as TSV, into a folder.
+def render_figures(charts: Sequence[Chart]) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Draw each figure as SVG, PDF and PNG, and list its numbers as TSV.
 
     Returns:
-        SVG for the page by the figure's name; empty without matplotlib.
+        SVG for the page by the figure's name, empty without matplotlib; and all files
+        by their names.
     """
     inline: dict[str, str] = {}
+    files: dict[str, bytes] = {}
     library: Any = None
     try:
         import matplotlib as library
@@ -124,16 +124,14 @@ def write_figures(folder: Path, charts: Sequence[Chart]) -> dict[str, str]:
         if charts:
             warn("W_NO_MATPLOTLIB", f"{MISSING}; no figures, all else is written")
     for chart in charts:
-        folder.mkdir(parents=True, exist_ok=True)
         lines = ["\t".join(map(_cell, row)) + "\n" for row in chart.rows()]
-        write_bytes(folder / f"{chart.name}.tsv", "".join(lines).encode())
+        files[f"{chart.name}.tsv"] = "".join(lines).encode()
         if library:
             images = images_of(chart)
-            for ending, image in images.items():
-                write_bytes(folder / f"{chart.name}.{ending}", image)
+            files.update({f"{chart.name}.{e}": images[e] for e in images})
             alt = f"{chart.y_label}: {', '.join(s.name for s in chart.series)}"
             inline[chart.name] = for_page(images["svg"].decode(), chart.name, alt)
-    return inline
+    return inline, files
 
 
 def images_of(chart: Chart, endings: Iterable[str] = FORMATS) -> dict[str, bytes]:

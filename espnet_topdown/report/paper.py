@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from espnet_topdown.files import write_bytes
-from espnet_topdown.report._figures import Chart, Point, Series, write_figures
+from espnet_topdown.report._figures import Chart, Point, Series, render_figures
 from espnet_topdown.report._palette import Ink, numbered
 from espnet_topdown.report._tables import Row, Table
 from espnet_topdown.report._text import NOT_RUN
-from espnet_topdown.report.write import OURS, Part, render
+from espnet_topdown.report.write import OURS, Part, render, write_pages
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.rows import RANDOM, Paper, check_count
 from espnet_topdown.search.rows import Row as PaperRow
@@ -85,12 +84,12 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
         The Markdown.
 
     Raises:
-        TopDownError: E_EVAL_SET when a set has not the paper's number of utterances.
+        TopDownError: E_EVAL_SET when a set has not the paper's number of utterances;
+            E_CREATE (73).
     """
     measured, folder = _read_rows(paper, folder, allow_partial), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     charts = [chart for n in AXES for chart in _charts(n, paper, measured)]
-    figures = write_figures(folder / "figures", charts)
+    figures, files = render_figures(charts)
     first = next(iter(paper.sets))
     clean = f"{first} chooses models: only the other is clean."
     parts: list[Part] = [("table", table) for table in _tables(paper, measured)]
@@ -106,8 +105,8 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
         "ours": OURS,
     }
     text = render("results.md.j2", values)
-    write_bytes(folder / "RESULTS.md", text.encode())
-    write_bytes(folder / "rows.tsv", _tsv(paper, measured).encode())
+    pages = {"RESULTS.md": text, "rows.tsv": _tsv(paper, measured)}
+    write_pages(folder, pages, files)
     return text
 
 

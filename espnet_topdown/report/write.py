@@ -18,7 +18,7 @@ from espnet_topdown.report._figures import (
     Chart,
     charts,
     images_of,
-    write_figures,
+    render_figures,
 )
 from espnet_topdown.report._layers import drawing
 from espnet_topdown.report._palette import COLOURS
@@ -87,16 +87,10 @@ def draw_figures(folder: Path) -> dict[str, bytes]:
 
 def _write(folders: Sequence[Path], output_dir: Path) -> str:
     output = Path(output_dir)
-    check_output(output, ("RESULTS.md", "report.html"), ours=rb"espnet.topdown")
     study = read_study([Path(folder) for folder in folders])
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        what, do = f"{output}: {e.strerror}", "choose another --output_dir"
-        raise TopDownError("E_CREATE", what, do, CREATE) from e
     compared = differences(study)
     drawn = charts(study, compared)
-    figures = write_figures(output / "figures", drawn)
+    figures, files = render_figures(drawn)
     endings = [*sorted(FORMATS), "tsv"] if figures else ["tsv"]
     names = sorted(chart.name for chart in drawn)
     links = [f"figures/{name}.{ending}" for name in names for ending in endings]
@@ -120,9 +114,36 @@ def _write(folders: Sequence[Path], output_dir: Path) -> str:
         "RESULTS.md": render("results.md.j2", values),
         "report.html": render("page.html.j2", values),
     }
-    for name, content in pages.items():
-        write_bytes(output / name, content.encode())
+    write_pages(output, pages, files)
     return "\n".join([pages["RESULTS.md"], *(str(output / name) for name in pages)])
+
+
+def write_pages(
+    output: Path, pages: Mapping[str, str], figures: Mapping[str, bytes]
+) -> None:
+    """Write a report into a folder that holds an earlier one, or none of its files.
+
+    Args:
+        output: Made as needed.
+        pages: Name -> text; RESULTS.md and report.html say that they are ours.
+        figures: Name -> content, for the folder ``figures`` in it.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    marked = [output / name for name in ("RESULTS.md", "report.html")]
+    check_output(output, (path.name for path in marked), ours=rb"espnet.topdown")
+    files = {name: text.encode() for name, text in pages.items()}
+    files.update({f"figures/{name}": figures[name] for name in figures})
+    if not any(path.exists() for path in marked):
+        check_output(output, ("config.yaml", "wav.scp", *files))
+    try:
+        (output / "figures" if figures else output).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        what, do = f"{output}: {e.strerror}", "choose another --output_dir"
+        raise TopDownError("E_CREATE", what, do, CREATE) from e
+    for name, content in files.items():
+        write_bytes(output / name, content)
 
 
 def sections(

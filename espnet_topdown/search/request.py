@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
-from espnet_topdown.files import read_yaml, sha256, write_yaml, yaml_bytes
+from espnet_topdown.files import sha256, write_yaml, yaml_bytes
 from espnet_topdown.jobs.plan import bind
 from espnet_topdown.jobs.prepare import check_place, versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.jobs.spec import AUTO, RetrainSpec
+from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import (
     LayerStack,
@@ -164,7 +165,7 @@ class Search:
         base = Experiment(request.base_exp, request.base_model, fix)
         check_place(base.folder, folder, folder / "search.yaml", OURS)
         made = folder / "search.yaml"
-        record = read_yaml(made) if made.is_file() else {}
+        record = read_record(made) if made.is_file() else {}
         names = base.header
         spec = stack_again(base.config, request.stack, folder, record, names)
         task = find_task(spec.task)
@@ -313,7 +314,7 @@ def write_request(search: Search) -> list[str]:
         keep_stack(search.spec, folder)
         write_yaml(path, want)
         return []
-    wider = _widened(read_yaml(path), want, path)
+    wider = _widened(read_record(path), want, path)
     if wider:
         check_budget(search)
         digest = hashlib.sha256(yaml_bytes(want)).hexdigest()

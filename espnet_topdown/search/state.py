@@ -26,6 +26,7 @@ from espnet_topdown.files import (
     sync_folder,
     write_json,
 )
+from espnet_topdown.models.config import read_record
 from espnet_topdown.records import DONE, Journal, check_seal
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.composition import Composition
@@ -230,10 +231,10 @@ def read_state(folder: Path) -> SearchState:
             where a file is broken.
     """
     folder = check_search(folder)
-    request = read_yaml(folder / "search.yaml")
-    result = _mapping(folder / RESULT)
+    request = read_record(folder / "search.yaml")
+    result = _record(folder / RESULT)
     events = Journal(folder / "journal.jsonl").events()
-    jobs = (_yaml(job / "retrain.yaml") for job in job_folders(folder))
+    jobs = (_record(job / "retrain.yaml") for job in job_folders(folder))
     sizes: dict[str, int] = next((j["layers"] for j in jobs if j.get("layers")), {})
     layers = tuple((str(x), sizes.get(x)) for x in request.get("layers") or ())
     base_exp = str(request.get("base_exp") or "")
@@ -282,7 +283,7 @@ class _Around:
 
 # Read one; what its folder lacks is None and shown as ``not run``.
 def _candidate(folder: Path, search: _Around) -> Candidate:
-    job = _yaml(folder / "retrain.yaml")
+    job = _record(folder / "retrain.yaml")
     role = _role(folder.name, job, len(search.layers))
     home = search.base if role == JOINT and search.base else folder
     events = [e for e in search.events if e.get("node") == folder.name]
@@ -475,6 +476,10 @@ def _first(*values: Any) -> Any:
 
 def _yaml(path: Path) -> dict[str, Any]:
     return read_yaml(path) if path.is_file() else {}
+
+
+def _record(path: Path) -> dict[str, Any]:
+    return read_record(path) if path.is_file() else {}
 
 
 def _mapping(path: Path) -> dict[str, Any]:

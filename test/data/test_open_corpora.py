@@ -8,7 +8,7 @@ from pathlib import Path
 
 import open_corpora
 import pytest
-from corpora import load
+from corpora import check_foreign, load
 from packages import tar
 
 from espnet_topdown.data.kaldi_dir import read_dir
@@ -77,6 +77,19 @@ def test_librispeech(here):
     for line in FILES["dev-other"][chapter].decode().splitlines():
         utt, _, text = line.partition(" ")
         assert dev["text"][utt] == text
+
+
+@pytest.mark.parametrize(
+    "corpus, names",
+    [
+        (libri, ("data/test_other/wav.scp", "data/train_clean_100/text")),
+        (vox, ("data/et_it/wav.scp", "data/tr_it/text")),
+    ],
+    ids=("librispeech", "voxforge"),
+)
+def test_sets_that_are_somebody_elses(here, corpus, names):
+    put_archives()
+    check_foreign(lambda: prepare(corpus), *names)
 
 
 def test_librispeech_goes_on_after_a_stop(here):

@@ -5,6 +5,9 @@ A command answers each with success or with one line that names the file and the
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,13 @@ import yaml
 
 from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.models.config import KEYS, InitParam, check_config, read_config
+from espnet_topdown.models.config import (
+    KEYS,
+    RECORDS,
+    InitParam,
+    check_config,
+    read_config,
+)
 
 BASE = Path("exp/joint")
 MISSING = object()
@@ -57,6 +66,29 @@ def test_any_value_of_any_key(toy_experiment, key, capsys):
                 assert f"{BASE}/config.yaml" in message
                 assert key.split(".")[0] in message
         (BASE / "config.yaml").write_text(before)
+
+
+FINISHED = Path(__file__).parents[1] / "golden" / "finished"
+
+
+@pytest.mark.parametrize("file, key", [(f, key) for f in RECORDS for key in RECORDS[f]])
+def test_any_value_of_what_a_search_wrote(tmp_path, monkeypatch, capsys, file, key):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(FINISHED, "exp", symlinks=True)
+    path = Path("exp/search", "m1.2" if file == "retrain.yaml" else ".", file)
+    before = yaml.safe_load(path.read_text())  # JSON is YAML
+    write = json.dumps if path.suffix == ".json" else yaml.safe_dump
+    for value in WRONG:
+        path.write_text(write({**before, key: value}))
+        for verb in ("status", "fsck"):
+            with contextlib.suppress(SystemExit):
+                main([verb, "exp/search"])
+            said = "".join(capsys.readouterr())
+            assert "E_INTERNAL" not in said
+        if not RECORDS[file][key][1](value):
+            with pytest.raises(SystemExit, match="78"):
+                main(["status", "exp/search"])
+            assert f"E_CONFIG_KEY: {path}: {key} is" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,6 @@ fi
 . ./db.sh
 
 log "LibriSpeech: ${LIBRISPEECH} -> data/{train_clean_100,dev,test_clean,test_other}"
-python3 local/prepare_librispeech.py --librispeech "${LIBRISPEECH}" --output_dir data \
+python3 -P local/prepare_librispeech.py --librispeech "${LIBRISPEECH}" --output_dir data \
     --source "${source}" --allow_partial "${allow_partial}" ${url:+--url "${url}"}
 log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data import archives
-from espnet_topdown.data.kaldi_dir import place, read_pairs, write_dir
+from espnet_topdown.data.kaldi_dir import check_sets, place, read_pairs, write_dir
 from espnet_topdown.errors import DATA, MISSING, TopDownError, command, warn
-from espnet_topdown.files import true_or_false
+from espnet_topdown.files import true_or_false, write_json
 
 URL = "https://www.openslr.org/resources/12"
 PARTS = {  # utterances, and the published MD5 of PART.tar.gz
@@ -118,12 +118,18 @@ def prepare(
     librispeech: Path, output_dir: Path, source: str, url: str, allow_partial: bool
 ) -> None:
     """Write the four data directories; paths start with ``librispeech`` as given."""
+    sets: dict[str, Lists] = {}
     for name, parts in SETS.items():
-        lists: Lists = {"wav.scp": {}, "text": {}, "utt2spk": {}}
+        lists = sets[name] = {"wav.scp": {}, "text": {}, "utt2spk": {}}
         for part in parts:
             found = prepare_part(part, librispeech, source, url, allow_partial)
             for file, pairs in found.items():
                 lists[file].update(pairs)
+    record = "librispeech.json"
+    check_sets(output_dir, record, {name: sets[name]["wav.scp"] for name in sets})
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_json(output_dir / record, {"sets": {n: len(sets[n]["text"]) for n in sets}})
+    for name, lists in sets.items():
         write_dir(output_dir / name, lists)
         logging.info("%s: %d utterances", name, len(lists["text"]))
 

@@ -31,7 +31,7 @@ for name in train dev test; do
     fi
 done
 log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}${set_suffix}"
-python3 local/prepare_prompts.py --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
+python3 -P local/prepare_prompts.py --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
     --output_dir "${output_dir}" --source "${source}" --fold_accents "${fold_accents}" \
     ${url:+--url "${url}"}
 if [ -n "${set_suffix}" ]; then

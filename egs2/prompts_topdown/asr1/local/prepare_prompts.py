@@ -288,7 +288,7 @@ def _refuse_other_request(path: Path, request: Mapping[str, Any]) -> None:
         raise TopDownError(
             "E_CONFIG_CHANGED",
             f"{path.parent} holds {key} {before.get(key)}, asked {request[key]}",
-            "use another --output_dir, or move that folder away",
+            "move that folder away",
         )
 
 

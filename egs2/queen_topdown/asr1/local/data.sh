@@ -20,6 +20,6 @@ fi
 . ./db.sh
 
 log "voices of the game: ${QUEEN_TOPDOWN} -> data/{train,dev,test}"
-python3 local/prepare_queen.py --downloads "${QUEEN_TOPDOWN}" --output_dir data \
+python3 -P local/prepare_queen.py --downloads "${QUEEN_TOPDOWN}" --output_dir data \
     --source "${source}" --train_minutes "${train_minutes}" ${url:+--url "${url}"}
 log "Successfully finished. [elapsed=${SECONDS}s]"

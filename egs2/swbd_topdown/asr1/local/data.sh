@@ -22,7 +22,7 @@ fi
 
 # shellcheck disable=SC2154  # train_cmd comes from cmd.sh
 read -r -a TRAIN_CMD <<<"${train_cmd}"
-SWITCHBOARD=(python3 local/prepare_swbd.py --output_dir data)
+SWITCHBOARD=(python3 -P local/prepare_swbd.py --output_dir data)
 
 log "SWBD=${SWBD}: looking for audio, transcripts and reference files"
 "${SWITCHBOARD[@]}" --step lists --swbd "${SWBD}" --allow_partial "${allow_partial}"

@@ -898,7 +898,10 @@ def _dev_size(n: int, partial: bool) -> int:
         return DEV
     if not partial:
         what = f"{n} utterances in all, the first {DEV} are the validation set"
-        do = "complete the corpora, or give --allow_partial true"
+        do = (
+            "complete the corpora, or give --allow_partial true"
+            ' (of a recipe: --local_data_opts "--allow_partial true")'
+        )
         raise TopDownError("E_SWBD_COUNT", what, do, DATA)
     warn("W_SWBD_COUNT", f"{n} utterances in all: the first tenth validates")
     return max(1, n // 10)

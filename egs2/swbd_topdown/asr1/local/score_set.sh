@@ -12,4 +12,4 @@ case "$1" in
     *) exit 0 ;; # other sets have no STM
 esac
 . ./path.sh
-python3 local/score_hub5.py --data_dir "data/$1" --hyp "$2/text" --output_dir "$2/hub5"
+python3 -P local/score_hub5.py --data_dir "data/$1" --hyp "$2/text" --output_dir "$2/hub5"

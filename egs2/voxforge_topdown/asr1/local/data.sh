@@ -20,6 +20,6 @@ fi
 . ./db.sh
 
 log "VoxForge: ${VOXFORGE}/it -> data/{tr,dt,et}_it"
-python3 local/prepare_voxforge.py --voxforge "${VOXFORGE}" --output_dir data \
+python3 -P local/prepare_voxforge.py --voxforge "${VOXFORGE}" --output_dir data \
     --source "${source}" --allow_partial "${allow_partial}" ${url:+--url "${url}"}
 log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data import archives, audio
-from espnet_topdown.data.kaldi_dir import check_id, subset, write_dir
+from espnet_topdown.data.kaldi_dir import check_id, check_sets, subset, write_dir
 from espnet_topdown.errors import DATA, MISSING, TopDownError, command
 from espnet_topdown.files import true_or_false, write_json
 
@@ -153,7 +153,8 @@ def obtain(folder: Path, source: str, url: str) -> None:
         names = sorted(set(re.findall(r'href="([\w.=+@-]+\.tgz)"', html)))
         if not names:
             what = f"{tgz / INDEX}, of {url}, names no .tgz"
-            raise TopDownError("E_DOWNLOAD", what, "give another --url", MISSING)
+            do = 'give another --url (of a recipe: --local_data_opts "--url URL")'
+            raise TopDownError("E_DOWNLOAD", what, do, MISSING)
         return [name for name in names if not (tgz / name).is_file()]
 
     def local() -> None:
@@ -212,15 +213,21 @@ def prepare(
     for reason, n in sorted(counts.items()):
         first = next(name for name, why in left_out.items() if why == reason)
         logging.info("left out: %d, %s, e.g. %s", n, reason, first)
-    sets = split(lists["text"].values())
-    if not sets["et_it"]:
+    chosen = split(lists["text"].values())
+    if not chosen["et_it"]:
         what = f"{folder} has {len(lists['text'])} utterances that can be used"
         raise TopDownError("E_CORPUS", what, "see the reasons above", DATA)
-    for name, texts in sets.items():
-        part = subset(lists, (u for u, t in lists["text"].items() if t in texts))
+    sets = {
+        name: subset(lists, (u for u, t in lists["text"].items() if t in texts))
+        for name, texts in chosen.items()
+    }
+    record = "voxforge.json"
+    check_sets(output_dir, record, {name: sets[name]["wav.scp"] for name in sets})
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_json(output_dir / record, {"left_out": left_out})
+    for name, part in sets.items():
         write_dir(output_dir / name, part)
         logging.info("%s: %d utterances", name, len(part["text"]))
-    write_json(output_dir / "voxforge.json", {"left_out": left_out})
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -14,6 +14,6 @@ small=false         # parts of the validation and the test text only
 . ./path.sh
 
 log "WikiText-2 -> ${data_dir}/{train,dev,test,tokens}.txt"
-python3 local/prepare_wikitext.py --output_dir "${data_dir}" --small "${small}" \
+python3 -P local/prepare_wikitext.py --output_dir "${data_dir}" --small "${small}" \
     ${wikitext:+--wikitext "${wikitext}"}
 log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -21,7 +21,7 @@ fi
 
 # shellcheck disable=SC2154  # train_cmd comes from cmd.sh
 read -r -a TRAIN_CMD <<<"${train_cmd}"
-WSJ=(python3 local/prepare_wsj.py --output_dir data)
+WSJ=(python3 -P local/prepare_wsj.py --output_dir data)
 
 log "WSJ0=${WSJ0} WSJ1=${WSJ1}: looking for audio and transcripts"
 "${WSJ[@]}" --step lists --wsj0 "${WSJ0}" --wsj1 "${WSJ1}" --allow_partial "${allow_partial}"
