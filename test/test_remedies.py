@@ -325,6 +325,29 @@ def test_remedies_of_the_recipes_own_scripts() -> None:
     assert len(seen) > 50 and bad == []
 
 
+# Of a launcher's own file, of trainings that run.sh does not start, of help.
+NOT_OF_A_RECIPE = {
+    "--harvest",
+    "--dist_launcher",
+    "--help",
+    "--config",
+    "--cmd_backend",
+}
+
+
+def test_what_a_search_advises_its_recipe_takes() -> None:
+    """By the same name, or the remedy says by which."""
+    bad = []
+    for function, _, text in remedies():
+        room = [*function[0].split("."), ""][1]
+        own = room in ("search", "models", "cmd") or "--allow" in text
+        if own and "search" in verbs_of()[function]:
+            rest = re.sub(r"[^;,.]*" + RECIPE.pattern, "", FOREIGN.sub("", text))
+            lack = set(OPTION.findall(NAMED.sub("", rest))) - recipe_options()
+            bad += [f"{function} {text}"] * bool(lack - NOT_OF_A_RECIPE)
+    assert bad == []
+
+
 @pytest.mark.parametrize(
     "text, n",
     [

@@ -338,7 +338,8 @@ def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> li
         raise TopDownError(
             "E_VERSION",
             f"{path} asks for --{old[0]}, which was removed",
-            "finish it with espnet_topdown 0.1.0, or give another --output_dir",
+            "finish it with espnet_topdown 0.1.0, or give another --output_dir "
+            "(in a recipe: --topdown_dir)",
             CONFIG,
         )
     wider = []
@@ -352,7 +353,8 @@ def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> li
             raise TopDownError(
                 "E_CONFIG_CHANGED",
                 f"{path}: {key} was {old}, now {new}",
-                "give another --output_dir, or ask for the same as before or more",
+                "give another --output_dir (in a recipe: --topdown_dir), or ask for "
+                "the same as before or more",
                 CONFIG,
             )
     return wider

@@ -676,6 +676,7 @@ def check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) -
             "E_EVAL_SET",
             f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
             f"{Path(root).name} on {its[1]} and {its[0]}",
-            "give another --output_dir: the validation set has changed",
+            "give another --output_dir (in a recipe: --topdown_dir): the validation "
+            "set has changed",
             INTERNAL,
         )

@@ -76,15 +76,16 @@ if stage_on 12; then
     log "Stage 12: top-down search (${search}): ${asr_exp} -> ${topdown_dir}"
     OPTS=()
     for NAME in max_frozen max_epoch controls epochs width budget steps reinit \
-        max_jobs_total yes; do
+        max_jobs_total yes base_model; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
     "${PYTHON[@]}" -m espnet_topdown search \
         --base_exp "${asr_exp}" --output_dir "${topdown_dir}" \
         --strategy "${search}" --stack "${stack}" --criterion "${criterion}" \
         --retrain_seed "${retrain_seed}" --allow_unfinished "${allow_unfinished}" \
-        --fix_eval_dropout "${fix_eval_dropout}" --max_jobs "${max_jobs}" --ngpu "${ngpu}" \
-        --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
+        --allow_infeasible "${allow_infeasible}" --allow_overlap "${allow_overlap}" \
+        --allow_pipes "${allow_pipes}" --fix_eval_dropout "${fix_eval_dropout}" --max_jobs "${max_jobs}" \
+        --ngpu "${ngpu}" --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
 
 if [ "${stop_stage}" -ge 13 ]; then
