@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -387,9 +387,9 @@ def subset(
     Returns:
         Lists of the same names.
     """
-    wanted = set(keep)
+    wanted = c_sorted(set(keep))  # once for all lists
     out = {
-        name: {k: v for k, v in pairs.items() if k in wanted}
+        name: {k: pairs[k] for k in wanted if k in pairs}
         for name, pairs in lists.items()
     }
     if "segments" in lists:
@@ -408,12 +408,13 @@ def intersect(lists: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str
     Returns:
         Lists of the same names.
     """
-    per_utt = {name: set(pairs) for name, pairs in lists.items()}
+    per_utt: dict[str, Container[str]] = dict(lists)
     if "segments" in lists:
-        recordings = per_utt.pop("wav.scp")
+        recordings = lists["wav.scp"]
         cuts = lists["segments"].items()
-        per_utt["segments"] = {u for u, v in cuts if v.split(" ")[0] in recordings}
-    return subset(lists, set.intersection(*per_utt.values()))
+        per_utt["wav.scp"] = {u for u, v in cuts if v.split(" ")[0] in recordings}
+    utts = lists["segments" if "segments" in lists else "wav.scp"]
+    return subset(lists, (u for u in utts if all(u in x for x in per_utt.values())))
 
 
 def copy_dir(source: Path, target: Path, leave_out: Sequence[str] = ()) -> None:
