@@ -12,6 +12,7 @@ import pytest
 BENCH = Path(__file__).parents[1] / "bench"
 sys.path.insert(0, str(BENCH))
 
+import gpu  # noqa: E402
 import harness  # noqa: E402
 
 
@@ -65,3 +66,23 @@ def test_what_is_not_there_is_said(capsys):
     assert "not run: give --folder" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no work what; take of lstm_ctc, "):
         harness.main(["what"])
+
+
+def test_without_a_gpu_every_work_is_named(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    gpu.main(["--json", str(tmp_path / "out.json")])
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert all(figures[name] == {"not run": "no GPU"} for name in gpu.NAMES)
+    assert capsys.readouterr().out.count("not run no GPU") == len(gpu.NAMES)
+
+
+@pytest.mark.espnet
+@pytest.mark.nightly
+def test_the_script_for_a_gpu_runs_on_a_cpu(tmp_path):
+    call = [sys.executable, BENCH / "gpu.py", "--device", "cpu", "--size", "tiny"]
+    call += ["--minutes", "20", "--json", tmp_path / "out.json"]
+    subprocess.run(call, check=True, timeout=1200)
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert all(figures[name]["ratio"] > 0 for name in gpu.WORKS)
+    assert all(rate > 0 for rate in figures["candidates"].values())
+    assert figures["candidates_mps"] == {"not run": "no nvidia-cuda-mps-control"}
