@@ -47,6 +47,7 @@ _STYLE: dict[str, Any] = {
     "grid.color": LIGHT["hair"],
     "legend.frameon": False,
 }
+_NAMED = 24  # lines in a legend; each name is slow to set, and more are not read
 MISSING = "matplotlib is not installed (pip install 'espnet_topdown[plot]')"
 
 
@@ -168,11 +169,12 @@ def draw(chart: Chart, axes: Any) -> None:
     """Draw a figure on matplotlib's axes."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    for series in chart.series:
+    for number, series in enumerate(chart.series):
+        named = series.label if number < _NAMED else ""
         xs, ys = [p.x for p in series.points], [p.y for p in series.points]
         dash = (0, tuple(x * 0.7 for x in series.ink.dash)) if series.ink.dash else "-"
         style: dict[str, Any] = {"color": LIGHT[series.ink.name], "linestyle": dash}
-        style.update(linewidth=series.ink.width, label=_math(series.label) or None)
+        style.update(linewidth=series.ink.width, label=_math(named) or None)
         if series.style == "level":
             axes.axhline(ys[0], **style)
             continue
@@ -213,7 +215,9 @@ def draw(chart: Chart, axes: Any) -> None:
     labelled = sum(bool(s.label) for s in chart.series)
     if labelled > 1:  # below the axes, where it is on a phone's screen, too
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
-        axes.legend(ncols=min(labelled, 4), handlelength=3.2, **place)
+        more = f"the first {_NAMED}; all are in {chart.name}.tsv"
+        title = more if len(chart.series) > _NAMED else None
+        axes.legend(ncols=min(labelled, 4), handlelength=3.2, title=title, **place)
 
 
 def _math(name: str) -> str:

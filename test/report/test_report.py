@@ -24,7 +24,8 @@ from made_up_search import LAYERS, write_decode, write_result, write_search, wri
 from espnet_topdown.bin.main import main, parser_of
 from espnet_topdown.files import read_json, write_json, write_yaml
 from espnet_topdown.report import write
-from espnet_topdown.report._palette import LIGHT
+from espnet_topdown.report._figures import Chart, Point, Series, draw
+from espnet_topdown.report._palette import LIGHT, numbered
 from espnet_topdown.report._text import commands
 from espnet_topdown.search.state import read_state
 
@@ -344,3 +345,14 @@ if __name__ == "__main__":
     for one in STATES:
         with tempfile.TemporaryDirectory() as place:
             (EXPECTED / f"{one.__name__}.txt").write_text(markdown(one, Path(place)))
+
+
+def test_a_legend_has_as_many_lines_as_are_read():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    points = [Point(1, 2.0), Point(2, 1.0)]
+    lines = [Series(f"m{n}", f"m{n}", numbered(n % 3), points) for n in range(200)]
+    axes = figure.subplots()
+    draw(Chart("curves", ("model", "epoch", "cer"), "epoch", "CER", lines), axes)
+    legend = axes.get_legend()
+    assert len(legend.get_texts()) == 24 and len(axes.get_lines()) == 200
+    assert legend.get_title().get_text() == "the first 24; all are in curves.tsv"
