@@ -16,6 +16,7 @@ Shapes: B utterances of at most R reference and H hypothesis tokens.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -53,7 +54,11 @@ def count(ops: str) -> Counts:
     >>> count("CSCCI")
     Counts(ref=4, corr=3, sub=1, dele=0, ins=1)
     """
-    corr, sub, dele, ins = map(ops.count, "CSDI")
+    return _counts(*map(ops.count, "CSDI"))
+
+
+@functools.lru_cache(maxsize=1 << 16)  # of a million utterances most are the same
+def _counts(corr: int, sub: int, dele: int, ins: int) -> Counts:
     return Counts(corr + sub + dele, corr, sub, dele, ins)
 
 

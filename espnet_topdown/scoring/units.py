@@ -77,6 +77,8 @@ def check_same_utterances(
         raise TopDownError(
             "E_DEV_EMPTY", f"the {names[0]} has no utterance", "check the file", DATA
         )
+    if ref.keys() == hyp.keys():
+        return
     lost, extra = sorted(set(ref) - set(hyp)), sorted(set(hyp) - set(ref))
     if lost or extra:
         raise TopDownError(
