@@ -41,6 +41,25 @@ def test_bad_lists_name_the_line(tmp_path, data, code, where):
 
 
 @pytest.mark.parametrize(
+    "line, code, where",
+    [
+        (b"", "E_TEXT_LINE", "line 150001 is empty"),
+        (b"u0000007 x", "E_UTT_DUP", "u0000007 lines 8, 150001 of"),
+        (b"b caf\xe9", "E_UTF8", "line 150001 byte 6"),
+        (b"b x\ry", "E_TEXT_LINE", "line 150001 holds a carriage return"),
+        (b"-a y", "E_UTT_ID", "line 150001"),
+    ],
+)
+def test_the_number_of_a_bad_line_in_a_long_list(tmp_path, line, code, where):
+    lines = [b"u%07d x" % i for i in range(200_000)]
+    lines[150_000] = line
+    (tmp_path / "text").write_bytes(b"\n".join(lines))
+    with pytest.raises(TopDownError, match=code) as e:
+        kd.read_pairs(tmp_path / "text")
+    assert where in str(e.value)
+
+
+@pytest.mark.parametrize(
     "data, code",
     [
         (b"\xef\xbb\xbfa my  file.wav\nb x\n", "W_BOM"),
