@@ -311,7 +311,7 @@ def _spec(options: dict[str, Any], folder: Path | None = None) -> RetrainSpec:
 
 def _row(candidate: Candidate) -> dict[str, Any]:
     tests = {
-        f"{unit} {name} ({decoder})": amount.percent
+        f"{unit} {name} ({decoder})": amount.rate
         for (decoder, name), score in candidate.tests.items()
         for unit, amount in score.counts.items()
         if hasattr(amount, "percent")

@@ -10,7 +10,7 @@ import pytest
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.search import progress
-from espnet_topdown.search.progress import Progress, run_and_show
+from espnet_topdown.search.progress import ProgressLine, run_and_show
 from espnet_topdown.search.request import Search, SearchRequest
 
 STATE = {
@@ -50,7 +50,7 @@ def test_one_line_for_all_running_jobs(tmp_path, running, left, says):
     for name, text in (("empty", ""), ("torn", "{"), ("list", "[]")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "progress.json").write_text(text)
-    line = Progress(tmp_path).line(running, left)
+    line = ProgressLine(tmp_path).line(running, left)
     assert line.startswith(says) and bool(line) == bool(says)
 
 
@@ -58,7 +58,7 @@ def test_the_same_line_is_not_repeated(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(progress, "INTERVAL_S", 0.0)
     caplog.set_level(logging.INFO)
     write(tmp_path, "exp")
-    shown = Progress(tmp_path)
+    shown = ProgressLine(tmp_path)
     shown.show(["exp"])
     shown.show(["exp"])
     assert caplog.text.count("exp epoch 12/40") == 1

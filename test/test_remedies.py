@@ -40,9 +40,7 @@ OF_THE_TRAINER = {
     "--dist_launcher",
     "--ignore_init_mismatch",
 }
-STEPS = frozenset(
-    {"rows", "lm_rows", "part"}
-)  # run.sh --row: their options are its own
+STEPS = frozenset({"rows"})  # run.sh --row: their options are its own
 # A verb that reaches the function, but not this message, and why.
 WAIVED = {
     ("Experiment.check_finished", "retrain"),  # asks whether its own job is trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,7 @@ from papers import paper
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.search import rows
-from espnet_topdown.search.rows import (
-    FIELDS,
-    RANDOM,
-    check_sets,
-    plan_rows,
-    read_paper,
-)
+from espnet_topdown.search.rows import RANDOM, RowMaker, check_sets, read_paper
 
 WSJ = paper("wsj")
 CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"
@@ -38,12 +33,8 @@ CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"
     ],
 )
 def test_order(names, order):
-    """Needed ones first; a line for each, without an empty field."""
-    lines = [dict(zip(FIELDS, x.split("\t"))) for x in plan_rows(WSJ, names, CONF)]
-    assert [line["name"] for line in lines] == order.split()
-    assert all(len(line) == len(FIELDS) and all(line.values()) for line in lines)
-    wanted = {row.name for row in WSJ.chosen(names)}
-    assert {line["name"] for line in lines if line["wanted"] == "true"} == wanted
+    """Needed ones first, each once."""
+    assert [row.name for row in WSJ.in_order(names)] == order.split()
 
 
 @pytest.mark.parametrize(
@@ -74,20 +65,22 @@ def test_groups():
     three = [groups[name] for name in ("table1", "figure1", "figure2")]
     assert groups["transfer"] == sum(three, [])
     every = [*groups["all"], *groups["figure1"], *groups["figure2"]]
-    assert len(plan_rows(WSJ, every, CONF)) == len(WSJ.rows)
+    assert len(WSJ.in_order(every)) == len(WSJ.rows)
+    WSJ.check(every)
     other = paper("wikitext2").groups
     assert other["controls"] == ["L.2.free", "L.2.long", "L.2.random"]
     assert other["all"] == other["table4"] == ["L", "L.1", "L.2", "L.3"]
     assert "controls" not in groups
 
 
-@pytest.mark.parametrize("corpus", ["wsj", "swbd"])
+@pytest.mark.parametrize("corpus", ["wsj", "swbd", "wikitext2"])
 def test_every_row_is_complete(corpus):
     known = paper(corpus)
     for row in known.rows.values():
         assert row.how in ("joint", "search", "retrain"), row
         assert bool(row.config) == (row.how == "joint") == (not row.of), row
-        assert bool(row.freeze) == bool(row.source) == (row.how == "retrain"), row
+        assert bool(row.freeze) == bool(row.source), row
+        assert row.how == "retrain" or not row.freeze, row
         assert all(need in known.rows for need in row.needs if need), row
         assert len(row.paper) == (len(known.sets) if row.table else 0), row
         assert not row.data or row.data in known.parts, row
@@ -106,16 +99,15 @@ def test_unknown_names():
 @pytest.mark.parametrize(
     "row, args",
     [
-        ("C.1", "-"),
+        ("C.1", ""),
         ("C.2", "--seed 2000"),
-        ("D", "-"),
-        ("T1.5", "-"),
+        ("D", ""),
+        ("T1.5", ""),
         ("T2.80", "--max_epoch 25 --patience none --harvest softmax,blstm3"),
     ],
 )
 def test_a_seed_is_given_where_it_is_not_the_configurations(row, args):
-    (line,) = plan_rows(WSJ, [row], CONF)
-    assert line.split("\t")[FIELDS.index("args")] == args
+    assert WSJ.joint_args(WSJ.rows[row]) == args
 
 
 @pytest.mark.parametrize("key", ["encoder_conf", "decoder_conf"])
@@ -127,10 +119,12 @@ def test_a_classifier_that_cannot_fit(tmp_path, key):
             head, tail = text.split(f"{key}:")
             text = f"{head}{key}:{tail.replace(old, old.replace('320', '300'), 1)}"
         (tmp_path / f"train_att_{name}.yaml").write_text(text)
+    (tmp_path / "rows.yaml").write_text((CONF / "rows.yaml").read_text())
+    other = read_paper("", tmp_path)
     with pytest.raises(TopDownError, match=f"E_SHAPE_MISMATCH: row A.B: {key}") as e:
-        plan_rows(WSJ, ["A.B"], tmp_path)
+        other.check(["A.B"])
     assert e.value.status == 65
-    assert plan_rows(WSJ, ["B.B"], tmp_path)
+    other.check(["B.B"])
 
 
 @pytest.mark.parametrize(
@@ -152,12 +146,129 @@ def test_sets_must_be_the_papers(tmp_path, utts, partial, code):
         check_sets(WSJ, folders, partial)
 
 
-def test_a_search_is_not_made_here(tmp_path, monkeypatch):
-    """It has a stage of its own; nothing else is trained in its place."""
-    trained, wsj = [], paper("wsj")  # its tables have rows of searches
-    monkeypatch.setattr(rows, "_scores", lambda *a: {})
-    monkeypatch.setattr(rows, "_train", lambda row, *a: trained.append(row.name))
-    setting = rows.Setting(tmp_path / "exp", tmp_path / "out", {})
-    with pytest.raises(TopDownError, match="E_ROW: row C.1.td is a search"):
-        rows.make_rows(wsj, ["C.1.td"], setting)
-    assert trained == ["C.1"] and not (tmp_path / "out").exists()
+@pytest.fixture
+def maker(tmp_path, monkeypatch):
+    """What stages and retrainings rows are made of; nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    made: list[str] = []
+
+    def experiment(folder: str, seed: str) -> None:
+        if Path(folder, "config.yaml").exists():
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in ("valid.loss.best.pth", "checkpoint.pth"):
+            Path(folder, name).touch()
+        text = "best_model_criterion: [[valid, loss, min]]\nmax_epoch: 7\n"
+        Path(folder, "config.yaml").write_text(f"{text}seed: {seed or 1000}\n")
+
+    def stages(words):
+        given = dict(zip(words[1::2], words[2::2]))
+        exp = given.get("--asr_exp", "")
+        said = [given["--stage"], exp]
+        if given["--stage"] == "11":
+            args = given["--asr_args"]
+            experiment(exp, args.partition("--seed ")[2])
+            said += [args, *words[11:]]
+        elif given["--stage"] == "13":
+            said += words[words.index("--decode_candidates") + 2 :]
+        made.append(" ".join(said))
+        return subprocess.CompletedProcess(words, 0)
+
+    def retrain(command, log, folder, cmd, backend):
+        given = dict(zip(command[5::2], command[6::2]))
+        experiment(folder, given["--seed"])
+        (folder / ".done").touch()
+        made.append("retrain " + " ".join(f"{k[2:]}={v}" for k, v in given.items()))
+        return 0
+
+    monkeypatch.setattr(rows.subprocess, "run", stages)
+    monkeypatch.setattr(rows, "run_and_show", retrain)
+    monkeypatch.setattr(rows, "make_part", lambda *a: made.append(f"part {a[0]}"))
+    return made, experiment
+
+
+C, M = "exp/asr_train_ctc_raw", "valid.loss.best.pth"
+A, B = "exp/asr_train_att_a_raw", "exp/asr_train_att_vgg_b_raw"
+BEAM = "--inference_config beam.yaml"
+AGAIN = "retrain base_exp={} freeze={} frozen_from={} seed={} allow_any_order={} "
+AGAIN += "output_dir={}"
+
+
+@pytest.mark.parametrize(
+    "names, calls",
+    [
+        ("C.1", [f"11 {C} ", f"13 {C}"]),
+        (
+            "C.1.low",
+            [
+                f"11 {C} ",
+                AGAIN.format(C, "blstm0", f"{C}/{M}", 1000, True, "exp/rows/C.1.low"),
+                "13 exp/rows/C.1.low",
+            ],
+        ),
+        (
+            "A.B",
+            [
+                f"11 {A} ",
+                f"11 {B} ",
+                AGAIN.format(A, "softmax", f"{B}/{M}", 1000, False, "exp/rows/A.B"),
+                f"13 exp/rows/A.B {BEAM}",
+                f"13 exp/rows/A.B {BEAM} --inference_args --ctc_weight 0.0",
+            ],
+        ),
+        (
+            "F2.11",
+            [
+                "part unseen",
+                "11 exp/rows/F1.scratch.1 --seed 11000 --train_set train_unseen "
+                "--asr_stats_dir stats_unseen",
+                "part p80",
+                "11 exp/rows/T2.80 --max_epoch 25 --patience none "
+                "--harvest softmax,blstm3 --train_set train_p80 "
+                "--asr_stats_dir stats_p80",
+                AGAIN.format(
+                    "exp/rows/F1.scratch.1",
+                    "softmax,blstm3",
+                    "exp/rows/T2.80/harvest/11.pth",
+                    21000,
+                    False,
+                    "exp/rows/F2.11",
+                ),
+                "13 exp/rows/F2.11",
+            ],
+        ),
+    ],
+)
+def test_a_row_is_made_by_stages(maker, names, calls):
+    made, _ = maker
+    options = {"inference_config": "beam.yaml", "stats_dir": Path("stats")}
+    exp, folder = "exp/asr_CONFIG_rawARGS", Path("exp/rows")
+    train = Path("dump/train")
+    ours = RowMaker(WSJ, folder, ["run.sh"], exp, train_dir=train, **options)
+    ours.make_rows([names])
+    assert made == calls
+    made.clear()
+    ours.make_rows([names])
+    assert not [call for call in made if call.startswith("retrain")], "it is finished"
+
+
+def test_rows_of_a_language_model(maker):
+    """Of the one baseline, with seeds that are counted from its seed."""
+    made, experiment = maker
+    experiment("exp/lm", "5000")
+    paper_ = paper("wikitext2")
+    RowMaker(paper_, Path("rows"), ["lm.sh"], "exp/lm").make_rows(["L.2", "L.2.long"])
+    start = "retrain base_exp=exp/lm freeze="
+    assert [call for call in made if call.startswith("retrain")] == [
+        f"{start}softmax frozen_from=exp/lm/{M} seed=6000 allow_any_order=False "
+        "output_dir=rows/L.2",
+        f"{start} seed=6000 allow_any_order=False max_epoch=14 "
+        "output_dir=rows/L.2.long",
+    ]
+    assert len(made) == 4
+
+
+def test_a_part_of_a_training_set_that_is_perturbed(maker):
+    with pytest.raises(TopDownError, match="E_USAGE: rows on parts.*leave it empty"):
+        RowMaker(WSJ, Path("rows"), ["run.sh"], "exp/CONFIG").make_rows(["T1.5"])
+    assert maker[0] == []

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import USAGE, TopDownError, command
-from espnet_topdown.models.tasks import shown
 from espnet_topdown.models.type_checks import import_quietly
+from espnet_topdown.scoring.counts import amount_of
 from espnet_topdown.search.state import (
     CANDIDATE,
     check_finished,
@@ -80,7 +80,8 @@ def decode_sets(
 
 def _line(what: str, score: Mapping[str, Any] | None) -> Iterator[str]:
     if score:
-        yield f"{what}: {', '.join(shown(u, score[u]) for u in ('cer', 'wer'))}"
+        rates = [amount_of(score[unit]).show(unit) for unit in ("cer", "wer")]
+        yield f"{what}: {', '.join(rates)}"
 
 
 def chosen(search_dir: Path, models: str) -> dict[str, tuple[Path, str]]:

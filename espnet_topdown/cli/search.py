@@ -38,8 +38,6 @@ NGPU = option("--ngpu", "GPUs of each; default: as the base experiment", type=wh
 INFEASIBLE = flag(
     "--allow_infeasible", "Train on, though CTC cannot align some utterances"
 )
-CONF = path("--conf", "Folder of rows.yaml", default=Path("conf"))
-PAPER = (option("--paper", "A corpus of rows.yaml", required=True), CONF)
 STRATEGY = (
     "greedy (Algorithm 1), full (all compositions), beam, epoch (classifiers of "
     "--epochs) or layers_x_epochs"
@@ -142,102 +140,48 @@ def cancel(search_dir: Path) -> None:
 
 
 @verb(
-    option("--step", "What", choices=("plan", "model", "table"), required=True),
-    *PAPER,
+    option("--paper", "A corpus of rows.yaml; default: the only one", ""),
+    path("--conf", "Folder of rows.yaml", default=Path("conf")),
     option("--row", "Rows or groups of rows, with spaces", "all"),
+    path("--rows_dir", "Gets a folder for each row", default=Path("exp/rows")),
     path("--set_dirs", "Test sets to check", nargs="*", default=[]),
     flag("--allow_partial", "Smaller sets"),
-    path("--exp", "Of --step model: print the file --row is decoded with"),
-    path("--rows_dir", "Where rows are decoded", default=Path("exp/rows")),
+    option("--exp", "Of joint training; CONFIG and ARGS are a row's", ""),
+    option("--args", "More options of joint training", ""),
+    option("--inference_config", "Of the beam search", ""),
+    option("--inference_args", "More options of the beam search", ""),
+    path("--train_dir", "Training set that parts are taken of"),
+    path("--stats_dir", "Its statistics", default=Path()),
+    option("--cmd", "Launcher of retrainings", ""),
+    option("stages", "After '--': the recipe's script and its options", nargs="*"),
 )
-def rows(step: str, paper: str, conf: Path, row: str, **options: Any) -> None:
-    """Rows of the paper: what to train for them, and a table of ours beside its.
+def rows(
+    paper: str,
+    conf: Path,
+    row: str,
+    rows_dir: Path,
+    set_dirs: list[Path],
+    allow_partial: bool,
+    **options: Any,
+) -> None:
+    """Rows of the paper: a table of ours beside its; first made, if stages are given.
 
     In a recipe, ``run.sh --row NAME`` does all of it.
 
     Example:
-        espnet-topdown rows --step plan --paper wsj --row A.B
+        espnet-topdown rows --paper wsj
     """
-    from espnet_topdown.search.rows import check_sets, plan_rows, read_paper
+    from espnet_topdown.report.paper import write_rows
+    from espnet_topdown.search.rows import RowMaker, check_sets, read_paper
 
-    table = read_paper(paper, conf)
-    if step == "plan":
-        plan = plan_rows(table, row.split(), conf)
-        check_sets(table, options["set_dirs"], options["allow_partial"])
-        print("\n".join(plan))
-    elif step == "model":
-        from espnet_topdown.models.experiment import Experiment
-
-        exp, n = Experiment(options["exp"]), table.chosen([row])[0].average
-        print((exp.average(n) if n else exp.model_file()).name)
-    else:
-        from espnet_topdown.report.paper import write_rows
-
-        print(write_rows(table, options["rows_dir"], options["allow_partial"]))
-
-
-@verb(
-    BASE[0],
-    place("DIR", "--output_dir", "Gets a folder for each row"),
-    option("--rows", "Rows, with commas: L.2, table4, controls", "table4"),
-    CONF,
-    path("--dev", "Validation text", required=True),
-    path("--test", "Test text", required=True),
-    option("--dev_width", "Columns that dev is read in", 10),
-    option("--test_width", "Columns that test is read in", 1),
-)
-def lm_rows(base_exp: Path, output_dir: Path, rows: str, **options: Any) -> None:
-    """Rows of Table 4 (language model): retrainings, controls, perplexities.
-
-    Example:
-        espnet-topdown lm_rows exp/lm exp/lm_rows --dev dev.txt --test test.txt
-    """
-    from espnet_topdown.trainer.fast.process import do_not_spin
-
-    do_not_spin()
-    from espnet_topdown.search.rows import Setting, make_rows, read_paper
-
-    texts = {s: (options[s], options[f"{s}_width"]) for s in ("dev", "test")}
-    paper = read_paper("wikitext2", options["conf"])
-    names = [n for n in rows.split(",") if n]
-    print(make_rows(paper, names, Setting(base_exp, output_dir, texts)))
-
-
-@verb(
-    *PAPER,
-    option("--part", "A name in its 'parts'", required=True),
-    path("--data_dir", "The whole training set", required=True),
-    path("--stats_dir", "Its statistics (stage 10)", required=True),
-    path("--lists", "Folder of lists of utterances", required=True),
-)
-def part(paper: str, conf: Path, part: str, **folders: Path) -> None:
-    """Write a part of a training set and of its statistics: D_p20 and S_p20.
-
-    Parts are nested, and `unseen` has no utterance of p80.
-
-    Example:
-        espnet-topdown part --paper wsj --part p20 --data_dir D --stats_dir S --lists L
-    """
-    from espnet_topdown.data.parts import make_part
-    from espnet_topdown.search.rows import read_paper
-
-    print(make_part(part, read_paper(paper, conf).parts[part], **folders))
-
-
-@verb(
-    place("EXP", "--exp", "An ESPnet experiment"),
-    option("--seed", "Of the values", type=int, required=True),
-    path("--output", "File of weights", required=True),
-)
-def random_model(**options: Any) -> None:
-    """Write the weights that a model has before training, for 'retrain --frozen_from'.
-
-    Example:
-        espnet-topdown random_model exp/asr_a --seed 1 --output random.pth
-    """
-    from espnet_topdown.models.weights import save_random_weights
-
-    print(save_random_weights(**options))
+    wanted = read_paper(paper, conf)
+    if options["stages"]:
+        maker = RowMaker(wanted, rows_dir, **options)
+        wanted.check(row.split())
+        if set_dirs:
+            check_sets(wanted, set_dirs, allow_partial)
+        maker.make_rows(row.split())
+    print(write_rows(wanted, rows_dir, allow_partial))
 
 
 @verb(

@@ -20,7 +20,7 @@ from espnet_topdown.data.validate import (
 from espnet_topdown.data.words import check_vocabulary, read_ids
 from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import read_yaml
-from espnet_topdown.jobs.plan import layer_sizes
+from espnet_topdown.jobs.plan import Layers
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack
 from espnet_topdown.models.tasks import FILE, Task, kind_of
@@ -301,7 +301,7 @@ def _check_layers(base: Experiment, stack: LayerStack, model: torch.nn.Module) -
     """
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     size = sum(p.numel() for p in trained.values())
-    total = sum(layer_sizes(stack, base.header()).values())
+    total = sum(Layers(base.header(), stack).sizes.values())
     if size == total:
         return
     placed = {n for g in (*stack.groups, *stack.held) for n in g.params}

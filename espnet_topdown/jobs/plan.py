@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from espnet_topdown.errors import DATA, TopDownError, warn
@@ -28,37 +29,65 @@ Places = Mapping[str, tuple[Path, str]]  # tensor -> a file, and its name there
 
 
 @dataclass(frozen=True)
+class Layers:
+    """An experiment's tensors in layers.
+
+    Attributes:
+        header: Tensor -> its shape and type.
+        joined: All layers.
+        own: Tensors that the experiment froze itself.
+    """
+
+    header: Header
+    joined: LayerStack
+    own: tuple[str, ...] = ()
+
+    @cached_property
+    def tied(self) -> dict[str, str]:
+        """Second name of a tensor -> its first name."""
+        return tied_names(self.header)
+
+    @cached_property
+    def stack(self) -> LayerStack:
+        """The layers without those that the experiment froze itself."""
+        return self.joined.hold(self.own) if self.own else self.joined
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Layer -> its number of values, in the order of the stack, held ones last."""
+        layers = (*self.stack.groups, *self.stack.held)
+        return {g.name: self.count(g.params) for g in layers}
+
+    def count(self, names: Iterable[str]) -> int:
+        """Number of values that can be trained.
+
+        Args:
+            names: Of tensors; statistics and second names of a tensor count nothing.
+
+        Returns:
+            Their sum.
+        """
+        counted = (n for n in names if not is_statistic(n) and n not in self.tied)
+        return sum(self.header[n].numel for n in counted)
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a retraining would load, freeze, re-initialise and train.
 
     No values: ``prepare`` loads those from the places that are named here.
 
     Attributes:
-        stack: The layers.
+        layers: Of the base experiment.
         frozen_params: All tensors that stay as they are.
-        values: Tensor -> its number of values; 0 for statistics and second names.
         copied: Where what is copied is: the frozen layers, and what the base froze.
-        tied: Second name of a tensor -> its first name.
-        own: Tensors that the base experiment froze itself.
         initial: Where a first value is that the base took from a file.
     """
 
-    stack: LayerStack
+    layers: Layers
     frozen_params: tuple[str, ...]
-    values: Mapping[str, int]
     copied: Places
-    tied: Mapping[str, str]
-    own: tuple[str, ...] = ()
     initial: Places = field(default_factory=dict)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Layer -> its number of values."""
-        layers = (*self.stack.groups, *self.stack.held)
-        return {g.name: self._sum(g.params) for g in layers}
-
-    def _sum(self, names: Iterable[str]) -> int:
-        return sum(self.values[n] for n in names)
 
     def table(self, spec: RetrainSpec) -> str:
         """One row a layer: its size, what happens to it and where it comes from.
@@ -66,30 +95,32 @@ class Plan:
         Returns:
             The table, lines of text.
         """
+        layers, stack = self.layers, self.layers.stack
         rows = [("layer", "params", "state", "from")]
-        rows += [self._row(spec, group) for group in self.stack.groups]
-        for group in self.stack.held:
-            size = f"{self._sum(group.params):,}"
+        rows += [self._row(spec, group) for group in stack.groups]
+        for group in stack.held:
+            size = f"{layers.count(group.params):,}"
             rows.append(
                 (group.name, size, "frozen in the base", str(spec.base.model_file()))
             )
-        copied, total = self._sum(self.copied), self._sum(self.values)
-        frozen = self._sum(self.frozen_params)
+        copied, total = layers.count(self.copied), sum(layers.sizes.values())
+        frozen = layers.count(self.frozen_params)
         rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
         begun = f"by {spec.reinit}" if Reinit.parse(spec.reinit).takes else ""
         rows.append(("", "", f"{total - copied:,} {begun or 're-initialised'}", ""))
         rows.append(("", "", f"{total - frozen:,} trained", ""))
-        for other, first in self.tied.items():
+        for other, first in layers.tied.items():
             state = "both frozen" if other in self.frozen_params else "one tensor"
             rows.append(("tied", "", state, f"{other} = {first}"))
-        if self.stack.note:
-            rows.append(("ignored", "", "in no layer", self.stack.note))
+        if stack.note:
+            rows.append(("ignored", "", "in no layer", stack.note))
         return "\n".join(f"{a:<14}{b:>14}  {c:<28}{d}".rstrip() for a, b, c, d in rows)
 
     def _row(self, spec: RetrainSpec, group: LayerGroup) -> tuple[str, str, str, str]:
-        size, own = self._sum(group.params), self._sum({*group.params} & {*self.own})
-        began = self._sum({*group.params} & {*self.initial})
-        places = [self.initial[n] for n in {*group.params} & {*self.initial}]
+        count, names = self.layers.count, {*group.params}
+        size, own = count(names), count(names & {*self.layers.own})
+        began = count(names & {*self.initial})
+        places = [self.initial[n] for n in names & {*self.initial}]
         file = f"{', '.join(sorted({str(p) for p, _ in places}))} (init_param)"
         if group.name in spec.frozen:
             state = "copied" if spec.trainable else "frozen"
@@ -143,37 +174,8 @@ def plan(spec: RetrainSpec) -> Plan:
     if spec.reinit == "full":
         free = {n: info for n, info in header.items() if n not in copied}
         initial = initial_places(base, free)
-    return Plan(
-        stack=stack,
-        frozen_params=tuple(layers.own if spec.trainable else copied),
-        values=_value_counts(header, tied, stack),
-        copied=copied,
-        tied=tied,
-        own=layers.own,
-        initial=initial,
-    )
-
-
-@dataclass(frozen=True)
-class Layers:
-    """An experiment's tensors in layers.
-
-    Attributes:
-        header: Tensor -> its shape and type.
-        tied: Second name of a tensor -> its first name.
-        own: Tensors that the experiment froze itself.
-        joined: All layers.
-    """
-
-    header: Header
-    tied: Mapping[str, str]
-    own: tuple[str, ...]
-    joined: LayerStack
-
-    @property
-    def stack(self) -> LayerStack:
-        """The layers without those that the experiment froze itself."""
-        return self.joined.hold(self.own)
+    frozen = tuple(layers.own if spec.trainable else copied)
+    return Plan(layers, frozen, copied, initial)
 
 
 def bind(base: Experiment, spec: StackSpec) -> Layers:
@@ -193,7 +195,7 @@ def bind(base: Experiment, spec: StackSpec) -> Layers:
     tied = tied_names(header)
     joined = spec.bind(header).join(tied)
     _check_outputs(base, joined, header)
-    return Layers(header, tied, _with_aliases(base.own_frozen(header), tied), joined)
+    return Layers(header, joined, _with_aliases(base.own_frozen(header), tied))
 
 
 def _check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
@@ -295,31 +297,6 @@ def check_tokens(a: Experiment, b: Experiment) -> None:
     )
 
 
-def _value_counts(
-    header: Header, tied: Mapping[str, str], stack: LayerStack
-) -> dict[str, int]:
-    """Tensor of a layer -> its number of values.
-
-    Statistics are not trained, and a tensor with several names counts once.
-
-    Returns:
-        By tensor.
-    """
-    names = [n for g in (*stack.groups, *stack.held) for n in g.params]
-    return {n: 0 if is_statistic(n) or n in tied else header[n].numel for n in names}
-
-
-def layer_sizes(stack: LayerStack, header: Header) -> dict[str, int]:
-    """Layer -> its number of values.
-
-    Returns:
-        By layer; a tensor with several names counts once.
-    """
-    values = _value_counts(header, tied_names(header), stack)
-    layers = (*stack.groups, *stack.held)
-    return {g.name: sum(values[n] for n in g.params) for g in layers}
-
-
 def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> str:
     """The ordered layers of an experiment: name, values, first and last tensor.
 
@@ -329,7 +306,7 @@ def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> st
     experiment = Experiment(exp, model)
     spec = stack_for(experiment.config, stack, experiment.header)
     layers = bind(experiment, spec)
-    sizes = layer_sizes(layers.joined, layers.header)
+    sizes = layers.sizes
     rows = [("#", "layer", "params", "first", "last")]
     for i, group in enumerate(layers.joined.groups, 1):
         first, last, size = group.params[0], group.params[-1], f"{sizes[group.name]:,}"

@@ -116,7 +116,7 @@ def _load_values(places: Places, train_dtype: str = "") -> Weights:
 def _start(spec: RetrainSpec, planned: Plan) -> Weights:
     if not Reinit.parse(spec.reinit).takes:
         return _load_values(planned.initial)
-    names = [p for g in planned.stack.groups for p in g.params]
+    names = [p for g in planned.layers.stack.groups for p in g.params]
     names = [n for n in names if n not in planned.copied]
     source = load_weights(spec.start_from or spec.base.model_file())
     return Reinit.parse(spec.reinit).values(source, names, spec.seed)
@@ -173,7 +173,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
     return {
         **({} if spec.reinit == "full" else start),
         **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
-        **({"frozen_in_base": list(planned.own)} if planned.own else {}),
+        **({"frozen_in_base": list(own)} if (own := planned.layers.own) else {}),
         **({"init_param_sha256": begun} if begun else {}),
         "node": spec.name,
         "base_exp": str(base.folder),
@@ -183,7 +183,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "frozen_from_sha256": sha256(source) if source else None,
         "frozen": list(spec.frozen),
         "frozen_params": list(planned.frozen_params),
-        "reinit": [n for n in planned.stack.names if n not in spec.frozen],
+        "reinit": [n for n in planned.layers.stack.names if n not in spec.frozen],
         "seed": spec.seed,
         "control": spec.control,
         "task": spec.task.name,
@@ -193,7 +193,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
         "stack": spec.stack.name,
         "stack_sha256": spec.stack.digest,
-        "layers": dict(planned.sizes),
+        "layers": planned.layers.sizes,
         "versions": versions(),
     }
 

@@ -17,8 +17,9 @@ from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.tasks import find_task, shown
+from espnet_topdown.models.tasks import find_task
 from espnet_topdown.records import DONE, write_seal
+from espnet_topdown.scoring.counts import amount_of
 
 
 def run_job(
@@ -153,11 +154,11 @@ def run_by_hand(
     asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
     check_gpus(int(asked))
     if not (Path(folder) / "retrain.yaml").is_file():
-        check_works(spec.base, plan(spec).stack, spec.task, spec.trainer)
+        check_works(spec.base, plan(spec).layers.stack, spec.task, spec.trainer)
     planned = prepare(spec, folder)
     print(planned.table(spec), flush=True)
     run_job(folder, ngpu=ngpu, allow_infeasible=allow_infeasible)
     result = read_json(Path(folder) / "score.json")
     task = find_task(read_record(Path(folder) / "retrain.yaml")["task"])
     for unit in task.criteria[:2]:
-        print(f"valid {shown(unit, result[unit])}")
+        print(f"valid {amount_of(result[unit]).show(unit)}")

@@ -141,7 +141,7 @@ def spec_by_hand(
         [n for n in freeze.split(",") if n],
         int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
         stack_again(base.config, stack, folder or Path(), record, base.header),
-        frozen_from or base.model_file(),
+        frozen_from or (base.model_file() if freeze else None),
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},
         reinit=reinit,

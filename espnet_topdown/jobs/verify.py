@@ -8,7 +8,7 @@ from typing import Any
 
 from espnet_topdown.errors import DATA, INTERNAL, TopDownError, warn
 from espnet_topdown.files import sha256
-from espnet_topdown.jobs.plan import layer_sizes
+from espnet_topdown.jobs.plan import Layers
 from espnet_topdown.models.checkpoint import tied_names
 from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment
@@ -97,7 +97,7 @@ def _stack_of(folder: Path, job: Mapping[str, Any], base: Weights) -> LayerStack
     if spec is not None:
         return spec.bind(header).join(tied_names(header))
     bound = load_stack(job["stack"]).bind(header) if job["stack"] in shipped() else None
-    if bound is None or layer_sizes(bound, header) != job["layers"]:
+    if bound is None or Layers(header, bound).sizes != job["layers"]:
         what = f"{folder} has no stack.yaml, and {job['stack']} is not what it was"
         raise TopDownError(
             "E_VERSION", what, "finish it with the release that began it"

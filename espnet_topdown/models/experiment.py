@@ -8,7 +8,7 @@ import importlib
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,27 @@ def rank_epochs(
     good = [e for e, value in values.items() if math.isfinite(value)]
     bad = [] if finite else sorted(values.keys() - good)
     return [*sorted(good, key=lambda e: (values[e], e)), *bad]
+
+
+def stopped_early(
+    stats: Mapping[int, Mapping[str, Mapping[str, Any]]],
+    patience: int | None,
+    criterion: Sequence[str] | None,
+) -> bool:
+    """Whether ESPnet's early stopping has ended a training.
+
+    Args:
+        stats: See ``rank_epochs``.
+        patience: ESPnet's option; None stops nothing.
+        criterion: ESPnet's ``early_stopping_criterion``.
+
+    Returns:
+        False where the training goes on, or has not begun.
+    """
+    if patience is None or not criterion:
+        return False
+    ranked = rank_epochs(stats, Criterion(*criterion[:3]))
+    return bool(ranked) and max(stats) - ranked[0] > int(patience)
 
 
 class Experiment:
@@ -393,7 +414,8 @@ class Experiment:
             max_epoch = self.config["max_epoch"]
             patience = self.config.get("patience")
         last = self.last_epoch
-        if last >= max_epoch or self._stopped_early(last, patience):
+        stopping = self.config.get("early_stopping_criterion")
+        if last >= max_epoch or stopped_early(self.stats, patience, stopping):
             return
         raise TopDownError(
             "E_NOT_CONVERGED",
@@ -401,13 +423,6 @@ class Experiment:
             "run stage 11 again (it continues), or give --allow_unfinished true",
             CONFIG,
         )
-
-    def _stopped_early(self, last: int, patience: int | None) -> bool:
-        stopping = self.config.get("early_stopping_criterion")
-        if patience is None or not stopping:
-            return False
-        best = rank_epochs(self.stats, Criterion(*map(str, stopping)))
-        return bool(best) and last - best[0] > int(patience)
 
     def data_path(self, phase: str, name: str) -> tuple[Path, str]:
         """Where the data of a set are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,43 +147,3 @@ def kind_of(config: Mapping[str, Any], command: str = "") -> str:
         do = "give a model of speech recognition (ASR) or a language model (LM)"
         raise TopDownError("E_KIND", what, do)
     return "asr"
-
-
-def amount(counts: Mapping[str, int | float]) -> int | float:
-    """What a search compares: errors, or the negative log-likelihood in nats.
-
-    Args:
-        counts: "ref" and either "sub", "del" and "ins" or "nll", of a whole set.
-
-    Returns:
-        The number; less is better.
-
-    >>> amount({"ref": 9, "sub": 1, "del": 2, "ins": 0}), amount({"ref": 9, "nll": 2.5})
-    (3, 2.5)
-    """
-    if "nll" in counts:
-        return counts["nll"]
-    return counts["sub"] + counts["del"] + counts["ins"]
-
-
-def shown(unit: str, counts: Mapping[str, int | float]) -> str:
-    """A score in words.
-
-    Args:
-        unit: "cer", "wer", "ter" or "ppl".
-        counts: See ``amount``.
-
-    Returns:
-        Its rate and the counts.
-
-    >>> shown("cer", {"ref": 20, "sub": 1, "del": 2, "ins": 0})
-    'CER 15.0 % (3 errors of 20)'
-    >>> shown("ppl", {"ref": 2, "nll": 2.5})
-    'PPL 3.49 (2.5 nats, 2 tokens)'
-    """
-    ref, value = counts["ref"], amount(counts)
-    if "nll" in counts:
-        ppl = math.exp(value / max(1, ref))
-        return f"{unit.upper()} {ppl:.2f} ({value} nats, {ref} tokens)"
-    percent = 100 * value / max(1, ref)
-    return f"{unit.upper()} {percent:.1f} % ({value} errors of {ref})"

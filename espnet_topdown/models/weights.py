@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet_topdown.errors import CREATE, DATA, TopDownError, nearest
+from espnet_topdown.errors import DATA, TopDownError, nearest
 from espnet_topdown.files import read_yaml, write_bytes
 from espnet_topdown.models.checkpoint import (
     Header,
@@ -36,13 +36,12 @@ def _unsafe(path: Path, error: Exception, do: str) -> TopDownError:
     return TopDownError("E_CKPT_UNSAFE", f"{path}: {what}", do, DATA)
 
 
-def load_weights(path: Path, finite: bool = True) -> Weights:
+def load_weights(path: Path) -> Weights:
     """Load a state dict on the CPU. Nothing in the file is ever executed.
 
     Args:
         path: ``Nepoch.pth``, ``valid.*.best.pth``, ``frozen.pth`` or any other file
             that holds nothing but named tensors.
-        finite: Refuse NaN and infinity.
 
     Returns:
         Name -> tensor.
@@ -67,8 +66,7 @@ def load_weights(path: Path, finite: bool = True) -> Weights:
             "give a file of weights only, such as Nepoch.pth or valid.*.best.pth",
             DATA,
         )
-    if finite:
-        check_finite(state, path)
+    _check_finite(state, path)
     return without_prefix(state, path)
 
 
@@ -139,16 +137,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise _unsafe(path, e, "use a checkpoint that ESPnet's trainer wrote") from None
 
 
-def check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Refuse weights with NaN or infinity.
-
-    Args:
-        state: Named tensors.
-        path: Their file.
-
-    Raises:
-        TopDownError: E_CKPT_NONFINITE (65) with the first of them.
-    """
+def _check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
     for name, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             bad = int((~torch.isfinite(value)).sum())
@@ -247,17 +236,14 @@ def save_random_weights(exp: Path, seed: int, output: Path) -> str:
     Args:
         exp: The experiment whose config describes the model.
         seed: Of its values; the same config and seed give the same weights.
-        output: The file, which must not be there.
+        output: The file.
 
     Returns:
         The file's digest.
 
     Raises:
-        TopDownError: E_CREATE (73) for a file that is there; E_KIND (78).
+        TopDownError: E_KIND (78).
     """
-    if Path(output).exists():
-        do = "give another --output, or move that file away"
-        raise TopDownError("E_CREATE", f"{output} is there", do, CREATE)
     config = read_yaml(Path(exp) / "config.yaml")
     task = find_task(kind_of(config)).call("task")
     torch.manual_seed(seed)

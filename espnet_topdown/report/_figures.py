@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from espnet_topdown.errors import warn
 from espnet_topdown.report import _text as text
 from espnet_topdown.report._palette import LIGHT, Ink, inks, numbered
-from espnet_topdown.report._rows import Difference, Study
+from espnet_topdown.report._study import Difference, Study
 from espnet_topdown.search.curves import Epoch
 from espnet_topdown.search.state import LIKELIHOOD
 

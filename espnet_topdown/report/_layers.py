@@ -6,7 +6,7 @@ from typing import Any
 
 from espnet_topdown.report import _text as text
 from espnet_topdown.report._palette import inks
-from espnet_topdown.report._rows import unit_of
+from espnet_topdown.report._study import unit_of
 from espnet_topdown.search.state import CONTROL, JOINT, Candidate, SearchState
 
 
@@ -41,7 +41,7 @@ def _column(c: Candidate, search: SearchState) -> dict[str, Any]:
             _block(c, i, name, ink) for i, (name, _) in enumerate(search.layers)
         ],
         "amount": below,
-        "rate": f"{text.rate(counts, unit)}{unit.sign or ' PPL'}" if counts else "",
+        "rate": f"{text.rate(counts)}{unit.sign or ' PPL'}" if counts else "",
     }
 
 

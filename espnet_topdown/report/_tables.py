@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from espnet_topdown.report import _text as text
 from espnet_topdown.report._palette import inks
-from espnet_topdown.report._rows import BEST, Difference, Study, score_on
+from espnet_topdown.report._study import BEST, Difference, Study, score_on
 from espnet_topdown.report._text import NOT_RUN
 from espnet_topdown.scoring.counts import Counts
 from espnet_topdown.search.state import LIKELIHOOD, Candidate, Key, SearchState
 
 
 @dataclass(frozen=True)
-class Row:
+class Line:
     """The cells of a line. ``ink`` is the model's colour, empty for none."""
 
     cells: Sequence[str]
@@ -28,14 +28,14 @@ class Table:
 
     title: str
     header: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[Line]
     numeric: int
     note: str = ""
 
 
 def _model_rows(
     study: Study, cells: Callable[[SearchState, Candidate], Sequence[str]]
-) -> list[Row]:
+) -> list[Line]:
     """A row for each model; of several searches it begins with their seed."""
     rows = []
     for seed, search in study.searches.items():
@@ -44,7 +44,7 @@ def _model_rows(
             start = [str(seed)] if study.several else []
             colour = "" if study.several else ink[c.name].name
             line = (*start, text.math(c.name), *cells(search, c))
-            rows.append(Row(line, colour, c.name == search.best_name))
+            rows.append(Line(line, colour, c.name == search.best_name))
     return rows
 
 
@@ -68,7 +68,7 @@ def models(study: Study) -> Table:
         for key in study.sets:
             for unit in study.units:
                 amount = unit.of(score_on(c, key))
-                line += [text.rate(amount, unit)]
+                line += [text.rate(amount)]
                 line += [text.sum_of(amount)] if is_text else []
         return line
 
@@ -109,7 +109,7 @@ def _counts(study: Study, key: Key | None, name: str) -> Table:
                 line += map(str, (x.ref, x.sub, x.dele, x.ins, x.errors))
             else:
                 line += [NOT_RUN] * 5
-            line.append(text.rate(x, unit))
+            line.append(text.rate(x))
         return line
 
     rows = _model_rows(study, cells)
@@ -137,7 +137,7 @@ def compared(study: Study, differences: Sequence[Difference]) -> Table:
         header, *rows = ([*x[:2], *x[3:9]] for x in (header, *rows))
         numeric = 5
     note = text.SEEDS_NOTE if study.several else text.INTERVAL_NOTE
-    return Table("", header, [Row(cells) for cells in rows], numeric, note)
+    return Table("", header, [Line(cells) for cells in rows], numeric, note)
 
 
 def means(study: Study) -> Table:
@@ -152,6 +152,6 @@ def means(study: Study) -> Table:
         if group.role == BEST:
             what = ["top-down", f"as {study.valid} decides"]
         rates = [text.spread(group.rates(key, unit).values()) for key, _, unit in sets]
-        rows.append(Row([text.label(group), *what, str(len(group.members)), *rates]))
+        rows.append(Line([text.label(group), *what, str(len(group.members)), *rates]))
     note = "Error rates in percent, mean and sample standard deviation over the seeds."
     return Table("Means over the seeds", header, rows, len(sets) + 1, note)

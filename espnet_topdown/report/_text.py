@@ -10,14 +10,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from espnet_topdown.errors import REMOVED_OPTIONS, TopDownError
-from espnet_topdown.report._rows import (
+from espnet_topdown.report._study import (
     BEST,
     MIN_UTTS,
     REASONS,
     Difference,
     Group,
     Study,
-    Unit,
     compare,
     empty_hypotheses,
     unit_of,
@@ -95,11 +94,11 @@ def label(group: Group) -> str:
     return "best of the search" if group.role == BEST else math(group.name)
 
 
-def rate(amount: Amount | None, unit: Unit) -> str:
+def rate(amount: Amount | None) -> str:
     """A rate, two decimals: on 10,000 characters one error shows."""
     if amount is None:
         return NOT_RUN
-    return f"{unit.rate(amount):.2f}" if amount.ref else "no reference"
+    return f"{amount.rate:.2f}" if amount.ref else "no reference"
 
 
 def sum_of(amount: Amount | None) -> str:
@@ -360,7 +359,7 @@ def _warnings(search: SearchState) -> list[str]:
     chosen = unit.of(valid)
     dev = next((c.valid.set for c in search.candidates if c.valid), "")
     is_errors = unit.amount == "errors"
-    if chosen and is_errors and chosen.ref and unit.rate(chosen) >= 100:
+    if chosen and is_errors and chosen.ref and chosen.rate >= 100:
         lines.append(
             "The best model makes an error for each token: nothing was learnt."
         )

@@ -8,6 +8,7 @@ more and more epochs). The lines across are controls.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,12 @@ from statistics import fmean, stdev
 
 from espnet_topdown.report._figures import Chart, Point, Series, render_figures
 from espnet_topdown.report._palette import Ink, numbered
-from espnet_topdown.report._tables import Row, Table
+from espnet_topdown.report._tables import Line, Table
 from espnet_topdown.report._text import NOT_RUN
 from espnet_topdown.report.write import OURS, Part, render, write_pages
-from espnet_topdown.scoring.counts import Counts
-from espnet_topdown.search.rows import RANDOM, Paper, check_count
-from espnet_topdown.search.rows import Row as PaperRow
-from espnet_topdown.search.state import Score, read_score
+from espnet_topdown.scoring.counts import Amount, Counts
+from espnet_topdown.search.rows import RANDOM, Paper, Row, check_count
+from espnet_topdown.search.state import ERROR_UNITS, Score, read_score
 
 SCORER = (
     "Scored with sclite's costs on text cut as ESPnet up to 202511 cuts it: "
@@ -30,6 +30,7 @@ SCORER = (
 HUB5 = (
     "Scored by sctk's hubscr.pl with the corpus' own rules, as published numbers are."
 )
+PERPLEXITY = "Of the whole text, the hidden state carried along."
 AXES = {
     1: "share of the training set that the frozen classifier was trained on, %",
     2: "epoch of the frozen classifier",
@@ -41,15 +42,18 @@ SCRATCH = "jointly trained"
 class _Measured:
     """One row under one decoder, and its scores by set; none if it was not run."""
 
-    row: PaperRow
+    row: Row
     seed: int
     decoder: str
     scores: dict[str, Score]
     unit: str
 
-    def counts(self) -> dict[str, Counts]:
-        pairs = {name: x.counts[self.unit] for name, x in self.scores.items()}
-        return {name: c for name, c in pairs.items() if isinstance(c, Counts)}
+    def rates(self) -> dict[str, float]:
+        # Percent, or perplexity, by set; NaN without a reference.
+        return {name: x.rate for name, x in self.amounts().items()}
+
+    def amounts(self) -> dict[str, Amount]:
+        return {name: x.counts[self.unit] for name, x in self.scores.items()}
 
 
 def _read_rows(
@@ -62,7 +66,7 @@ def _read_rows(
         for place in sorted((Path(folder) / row.name).glob("decode_*")):
             paths = {p.parent.name: p for p in sorted(place.rglob("score.json"))}
             scores = {s: read_score(paths[s]) for s in paper.sets if s in paths}
-            for name, score in scores.items():
+            for name, score in scores.items() if paper.unit in ERROR_UNITS else ():
                 check_count(name, score.utts or 0, paper.sets, allow_partial)
             decoded |= {place.name.removeprefix("decode_"): scores} if scores else {}
         for decoder, scores in decoded.items():
@@ -92,11 +96,12 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
     figures, files = render_figures(charts)
     first = next(iter(paper.sets))
     clean = f"{first} chooses models: only the other is clean."
+    scorer = SCORER if paper.unit in ERROR_UNITS else PERPLEXITY
     parts: list[Part] = [("table", table) for table in _tables(paper, measured)]
     parts += [("figure", (chart.name, "")) for chart in charts]
     values = {
         "name": "Rows of the paper",
-        "headline": f"{paper.about}. {HUB5 if paper.within else SCORER}",
+        "headline": f"{paper.about}. {HUB5 if paper.within else scorer}",
         "evidence": [] if paper.within else [clean],
         "warnings": [],
         "sections": [("Tables", parts)],
@@ -112,21 +117,22 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
 
 def _tables(paper: Paper, measured: Sequence[_Measured]) -> list[Table]:
     names = [part for s in paper.sets for part in (f"{s} paper", f"{s} ours")]
-    header = ("row", "model", "seed", "decoder", *names, "utterances")
-    parts: dict[str, list[Row]] = {}
+    what = "utterances" if paper.unit in ERROR_UNITS else "tokens"
+    header = ("row", "model", "seed", "decoder", *names, what)
+    parts: dict[str, list[Line]] = {}
     for m in sorted(measured, key=lambda m: (m.row.beyond, m.row.table or 0)):
         if m.row.table or m.row.beyond:
             title = "Beyond the paper" if m.row.beyond else f"Table {m.row.table}"
-            parts.setdefault(title, []).append(Row(_cells(paper, m)))
+            parts.setdefault(title, []).append(Line(_cells(paper, m)))
     tables = [Table(title, header, rows, len(names)) for title, rows in parts.items()]
     groups: dict[tuple[str, str], list[float]] = {}
     for m in measured:
-        for name, counts in m.counts().items() if m.row.group else ():
-            groups.setdefault((m.row.group, name), []).append(counts.percent)
+        for name, rate in m.rates().items() if m.row.group else ():
+            groups.setdefault((m.row.group, name), []).append(rate)
     spread = []
     for who, values in groups.items():
         deviation = f"{stdev(values):.2f}" if len(values) > 1 else "-"
-        spread.append(Row((*who, str(len(values)), f"{fmean(values):.2f}", deviation)))
+        spread.append(Line((*who, str(len(values)), f"{fmean(values):.2f}", deviation)))
     header = ("rows", "set", "seeds", "mean", "standard deviation")
     return [
         *tables,
@@ -139,17 +145,25 @@ def _cells(paper: Paper, m: _Measured) -> list[str]:
     utts = []
     for k, (name, n) in enumerate(paper.sets.items()):
         cells.append(f"{m.row.paper[k]:.1f}" if m.row.paper else "-")
-        cells.append(_rate(m.counts().get(name)))
-        have = m.scores[name].utts or 0 if name in m.scores else 0
+        cells.append(_rate(m.rates().get(name)))
+        have = _size(m, name)
         utts.append(f"{n}" if have == n else f"{have} of {n}")
     return [*cells, " + ".join(utts) if m.scores else "-"]
 
 
-def _rate(counts: Counts | None) -> str:
+def _size(m: _Measured, name: str) -> int:
+    # Of a set: utterances, or tokens whose likelihood counts.
+    score = m.scores.get(name)
+    if score is None:
+        return 0
+    return score.utts or 0 if m.unit in ERROR_UNITS else score.counts[m.unit].ref
+
+
+def _rate(rate: float | None) -> str:
     # One decimal, as in the paper.
-    if counts is None:
+    if rate is None:
         return NOT_RUN
-    return f"{counts.percent:.1f}" if counts.ref else "no reference"
+    return "no reference" if math.isnan(rate) else f"{rate:.1f}"
 
 
 def _tsv(paper: Paper, measured: Sequence[_Measured]) -> str:
@@ -157,17 +171,18 @@ def _tsv(paper: Paper, measured: Sequence[_Measured]) -> str:
     lines: list[list[object]] = [[*head, "errors", "ref", "sub", "del", "ins"]]
     for m in measured:
         for k, name in enumerate(paper.sets):
-            score, c = m.scores.get(name), m.counts().get(name)
+            score, x = m.scores.get(name), m.amounts().get(name)
             number = m.row.paper[k] if m.row.paper else ""
             who: list[object] = [m.row.name, m.row.label, m.seed, m.decoder, name]
             ours: list[object] = [NOT_RUN, *[""] * 5]
-            if c:
-                ours = [f"{c.percent:.4f}", c.errors, c.ref, c.sub, c.dele, c.ins]
+            if x:
+                more = (x.sub, x.dele, x.ins) if isinstance(x, Counts) else [""] * 3
+                ours = [f"{m.rates()[name]:.4f}", x.errors, x.ref, *more]
             lines.append([*who, (score.utts or 0) if score else "", number, *ours])
     return "".join("\t".join(map(str, line)) + "\n" for line in lines)
 
 
-def _classifier(number: int, paper: Paper, row: PaperRow) -> str:
+def _classifier(number: int, paper: Paper, row: Row) -> str:
     # What a row is in a figure; "" if it is not part of it.
     source = paper.rows.get(row.source)
     if row.figure == 1 and source is None:
@@ -182,8 +197,8 @@ def _charts(number: int, paper: Paper, measured: Sequence[_Measured]) -> list[Ch
     rates: dict[tuple[str, str], dict[int, float]] = {}  # classifier, set; seed
     for m in measured:
         name = _classifier(number, paper, m.row)
-        for place, counts in m.counts().items() if name else ():
-            rates.setdefault((name, place), {})[m.seed] = counts.percent
+        for place, rate in m.rates().items() if name else ():
+            rates.setdefault((name, place), {})[m.seed] = rate
     shares = sorted({name for name, _ in rates if name.isdigit()}, key=int)
     series = []
     for i, place in enumerate(paper.sets):

@@ -22,7 +22,7 @@ from espnet_topdown.report._figures import (
 )
 from espnet_topdown.report._layers import drawing
 from espnet_topdown.report._palette import COLOURS
-from espnet_topdown.report._rows import Difference, Study, differences, read_study
+from espnet_topdown.report._study import Difference, Study, differences, read_study
 from espnet_topdown.search.state import SearchState
 
 TEMPLATES = Path(__file__).with_name("templates")

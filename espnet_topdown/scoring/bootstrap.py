@@ -69,7 +69,7 @@ def seeds_interval(
     for other in (*a[1:], *b):
         check_same_utterances(a[0], other, ("one seed", "another"))
     pooled = [{u: total(x[u] for x in system) for u in a[0]} for system in (a, b)]
-    rates = [[total(x.values()).percent for x in system] for system in (a, b)]
+    rates = [[total(x.values()).rate for x in system] for system in (a, b)]
     differences = np.array(rates[0]) - np.array(rates[1])
     mean, s2 = differences.mean(), differences.var(ddof=1)
     v = _drawn(pooled[0], pooled[1], n, seed).var(ddof=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -32,12 +33,63 @@ class Counts(NamedTuple):
         return self.sub + self.dele + self.ins
 
     @property
-    def percent(self) -> float:
+    def rate(self) -> float:
         """Errors per 100 reference tokens, for display only; NaN without any."""
         return 100.0 * self.errors / self.ref if self.ref else float("nan")
 
+    def show(self, unit: str) -> str:
+        """Return rate and counts in words.
+
+        >>> Counts(20, sub=1, dele=2).show("cer")
+        'CER 15.0 % (3 errors of 20)'
+        """
+        percent = 100 * self.errors / max(1, self.ref)
+        return f"{unit.upper()} {percent:.1f} % ({self.errors} errors of {self.ref})"
+
     def __add__(self, other: Counts) -> Counts:  # type: ignore[override]
         return total((self, other))
+
+
+class Likelihood(NamedTuple):
+    """Of a text under a language model: its tokens, its negative logarithm in nats."""
+
+    ref: int
+    nll: float
+
+    @property
+    def errors(self) -> float:
+        """What Algorithm 1 compares, in nats."""
+        return self.nll
+
+    @property
+    def rate(self) -> float:
+        """The perplexity: e to the mean nats of a token; NaN without any."""
+        return math.exp(self.nll / self.ref) if self.ref else float("nan")
+
+    def show(self, unit: str) -> str:
+        """Return perplexity, nats and tokens in words.
+
+        >>> Likelihood(2, 2.5).show("ppl")
+        'PPL 3.49 (2.5 nats, 2 tokens)'
+        """
+        return f"{unit.upper()} {self.rate:.2f} ({self.nll} nats, {self.ref} tokens)"
+
+
+Amount = Counts | Likelihood
+
+
+def amount_of(raw: Mapping[str, int | float]) -> Amount:
+    """What a search compares, of one unit of ``score.json``.
+
+    Args:
+        raw: "ref" and either "corr", "sub", "del" and "ins" or "nll", of a whole set.
+
+    Returns:
+        Its counts, or its likelihood.
+    """
+    if "nll" in raw:
+        return Likelihood(int(raw["ref"]), float(raw["nll"]))
+    return Counts._make(raw[name] for name in HEAD.split("\t")[1:])
 
 
 def total(counts: Iterable[Counts]) -> Counts:

@@ -16,7 +16,8 @@ from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.tasks import find_task, kind_of, shown
+from espnet_topdown.models.tasks import find_task, kind_of
+from espnet_topdown.scoring.counts import amount_of
 from espnet_topdown.scoring.model import load_model
 from espnet_topdown.scoring.score import check_score_file, record
 from espnet_topdown.trainer.bptt import columns, fixed_windows
@@ -175,4 +176,4 @@ def score_experiment(
     score = score_text(experiment, model, text, width, device)
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     write_json(Path(output_dir) / "score.json", score)
-    return f"{text}: {shown('ppl', score['ppl'])}"
+    return f"{text}: {amount_of(score['ppl']).show('ppl')}"

@@ -284,7 +284,7 @@ def _row(hyp: Path, counts: Mapping[str, Counts]) -> str:
 
 def _compared(a: Mapping[str, Counts], b: Mapping[str, Counts], seed: int) -> str:
     low, high = paired_bootstrap(a, b, _DRAWS, seed)
-    diff = total(a.values()).percent - total(b.values()).percent
+    diff = total(a.values()).rate - total(b.values()).rate
     return (
         f"difference (first - second): {diff:+.2f} points, 95 % interval "
         f"[{low:+.2f}, {high:+.2f}] (bootstrap, {_DRAWS} draws, seed {seed})"

@@ -25,11 +25,11 @@ from espnet_topdown.files import Lock, read_json, sha256, utc_now
 from espnet_topdown.jobs.check import check_trained, check_works
 from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done, is_trained
-from espnet_topdown.models.tasks import amount, shown
 from espnet_topdown.records import Journal
+from espnet_topdown.scoring.counts import amount_of
 from espnet_topdown.search import _controls, state
 from espnet_topdown.search.composition import Composition
-from espnet_topdown.search.progress import Progress, announce
+from espnet_topdown.search.progress import ProgressLine, announce
 from espnet_topdown.search.request import Search, SearchRequest, write_request
 from espnet_topdown.search.strategies import STRATEGIES, Outcome, outcome
 
@@ -104,7 +104,7 @@ class Driver:
         opened = "search_continued" if events else "search_open"
         self.journal.append(opened, request=asked)
         announce(self.search)
-        progress = Progress(self.request.output_dir)
+        progress = ProgressLine(self.request.output_dir)
         most = 1 + self.search.most_trainings
         status = run_jobs(
             [*self._candidates(), *self._controls()],
@@ -159,12 +159,13 @@ class Driver:
         if composition != self.root:
             root = self.search.folder(str(self.root))
             state.check_same_set(name, score, root, criterion)
-        self.errors[composition] = errors = amount(score[criterion])
+        amount = amount_of(score[criterion])
+        self.errors[composition] = errors = amount.errors
         verdict = None
         if composition.parent and self.request.strategy == "greedy":
             accepted = errors <= self.errors[composition.parent]
             verdict = "accepted" if accepted else "rejected"
-        log.info("%s: %s %s", name, shown(criterion, score[criterion]), verdict or "")
+        log.info("%s: %s %s", name, amount.show(criterion), verdict or "")
         if name not in self.scored:
             told = {"errors": errors, "verdict": verdict, "done": done}
             self.scored[name] = self.journal.append("scored", node=name, **told)
@@ -293,5 +294,5 @@ class Driver:
 
     def _summary(self, name: str) -> dict[str, Any]:
         score = read_json(self.search.folder(name) / "score.json")
-        counts = score[self.request.criterion]
-        return {"errors": amount(counts), "ref": counts["ref"], "epoch": score["epoch"]}
+        amount = amount_of(score[self.request.criterion])
+        return {"errors": amount.errors, "ref": amount.ref, "epoch": score["epoch"]}

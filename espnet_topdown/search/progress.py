@@ -90,7 +90,7 @@ def seconds_per_epoch(base: Experiment) -> float:
     return sum(spans) / len(spans) if spans else 0.0
 
 
-class Progress:
+class ProgressLine:
     """Reads the running jobs' ``progress.json`` and logs one line for all of them."""
 
     def __init__(self, folder: Path) -> None:
@@ -166,7 +166,7 @@ def run_and_show(
         The launcher's exit status.
     """
     folder = Path(folder)
-    progress, name = Progress(folder.parent), folder.name
+    progress, name = ProgressLine(folder.parent), folder.name
     job = Job(name, log_file, list(command))
     launcher = cmd or backend_cmd(backend)
     return run_jobs([job], launcher, on_poll=lambda: progress.show([name]))[name]

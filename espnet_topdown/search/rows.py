@@ -1,39 +1,36 @@
 """Rows of the paper's tables: how each is made, and in which order.
 
-What a row is stands in ``conf/rows.yaml`` of a recipe. Rows of a recogniser are planned
-here and made by ``utils/rows.sh`` with a user's commands; those of a language model are
-trained here, one after the other. Seeds of the latter are counted from the baseline's:
-with a baseline of seed 5000, a row of seed 2000 is trained with 6000.
+What a row is stands in ``conf/rows.yaml`` of a recipe. It is made by the stages of that
+recipe: joint training, a search or a retraining, then decoding and scoring. Seeds of
+retrainings are counted from the baseline's: where a baseline of seed 1000 was trained
+with 5000, a row of seed 2000 is trained with 6000.
 """
 
 from __future__ import annotations
 
 import logging
-import math
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.cmd.python import python_module
 from espnet_topdown.data.kaldi_dir import read_lines
+from espnet_topdown.data.parts import make_part
 from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, nearest
-from espnet_topdown.files import (
-    check_output,
-    read_json,
-    read_yaml,
-    write_bytes,
-    write_json,
-)
-from espnet_topdown.jobs.prepare import prepare, versions
-from espnet_topdown.jobs.run import run_job
-from espnet_topdown.jobs.spec import RetrainSpec
+from espnet_topdown.files import read_yaml, write_bytes
 from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.records import DONE
+from espnet_topdown.search.progress import run_and_show
+from espnet_topdown.search.state import LIKELIHOOD, read_state
 
 log = logging.getLogger(__name__)
 FILE = "rows.yaml"  # in the folder of a recipe's configurations
 RANDOM = "random"  # `from` of a classifier that was never trained
-BASE = "L"  # the baseline of a language model's rows
+_RANDOM_SEED = 500  # more than a row's: no training begins at these values
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,7 @@ class Paper:
     """
 
     name: str
+    conf: Path  # the recipe's folder of configurations
     about: str
     unit: str
     sets: Mapping[str, int]  # name -> number of utterances
@@ -164,9 +162,58 @@ class Paper:
         """
         return row.seed if row.seed is not None else self.seed(self.rows[row.of])
 
+    def config(self, row: Row) -> Path:
+        """The configuration of a joint training.
+
+        Returns:
+            The file.
+        """
+        return self.conf / f"{row.config}.yaml"
+
+    def joint_args(self, row: Row) -> str:
+        """Options of a joint training beside its configuration.
+
+        Returns:
+            The row's, and its seed where that is not the configuration's.
+
+        Raises:
+            TopDownError: E_MISSING (66) when there is no such configuration.
+        """
+        seed = self.seed(row)
+        same = read_yaml(self.config(row)).get("seed") == seed
+        return row.args if same else f"{row.args} --seed {seed}".strip()
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse rows that cannot be made, before anything is trained.
+
+        Raises:
+            TopDownError: E_ROW (64); E_MISSING (66) when a configuration is not there;
+                E_SHAPE_MISMATCH (65) when a row's classifier cannot fit its model.
+        """
+        for row in self.in_order(names):
+            if row.how == "joint":
+                self.joint_args(row)
+            elif row.source not in ("", RANDOM, row.of):
+                self._check_fit(row)
+
+    def _check_fit(self, row: Row) -> None:
+        paths = [self.config(self.rows[n]) for n in (row.of, row.source)]
+        ours, theirs = (read_yaml(path) for path in paths)
+        places = ("encoder_conf", "output_size"), ("decoder_conf", "hidden_size")
+        for part, key in places:
+            a, b = ((c.get(part) or {}).get(key) for c in (ours, theirs))
+            if a != b:
+                what = f"row {row.name}: {part} {key} is {a} in {paths[0]}, {b} in "
+                do = "give both models the same size below the softmax layers"
+                raise TopDownError("E_SHAPE_MISMATCH", f"{what}{paths[1]}", do, DATA)
+
 
 def read_paper(name: str, conf: Path) -> Paper:
     """What ``rows.yaml`` of a recipe's configurations says of a corpus.
+
+    Args:
+        name: The corpus; "" is the only one.
+        conf: The folder of the configurations.
 
     Returns:
         Its rows and sets.
@@ -176,6 +223,8 @@ def read_paper(name: str, conf: Path) -> Paper:
     """
     path = Path(conf) / FILE
     papers = read_yaml(path)
+    if not name and len(papers) == 1:
+        name = next(iter(papers))
     if name not in papers:
         what = f"--paper '{name}' is unknown ({nearest(name, papers)})"
         do = f"take one of {', '.join(papers)}, or add rows to {path}"
@@ -186,6 +235,7 @@ def read_paper(name: str, conf: Path) -> Paper:
         specs.update(_points(number, figure))
     return Paper(
         name=name,
+        conf=Path(conf),
         about=entry["about"],
         unit=entry["unit"],
         sets=entry["sets"],
@@ -223,64 +273,6 @@ def _row(name: str, spec: Mapping[str, Any]) -> Row:
         paper=tuple(spec.get("paper", ())),
         **values,
     )
-
-
-FIELDS = (
-    *("how", "name", "config", "args", "data", "of", "freeze", "source"),
-    *("epoch", "seed", "any_order", "decode", "wanted"),
-)
-
-
-def plan_rows(paper: Paper, names: Sequence[str], conf: Path) -> list[str]:
-    """One line a row, needed ones first: FIELDS between tabs, ``-`` for nothing.
-
-    Args:
-        paper: The corpus.
-        names: Rows and groups of rows.
-        conf: The recipe's folder of configurations.
-
-    Returns:
-        The lines.
-
-    Raises:
-        TopDownError: E_ROW (64); E_MISSING (66) when a configuration is not there;
-            E_SHAPE_MISMATCH (65) when a row's classifier cannot fit its model.
-    """
-    wanted, lines = paper.chosen(names), []
-    for row in paper.in_order(names):
-        _check_fit(paper, row, conf)
-        values = {**vars(row), "wanted": row in wanted, "seed": paper.seed(row)}
-        if row.how == "joint":
-            values["config"] = path = conf / f"{row.config}.yaml"
-            if read_yaml(path).get("seed") != values["seed"]:
-                values["args"] = f"{row.args} --seed {values['seed']}".strip()
-        lines.append("\t".join(_word(values[field]) for field in FIELDS))
-    return lines
-
-
-# How the shell reads a value.
-def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "-" if value in ("", None) else str(value)
-
-
-def _check_fit(paper: Paper, row: Row, conf: Path) -> None:
-    """Refuse a classifier of another size before either model is trained."""
-    if row.source in ("", RANDOM, row.of):
-        return
-    paths = [conf / f"{paper.rows[n].config}.yaml" for n in (row.of, row.source)]
-    ours, theirs = (read_yaml(path) for path in paths)
-    for part, key in (("encoder_conf", "output_size"), ("decoder_conf", "hidden_size")):
-        sizes = [(c.get(part) or {}).get(key) for c in (ours, theirs)]
-        if sizes[0] != sizes[1]:
-            raise TopDownError(
-                "E_SHAPE_MISMATCH",
-                f"row {row.name}: {part} {key} is {sizes[0]} in {paths[0]}, {sizes[1]} "
-                f"in {paths[1]}",
-                "give both models the same size below the softmax layers",
-                DATA,
-            )
 
 
 def check_sets(paper: Paper, folders: Sequence[Path], allow_partial: bool) -> None:
@@ -327,142 +319,149 @@ def check_count(
     )
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Where the rows are made and from what.
+@dataclass
+class RowMaker:
+    """Makes rows of the paper by the stages of a recipe, as a user could.
 
     Attributes:
-        base_exp: The trained baseline, row L.
-        output_dir: Gets a folder for each other row, RESULTS.md and rows.json.
-        texts: The set's name -> its text and the columns it is read in.
+        paper: Which rows there are.
+        rows_dir: Gets a folder for each row.
+        stages: The recipe's script and its options.
+        exp: Where joint training is; CONFIG and ARGS stand for those of a row. Without
+            CONFIG all is of one joint training, which is there.
+        args: More options of the joint training, of a user's.
+        inference_config: Of the beam search.
+        inference_args: More options of the beam search.
+        train_dir: The training set; None where no parts of it can be taken.
+        stats_dir: Its statistics.
+        cmd: The launcher of retrainings.
     """
 
-    base_exp: Path
-    output_dir: Path
-    texts: dict[str, tuple[Path, int]]
+    paper: Paper
+    rows_dir: Path
+    stages: Sequence[str]
+    exp: str
+    args: str = ""
+    inference_config: str = ""
+    inference_args: str = ""
+    train_dir: Path | None = None
+    stats_dir: Path = Path()
+    cmd: str = ""
 
-    def folder(self, row: str) -> Path:
-        """The experiment of a row.
+    def __post_init__(self) -> None:
+        self._exps: dict[str, Path] = {}  # of the rows that were made
+        self._kind = "lm" if self.paper.unit == LIKELIHOOD else "asr"
 
-        Returns:
-            The folder.
+    def make_rows(self, names: Sequence[str]) -> None:
+        """Train the rows and those that they need; decode and score the former.
+
+        Raises:
+            TopDownError: E_USAGE or E_ROW (64); E_JOB; those of ``Paper.check``.
         """
-        return self.base_exp if row == BASE else self.output_dir / row
+        rows, wanted = self.paper.in_order(names), self.paper.chosen(names)
+        self.paper.check(names)
+        if self.train_dir is None and any(row.data for row in rows):
+            what = "rows on parts of a training set with --speed_perturb_factors"
+            raise TopDownError("E_USAGE", what, "leave it empty", USAGE)
+        make = {"joint": self._joint, "search": self._search, "retrain": self._retrain}
+        for row in rows:
+            log.info("row %s: %s, %s", row.name, row.how, row.label)
+            self._exps[row.name] = make[row.how](row)
+            if row in wanted:
+                self._decode(row)
+
+    def _run(self, first: int, last: int, exp: Path, *words: object) -> None:
+        """Run stages of the recipe for an experiment; the script says what fails."""
+        stages = ["--stage", str(first), "--stop_stage", str(last)]
+        given = [*stages, f"--{self._kind}_exp", str(exp), *map(str, words)]
+        status = subprocess.run([*self.stages, *given]).returncode
+        if status:
+            sys.exit(128 - status if status < 0 else status)
+
+    def _joint(self, row: Row) -> Path:
+        if "CONFIG" not in self.exp:
+            return Path(self.exp)
+        args = f"{self.args} {self.paper.joint_args(row)}".strip()
+        config, more = self.paper.config(row), []
+        name = args.replace("--", "_").translate(str.maketrans("", "", " |=/"))
+        exp = Path(self.exp.replace("CONFIG", config.stem).replace("ARGS", name))
+        if row.data and self.train_dir:
+            exp, name = self.rows_dir / row.name, self.train_dir.name
+            percent, lists = self.paper.parts[row.data], Path(f"data/parts_{name}")
+            make_part(row.data, percent, self.train_dir, self.stats_dir, lists)
+            more = ["--train_set", f"{name}_{row.data}"]
+            more += ["--asr_stats_dir", f"{self.stats_dir}_{row.data}"]
+        self._run(11, 11, exp, "--asr_config", config, "--asr_args", args, *more)
+        return exp
+
+    def _search(self, row: Row) -> Path:
+        base = self._exps[row.of]
+        folder = base.with_name(f"{base.name}_topdown")
+        words = ["--topdown_dir", folder, "--retrain_seed", "same", *row.args.split()]
+        self._run(12, 12, base, *words)
+        best = read_state(folder).best
+        return folder / best.name if best and best.frozen else base
+
+    def _retrain(self, row: Row) -> Path:
+        base, folder = self._exps[row.of], self.rows_dir / row.name
+        config = Experiment(base).config
+        seed = self.paper.seed(row) + int(config.get("seed") or 0)
+        seed -= self.paper.seed(self.paper.rows[row.of])
+        source, done = self._source(row, seed), folder / DONE
+        inputs = [base / "checkpoint.pth", source or done]
+        if done.is_file() and not any(_is_newer(path, done) for path in inputs):
+            log.info("%s is finished already", folder)
+            return folder
+        options: dict[str, object] = {"base_exp": base, "freeze": row.freeze}
+        if source:
+            options["frozen_from"] = source
+        options |= {"seed": seed, "allow_any_order": row.any_order}
+        if row.times > 1:
+            options["max_epoch"] = row.times * int(config["max_epoch"])
+        options["output_dir"] = folder
+        words = [w for k, v in options.items() for w in (f"--{k}", str(v))]
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "train.log"
+        log.info("log: %s", path)
+        command = python_module("espnet_topdown", "retrain", *words)
+        launcher = f"{self.cmd} --name {row.name}"
+        if status := run_and_show(command, path, folder, launcher, "local"):
+            what = f"row {row.name} failed with status {status}"
+            raise TopDownError("E_JOB", what, f"read {path}", status)
+        return folder
+
+    # The file of weights whose layers are frozen, if any is.
+    def _source(self, row: Row, seed: int) -> Path | None:
+        if row.source == RANDOM:
+            path = self.rows_dir / RANDOM / f"seed{seed + _RANDOM_SEED}.pth"
+            if not path.is_file():
+                from espnet_topdown.models.weights import save_random_weights
+
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_random_weights(self._exps[row.of], seed + _RANDOM_SEED, path)
+            return path
+        if row.epoch is not None:
+            return Experiment(self._exps[row.source]).harvest_file(row.epoch)
+        return self._model(self.paper.rows[row.source]) if row.source else None
+
+    def _model(self, row: Row) -> Path:
+        exp, n = Experiment(self._exps[row.name]), row.average
+        return exp.average(n) if n else exp.model_file()
+
+    def _decode(self, row: Row) -> None:
+        """Decode and score every test set, unless that was done since the training."""
+        exp, folder = self._exps[row.name], self.rows_dir / row.name
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = folder / "decode.tsv"
+        write_bytes(listed, f"{row.name}\t{exp}\t{self._model(row).name}\n".encode())
+        places = ["--topdown_dir", self.rows_dir, "--decode_candidates", listed]
+        beam = ["--inference_config", self.inference_config]
+        alone = ["--inference_args", f"{self.inference_args} --ctc_weight 0.0".strip()]
+        ways: dict[str, list[list[str]]] = {"greedy": [[]], "joint": [beam]}
+        ways["beam"] = [beam, [*beam, *alone]]
+        for way in ways[row.decode]:
+            self._run(13, 14, exp, *places, *way)
 
 
-def make_rows(paper: Paper, names: Sequence[str], setting: Setting) -> Path:
-    """Train a language model's rows in this process, score the texts, write the table.
-
-    Returns:
-        RESULTS.md.
-
-    Raises:
-        TopDownError: E_ROW; those of the trainer and of the evaluation.
-    """
-    check_output(setting.output_dir, ("RESULTS.md",), ours=rb"espnet.topdown")
-    rows = paper.in_order(names)
-    found = []
-    for row in rows:
-        folder = setting.folder(row.name)
-        if row.how == "search":
-            what = f"row {row.name} is a search"
-            raise TopDownError("E_ROW", what, "run stage topdown")
-        if row.name != BASE:
-            log.info("row %s: %s", row.name, row.label)
-            _train(row, paper, setting)
-        found.append({"row": row.name, **_scores(folder, setting)})
-        log.info("row %s: %s", row.name, found[-1])
-    setting.output_dir.mkdir(parents=True, exist_ok=True)
-    write_json(setting.output_dir / "rows.json", found)
-    output = setting.output_dir / "RESULTS.md"
-    write_bytes(output, table(found, paper, setting).encode())
-    return output
-
-
-def _train(row: Row, paper: Paper, setting: Setting) -> None:
-    base = Experiment(setting.base_exp)
-    shift = int(base.config.get("seed") or 0) - paper.seed(paper.rows[BASE])
-    seed = paper.seed(row) + shift
-    source, frozen = None, tuple(n for n in row.freeze.split(",") if n)
-    if row.source == RANDOM:
-        source = _random(setting, seed)
-    elif row.source:
-        source = Experiment(setting.folder(row.source)).model_file()
-    spec = RetrainSpec.make(
-        base,
-        row.name,
-        frozen,
-        seed,
-        frozen_from=source,
-        overrides=_longer(base, row),
-    )
-    folder = setting.folder(row.name)
-    log.info("row %s:\n%s", row.name, prepare(spec, folder).table(spec))
-    run_job(folder)
-
-
-# Options of a row that takes a multiple of the baseline's epochs.
-def _longer(base: Experiment, row: Row) -> dict[str, Any]:
-    if row.times == 1:
-        return {}
-    epochs = row.times * int(base.config["max_epoch"])
-    return {"max_epoch": epochs, "patience": None}
-
-
-# A model that was never trained; of a seed that no training uses.
-def _random(setting: Setting, seed: int) -> Path:
-    path = setting.output_dir / "random" / f"seed{seed + 500}.pth"
-    if not path.is_file():
-        from espnet_topdown.models.weights import save_random_weights
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_random_weights(setting.base_exp, seed + 500, path)
-    return path
-
-
-# Perplexity of each text; kept beside the model.
-def _scores(folder: Path, setting: Setting) -> dict[str, Any]:
-    from espnet_topdown.scoring.perplexity import score_text
-
-    experiment = Experiment(folder)
-    model, found = experiment.model_file(), {}
-    for name, (path, width) in setting.texts.items():
-        kept = setting.output_dir / "scores" / folder.name / f"{name}.json"
-        asked = {"model": str(model), "text": str(path), "width": width}
-        if kept.is_file() and read_json(kept).get("asked") == asked:
-            score = read_json(kept)
-        else:
-            score = score_text(experiment, model, path, width)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_json(kept, {**score, "asked": asked})
-        found[name] = math.exp(score["ppl"]["nll"] / score["ppl"]["ref"])
-    config = read_yaml(folder / "config.yaml")
-    more = {"epochs": experiment.last_epoch, "best": experiment.epoch_of(model)}
-    return {"seed": config["seed"], **more, **found}
-
-
-def table(found: Sequence[dict[str, Any]], paper: Paper, setting: Setting) -> str:
-    """The paper's numbers beside ours.
-
-    Returns:
-        RESULTS.md.
-    """
-    sets = list(setting.texts)
-    header = ["row", "what", "seed", "epochs (best)"]
-    header += [f"{s} PPL" for s in sets] + [f"paper {s}" for s in sets]
-    lines = ["# RESULTS", "", paper.about + ".", "", _line(header)]
-    lines.append(_line(["---"] * 4 + ["---:"] * (2 * len(sets))))
-    for entry in found:
-        row = paper.rows[entry["row"]]
-        cells = [row.name, row.label, str(entry["seed"])]
-        cells.append(f"{entry['epochs']} ({entry['best']})")
-        cells += [f"{entry[s]:.2f}" for s in sets]
-        cells += [f"{v:.1f}" for v in row.paper] or ["-"] * len(sets)
-        lines.append(_line(cells))
-    lines += ["", "Texts: " + ", ".join(str(p) for p, _ in setting.texts.values())]
-    lines += [f"- {k}: {v}" for k, v in versions().items()]
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _is_newer(path: Path, other: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime > other.stat().st_mtime

@@ -5,9 +5,9 @@ Nothing is computed on tensors here and nothing is cached: the files are the sta
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from espnet_topdown.files import (
 )
 from espnet_topdown.models.config import read_record
 from espnet_topdown.records import DONE, Journal, check_seal
-from espnet_topdown.scoring.counts import Counts
+from espnet_topdown.scoring.counts import Amount, Counts, Likelihood, amount_of
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.curves import Epoch, read_curve
 
@@ -38,27 +38,6 @@ JOINT, CANDIDATE, CONTROL = "joint", "candidate", "control"
 ERROR_UNITS = ("cer", "wer", "ter")
 LIKELIHOOD = "ppl"
 Key = tuple[str, str]  # decoder and set
-
-
-@dataclass(frozen=True)
-class Likelihood:
-    """Of a text under a language model: its tokens, its negative logarithm in nats."""
-
-    ref: int
-    nll: float
-
-    @property
-    def errors(self) -> float:
-        """What Algorithm 1 compares, in nats."""
-        return self.nll
-
-    @property
-    def perplexity(self) -> float:
-        """e to the mean nats of a token."""
-        return math.exp(self.nll / self.ref)
-
-
-Amount = Counts | Likelihood
 
 
 @dataclass(frozen=True)
@@ -238,26 +217,17 @@ def read_state(folder: Path) -> SearchState:
     sizes: dict[str, int] = next((j["layers"] for j in jobs if j.get("layers")), {})
     layers = tuple((str(x), sizes.get(x)) for x in request.get("layers") or ())
     base_exp = str(request.get("base_exp") or "")
-    owner = holder(folder / "lock")
-    around = _Around(
-        base=_base_folder(folder, base_exp),
-        layers=tuple(name for name, _ in layers),
-        criterion=str(request.get("criterion") or "cer"),
-        result=result,
-        events=events,
-        owner=owner,
-    )
-    names = _names(folder, result, events, len(layers))
-    return SearchState(
+    base = _base_folder(folder, base_exp)
+    search = SearchState(
         folder=folder,
         base_exp=base_exp or "unknown",
         stack=str(request.get("stack") or "unknown"),
         strategy=str(request.get("strategy") or "unknown"),
-        criterion=around.criterion,
+        criterion=str(request.get("criterion") or "cer"),
         decoder=str(request.get("decoder") or "unknown"),
         layers=layers,
-        train_hours=_train_hours(around.base, base_exp),
-        candidates=tuple(_candidate(folder / name, around) for name in names),
+        train_hours=_train_hours(base, base_exp),
+        candidates=(),
         best_name=result.get("best"),
         path=tuple(result.get("path") or ()),
         reason=str(result.get("reason") or ""),
@@ -265,31 +235,29 @@ def read_state(folder: Path) -> SearchState:
         last_event=_last_event(events),
         versions=_strings(result.get("versions") or request.get("versions")),
         request=request,
-        owner=owner,
+        owner=holder(folder / "lock"),
     )
-
-
-@dataclass(frozen=True)
-class _Around:
-    """What a candidate's own folder does not hold."""
-
-    base: Path | None
-    layers: tuple[str, ...]
-    criterion: str
-    result: Mapping[str, Any]
-    events: Sequence[Mapping[str, Any]]
-    owner: Mapping[str, Any]
+    candidates = []
+    for name in _names(search, events):
+        own = [e for e in events if e.get("node") == name]
+        candidates.append(_candidate(folder / name, search, base, own))
+    return dataclasses.replace(search, candidates=tuple(candidates))
 
 
 # Read one; what its folder lacks is None and shown as ``not run``.
-def _candidate(folder: Path, search: _Around) -> Candidate:
+def _candidate(
+    folder: Path,
+    search: SearchState,
+    base: Path | None,
+    events: Sequence[Mapping[str, Any]],
+) -> Candidate:
     job = _record(folder / "retrain.yaml")
     role = _role(folder.name, job, len(search.layers))
-    home = search.base if role == JOINT and search.base else folder
-    events = [e for e in search.events if e.get("node") == folder.name]
+    home = base if role == JOINT and base else folder
     config = _yaml(home / "config.yaml") if role == JOINT else {}
     curve = read_curve(folder) or read_curve(home)
-    frozen = tuple(job.get("frozen") or _frozen(folder.name, search.layers))
+    layers = [name for name, _ in search.layers]
+    frozen = tuple(job.get("frozen") or _frozen(folder.name, layers))
     copied = bool(job.get("control")) and not job.get("frozen_params")
     clock = None if role == JOINT else _clock(events)  # it was trained before
     progress = _progress(folder)
@@ -321,7 +289,7 @@ def _candidate(folder: Path, search: _Around) -> Candidate:
 
 # Status, why and where: the journal first, then the files.
 def _status(
-    folder: Path, role: str, search: _Around, events: Sequence[Mapping[str, Any]]
+    folder: Path, role: str, search: SearchState, events: Sequence[Mapping[str, Any]]
 ) -> tuple[str, str, str]:
     last = events[-1] if events else {}
     if last.get("event") == "failed":
@@ -330,7 +298,7 @@ def _status(
     if role == CANDIDATE and decided:
         return decided[-1], "", ""
     if (folder / DONE).exists() or (folder / "score.json").exists():
-        return _by_path(folder.name, role, search.result), "", ""
+        return _by_path(folder.name, role, search), "", ""
     if last.get("event") == "trained":
         return "trained", "", ""
     progress = _progress(folder)
@@ -349,11 +317,11 @@ def _status(
 
 
 # A decision that the journal does not hold: what follows the best was refused.
-def _by_path(name: str, role: str, result: Mapping[str, Any]) -> str:
-    path = list(result.get("path") or ())
-    if role != CANDIDATE or name not in path or result.get("best") not in path:
+def _by_path(name: str, role: str, search: SearchState) -> str:
+    path, best = search.path, search.best_name
+    if role != CANDIDATE or name not in path or best not in path:
         return "done"
-    kept = path.index(name) <= path.index(result["best"])
+    kept = path.index(name) <= path.index(best)
     return "accepted" if kept else "rejected"
 
 
@@ -382,16 +350,11 @@ def _role(name: str, job: Mapping[str, Any], n: int) -> str:
     return JOINT if name == f"m{n}" else CANDIDATE
 
 
-def _names(
-    folder: Path,
-    result: Mapping[str, Any],
-    events: Sequence[Mapping[str, Any]],
-    n: int,
-) -> list[str]:
-    seen = [f"m{n}"] if n else []
+def _names(search: SearchState, events: Sequence[Mapping[str, Any]]) -> list[str]:
+    seen = [f"m{len(search.layers)}"] if search.layers else []
     seen += [str(e["node"]) for e in events if e.get("node")]
-    seen += list(result.get("path") or ())
-    seen += [job.name for job in job_folders(folder)]
+    seen += search.path
+    seen += [job.name for job in job_folders(search.folder)]
     unique = list(dict.fromkeys(seen))
     return sorted(unique, key=lambda name: name.startswith("control."))
 
@@ -526,14 +489,14 @@ def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:
 
 def _amount(path: Path, unit: str, raw: Mapping[str, Any]) -> Amount:
     try:
-        if unit == LIKELIHOOD:
-            return Likelihood(int(raw["ref"]), float(raw["nll"]))
-        counts = Counts(*(raw[k] for k in ("ref", "corr", "sub", "del", "ins")))
+        amount = amount_of(raw)
     except (KeyError, TypeError, ValueError):
         raise _broken(path, f"lacks a count under '{unit}'") from None
-    if any(type(n) is not int for n in counts):
+    if isinstance(amount, Likelihood) != (unit == LIKELIHOOD):
+        raise _broken(path, f"has no count under '{unit}'")
+    if isinstance(amount, Counts) and any(type(n) is not int for n in amount):
         raise _broken(path, f"has a count under '{unit}' that is no whole number")
-    return counts
+    return amount
 
 
 def _broken(path: Path, what: str) -> TopDownError:

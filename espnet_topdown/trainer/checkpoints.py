@@ -25,7 +25,7 @@ from espnet2.train import trainer as stock
 from espnet_topdown.errors import DATA, IO, TopDownError, disk_error, warn
 from espnet_topdown.files import link, sync_folder
 from espnet_topdown.models.checkpoint import check_archive
-from espnet_topdown.models.experiment import Criterion, rank_epochs
+from espnet_topdown.models.experiment import Criterion, rank_epochs, stopped_early
 from espnet_topdown.models.weights import read_checkpoint
 
 CHECKPOINT, PREVIOUS = "checkpoint.pth", "checkpoint.pth.prev"
@@ -265,6 +265,5 @@ def epoch_of_early_stop(
     if patience is None or not path.exists():
         return None
     reporter = read_checkpoint(path)["reporter"]
-    ranked = rank_epochs(reporter["stats"], Criterion(*criterion[:3]), finite=False)
-    epoch = int(reporter["epoch"])
-    return epoch if ranked and epoch - ranked[0] > patience else None
+    ended = stopped_early(reporter["stats"], patience, criterion)
+    return int(reporter["epoch"]) if ended else None

@@ -90,9 +90,9 @@ def test_layers_of(build, kind, name):
 
     spec = spec_by_hand(folder, "softmax", stack=stack, base_model=Path("1epoch.pth"))
     planned = plan(spec)
-    assert list(planned.sizes) == case["layers"].split()
-    assert all(planned.sizes.values()), "no layer is empty"
-    assert sum(planned.sizes.values()) == trained
+    assert list(planned.layers.sizes) == case["layers"].split()
+    assert all(planned.layers.sizes.values()), "no layer is empty"
+    assert sum(planned.layers.sizes.values()) == trained
 
 
 TRAINING = {

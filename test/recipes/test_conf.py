@@ -10,8 +10,6 @@ import pytest
 import yaml
 from papers import paper
 
-from espnet_topdown.search.rows import plan_rows
-
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 WSJ, SWBD, LIBRI, VOX = (
     EGS2 / f"{name}_topdown" / "asr1" / "conf"
@@ -123,9 +121,10 @@ def test_what_the_papers_say():
 
 def test_every_row_of_switchboard_can_be_planned():
     swbd = paper("swbd")
-    lines = [line.split("\t") for line in plan_rows(swbd, list(swbd.rows), SWBD)]
-    names = [line[1] for line in lines]
-    assert names == ["W", "W.td", "W.search", "X", "X.td", "E", "E.td"]
+    swbd.check(list(swbd.rows))
+    names = ["W", "W.td", "W.search", "X", "X.td", "E", "E.td"]
+    assert list(swbd.rows) == names
     assert swbd.groups["all"] == ["W", "W.td"] and len(swbd.groups["beyond"]) == 5
     assert all(row.average == 10 for row in swbd.rows.values())
-    assert lines[2][3] == "--stack coarse_12_6" and lines[1][6] == "softmax"
+    assert swbd.rows["W.search"].args == "--stack coarse_12_6"
+    assert swbd.rows["W.td"].freeze == "softmax"

@@ -151,8 +151,8 @@ def test_lines_that_are_no_counts_are_named(tmp_path, line) -> None:
 def test_totals_are_integers_that_add_up() -> None:
     c = total([Counts(3, 2, 1, 0, 0), Counts(2, 2, 0, 0, 2), Counts()])
     assert c == Counts(ref=5, corr=4, sub=1, dele=0, ins=2)
-    assert (c.errors, c.percent) == (3, pytest.approx(60.0))
-    assert Counts().percent != Counts().percent  # NaN: no rate without a reference
+    assert (c.errors, c.rate) == (3, pytest.approx(60.0))
+    assert Counts().rate != Counts().rate  # NaN: no rate without a reference
 
 
 def test_the_digest_sees_every_character_and_no_order() -> None:

@@ -50,8 +50,21 @@ fi
 start_python
 log "$0 ${RUN_ARGS[*]-}"
 check_installation
-if [ -n "${row}" ]; then
-    . utils/rows.sh
+if [ -n "${row}" ]; then # each is trained, decoded and scored by the stages below
+    if [ "${stage}" -ne 1 ] || [ "${stop_stage}" -ne 10000 ]; then
+        die E_USAGE "--row and --stage or --stop_stage" "make the data first (--stop_stage stats), then give --row alone"
+    fi
+    need paper train_set valid_set test_sets
+    need_file "statistics of ${train_set}" stats "${asr_stats_dir}/train/speech_shape" "${token_list}"
+    . utils/decoding.sh
+    OPTS=(--inference_config "${inference_config:-${row_conf}/decode_att.yaml}" --args "${asr_args}")
+    if [ -z "${sp}" ]; then OPTS+=(--train_dir "${data_feats}/${train_set}"); fi
+    if [[ " ${local_data_opts} " == *" --allow_partial true "* ]]; then OPTS+=(--allow_partial); fi
+    "${PYTHON[@]}" -m espnet_topdown rows --paper "${paper}" --conf "${row_conf}" --row "${row}" \
+        --exp "${expdir}/asr_CONFIG_${feats_type}${lang_part}_${unit}ARGS${sp}" \
+        --rows_dir "${expdir}/rows" --stats_dir "${asr_stats_dir}" --cmd "${cuda_cmd} --gpu ${ngpu}" \
+        "${OPTS[@]}" --inference_args "${inference_args}" --set_dirs "${EVAL_SETS[@]/#/${data_feats}/}" \
+        -- ./topdown.sh "${RUN_ARGS[@]}" --row "" --inference_config "" --inference_tag ""
     log "Successfully finished. [elapsed=${SECONDS}s]"
     exit 0
 fi
@@ -89,7 +102,6 @@ if stage_on 12; then
 fi
 
 if [ "${stop_stage}" -ge 13 ]; then
-    need_file "finished search in ${topdown_dir}" topdown "${topdown_dir}/result.json"
     . utils/eval_stages.sh
 fi
 

@@ -66,10 +66,8 @@ fi
 
 if [ -n "${row}" ]; then
     log "Rows ${row} -> ${lm_exp}_rows"
-    "${PYTHON[@]}" -m espnet_topdown lm_rows --base_exp "${lm_exp}" \
-        --output_dir "${lm_exp}_rows" --rows "${row// /,}" --test_width "${test_width}" \
-        --dev "${data_dir}/dev.txt" --test "${data_dir}/test.txt"
-    cat "${lm_exp}_rows/RESULTS.md"
+    "${PYTHON[@]}" -m espnet_topdown rows --row "${row}" --rows_dir "${lm_exp}_rows" --exp "${lm_exp}" \
+        --cmd "${cuda_cmd} --gpu ${ngpu}" -- ./lm.sh "${RUN_ARGS[@]}" --row ""
     log "Successfully finished. [elapsed=${SECONDS}s]"
     exit 0
 fi
@@ -87,12 +85,20 @@ if stage_on 12; then
 fi
 
 if stage_on 13; then
+    TEXTS=("test ${test_width}")
+    if [ -f "${decode_candidates}" ]; then
+        TEXTS+=("dev ${dev_width}")
+    else
+        need_file "finished search in ${topdown_dir}" topdown "${topdown_dir}/result.json"
+    fi
     log "Stage 13: perplexity of ${data_dir}/test.txt -> ${topdown_dir}/*/decode_perplexity/test"
-    need_file "finished search in ${topdown_dir}" topdown "${topdown_dir}/result.json"
-    while IFS=$'\t' read -r -u 3 NODE EXP MODEL; do
-        "${PYTHON[@]}" -m espnet_topdown perplexity --exp "${EXP}" --model_file "${MODEL}" \
-            --text "${data_dir}/test.txt" --width "${test_width}" \
-            --output_dir "${topdown_dir}/${NODE}/decode_perplexity/test"
+    while IFS=$'\t' read -r -u 3 NAME EXP MODEL; do
+        for TEXT in "${TEXTS[@]}"; do
+            DIR=${topdown_dir}/${NAME}/decode_perplexity/${TEXT% *}
+            if [ -f "${decode_candidates}" ] && [ "${DIR}/score.json" -nt "${EXP}/${MODEL}" ]; then continue; fi
+            "${PYTHON[@]}" -m espnet_topdown perplexity --exp "${EXP}" --model_file "${MODEL}" \
+                --text "${data_dir}/${TEXT% *}.txt" --width "${TEXT#* }" --output_dir "${DIR}"
+        done
     done 3< <(list_models "${topdown_dir}" "${decode_candidates}")
 fi
 

@@ -30,8 +30,9 @@ max_jobs=1                      # trainings at the same time
 topdown_dir=""                  # search folder [<lm_exp>_topdown]
 
 ## Perplexity (stage 13)
-decode_candidates=best          # best: baseline, best and controls; all: the rejected ones too
+decode_candidates=best          # best: baseline, best and controls; all; or a file of name, experiment, weights
 test_width=1                    # columns that the test text is read in
+dev_width=10                    # columns that the development text is read in, for rows
 
 ## Rows of the paper (instead of stages 12-15; needs the trained baseline)
 row=""                          # rows to make, separated by spaces: L.1, table4, controls

@@ -82,8 +82,8 @@ check_installation() { # E_INSTALL here, rather than a traceback in the log of a
     "${PYTHON[@]}" -m espnet_topdown.cli.installation
 }
 
-list_models() { # search best|all: lines with name, experiment and file of what is decoded
-    "${PYTHON[@]}" -m espnet_topdown.cli._decoding "$@"
+list_models() { # search best|all|file: lines with name, experiment and file of what is decoded
+    if [ -f "$2" ]; then cat "$2"; else "${PYTHON[@]}" -m espnet_topdown.cli._decoding "$@"; fi
 }
 
 stage_on() { # N: is stage N asked for?

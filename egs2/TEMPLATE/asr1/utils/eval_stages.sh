@@ -3,8 +3,10 @@
 # Stages 13-16: decode, score, report, pack. Part of topdown.sh, after the search.
 
 case "${decode_candidates}" in
-    best | all) ;;
-    *) die E_USAGE "--decode_candidates must be best or all, got '${decode_candidates}'" "write best" ;;
+    best | all) need_file "finished search in ${topdown_dir}" topdown "${topdown_dir}/result.json" ;;
+    *) if [ ! -f "${decode_candidates}" ]; then
+        die E_USAGE "--decode_candidates must be best, all or a file, got '${decode_candidates}'" "write best"
+    fi ;;
 esac
 . utils/decoding.sh
 name_inference
@@ -18,7 +20,8 @@ mapfile -t MODELS < <(list_models "${topdown_dir}" "${decode_candidates}") # the
 if [ "${#MODELS[@]}" -eq 0 ]; then
     die E_ORDER "${topdown_dir}/result.json cannot be read" "run --stage topdown again" 66
 fi
-BASE=${topdown_dir}/${MODELS[0]%%$'\t'*}/${inference_tag}
+BASE=
+if [ ! -f "${decode_candidates}" ]; then BASE=${topdown_dir}/${MODELS[0]%%$'\t'*}/${inference_tag}; fi
 
 if stage_on 13; then
     log "Stage 13: decode ${EVAL_SETS[*]} with ${#MODELS[@]} models -> ${topdown_dir}/*/${inference_tag}"
@@ -27,6 +30,7 @@ if stage_on 13; then
         for SET in "${EVAL_SETS[@]}"; do
             need_file "test data" format "${data_feats}/${SET}/wav.scp"
             DIR=${topdown_dir}/${NAME}/${inference_tag}/${SET}
+            if [ -f "${decode_candidates}" ] && [ "${DIR}/score.json" -nt "${EXP}/${MODEL}" ]; then continue; fi
             log "${NAME}: ${EXP}/${MODEL} -> ${DIR}"
             make_dir "${DIR}"
             decode_"${HOW}" "${EXP}" "${MODEL}" "${SET}" "${DIR}"
@@ -43,7 +47,7 @@ if stage_on 14; then
             need_file "hypotheses" decode "${DIR}/text"
             need_file "references" format "${data_feats}/${SET}/text"
             log "Errors of ${NAME} on ${SET}"
-            score "${HOW}" "${EXP}/${MODEL}" "${SET}" "${DIR}" "${BASE}/${SET}/text"
+            score "${HOW}" "${EXP}/${MODEL}" "${SET}" "${DIR}" "${BASE:+${BASE}/${SET}/text}"
         done
     done
 fi

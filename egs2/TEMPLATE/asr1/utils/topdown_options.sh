@@ -31,7 +31,7 @@ seed_controls=all               # all, or first: controls with the first seed on
 nth_seed=0                      # only this one of --seeds: 1, 2, ...
 
 ## Decoding, scores, report, archive (stages 13-16)
-decode_candidates=best          # best: baseline, best and controls; all: the rejected ones too
+decode_candidates=best          # best: baseline, best and controls; all; or a file of name, experiment, weights
 inference_config=""             # beam search with this file [greedy CTC]
 inference_args=""               # more options for the beam search
 inference_tag=""                # name of the decoding folders [from --inference_config]

@@ -17,9 +17,6 @@ set_suffix=        # ends the names of the sets, so that languages can live side
 if [ ! -f utils/common.sh ]; then cd ..; fi # ESPnet's asr.sh runs in .upstream/
 . utils/common.sh
 . utils/parse_options.sh
-if [ $# -ne 0 ]; then
-    die E_USAGE "unexpected argument '$1'" "see $0 --help"
-fi
 . ./path.sh
 . ./db.sh
 

@@ -13,9 +13,6 @@ url=            # Debian's package [the one of 1.0.0-9 at deb.debian.org]
 if [ ! -f utils/common.sh ]; then cd ..; fi # ESPnet's asr.sh runs in .upstream/
 . utils/common.sh
 . utils/parse_options.sh
-if [ $# -ne 0 ]; then
-    die E_USAGE "unexpected argument '$1'" "see $0 --help"
-fi
 . ./path.sh
 . ./db.sh
 

@@ -165,7 +165,7 @@ def scored(lines: Iterable[str]) -> list[str]:
 
 def _plain(said: dict[str, str], text: dict[str, str], out: Path) -> str:
     counts = total(count_set(said, text, str.split).values())
-    line = f"raw WER {counts.percent:.1f} % of {counts.ref} words, not comparable with "
+    line = f"raw WER {counts.rate:.1f} % of {counts.ref} words, not comparable with "
     line += "published numbers (no sctk, no GLM)"
     warn("W_NO_SCTK", f"no hubscr.pl: {line}. Install it: {INSTALL}")
     write_lines(out / "result.txt", [line])

@@ -9,17 +9,15 @@ from statistics import fmean
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
-from espnet_topdown.scoring.counts import FILE, Counts, read_counts, total
+from espnet_topdown.scoring.counts import FILE, Amount, Counts, read_counts, total
 from espnet_topdown.scoring.score import recount
 from espnet_topdown.search.state import (
     CANDIDATE,
     CONTROL,
     JOINT,
     LIKELIHOOD,
-    Amount,
     Candidate,
     Key,
-    Likelihood,
     Score,
     SearchState,
     read_state,
@@ -62,14 +60,6 @@ class Unit:
         """What a score says in this unit."""
         return score.counts.get(self.name) if score else None
 
-    def rate(self, amount: Amount) -> float:
-        """Errors of 100 reference tokens, or the perplexity; NaN without any token."""
-        if not amount.ref:
-            return float("nan")
-        if isinstance(amount, Likelihood):
-            return amount.perplexity
-        return amount.percent
-
 
 UNITS = {
     "cer": Unit("cer", "chars"),
@@ -108,7 +98,7 @@ class Group:
     def rates(self, key: Key | None, unit: Unit) -> dict[int | None, float]:
         """Error rates or perplexities."""
         scores = self.scores(key, unit).items()
-        return {s: unit.rate(x.counts[unit.name]) for s, x in scores}
+        return {s: x.counts[unit.name].rate for s, x in scores}
 
 
 @dataclass(frozen=True)
@@ -216,7 +206,8 @@ def _check_same_kind(study: Study) -> None:
     first = study.first
     if study.unit.name == LIKELIHOOD:
         what = f"{first.folder} is a search of language models"
-        raise TopDownError("E_SEEDS", what, "use espnet-topdown lm_rows", DATA)
+        do = "compare rows with several seeds: ./run.sh --row table4"
+        raise TopDownError("E_SEEDS", what, do, DATA)
     kinds: dict[str, Callable[[SearchState], object]] = {
         "layers": lambda s: s.layers,
         "criterion": lambda s: s.criterion,
@@ -328,7 +319,7 @@ def compare(
     if not seeds:
         return None
     sides = [[x[s].counts[unit.name] for s in seeds] for x in (a, b)]
-    first, second = (fmean(unit.rate(amount) for amount in side) for side in sides)
+    first, second = (fmean(amount.rate for amount in side) for side in sides)
     better = sum(x.errors < y.errors for x, y in zip(*sides))
     measured = (ours, other, key, unit, seeds, (first, second), better)
     try:

@@ -10,7 +10,7 @@ from made_up_search import write_decode
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, read_yaml, write_json, write_yaml
-from espnet_topdown.report._rows import (
+from espnet_topdown.report._study import (
     REASONS,
     UNITS,
     Difference,
@@ -172,7 +172,7 @@ def unscored(folders: list[Path]) -> None:
         (other("decoder", "beam"), 65, "in their decoder: ctc_greedy and beam"),
         (other("layers", ["a", "b"]), 65, "differ in their layers"),
         (other_valid, 65, "differ in their validation set"),
-        (other("criterion", "ppl"), 65, "language models.*lm_rows"),
+        (other("criterion", "ppl"), 65, "language models.*--row table4"),
         (unscored, 66, "no joint model was scored"),
         (list.clear, 66, "no search was given"),
     ],
