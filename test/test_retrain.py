@@ -35,7 +35,7 @@ def files(toy_experiment) -> None:
     other = rnn_weights(seed=3)
     write_experiment(Path("exp/other"), other)
     write_experiment(Path("exp/swapped"), rnn_weights(), token_list=SWAPPED)
-    torch.save({n: torch.zeros(5, 2) for n in other}, "wide.pth")
+    torch.save({n: torch.zeros(5, 9) for n in other}, "wide.pth")
     torch.save({f"enc.{BIRNN0[12:]}": other[BIRNN0]}, PRETRAINED)
 
 
@@ -59,9 +59,9 @@ def trained(change: dict | None = None) -> None:
 @pytest.mark.parametrize(
     "frozen, options, rows",
     [
-        ("softmax", {}, ["softmax .*frozen", "12 frozen", "24 re-initialised"]),
+        ("softmax", {}, ["softmax .*frozen", "15 frozen", "24 re-initialised"]),
         ("softmax", {"reinit": "keep"}, ["24 by keep"]),
-        ("blstm0", {"any_order": True}, [r"blstm0 +12 +frozen", r"softmax +12 +new"]),
+        ("blstm0", {"any_order": True}, [r"blstm0 +12 +frozen", r"softmax +15 +new"]),
         ("softmax", {"frozen_from": OTHER}, [f"frozen +{OTHER}"]),
         (
             "softmax",
@@ -71,14 +71,14 @@ def trained(change: dict | None = None) -> None:
         (
             "softmax",
             {"config": {"freeze_param": LOWEST}, "trainable": True},
-            [r"softmax +12 +copied", r"blstm0 +12 +frozen in the base"],
+            [r"softmax +15 +copied", r"blstm0 +12 +frozen in the base"],
         ),
         (
             "softmax",
             {"config": {"freeze_param": "encoder.enc.0.bt1"}},
             [
                 r"blstm1 +12 +new +seed 1000; 6 frozen in the base",
-                "18 frozen",
+                "21 frozen",
                 "18 trained",
             ],
         ),
@@ -119,7 +119,7 @@ def test_what_is_planned(files, frozen, options, rows):
         (
             "softmax",
             {"frozen_from": Path("wide.pth")},
-            r"E_SHAPE_MISMATCH.*\(3, 2\).*\(5, 2\)",
+            r"E_SHAPE_MISMATCH.*\(5, 2\).*\(5, 9\)",
             65,
         ),
         (
@@ -324,4 +324,4 @@ def test_a_retraining_by_hand(files, source, file):
 def test_layer_table(toy_experiment):
     table = layer_table(toy_experiment).splitlines()
     assert [line.split()[1] for line in table[1:4]] == ["softmax", "blstm1", "blstm0"]
-    assert "36" in table[4]
+    assert "39" in table[4]

@@ -156,6 +156,7 @@ def plan(spec: RetrainSpec) -> Plan:
     base = spec.base
     model = base.model_file()
     layers = bind(base, spec.stack)
+    _check_vocabulary(base, layers)
     header, tied, stack = layers.header, layers.tied, layers.stack
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
     names = _with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
@@ -198,11 +199,30 @@ def bind(base: Experiment, spec: StackSpec) -> Layers:
     return Layers(header, joined, _with_aliases(base.own_frozen(header), tied))
 
 
+def _check_vocabulary(base: Experiment, layers: Layers) -> None:
+    """Refuse weights of another vocabulary than the config's, before a model is built.
+
+    One output layer has to fit: masked CTC's decoder has a token more.
+
+    Raises:
+        TopDownError: E_CKPT_SHAPE (65).
+    """
+    header, tokens = layers.header, base.config.get("token_list")
+    names = [n for g in layers.joined.groups for n in g.params]
+    rows = {n: header[n].shape[0] for n in names if _may_be_output(n, header)}
+    if not isinstance(tokens, list) or not rows or len(tokens) in rows.values():
+        return
+    name, size = next(iter(rows.items()))
+    what = f"{base.model_file()}: {name} has {size} rows, and the token_list of its "
+    what += f"config.yaml {len(tokens)} tokens"
+    do = "use the weights and the config.yaml of the same experiment"
+    raise TopDownError("E_CKPT_SHAPE", what, do, DATA)
+
+
 def _check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
     """Refuse a stack with an output layer below its top layer.
 
-    A matrix of a decoder with one row for each token, in no numbered block, is taken
-    for one; an embedding has the same size.
+    A matrix of a decoder with one row for each token is taken for one.
 
     Raises:
         TopDownError: E_STACK (78): it is not for us to say where it belongs.
@@ -210,15 +230,19 @@ def _check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
     size = len(base.config.get("token_list") or ())
     for group in stack.groups[1:]:
         for name in group.params:
-            parts = name.split(".")
-            inner = any(p.isdigit() for p in parts) or "embed" in name
-            shape = header[name].shape
-            if parts[0] != "decoder" or inner or len(shape) != 2 or shape[0] != size:
+            output = name.startswith("decoder.") and _may_be_output(name, header)
+            if not output or header[name].shape[0] != size:
                 continue
             what = f"{name} has a row for each of the {size} tokens, as an output layer"
             what += f" has, and lies in layer {group.name}"
             do = "give --stack FILE.yaml that puts it into the softmax, or names it"
             raise TopDownError("E_STACK", what, do)
+
+
+# A matrix in no numbered block; an embedding has the size of an output layer, too.
+def _may_be_output(name: str, header: Header) -> bool:
+    inner = any(p.isdigit() for p in name.split(".")) or "embed" in name
+    return not inner and len(header[name].shape) == 2
 
 
 def _with_aliases(names: Iterable[str], tied: Mapping[str, str]) -> tuple[str, ...]:
@@ -306,6 +330,7 @@ def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> st
     experiment = Experiment(exp, model)
     spec = stack_for(experiment.config, stack, experiment.header)
     layers = bind(experiment, spec)
+    _check_vocabulary(experiment, layers)
     sizes = layers.sizes
     rows = [("#", "layer", "params", "first", "last")]
     for i, group in enumerate(layers.joined.groups, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import types
 from pathlib import Path
@@ -292,6 +293,22 @@ def test_an_output_layer_of_another_name_is_asked_about(toy_experiment):
     folder = write_experiment(Path("exp/head"), {**rnn_weights(), **more})
     with pytest.raises(TopDownError, match="E_STACK.*decoder.head.weight.*5 tokens"):
         layer_table(folder)
+
+
+@pytest.mark.parametrize("verb", ["layers", "plan"])
+def test_weights_of_another_vocabulary(toy_experiment, capsys, verb):
+    """Known from names and shapes, before a model is built."""
+    from toys import TOKENS, rnn_weights, write_experiment
+
+    from espnet_topdown.bin.main import main
+
+    write_experiment(Path("exp/other"), rnn_weights(), token_list=[*TOKENS, "c"])
+    words = {"layers": [], "plan": ["--freeze", "softmax"]}[verb]
+    with pytest.raises(SystemExit) as e:
+        main([verb, "exp/other", *words])
+    assert e.value.code == 65
+    message = "E_CKPT_SHAPE: .*ctc.ctc_lo.weight has 5 rows.*token_list .* 6 tokens"
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_the_generic_stack_is_offered_and_never_taken(toy_experiment):
