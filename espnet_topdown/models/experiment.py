@@ -361,9 +361,10 @@ class Experiment:
         config = self.config
         kind_of(config, self.command)
         part = ""
-        if config.get("use_adapter"):
-            part = f"use_adapter: {config.get('adapter')}"
-        elif config.get("save_strategy", "all") != "all":
+        for key in ("use_adapter", "use_lora"):  # the second in older releases
+            if config.get(key):
+                part = f"{key}: {config.get('adapter', True)}"
+        if not part and config.get("save_strategy", "all") != "all":
             part = f"save_strategy: {config['save_strategy']}"
         if part:
             what = f"{self.folder} was trained with {part}: what it trained is no layer"

@@ -138,6 +138,8 @@ def kind_of(config: Mapping[str, Any], command: str = "") -> str:
         if model in facts["language_models"]:
             return str(facts["language_models"][model])
         others = [f"a language model of kind '{model}'"]
+    elif not others and config.get("model", "espnet") not in facts["recognisers"]:
+        others = [f"a recogniser of kind '{config['model']}'"]
     elif not others and command and command not in facts["commands"]:
         others = [f"a model of ESPnet's {command}"]
     if others or "encoder" not in config:

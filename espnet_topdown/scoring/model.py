@@ -61,6 +61,9 @@ def _build(experiment: Experiment) -> torch.nn.Module:
         do = f"run 'pip install {e.name}', or ESPnet's installer of it"
         raise TopDownError("E_INSTALL", what, do) from e
     except Exception as e:  # each part of ESPnet refuses its options in its own way
+        if isinstance(e, ImportError) or "install" in str(e):
+            what = f"the model of {config} lacks a package ({type(e).__name__}: {e})"
+            raise TopDownError("E_INSTALL", what, "install what it names") from e
         what = f"{config} does not describe a model of this ESPnet, of kind "
         what += f"'{kind.name}' ({type(e).__name__}: {e})"
         do = "give the config.yaml that training wrote, of the ESPnet in use"

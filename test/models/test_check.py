@@ -85,13 +85,29 @@ def test_a_transducer_has_no_score(sounds):
         works(base_of(folder))
 
 
-def test_a_package_that_is_missing(sounds, monkeypatch):
+@pytest.mark.parametrize(
+    "change, module, message",
+    [
+        (
+            {**TRANSDUCER, "model_conf": {"ctc_weight": 0.3}},
+            "warprnnt_pytorch",
+            "package warprnnt_pytorch",
+        ),
+        ({"ctc_conf": {"ctc_type": "gtnctc"}}, "gtn", "Please install gtn"),
+        (
+            {"frontend": "huggingface", "frontend_conf": {"model": "x"}},
+            "transformers",
+            "Please install .transformers",
+        ),
+    ],
+)
+def test_a_package_that_is_missing(sounds, monkeypatch, change, module, message):
+    """ESPnet says so in several ways."""
     folder = sounds.experiment("rnn")
     config = read_yaml(folder / "config.yaml")
-    both = {**TRANSDUCER, "model_conf": {"ctc_weight": 0.3}}
-    write_yaml(folder / "config.yaml", {**config, **both})
-    monkeypatch.setitem(sys.modules, "warprnnt_pytorch", None)
-    with pytest.raises(TopDownError, match="E_INSTALL.*package warprnnt_pytorch"):
+    write_yaml(folder / "config.yaml", {**config, **change})
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(TopDownError, match=f"E_INSTALL.*{message}"):
         works(base_of(folder))
 
 
