@@ -153,15 +153,21 @@ def check_works(
 
     Raises:
         TopDownError: E_NO_CTC, E_KIND, E_INSTALL, E_STACK, E_NAN, E_CKPT_KEYS,
-            E_CKPT_SHAPE, E_CONFIG_KEY and others of the scoring; of ``check_data``.
+            E_CKPT_SHAPE, E_CONFIG_KEY and others of the scoring; of ``check_data``;
+            E_MISSING (66) for a file that is gone.
     """
     _check_kind(base, task)
     check_data = check_data or (lambda: None)
     if trainer in (task.trainer, task.options_of):
         import_quietly(task.task.partition(":")[0])
         options = _options(base, task, trainer)
-        task.call("works")(base, stack, check_data)
-        _check_training(base, task, options)
+        try:
+            task.call("works")(base, stack, check_data)
+            _check_training(base, task, options)
+        except FileNotFoundError as e:
+            what = f"{base.folder}/config.yaml names '{e.filename}', which is not there"
+            do = "run in the recipe folder: its paths are relative to it"
+            raise TopDownError("E_MISSING", what, do, MISSING) from e
     else:
         check_data()
 
@@ -197,19 +203,19 @@ def _check_training(base: Experiment, task: Task, options: argparse.Namespace) -
     """Build what trains and what makes batches, as ESPnet does after the model.
 
     Raises:
-        TopDownError: E_CONFIG_KEY (78), or E_MISSING (66) for a list that is gone.
+        TopDownError: E_CONFIG_KEY or E_INSTALL (78).
+        FileNotFoundError: A list is gone.
     """
     from espnet_topdown.trainer.trainer import parts_of
 
     for keys, build in parts_of(task.call("task"), options).items():
         try:
             build()
-        except FileNotFoundError as e:
-            what = f"{base.folder}/config.yaml names '{e.filename}', which is not there"
-            do = "run in the recipe folder: its paths are relative to it"
-            raise TopDownError("E_MISSING", what, do, MISSING) from e
-        except TopDownError:
+        except (FileNotFoundError, TopDownError):
             raise
+        except ModuleNotFoundError as e:
+            what = f"{base.folder}/config.yaml: {keys} needs the package {e.name}"
+            raise TopDownError("E_INSTALL", what, f"run 'pip install {e.name}'") from e
         except Exception as e:  # each part refuses its options in its own way
             raise _wrong(base, f"{keys}: {type(e).__name__}: {e}") from e
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import importlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -258,6 +259,8 @@ def parts_of(task: Any, options: argparse.Namespace) -> dict[str, Callable[[], o
         if name:
             keys = f"scheduler {name}, scheduler_conf {conf}"
             parts[keys] = lambda: scheduler_classes[name](optimizer(), **conf)
+    if options.use_wandb:
+        parts["use_wandb"] = functools.partial(importlib.import_module, "wandb")
     for phase in ("train", "valid"):
         keys = f"{phase}_shape_file, iterator_type {options.iterator_type}, batch_type "
         parts[keys + options.batch_type] = functools.partial(

@@ -136,13 +136,16 @@ OPTIONS = [
     ({"batch_type": "folded", "fold_length": []}, "E_CONFIG_KEY.*batch_type folded"),
     ({"iterator_type": "sequences"}, "E_CONFIG_KEY.*iterator_type is 'sequences'"),
     ({"log_level": "LOUD"}, "E_CONFIG_KEY.*log_level is 'LOUD'"),
+    ({"noise_scp": "gone.scp", "noise_apply_prob": 1.0}, "E_MISSING.*gone.scp"),
+    ({"use_wandb": True}, "E_INSTALL.*wandb"),
     ({"max_cache_fd": "few"}, "E_CONFIG_KEY.*max_cache_fd is 'few'"),
 ]
 
 
 @pytest.mark.parametrize("change, message", OPTIONS)
-def test_options_that_the_trainer_refuses(sounds, change, message):
+def test_options_that_the_trainer_refuses(sounds, monkeypatch, change, message):
     """Before anything is written, though the model is built without them."""
+    monkeypatch.setitem(sys.modules, "wandb", None)
     folder = sounds.experiment("rnn", sure=50.0)
     base_of(folder)
     config = read_yaml(folder / "config.yaml")
