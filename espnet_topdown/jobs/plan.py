@@ -156,9 +156,9 @@ def plan(spec: RetrainSpec) -> Plan:
     base = spec.base
     model = base.model_file()
     layers = bind(base, spec.stack)
-    _check_vocabulary(base, layers)
     header, tied, stack = layers.header, layers.tied, layers.stack
     stack.check_frozen(spec.frozen, any_order=spec.any_order)
+    _check_vocabulary(base, layers)
     names = _with_aliases((p for g in stack.named(spec.frozen) for p in g.params), tied)
     _check_seed(spec)
     source: Header = {}
