@@ -387,9 +387,9 @@ def subset(
     Returns:
         Lists of the same names.
     """
-    wanted = c_sorted(set(keep))  # once for all lists
+    wanted = set(keep)
     out = {
-        name: {k: pairs[k] for k in wanted if k in pairs}
+        name: {k: v for k, v in pairs.items() if k in wanted}
         for name, pairs in lists.items()
     }
     if "segments" in lists:
