@@ -314,7 +314,6 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         f"{unit} {name} ({decoder})": amount.rate
         for (decoder, name), score in candidate.tests.items()
         for unit, amount in score.counts.items()
-        if hasattr(amount, "percent")
     }
     return {
         "model": candidate.name,
