@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from espnet_topdown.errors import CREATE, IO, MISSING, USAGE, TopDownError, disk_error
 from espnet_topdown.files import check_output, write_bytes, write_yaml
@@ -292,7 +292,8 @@ def _upload(hub: Any, place: Path, repo: str) -> str:
 
     disable_progress_bars()
     message = "Model of a top-down search"
-    of_its_client = HfHubHTTPError.__mro__[1]  # which it has changed
+    # the error of its HTTP client, which it has changed
+    of_its_client = cast(type[Exception], HfHubHTTPError.__mro__[1])
     try:
         url = hub.create_repo(repo, private=True, exist_ok=True)
         hub.upload_folder(repo_id=repo, folder_path=place, commit_message=message)
