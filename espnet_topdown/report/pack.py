@@ -21,7 +21,7 @@ from espnet_topdown.models.experiment import Experiment, model_options
 from espnet_topdown.models.tasks import Task, find_task, kind_of
 from espnet_topdown.models.type_checks import import_quietly
 from espnet_topdown.report import _text as text
-from espnet_topdown.report._rows import differences, read_study
+from espnet_topdown.report._study import differences, read_study
 from espnet_topdown.report.write import CURVES, Section, render, sections
 from espnet_topdown.search.state import SearchState, check_finished, model_of
 
