@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import subprocess
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _FORMATS = {"flac": "FLAC", "wav": "WAV"}
 _CLIPPED = 0.2  # share of samples at or beyond full scale
+_LOUDEST = 16.0  # decoders of MP3 and the like go a little beyond 1
+_RATES = 1000, 1_000_000  # Hz; others are a damaged header
 _BLOCK = 1 << 20
 _LATE = 0.5  # seconds that a segment may end after its recording, as in Kaldi
 _UNKNOWN = 1 << 60  # more samples than a file has: FLAC that was written into a pipe
@@ -163,11 +166,17 @@ def _open_sound(
         try:
             sound = soundfile.SoundFile(file)
         except (soundfile.LibsndfileError, RuntimeError) as e:
-            shown = str(e).strip()[-80:].replace(str(file), source.value)
+            shown = str(e).strip().replace(str(file), source.value)[:200]
             what = f"{source.where}: {source.value[:200]} is not a WAV/FLAC/SPH file"
             do = "make it again (WAV or FLAC); it may be empty or cut off"
             raise TopDownError("E_WAV_FORMAT", f"{what} ({shown})", do, DATA) from None
         with sound:
+            low, high = _RATES
+            if not low <= sound.samplerate <= high:
+                what = f"{source.where}: {source.value[:200]} has"
+                what += f" {sound.samplerate} samples a second by its header"
+                do = "make the file again"
+                raise TopDownError("E_WAV_FORMAT", what, do, DATA)
             lacking = _lacking(sound, file)
             if lacking:
                 raise _damaged(source, lacking)
@@ -268,20 +277,41 @@ def _uncounted(left: int) -> str:
 
 
 def _ogg_lacks(data: bytes) -> str:
-    """What the last page of an Ogg stream lacks (RFC 3533): its rest, or its mark.
+    """What an Ogg stream lacks (RFC 3533): a page, the rest of one, its last mark.
+
+    libsndfile passes over pages that are missing or damaged without a word.
 
     Returns:
-        The end of a sentence; "" if the stream ends as it should.
+        The end of a sentence; "" if all pages are there and whole, and nothing else.
     """
-    page = data[max(data.rfind(b"OggS"), 0) :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return "its last page is not whole"
-    size = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    if size > len(page) or not page[5] & 4:
-        return "its last page is not there"
-    if re.compile(rb"OggS\x00[\x02\x06]").search(data, 4):  # another first page
-        return _SEVERAL
-    return _uncounted(len(page) - size)
+    at = number = flags = 0
+    while len(head := data[at : at + 282]) > 26 and head[:4] == b"OggS":
+        flags = head[5]
+        if number and flags & 2:  # another first page
+            return _SEVERAL
+        n_parts = head[26]
+        size = 27 + n_parts + sum(head[27 : 27 + n_parts])
+        page = data[at : at + size]
+        if len(page) < size:
+            return "its last page is not whole"
+        if int.from_bytes(head[18:22], "little") != number:
+            return f"page {number} is not there"
+        if _ogg_checksum(page) != head[22:26]:
+            return f"page {number} is not as its checksum says"
+        at, number = at + size, number + 1
+    if at < len(data) and b"OggS" in data[at:]:
+        return f"page {number} is not where it should be"
+    return _uncounted(len(data) - at) if flags & 4 else "its last page is not there"
+
+
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+# What a page has at 22: its CRC, in which these four bytes are zeros.
+def _ogg_checksum(page: bytes) -> bytes:
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
+    crc = zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF  # zlib's goes the other way
+    return crc.to_bytes(4, "big").translate(_MIRRORED)
 
 
 _MPEG_RATES = (44100, 48000, 32000)
@@ -552,10 +582,11 @@ def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
         what = f"{source.where}: {len(bad)} samples are NaN or infinite, the first is"
         what += f" sample {first + bad[0]}"
         raise TopDownError("E_WAV_NONFINITE", what, "make the file again", DATA)
-    beyond = float(np.mean(np.abs(samples) > 1.0))
-    if beyond > _CLIPPED:
-        what = f"{source.where}: {100 * beyond:.0f} % of samples are beyond full scale"
-        what += f" (the largest is {float(np.abs(samples).max()):g})"
+    loudness = np.abs(samples)
+    beyond, largest = float(np.mean(loudness > 1.0)), float(loudness.max())
+    if beyond > _CLIPPED or largest > _LOUDEST:
+        what = f"{source.where}: {100 * beyond:.2g} % of samples are beyond full scale"
+        what += f" (the largest is {largest:g})"
         do = "make the file again, with values from -1 to 1"
         raise TopDownError("E_WAV_CLIPPED", what, do, DATA)
 
@@ -579,7 +610,7 @@ def read_all(source: Source, root: Path = Path(".")) -> str:
     sounding = False
     with _open_sound(source, root) as (sound, file):
         for block in _decoded(source, sound, file, 0, sound.frames, "float32"):
-            if not np.isfinite(block).all():
+            if not np.abs(block).max() <= _LOUDEST:  # NaN, too
                 _check_values(source, block, seen)
             seen += len(block)
             sounding = sounding or bool(block.any())

@@ -5,6 +5,7 @@ Stages 2, 3 and 10, decoding and scoring call the same reader; one row a fault.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,11 +104,31 @@ def flipped(file: str, whole: bytes) -> bytes:
     return whole[:middle] + bytes([whole[middle] ^ 16]) + whole[middle + 1 :]
 
 
+def without_a_page(file: str, whole: bytes) -> bytes:
+    pages = [match.start() for match in re.finditer(b"OggS", whole)]
+    middle = len(pages) // 2
+    return whole[: pages[middle]] + whole[pages[middle + 1] :]
+
+
+def with_a_hole(file: str, whole: bytes) -> bytes:
+    middle = len(whole) // 2
+    return whole[:middle] + bytes(900) + whole[middle + 900 :]
+
+
+def of_rate(hertz: int):
+    """A WAV file with another number in its header."""
+    return lambda file, whole: whole[:24] + hertz.to_bytes(4, "little") + whole[28:]
+
+
 HALVES = ["u.wav", "ulaw.wav", "float.wav", "rf64.wav", "u.aiff", "u.au", "u.w64"]
 DAMAGE = [(halved, file) for file in [*HALVES, "u.caf", "u.flac", "u24.flac"]]
 DAMAGE += [(flipped, file) for file in ("u.flac", "u24.flac")]
 DAMAGE += [(lambda file, whole: whole[: len(whole) // 2], "u.flac")]
+DAMAGE += [(with_a_hole, file) for file in ("u.mp3", "u.flac", "u.ogg")]
+DAMAGE += [(of_rate(hertz), "u.wav") for hertz in (1, 999, 1 << 30)]
 DAMAGE += [(lambda file, whole: whole + whole, file) for file in KINDS]
+OGG = ("u.ogg", "opus.ogg")
+DAMAGE += [(fault, file) for fault in (flipped, without_a_page) for file in OGG]
 DAMAGE += [
     (lambda file, whole: whole + bytes(range(1, 97)) * 20, file)
     for file in KINDS
@@ -198,10 +219,14 @@ def test_samples_that_are_not_finite(file, bad, capsys):
     assert message.startswith("E_WAV_NONFINITE: utt u1")
 
 
-def test_samples_beyond_full_scale(capsys):
-    """Floats of the size of 16-bit numbers would all be cut off."""
-    write("u.wav", NOISE * 32768, subtype="FLOAT")
-    assert "E_WAV_CLIPPED: utt u1" in said("format_wav", STAGE_3, capsys)
+@pytest.mark.parametrize("first, factor", [(0, 32768), (2 * FS - 1, 1e30)])
+def test_samples_beyond_full_scale(first, factor, capsys):
+    """Floats of the size of 16-bit numbers, or a damaged one, would be cut off."""
+    samples = NOISE.copy()
+    samples[first:] *= factor
+    write("u.wav", samples, subtype="FLOAT")
+    for verb, options in (("format_wav", STAGE_3), ("validate_data", STAGE_10[:4])):
+        assert "E_WAV_CLIPPED: utt u1" in said(verb, options, capsys)
 
 
 @pytest.mark.parametrize(
