@@ -34,6 +34,8 @@ def folders(toy_experiment) -> None:
         "theirs/RESULTS.md",
         "exp/joint/RESULTS.md",
         "other/config.yaml",
+        "exp/found/search.yaml",
+        "exp/found/m1.2/retrain.yaml",
         "espnet/inference/1best_recog/text",  # as its asr_inference leaves a set
         "espnet/test/logdir/keys.1.scp",  # as its asr.sh does
         "espnet/copied/score",
@@ -188,6 +190,13 @@ def files() -> dict[Path, bytes | bool]:
                 ("exp/lm_stats_en_char", "/logdir is there and not ours"),
             )
         ],
+        *[
+            (command, place, "exp/found. Do: give another --output_dir, such as /")
+            for command in (SEARCH, RETRAIN)
+            for place in ("exp/found/m3", "exp/found/m1.2/x", "exp/./found/x/y")
+        ],
+        (SCORE, "exp/found", "exp/found/search.yaml is there and not ours"),
+        (SCORE, "exp/found/m1.2", "m1.2/retrain.yaml is there and not ours"),
         (SEARCH, "theirs", "theirs/RESULTS.md is there and not ours"),
         (DECODE, "data/valid", "data/valid/wav.scp is there and not ours"),
         (DECODE, "exp/joint", "exp/joint/config.yaml is there and not ours"),

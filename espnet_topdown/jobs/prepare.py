@@ -95,6 +95,25 @@ def check_place(
         check_output(folder, (*_THEIRS, *names))
 
 
+def check_apart_from_searches(folder: Path) -> None:
+    """Refuse an output folder in a search's, which lists, cleans and checks its own.
+
+    Args:
+        folder: ``--output_dir``; what is there already goes on.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    place = Path(folder).resolve()
+    if (place / "search.yaml").exists() or (place / "retrain.yaml").exists():
+        return
+    for search in place.parents:
+        if (search / "search.yaml").is_file():
+            what = f"{folder} lies in the folder of another search, {search}"
+            do = f"give another --output_dir, such as {search}_{place.name}"
+            raise TopDownError("E_CREATE", what, do, CREATE)
+
+
 def _load_values(places: Places, train_dtype: str = "") -> Weights:
     """The tensors that are at these places, each file read once.
 

@@ -12,7 +12,11 @@ from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
 from espnet_topdown.jobs.check import check_gpus, check_works
 from espnet_topdown.jobs.plan import plan
-from espnet_topdown.jobs.prepare import check_job_place, prepare
+from espnet_topdown.jobs.prepare import (
+    check_apart_from_searches,
+    check_job_place,
+    prepare,
+)
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.config import read_record
@@ -151,6 +155,7 @@ def run_by_hand(
             those of ``check_works``, before anything is written; of ``run_job``.
     """
     check_job_place(spec, folder)
+    check_apart_from_searches(folder)
     asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
     check_gpus(int(asked))
     if not (Path(folder) / "retrain.yaml").is_file():

@@ -120,7 +120,7 @@ def check_score_dir(folder: Path) -> None:
     Raises:
         TopDownError: E_CREATE (73).
     """
-    names: tuple[str, ...] = ("wav.scp", "config.yaml")
+    names: tuple[str, ...] = ("wav.scp", "config.yaml", "search.yaml", "retrain.yaml")
     if not (Path(folder) / FILE).exists():
         names += ("ref.trn", "hyp.trn", "result.txt")
     check_output(folder, names)

@@ -80,6 +80,12 @@ def test_every_option_has_a_comment():
         ("asr_pip.sh", f"{A} --stage 4", 66, "run --stage format first"),
         ("asr_pip.sh", f"{A} --stage 10", 66, "run --stage filter first"),
         ("asr_pip.sh", "--train_set c --valid_set c2 --stage 3", 73, "E_CREATE: dump"),
+        # files that a later stage would read
+        ("topdown.sh", f"{A} --asr_config conf/trian.yaml", 66, "E_MISSING: --asr_c"),
+        ("topdown.sh", f"{A} --inference_config conf", 66, "E_MISSING: --inf.* conf"),
+        ("topdown.sh", f"{A} --seeds 7 --asr_config x.yaml", 66, "E_MISSING: .*x.yaml"),
+        ("asr_pip.sh", f"{A} --asr_config x.yaml", 66, "E_MISSING: --asr_config: no"),
+        ("asr_pip.sh", f"{A} --use_lm true --lm_config x", 66, "E_MISSING: --lm_conf"),
         # names as upstream's
         ("topdown.sh", "--asr_config conf/train_ctc.yaml --lang es --token_type char "
          "--stage 12", 66, "exp/asr_train_ctc_raw_es_char:"),

@@ -39,6 +39,9 @@ if ! "${use_lm}"; then skip_stages+=" 6 7 8"; fi
 if ! "${use_ngram}"; then skip_stages+=" 9"; fi
 if [ -z "${sp}" ]; then skip_stages+=" 2"; fi
 
+if stage_on 10 || stage_on 11; then need_configs asr_config; fi
+if stage_on 6 || stage_on 7; then need_configs lm_config; fi
+
 start_python
 read -r -a TRAIN_CMD <<<"${train_cmd}"
 read -r -a CUDA_CMD <<<"${cuda_cmd}"

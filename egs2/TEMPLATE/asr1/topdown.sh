@@ -39,6 +39,8 @@ fi
 if "${skip_eval}"; then skip_stages+=" 13 14"; fi
 if "${skip_packing}" && [ "${stage}" -ne 16 ]; then skip_stages+=" 16"; fi
 if "${skip_train}"; then skip_stages+=" 12"; fi
+if ! "${skip_train}" && { stage_on 10 || stage_on 11; }; then need_configs asr_config; fi
+if stage_on 13; then need_configs inference_config; fi
 asr_exp=${asr_exp%/}
 if [ -z "${topdown_dir}" ]; then topdown_dir=${asr_exp}_topdown${topdown_tag:+_${topdown_tag}}; fi
 topdown_dir=${topdown_dir%/}

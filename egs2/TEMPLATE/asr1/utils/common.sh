@@ -66,6 +66,15 @@ need_file() { # what stage file...: made by an earlier stage; or given, by no st
     done
 }
 
+need_configs() { # option...: the files that stages to come read, before the first runs
+    local name
+    for name in "$@"; do
+        if [ -n "${!name}" ] && [ ! -f "${!name}" ]; then
+            die E_MISSING "--${name}: no file ${!name}" "correct the path" 66
+        fi
+    done
+}
+
 make_dir() { # dir...
     local dir
     for dir in "$@"; do
