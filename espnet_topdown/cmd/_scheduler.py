@@ -13,19 +13,25 @@ from espnet_topdown.errors import CLUSTER, TopDownError
 
 TOKEN = "topdown-"  # how our tokens begin
 WRONG, AWAY, FULL, UNKNOWN = "wrong", "away", "full", "unknown"
-# What schedulers say, in the order in which it is looked for: there is no room for one
-# more job now; nobody answers now; the request is wrong and stays so.
+# The limit that Slurm names above its general words; one of the numbers of jobs is over
+# soon, another is of this job alone.
+_LIMIT = r"\b(QOS|Assoc)(Max|Min)(?!Jobs|Submit)\w+"
+# What schedulers say, in the order in which it is looked for: the job is too big; there
+# is no room for one more now; nobody answers now; the request is wrong and stays so.
 _SAYS = (
+    (WRONG, _LIMIT),
     (
         FULL,
-        r"accounting.?(/QOS)? policy|submit limit|max\w*submit|job limit|temporarily"
-        r"|only \d+ (active )?jobs are|max_(u_)?jobs|too many jobs|queue is full",
+        r"accounting.?(/QOS)? policy|submit limit|(max|grp)\w*(submit|jobs)|job limit"
+        r"|temporarily|only \d+ (active )?jobs are|max_(u_)?jobs|too many jobs"
+        r"|queue (is )?full|submissions disabled",
     ),
     (
         AWAY,
-        r"unable to (contact|send|establish)|can't connect|connect\w* (fail|re|time|cl)"
+        r"(unable to|can't|(can|could) ?not) (contact|send|establish|connect|get conn)"
+        r"|connect\w* (fail|re|time|cl)|database|I/O error"
         r"|timed? ?out|did not answer|no response|not respond|unexpected message|busy"
-        r"|got (send|select|read) error|commlib error|message receive|zero bytes"
+        r"|got (send|select|read) error|commlib error|message (receive|send)|zero bytes"
         r"|transport endpoint|broken pipe|network is|standby mode|failed receiving"
         r"|authentication|credential|munge|(re)?starting",
     ),
@@ -37,7 +43,7 @@ _SAYS = (
     ),
 )
 _OPTIONS = {  # what a message is about -> which of our options says it
-    "--time": "time",
+    "--time": "time|wall",
     "--mem": "mem",
     "--gpu": r"gres|generic resource|resource \W?gpu",
     "--num_threads": "cpu|processors|slots|parallel environment",
@@ -231,8 +237,9 @@ def kind_of(message: str) -> str:
 
 def option_of(message: str) -> str:
     """Return the option of ours that a refusal is about, "" if that cannot be told."""
+    limit = re.search(_LIMIT, message)
     for option, words in _OPTIONS.items():
-        if re.search(words, message, re.IGNORECASE):
+        if re.search(words, limit[0] if limit else message, re.IGNORECASE):
             return option
     return ""
 

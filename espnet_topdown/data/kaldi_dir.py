@@ -88,7 +88,9 @@ def list_files(path: Path) -> list[Path]:
     return [Path(path) / f"split.{i}" for i in range(int(number))]
 
 
-def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
+def read_lines(
+    path: Path, as_espnet: bool = False, keep_mark: bool = False
+) -> list[str]:
     """The lines of a UTF-8 list without their ends; E_UTF8 names line and byte.
 
     Args:
@@ -96,6 +98,7 @@ def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
         as_espnet: ESPnet reads this very file afterwards. A byte order mark, which
             it would take for a part of the first id, is then E_BOM; otherwise
             it is left out with a warning.
+        keep_mark: We have written the file, and the mark is a part of a text.
 
     Returns:
         Texts, empty ones too.
@@ -103,10 +106,10 @@ def read_lines(path: Path, as_espnet: bool = False) -> list[str]:
     Raises:
         TopDownError: E_MISSING (66); E_UTF8, E_BOM or E_TEXT_LINE (65).
     """
-    return list(_lines(path, as_espnet))
+    return list(_lines(path, as_espnet, keep_mark))
 
 
-def _lines(path: Path, as_espnet: bool) -> Iterator[str]:
+def _lines(path: Path, as_espnet: bool, keep_mark: bool = False) -> Iterator[str]:
     """The lines of ``read_lines`` by and by."""
     is_warned, number = False, 1
     for data in _blocks(path):
@@ -116,7 +119,7 @@ def _lines(path: Path, as_espnet: bool) -> Iterator[str]:
             text = "\0"
         if "\0" in text:  # as in UTF-16; the message needs the whole file
             decode_utf8(Path(path).read_bytes(), path)
-        if number == 1 and text.startswith("\ufeff"):
+        if number == 1 and text.startswith("\ufeff") and not keep_mark:
             if as_espnet:
                 what = f"{path} line 1 starts with a byte order mark (U+FEFF)"
                 do = f"run: sed -i '1s/^\\xef\\xbb\\xbf//' {shlex.quote(str(path))}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +31,8 @@ _SYNTAX = {
     "cer": re.compile(rf"[@{{]|{_SPACES}"),
     "wer": re.compile(rf"{_AT_STAR}|\{{|(?<=\S)[\\;]|\\(?=\S)|;(?=;)|{_SPACES}"),
 }
+# Alone, one of these two is the other to sclite.
+_ALIKE = {"cer": re.compile(r"[\\;]"), "wer": re.compile(r"(?<!\S)[\\;](?!\S)")}
 _LINE = re.compile(r"(.*?)[ \t]*\(([^()\s]+)\)[ \t]*")
 
 
@@ -57,7 +59,7 @@ def read_trn(path: Path) -> dict[str, list[str]]:
         TopDownError: E_TRN for a line without an id or with one that was there before.
     """
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(read_lines(path), 1):
+    for number, line in enumerate(read_lines(path, keep_mark=True), 1):
         match = _LINE.fullmatch(line)
         if match is None:
             what = f"{path} line {number} does not end in '(speaker-utterance)'"
@@ -80,10 +82,14 @@ def sclite_note(unit: str, *texts: Mapping[str, str]) -> str:
     Returns:
         Which characters are its syntax, and in how many lines they stand.
     """
-    found = Counter[str]()
+    found, alike = Counter[str](), defaultdict[str, set[str]](set)
     for side in texts if unit in _SYNTAX else ():
-        for text in filter(_SUSPECT.search, side.values()):
-            found.update(set(_SYNTAX[unit].findall(text)))
+        for utt, text in side.items():
+            if _SUSPECT.search(text):
+                found.update(set(_SYNTAX[unit].findall(text)))
+                alike[utt].update(_ALIKE[unit].findall(text))
+    for both in alike.values():
+        found.update(both if len(both) == 2 else ())
     if not found:
         return ""
     names = ", ".join(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,13 @@ def check_score_file(folder: Path) -> None:
 
 
 def speakers(utt2spk: Path | None, beside: Path) -> dict[str, str]:
-    """Return speakers: of ``utt2spk``, of the one next to a file, or nothing."""
+    """Return speakers: of ``utt2spk``, of the one next to a file, or nothing.
+
+    A blank or parenthesis, which would end an id in a ``.trn`` file, is ``_`` there.
+    """
     found = Path(utt2spk) if utt2spk else Path(beside).with_name("utt2spk")
-    return read_pairs(found) if utt2spk or found.is_file() else {}
+    spoken_by = read_pairs(found) if utt2spk or found.is_file() else {}
+    return {utt: re.sub(r"[()\s]", "_", name) for utt, name in spoken_by.items()}
 
 
 def record(

@@ -10,6 +10,9 @@ from espnet_topdown.cmd.slurm import Slurm
 from espnet_topdown.errors import TopDownError
 
 FAILED = "sbatch: error: Batch job submission failed: "
+POLICY = FAILED + "Job violates accounting/QOS policy (job submit limit, user's size "
+POLICY += "and/or time limits)"  # what Slurm says of everything; a line above says why
+SRC = "sbatch: fatal: Could not establish a configuration source"
 NOT_RUN = "Unable to run job: "
 
 
@@ -30,7 +33,16 @@ NOT_RUN = "Unable to run job: "
         ("wrong", "", NOT_RUN + 'Job was rejected because job requests unknown queue'),
         ("wrong", "--gpu", NOT_RUN + 'unknown resource "gpu".'),
         ("wrong", "", NOT_RUN + "denied: host vm is no submit host"),
+        ("wrong", "--time", "sbatch: error: QOSMaxWallDurationPerJobLimit " + POLICY),
+        ("wrong", "--num_threads", "sbatch: error: QOSMaxCpuPerJobLimit " + POLICY),
+        ("wrong", "--mem", "sbatch: error: AssocMaxMemPerJob " + POLICY),
+        ("wrong", "--gpu", "sbatch: error: QOSMinGRES " + POLICY),
         # there is no room for it now
+        ("full", "", POLICY),
+        ("full", "", "sbatch: error: AssocGrpSubmitJobsLimit " + POLICY),
+        ("full", "", "sbatch: error: QOSMaxJobsPerUserLimit"),
+        ("full", "", "sbatch: error: Slurm job queue full, sleeping and retrying"),
+        ("full", "", FAILED + "System submissions disabled"),
         ("full", "", FAILED + "Job violates accounting/QOS policy (job submit limit)"),
         ("full", "", FAILED + "Job violates accounting policy (AssocMaxSubmitJobs)"),
         ("full", "", FAILED + "QOSMaxSubmitJobPerUserLimit"),
@@ -46,6 +58,11 @@ NOT_RUN = "Unable to run job: "
         ("away", "", FAILED + "Slurm backup controller in standby mode"),
         ("away", "", "scancel: error: Kill job error on job id 5: Connection refused"),
         ("away", "", "error: commlib error: got select error (Connection refused)"),
+        ("away", "", FAILED + "Message send failure"),
+        ("away", "", FAILED + "Unable to connect to database"),
+        ("away", "", FAILED + "I/O error writing script/environment to file"),
+        ("away", "", "sbatch: error: res_nsearch error: Unknown host " + SRC),
+        ("away", "", 'error: cannot get connection to "qmaster"'),
         ("away", "", "error: unable to send message to qmaster using port 6444"),
         ("away", "", "squeue did not answer in 120 s"),
         # a site's own words

@@ -141,3 +141,24 @@ def test_what_sclite_reads_as_its_syntax_is_named(sclite, scores, tmp_path, unit
 def test_syntax_of_several_characters_is_named(sclite, scores, tmp_path, word):
     found = notes_and_counts(tmp_path, sclite, scores, "wer", [word])
     assert found[0] and found[1] != found[2]
+
+
+@pytest.mark.parametrize("unit", ["cer", "wer"])
+def test_two_characters_that_are_one_to_sclite_are_named(
+    sclite, scores, tmp_path, unit
+):
+    chars = [c for c in string.printable.strip() if c not in "@{"]
+    pairs = [(a, b) for a in chars for b in chars]
+    ref, hyp = ({f"u{i:04d}": p[side] for i, p in enumerate(pairs)} for side in (0, 1))
+    for side in (ref, hyp):
+        name = "r.trn" if side is ref else "h.trn"
+        write_trn(tmp_path / name, {u: [c] for u, c in side.items()}, {})
+    theirs = scores(sclite(tmp_path / "r.trn", tmp_path / "h.trn", may_fail=True))
+    ops = paths(([ref[u]], [hyp[u]]) for u in ref)
+    mine = {f"{u}-{u}": tuple(map(op.count, "CSDI")) for u, op in zip(ref, ops)}
+    other = {(ref[u], hyp[u]) for u in ref if mine[f"{u}-{u}"] != theirs[f"{u}-{u}"]}
+    assert other == {("\\", ";"), (";", "\\")}
+    for a, b in other:
+        note = sclite_note(unit, {"u": f"x {a}"}, {"u": f"x {b} y"})
+        assert note.startswith(f"{unit.upper()}: ';' in 1 lines, '\\\\' in 1 lines:")
+        assert not sclite_note(unit, {"u": a}, {"u": a})

@@ -49,6 +49,20 @@ def test_a_table_as_in_results_md(texts, capsys) -> None:
     assert row == "|hyp|3|6|83.3|0.0|16.7|0.0|16.7|33.3|"
 
 
+@pytest.mark.parametrize(
+    "speaker", ["s(1)", "(s)", "s (x", "s) (y", "s 1", "s\t1", "s\u00a01", ""]
+)
+def test_any_speaker_stands_in_a_trn_file(texts, sclite, scores, speaker) -> None:
+    """What is read again, here and by sclite, is what was counted."""
+    (texts / "utt2spk").write_text(f"u1 {speaker}\nu2 t\nu3 t\n", encoding="utf-8")
+    main("score --ref text --hyp worse --output_dir out".split())
+    listed = list(read_counts(texts / "out").values())
+    assert list(recount(texts / "out").values()) == listed
+    theirs = scores(sclite(texts / "out" / "ref.trn", texts / "out" / "hyp.trn"))
+    want = [(c.corr, c.sub, c.dele, c.ins) for c in listed]
+    assert sorted(theirs.values()) == sorted(want)
+
+
 def test_two_systems_are_compared(texts) -> None:
     got = score_files("text", "hyp", bootstrap_against="worse")
     first, second, _, said = got.splitlines()[4:]
@@ -91,6 +105,12 @@ def test_equals_what_espnet_left(mini_an4, tmp_path) -> None:
         for name in ("ref.trn", "hyp.trn"):
             want = (test / f"score_{unit}" / name).read_bytes()
             assert (tmp_path / name).read_bytes() == want
+
+
+def test_a_mark_inside_a_text_is_a_character_of_its_trn_file(texts) -> None:
+    said, mark = {"u1": "A"}, {"u1": "\ufeff A"}
+    counts = write_scores(texts / "out", said, mark, UNITS["cer"], {})
+    assert list(recount(texts / "out").values()) == list(counts.values())
 
 
 def test_what_another_decoder_decoded(texts, caplog) -> None:
