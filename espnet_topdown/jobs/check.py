@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from espnet_topdown.files import read_yaml
 from espnet_topdown.jobs.plan import Layers
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack
-from espnet_topdown.models.tasks import FILE, Task, kind_of
+from espnet_topdown.models.tasks import FILE, Task, how_to_install, kind_of
 from espnet_topdown.models.text import TextReader
 from espnet_topdown.models.type_checks import import_quietly
 from espnet_topdown.scoring.sound import read_wav_scp
@@ -161,6 +163,8 @@ def check_works(
     if trainer in (task.trainer, task.options_of):
         import_quietly(task.task.partition(":")[0])
         options = _options(base, task, trainer)
+        if trainer == task.trainer:
+            _check_options(base, task, options)
         try:
             task.call("works")(base, stack, check_data)
             _check_training(base, task, options)
@@ -199,6 +203,17 @@ def _options(base: Experiment, task: Task, trainer: str) -> argparse.Namespace:
     return parser.parse_args([])
 
 
+def _check_options(base: Experiment, task: Task, options: argparse.Namespace) -> None:
+    """What our trainers ask before they begin, with the file that it is about."""
+    check = getattr(task.call("task"), "check_options", None)
+    try:
+        if check:  # ESPnet's own trainers have none
+            check(copy.copy(options))
+    except TopDownError as e:
+        what = f"{base.folder}/config.yaml: {e.what}"
+        raise TopDownError(e.code, what, e.remedy, e.status) from e
+
+
 def _check_training(base: Experiment, task: Task, options: argparse.Namespace) -> None:
     """Build what trains and what makes batches, as ESPnet does after the model.
 
@@ -215,7 +230,7 @@ def _check_training(base: Experiment, task: Task, options: argparse.Namespace) -
             raise
         except ModuleNotFoundError as e:
             what = f"{base.folder}/config.yaml: {keys} needs the package {e.name}"
-            raise TopDownError("E_INSTALL", what, f"run 'pip install {e.name}'") from e
+            raise TopDownError("E_INSTALL", what, how_to_install(e.name or "")) from e
         except Exception as e:  # each part refuses its options in its own way
             raise _wrong(base, f"{keys}: {type(e).__name__}: {e}") from e
 
@@ -236,10 +251,12 @@ def check_asr_model(
     _check_layers(base, stack, recognizer.model)
     check_data()
     files, texts = _shortest(base, "valid")
-    recognizer.score("check", recognizer.recognize(files), texts)
+    with _run(base, texts):
+        recognizer.score("check", recognizer.recognize(files), texts)
     files, texts = _shortest(base, "train")
-    batch = recognizer.training_batch(files, texts)
-    _check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
+    with _run(base, texts):
+        batch = recognizer.training_batch(files, texts)
+        _check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
 
 
 def check_lm_model(
@@ -275,6 +292,24 @@ def check_sentence_model(
         names, batch = next(iter(sentences(base, phase, 2)))
         model.nll(**batch)  # type: ignore[operator]
     _check_gradients(base, stack, model, batch, " and ".join(names))
+
+
+@contextlib.contextmanager
+def _run(base: Experiment, utterances: Iterable[str]) -> Iterator[None]:
+    """While the base is run: what it was built for it may not be able to do.
+
+    Raises:
+        TopDownError: E_CONFIG_KEY (78) with ESPnet's own words.
+    """
+    try:
+        yield
+    except (OSError, TopDownError):
+        raise
+    except Exception as e:  # each part of ESPnet fails in its own way
+        what = f"{base.folder}/config.yaml: the model cannot be run on "
+        what += f"{' and '.join(utterances)} ({type(e).__name__}: {e})"
+        do = "give an experiment that this ESPnet can train, or correct what it names"
+        raise TopDownError("E_CONFIG_KEY", what, do) from e
 
 
 # Audio file and text of the two utterances that have the shortest text.

@@ -96,6 +96,20 @@ def find_task(name: str) -> Task:
     return tasks[name]
 
 
+def how_to_install(module: str) -> str:
+    """What a user does about a module that is missing.
+
+    Args:
+        module: Its name, as Python says it.
+
+    Returns:
+        The advice.
+    """
+    name = module.partition(".")[0]
+    package = read_yaml(FILE)["packages"].get(name, name)
+    return f"run 'pip install {package}', or ESPnet's installer of it"
+
+
 def kind_of(config: Mapping[str, Any], command: str = "") -> str:
     """What kind of model a training config describes: "asr", "lm" or "sentence_lm".
 
@@ -131,6 +145,8 @@ def kind_of(config: Mapping[str, Any], command: str = "") -> str:
     for name, (has, lacks) in facts["lacks"].items():
         if has in config and lacks not in config:
             others.append(name)
+    if config.get("decoder") in facts["decoders"]:
+        others.append(facts["decoders"][config["decoder"]])
     if config.get("transcript_token_list"):
         others.append("language understanding with transcripts (SLU)")
     if "lm" in config:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.data.kaldi_dir import read_lines
 from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError
+from espnet_topdown.files import read_yaml
 from espnet_topdown.models import type_checks
+from espnet_topdown.models.tasks import FILE, how_to_install
 
 # ESPnet's own classes by token_type, imported one by one: all of them take 10 s.
 _TOKENIZERS = {
@@ -72,6 +75,7 @@ class TextReader:
             text = cleaner("a") if cleaner else "a"
             tokenizer.text2tokens(text)
         except Exception as e:  # each tokenizer and cleaner has errors of its own
+            _check_needs(options, what, e)
             lacks = isinstance(e, (ImportError, LookupError)) or "install" in str(e)
             code = "E_INSTALL" if lacks else "E_CONFIG_KEY"
             do = "install what it names" if lacks else "correct that key"
@@ -138,6 +142,23 @@ def _check_files(options: Mapping[str, Any], where: str | Path) -> None:
                 number = 1 + [not line.strip() for line in lines].index(True)
                 what = f"{path} line {number} is empty; ESPnet would never end"
                 raise TopDownError("E_NLSYMS", what, "delete the line", DATA)
+
+
+def _check_needs(options: Mapping[str, Any], what: str, error: Exception) -> None:
+    """Name the package without which ESPnet does not know a value.
+
+    Raises:
+        TopDownError: E_INSTALL (78).
+    """
+    values = {str(value) for key in OPTIONS for value in _listed(options.get(key))}
+    for value, module in read_yaml(FILE)["needs"].items():
+        if value in values and find_spec(module) is None:
+            what += f": '{value}' needs the package {module}"
+            raise TopDownError("E_INSTALL", what, how_to_install(module)) from error
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _built(kind: str, options: Mapping[str, Any]) -> tuple[Any, Any]:

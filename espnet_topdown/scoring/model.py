@@ -9,7 +9,7 @@ import torch
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.tasks import find_task, kind_of
+from espnet_topdown.models.tasks import find_task, how_to_install, kind_of
 from espnet_topdown.models.weights import check_keys, load_weights
 
 
@@ -58,8 +58,7 @@ def _build(experiment: Experiment) -> torch.nn.Module:
         raise TopDownError("E_MISSING", what, do, MISSING) from e
     except ModuleNotFoundError as e:
         what = f"the model of {config} needs the package {e.name}"
-        do = f"run 'pip install {e.name}', or ESPnet's installer of it"
-        raise TopDownError("E_INSTALL", what, do) from e
+        raise TopDownError("E_INSTALL", what, how_to_install(e.name or "")) from e
     except Exception as e:  # each part of ESPnet refuses its options in its own way
         if isinstance(e, ImportError) or "install" in str(e):
             what = f"the model of {config} lacks a package ({type(e).__name__}: {e})"

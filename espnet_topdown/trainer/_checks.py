@@ -158,17 +158,30 @@ def _no_cached_noise(args: argparse.Namespace) -> None:
         raise TopDownError("E_CACHE_AUG", what, "set max_cache_size to 0")
 
 
+def _own_trainer(args: argparse.Namespace) -> None:
+    """E_CONFIG_KEY: DeepSpeed has a training loop of its own."""
+    if args.use_deepspeed:
+        what = "use_deepspeed is true, whose training loop takes the place of ours"
+        do = "write 'use_deepspeed: false'; on one GPU ESPnet leaves it out anyway"
+        raise TopDownError("E_CONFIG_KEY", what, do)
+
+
 def _longest_first(args: argparse.Namespace) -> None:
     """E_BATCH_ORDER: RNN encoders need the longest utterance of a batch first."""
-    if not str(args.encoder).endswith("rnn") or args.iterator_type != "sequence":
+    by_category = args.iterator_type == "category"  # in the order of its lists
+    if not str(args.encoder).endswith("rnn"):
         return
-    wrong = args.batch_type == "unsorted" and args.batch_size > 1
+    if not by_category and args.iterator_type != "sequence":
+        return
+    wrong = by_category or args.batch_type == "unsorted" and args.batch_size > 1
     if wrong or args.sort_in_batch != "descending":
         what = (
-            f"encoder {args.encoder} with batch_type {args.batch_type}, sort_in_batch "
+            f"encoder {args.encoder} with iterator_type {args.iterator_type}, "
+            f"batch_type {args.batch_type}, sort_in_batch "
         )
         what += f"{args.sort_in_batch}: its batches must begin with the longest"
-        do = "use batch_type: folded, sorted or numel and sort_in_batch: descending"
+        do = "use iterator_type: sequence, batch_type: folded, sorted or numel and "
+        do += "sort_in_batch: descending"
         raise TopDownError("E_BATCH_ORDER", what, do)
 
 
@@ -229,6 +242,8 @@ def _same_training(args: argparse.Namespace) -> None:
         TopDownError: E_DIR_USED (73), E_TOKENS_CHANGED or E_CKPT_VERSION (65),
             E_CONFIG_CHANGED (78).
     """
+    if args.output_dir is None:  # not begun: a base's options are checked
+        return
     folder = Path(args.output_dir)
     if not any((folder / name).exists() for name in (CHECKPOINT, PREVIOUS)):
         return
@@ -286,6 +301,7 @@ CHECKS: dict[Check, str] = {
     _files_are_there: "asr lm",
     _lists_are_text: "asr",
     _no_cached_noise: "asr",
+    _own_trainer: "asr lm",
     _longest_first: "asr",
     _averages: "asr",
     _plots: "asr lm",

@@ -17,6 +17,7 @@ from espnet2.tasks.lm import LMTask, lm_choices, model_choices
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.data.words import check_vocabulary, read_ids
 from espnet_topdown.trainer import _options
+from espnet_topdown.trainer._checks import check_options
 from espnet_topdown.trainer._contract import check_model
 from espnet_topdown.trainer._optim import NT_ASGD, NTASGD
 from espnet_topdown.trainer.awd_lstm import AWDLSTM, ContinuousLanguageModel
@@ -90,6 +91,18 @@ class TopDownLMTask(LMTask):
             optim=NT_ASGD,
         )
         return parser
+
+    @classmethod
+    def check_options(cls, args: argparse.Namespace) -> None:
+        """Refuse what a training of these options would refuse at its start.
+
+        Args:
+            args: The options; some are completed in place.
+
+        Raises:
+            TopDownError: What the first check that fails says.
+        """
+        check_options(args, "lm")
 
     @classmethod
     def main(

@@ -18,7 +18,7 @@ from espnet_topdown.trainer import (
     _processes,
     dropout,  # noqa: F401 makes its encoders known
 )
-from espnet_topdown.trainer._checks import check_references
+from espnet_topdown.trainer._checks import check_options, check_references
 from espnet_topdown.trainer._contract import check_model
 from espnet_topdown.trainer.fast import cpu, sdpa
 from espnet_topdown.trainer.trainer import TopDownTrainer
@@ -33,6 +33,18 @@ class TopDownASRTask(ASRTask):
     def get_parser(cls):  # type: ignore[no-untyped-def]
         """Returns ESPnet's options and one group of ours."""
         return _options.complete(super().get_parser(), "asr")
+
+    @classmethod
+    def check_options(cls, args: argparse.Namespace) -> None:
+        """Refuse what a training of these options would refuse at its start.
+
+        Args:
+            args: The options; some are completed in place.
+
+        Raises:
+            TopDownError: What the first check that fails says.
+        """
+        check_options(args, "asr")
 
     @classmethod
     def main(

@@ -261,9 +261,13 @@ def parts_of(task: Any, options: argparse.Namespace) -> dict[str, Callable[[], o
             parts[keys] = lambda: scheduler_classes[name](optimizer(), **conf)
     if options.use_wandb:
         parts["use_wandb"] = functools.partial(importlib.import_module, "wandb")
+
+    def batch(phase: str) -> object:
+        here = argparse.Namespace(**{**vars(options), "num_workers": 0})
+        made = task.build_iter_factory(here, DistributedOption(), phase)
+        return next(iter(made.build_iter(1)))
+
     for phase in ("train", "valid"):
         keys = f"{phase}_shape_file, iterator_type {options.iterator_type}, batch_type "
-        parts[keys + options.batch_type] = functools.partial(
-            task.build_iter_factory, options, DistributedOption(), phase
-        )
+        parts[keys + options.batch_type] = functools.partial(batch, phase)
     return parts

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import types
 from pathlib import Path
 
 import pytest
-from random_models import Set
+from random_models import BLOCKS, Set
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.errors import TopDownError
@@ -94,6 +95,8 @@ def test_a_transducer_has_no_score(sounds):
             "package warprnnt_pytorch",
         ),
         ({"ctc_conf": {"ctc_type": "gtnctc"}}, "gtn", "Please install gtn"),
+        # of k2 only the name is there, as its sources' folder gives it
+        ({"ctc_conf": {"ctc_type": "brctc"}}, "_k2", "package _k2.*pip install k2"),
         (
             {"frontend": "huggingface", "frontend_conf": {"model": "x"}},
             "transformers",
@@ -106,9 +109,43 @@ def test_a_package_that_is_missing(sounds, monkeypatch, change, module, message)
     folder = sounds.experiment("rnn")
     config = read_yaml(folder / "config.yaml")
     write_yaml(folder / "config.yaml", {**config, **change})
+    monkeypatch.setitem(sys.modules, "k2", types.ModuleType("k2"))
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(TopDownError, match=f"E_INSTALL.*{message}"):
         works(base_of(folder))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        # of eight mel bands nothing is left after its convolutions
+        (
+            {
+                "encoder_conf": {**BLOCKS, "input_layer": "conv2d6"},
+                "frontend_conf": {"n_mels": 8, "n_fft": 256, "hop_length": 100},
+            },
+            "RuntimeError: .*input size",
+        ),
+        (
+            {
+                "encoder_conf": {**BLOCKS, "interctc_layer_idx": [1]},
+                "model_conf": {
+                    "ctc_weight": 1.0,
+                    "interctc_weight": 0.5,
+                    "aux_ctc": {"1": "text_spk2"},
+                },
+            },
+            "Aux. CTC",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_run(sounds, change, message):
+    """ESPnet builds it."""
+    base = base_of(sounds.experiment("transformer", **change))
+    with pytest.raises(
+        TopDownError, match=f"E_CONFIG_KEY.*cannot be run on.*{message}"
+    ):
+        works(base)
 
 
 def another_vocabulary(folder: Path) -> None:
@@ -139,13 +176,24 @@ OPTIONS = [
     ({"noise_scp": "gone.scp", "noise_apply_prob": 1.0}, "E_MISSING.*gone.scp"),
     ({"use_wandb": True}, "E_INSTALL.*wandb"),
     ({"max_cache_fd": "few"}, "E_CONFIG_KEY.*max_cache_fd is 'few'"),
+    ({"batch_type": "unsorted"}, "E_BATCH_ORDER.*config.yaml: encoder rnn.*unsorted"),
+    ({"iterator_type": "category", "batch_type": "catbel"}, "E_BATCH_ORDER.*catbel"),
+    (
+        {"preprocessor_conf": {"data_aug_effects": []}, "max_cache_size": 1.0}
+        | {"rir_scp": "dump/dev/wav.scp"},
+        "E_CACHE_AUG.*max_cache_size 1",
+    ),
+    ({"iterator_type": "chunk"}, "E_CONFIG_KEY.*iterator_type chunk.*same length"),
+    ({"use_deepspeed": True}, "E_CONFIG_KEY.*use_deepspeed.*use_deepspeed: false"),
+    ({"cleaner": "whisper_en"}, "E_INSTALL.*whisper.*pip install openai-whisper"),
 ]
 
 
 @pytest.mark.parametrize("change, message", OPTIONS)
 def test_options_that_the_trainer_refuses(sounds, monkeypatch, change, message):
     """Before anything is written, though the model is built without them."""
-    monkeypatch.setitem(sys.modules, "wandb", None)
+    for package in ("wandb", "whisper"):
+        monkeypatch.setitem(sys.modules, package, None)
     folder = sounds.experiment("rnn", sure=50.0)
     base_of(folder)
     config = read_yaml(folder / "config.yaml")

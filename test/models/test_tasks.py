@@ -51,6 +51,7 @@ ST = "# Running on a\n# Started\n# python espnet2/bin/st_train.py"
         ({"specaug": None}, "", r"E_KIND.*\(CLS\)"),
         ({"lm": "seq_rnn", "model": "lm_multitask"}, "", r"E_KIND.*'lm_multitask'"),
         ({"model": "pit_espnet"}, "", "E_KIND.*'pit_espnet'"),
+        ({"decoder": "linear_decoder"}, "", r"E_KIND.*\(CLS\)"),
         ({"model": "maskctc"}, "", ""),
         ({}, S2T, "E_KIND.*s2t_train"),
         ({}, ST, "E_KIND.*st_train"),
