@@ -20,11 +20,12 @@ from espnet_topdown.scoring._align import fold
 from espnet_topdown.scoring.counts import Counts, err_utts, total
 
 Cells = list[str]
-# What sclite 2.10 does not read as plain words (tried: all printable ASCII and Unicode
+# What sclite 2.10 does not read as plain words (tried: all of ASCII and Unicode's
 # spaces, alone and at each place of a word). "@" is no word, "{ a / b }" are
 # alternatives, "\\" is taken out, what follows ";" inside a word is its tag, "*" ends
-# one; ";;" and "**" begin a comment; only ASCII's spaces part words.
-_SPACES = r"[^\S \t\n\r\f\v]"
+# one; ";;" and "**" begin a comment; a NUL ends the text; only ASCII's spaces
+# part words.
+_SPACES = r"\x00|[^\S \t\n\r\f\v]"
 _AT_STAR = r"(?<!\S)@(?!\S)|(?<=\S)\*(?![^\s;])|(?<!\S)\*(?=\*)"
 _SUSPECT = re.compile(r"[@{\\;*]|" + _SPACES)
 _SYNTAX = {
@@ -93,7 +94,7 @@ def sclite_note(unit: str, *texts: Mapping[str, str]) -> str:
     if not found:
         return ""
     names = ", ".join(
-        f"{f'U+{ord(c):04X}' if c.isspace() else repr(c)} in {n} lines"
+        f"{repr(c) if c.isprintable() else f'U+{ord(c):04X}'} in {n} lines"
         for c, n in sorted(found.items())
     )
     what = f"{unit.upper()}: {names}: sclite's syntax, or no space to it; counted here "

@@ -191,7 +191,7 @@ def test_what_sclite_would_count_in_another_way_is_said(texts, caplog) -> None:
     assert caplog.text.count("W_SCLITE_SYNTAX") == 2  # CER and WER
 
 
-# A file with a NUL is taken for UTF-16, which is refused.
+# A short file with a NUL is taken for UTF-16, which is refused.
 ALL = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x00")
 LINE = st.text(ALL)
 
