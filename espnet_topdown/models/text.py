@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.data.kaldi_dir import read_lines
-from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError
+from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, warn
 from espnet_topdown.files import read_yaml
 from espnet_topdown.models import type_checks
 from espnet_topdown.models.tasks import FILE, how_to_install
@@ -142,6 +142,12 @@ def _check_files(options: Mapping[str, Any], where: str | Path) -> None:
                 number = 1 + [not line.strip() for line in lines].index(True)
                 what = f"{path} line {number} is empty; ESPnet would never end"
                 raise TopDownError("E_NLSYMS", what, "delete the line", DATA)
+            for number, line in enumerate(lines, 1):
+                seen = line.strip().replace("\u200c", "").replace("\u200d", "")
+                if line[0].isspace() or not seen.isprintable():
+                    what = f"{path} line {number}: {line!a} begins with a space or"
+                    what += " holds what cannot be seen: hardly a text's symbol"
+                    warn("W_NLSYMS", what)
 
 
 def _check_needs(options: Mapping[str, Any], what: str, error: Exception) -> None:

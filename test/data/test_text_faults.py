@@ -274,6 +274,21 @@ def test_readers_that_cannot_be(options, code):
         TextReader.of(options, "config.yaml")
 
 
+@pytest.mark.parametrize(
+    "symbol, is_named",
+    [
+        *[(f"{odd}<NOISE>", True) for odd in " \u200b\u2060\x07"],
+        *[(f"<NOI{odd}SE>", True) for odd in "\u00a0\x0c\u2028\u00ad"],
+        *[(symbol, False) for symbol in ("<NOISE> ", "<A B>", "<\u06a9\u200c\u06cc>")],
+    ],
+)
+def test_symbols_that_no_text_has_are_named(symbol, is_named, caplog):
+    """The tokenizer would cut what the text has into letters."""
+    Path("symbols").write_text(f"<A>\n{symbol}\n", "utf-8")
+    TextReader.of({"non_linguistic_symbols": "symbols"}, "config.yaml")
+    assert ("W_NLSYMS: symbols line 2" in caplog.text) == is_named
+
+
 ODD = [
     "Hello  World",
     " a",
