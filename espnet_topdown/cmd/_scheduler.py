@@ -50,11 +50,13 @@ _OPTIONS = {  # what a message is about -> which of our options says it
 }
 # The environment of a job in which we run is not that of the job that we submit.
 _OF_A_JOB = re.compile(
-    r"(SLURM|SLURMD|SBATCH|SALLOC|SRUN|SGE|PMI|PMI2|PMIX|PRTE|OMPI|MPI|MPIEXEC|HYDRA|PBS"
-    r"|LSB)_\w+|PMI_\w*|JOB_(ID|NAME|SCRIPT)|NSLOTS|NHOSTS|NQUEUES|QUEUE|PE|PE_HOSTFILE"
-    r"|RESTARTED|ENVIRONMENT|REQNAME|REQUEST|TASK_ID"
-    r"|RANK|LOCAL_RANK|GROUP_RANK|WORLD_SIZE|LOCAL_WORLD_SIZE|MASTER_(ADDR|PORT)"
+    r"(SLURM|SLURMD|SBATCH|SALLOC|SRUN|SGE|PMI|PMI2|PMIX|PRTE|OMPI|MPI|MPIEXEC|MPIRUN"
+    r"|HYDRA|MV2|PALS|ALPS|FLUX|PBS|LSB|TORCHELASTIC)_\w+|PMI_\w*|LS_JOBPID"
+    r"|JOB_(ID|NAME|SCRIPT)|NSLOTS|NHOSTS|NQUEUES|QUEUE|PE|PE_HOSTFILE|RESTARTED"
+    r"|ENVIRONMENT|REQNAME|REQUEST|TASK_ID"
+    r"|((LOCAL|GROUP|ROLE)_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)"
 )
+_JOB_IDS = ("SLURM_JOB_ID", "JOB_ID", "PBS_JOBID", "LSB_JOBID")
 _GPUS_OF_A_JOB = re.compile("(CUDA|ROCR|NVIDIA|HIP)_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL")
 # These say where the scheduler is and what a user asks of it.
 _OF_A_SITE = re.compile(
@@ -246,12 +248,14 @@ def option_of(message: str) -> str:
 
 def without_job(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment without what a job that we run in has put there."""
-    inside = {"SLURM_JOB_ID", "JOB_ID"} & set(environ)
-    return {
-        name: value
-        for name, value in environ.items()
-        if _OF_A_SITE.fullmatch(name)
-        or not (
-            _OF_A_JOB.fullmatch(name) or (inside and _GPUS_OF_A_JOB.fullmatch(name))
-        )
-    }
+    inside = [environ[name] for name in _JOB_IDS if environ.get(name)]
+    numbers = {number for job in inside for number in re.findall(r"^\d+", job)}
+
+    def is_of_the_job(name: str, value: str) -> bool:
+        if _OF_A_JOB.fullmatch(name):
+            return not _OF_A_SITE.fullmatch(name)
+        if name in ("TMPDIR", "TMP", "TEMP"):  # it ends with the job, if it is its own
+            return not numbers.isdisjoint(re.findall(r"\d+", value))
+        return bool(inside and _GPUS_OF_A_JOB.fullmatch(name))
+
+    return {k: v for k, v in environ.items() if not is_of_the_job(k, v)}

@@ -41,6 +41,8 @@ _STUCK = re.compile(
     "PartitionTimeLimit|Assoc\\w*Limit|QOSMax\\w*PerJob|down|DOWN|drain|DRAIN|"
     "ReqNodeNotAvail|NodeDown|AccountNotAllowed"
 )
+_SEPARATOR = "\x1f"  # stands in no comment of a site's, and in no name of a file
+_FIELDS = _SEPARATOR.join(["%F", "%K", "%T", "%k", "%r", "%o"])
 _BUILTIN = """command sbatch
 option name=* --job-name $0
 option time=* --time $0
@@ -93,10 +95,10 @@ class Slurm(Scheduler):
         number, where = _place(job)
         rows = []
         for place in [where] if job else self._clusters():
-            line = ["squeue", *place, "-h", "-t", "all", "-o", "%F|%K|%T|%k|%r|%o"]
+            line = ["squeue", *place, "-h", "-t", "all", "-o", _FIELDS]
             line += ["-r", "-j", number] if job else []
             for text in self.ask(line).splitlines():
-                row = (text.split("|", 5) + [""] * 6)[:6]
+                row = (text.split(_SEPARATOR, 5) + [""] * 6)[:6]
                 rows += [_row(row, place)] if row[2] else []
         return rows
 

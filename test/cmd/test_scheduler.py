@@ -100,6 +100,13 @@ SITE = {
         {"PMI_RANK": "1", "PMIX_RANK": "1", "PMI_FD": "5", "SLURM_PROCID": "1"},
         {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"},
         {"RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "n1", "MASTER_PORT": "1"},
+        {"TORCHELASTIC_RUN_ID": "x", "GROUP_WORLD_SIZE": "2", "ROLE_RANK": "1"},
+        {"PALS_RANKID": "3", "PALS_LOCAL_RANKID": "1", "ALPS_APP_PE": "2"},
+        {"FLUX_TASK_RANK": "1", "FLUX_JOB_ID": "f", "MV2_COMM_WORLD_RANK": "1"},
+        {"PBS_JOBID": "5.n", "CUDA_VISIBLE_DEVICES": "3", "MPIRUN_RANK": "1"},
+        {"LSB_JOBID": "5", "LS_JOBPID": "7", "CUDA_VISIBLE_DEVICES": "3"},
+        {"JOB_ID": "5", "TMPDIR": "/tmp/5.7.all.q", "TMP": "/tmp/5.7.all.q"},
+        {"SLURM_JOB_ID": "106", "TMPDIR": "/scratch/slurm.106"},
     ],
 )  # fmt: skip
 def test_what_of_an_outer_job_does_not_reach_ours(job: dict[str, str]) -> None:
@@ -107,8 +114,11 @@ def test_what_of_an_outer_job_does_not_reach_ours(job: dict[str, str]) -> None:
 
 
 def test_a_choice_of_gpus_outside_of_a_job_is_the_users() -> None:
-    chosen = {**SITE, "CUDA_VISIBLE_DEVICES": "1"}
+    """And that of a folder everywhere, if it is not the job's own."""
+    chosen = {**SITE, "CUDA_VISIBLE_DEVICES": "1", "TMPDIR": "/scratch/1067"}
     assert without_job(chosen) == chosen
+    folder = {**SITE, "TMPDIR": "/scratch/1067"}
+    assert without_job({**folder, "SLURM_JOB_ID": "106"}) == folder
 
 
 @pytest.mark.parametrize(

@@ -329,6 +329,22 @@ def test_a_job_on_another_cluster(slurm: Place, conf: str) -> None:
     assert launched.wait(30) == 143 and slurm.cancelled()
 
 
+def test_a_comment_of_the_sites_own_loses_no_job_that_waits(slurm: Place) -> None:
+    """Whatever is in it: nobody runs yet, so only Slurm's answer tells of the job."""
+    slurm.switch("pend", "Priority")
+    slurm.switch("comment", "project=42|user=me|%k")
+    launched = slurm.start("a.log", "true")
+    assert "PENDING, Priority" in read_until(launched, "waits in the queue")
+    launched.kill()
+    launched.wait()
+    launched = slurm.start("a.log", "true")
+    assert "attached to job 1" in read_until(launched, "attached")
+    time.sleep(1)  # five more questions, longer than what is lost is waited for
+    assert launched.poll() is None
+    launched.terminate()
+    assert launched.wait(30) == 143 and len(slurm.submissions()) == 1
+
+
 @pytest.mark.parametrize("died", [False, True])
 def test_a_job_that_slurm_forgets_while_it_runs(slurm: Place, died: bool) -> None:
     """Its log is being written: it is neither lost nor submitted again."""
