@@ -216,7 +216,8 @@ class StackSpec:
 
         Raises:
             TopDownError: E_STACK (78) for a layer that is empty, two layers that share
-                a name, or names that no layer takes.
+                a name, names that no layer takes, or an output layer that is not in
+                the top one.
         """
         ignored: list[str] = []
         left: list[str] = []
@@ -230,6 +231,7 @@ class StackSpec:
             if not bound and not layer.get("optional"):
                 raise self._error(f"layer {layer['name']} matches no parameter")
             groups += bound
+        self._check_order(groups)
         owner: dict[str, str] = {}
         for group, name in ((g.name, n) for g in groups for n in g.params):
             if name in owner:
@@ -240,6 +242,22 @@ class StackSpec:
             do = "add them to a layer of the stack, or to its 'ignore'"
             raise self._error(what, do)
         return LayerStack(tuple(groups), tuple(ignored))
+
+    def _check_order(self, groups: Sequence[LayerGroup]) -> None:
+        """A layer's name is its own, and an output layer is in the top one.
+
+        Raises:
+            TopDownError: E_STACK (78).
+        """
+        names = [g.name for g in groups]
+        if twice := [n for n in names if names.count(n) > 1]:
+            raise self._error(f"two layers are named '{twice[0]}'", "rename one")
+        outputs = [(g, n) for g in groups for n in g.params if _matches(_OUTPUTS, n)]
+        if outputs and all(g is not groups[0] for g, _ in outputs):
+            group, name = outputs[0]
+            what = f"{name}, an output layer, lies in layer {group.name}, below "
+            do = "write the layers from the top (near the output) to the bottom"
+            raise self._error(f"{what}{groups[0].name}", do)
 
     def _error(self, what: str, do: str = "use or write another stack") -> TopDownError:
         return TopDownError("E_STACK", f"stack {self.name}: {what}", do)
@@ -338,6 +356,9 @@ def _layer(path: Path, data: Any) -> dict[str, Any]:
     for key in layer:
         if key not in ("name", "params", "top", "bottom", "optional"):
             raise _malformed(path, f"unknown key '{key}' in layer {layer['name']}")
+    name = layer["name"]
+    if not isinstance(name, str) or not re.fullmatch(r"[^\s,]+", name):
+        raise _malformed(path, f"a layer's name {name!r} is no word")
     for key in ("params", "top", "bottom"):
         if key in layer:
             layer[key] = _patterns(path, f"{layer['name']}.{key}", layer[key])
