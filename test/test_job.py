@@ -30,13 +30,19 @@ def test_a_trainer_that_ends_too_early(folder):
 
 
 @pytest.mark.parametrize(
-    "epochs, patience, ended",
-    [(4, None, True), (5, None, False), (5, 1, False), (4, 1, True)],
+    "epochs, more, ended",
+    [
+        (4, {"patience": None}, True),
+        (5, {"patience": None}, False),
+        (5, {"patience": 1}, False),
+        (4, {"patience": 1}, True),
+        (4, {}, True),  # of a base whose config has no such key
+    ],
 )
-def test_trained_to_its_end(tmp_path, epochs, patience, ended):
+def test_trained_to_its_end(tmp_path, epochs, more, ended):
     """Every epoch was better than the one before, so that no patience has run out."""
     exp = write_experiment(tmp_path / "exp", rnn_weights(), epochs=4)
-    write_yaml(exp / "train.yaml", {"max_epoch": epochs, "patience": patience})
+    write_yaml(exp / "train.yaml", {"max_epoch": epochs, **more})
     assert is_trained(exp) is ended
 
 

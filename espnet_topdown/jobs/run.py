@@ -119,7 +119,7 @@ def is_trained(folder: Path) -> bool:
         experiment = Experiment(folder)
         # not config.yaml's: control joint is trained in parts, to a growing goal
         goal = read_yaml(folder / "train.yaml")
-        experiment.check_finished(int(goal["max_epoch"]), goal["patience"])
+        experiment.check_finished(int(goal["max_epoch"]), goal.get("patience"))
         experiment.model_file()
     except TopDownError:
         return False  # the trainer repairs, or says what is wrong

@@ -361,15 +361,15 @@ def _lengths(
     tried = heapq.nsmallest(
         _TRIED, both, key=lambda u: speech[u][0] / max(text[u][0], 1)
     )
-    device = next(model.parameters()).device
+    first = next(model.parameters())
     training = model.training
     model.eval()
     found = {}
     try:
         with torch.no_grad():
             for utt in tried:
-                silence = torch.zeros(1, *speech[utt], device=device)
-                n_samples = torch.tensor([speech[utt][0]], device=device)
+                silence = first.new_zeros(1, *speech[utt])
+                n_samples = torch.tensor([speech[utt][0]], device=first.device)
                 _, lengths = model.encode(silence, n_samples)  # type: ignore[operator]
                 found[utt] = (text[utt][0], int(lengths[0]))
     finally:

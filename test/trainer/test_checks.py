@@ -160,19 +160,23 @@ class Model(torch.nn.Module):
 
     def encode(self, speech, lengths):
         assert not self.training and speech.shape[:2] == (1, int(lengths))
+        assert speech.dtype == self.ctc.weight.dtype
         self.runs += 1
         return speech, lengths // 100
 
 
-@pytest.mark.parametrize("n_short", [0, 1])
-def test_few_references_are_tried_before_the_first_batch(tmp_path, n_short):
+@pytest.mark.parametrize(
+    "n_short, dtype", [(0, "float32"), (1, "float32"), (0, "float64")]
+)
+def test_few_references_are_tried_before_the_first_batch(tmp_path, n_short, dtype):
     units = {f"u{i}": 11 if n_short and i == 7 else 5 for i in range(500)}
     samples = {utt: 1000 + i for i, utt in enumerate(units)}
     files = [tmp_path / "speech", tmp_path / "text"]
     for file, shapes in zip(files, (samples, units)):
         file.write_text("".join(f"{utt} {n}\n" for utt, n in shapes.items()))
     args = SimpleNamespace(model_conf={}, allow_infeasible=False)
-    args.train_shape_file, args.valid_shape_file, model = [], files, Model()
+    args.train_shape_file, args.valid_shape_file = [], files
+    model = Model().to(getattr(torch, dtype))
     if n_short:
         with pytest.raises(TopDownError, match="E_CTC_INF.*u7 needs 11 frames, has 10"):
             checks.check_references(args, model)
