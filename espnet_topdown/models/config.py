@@ -36,9 +36,10 @@ def _number(low: float, high: float = math.inf) -> Check:
     return fits
 
 
-# A text without line breaks and halves of characters, which no file can hold.
+# A text without what no list can hold: line breaks, halves of characters, NUL, which
+# looks like UTF-16.
 def _is_line(value: Any) -> bool:
-    return isinstance(value, str) and not re.search(r"[\n\r\ud800-\udfff]", value)
+    return isinstance(value, str) and not re.search(r"[\n\r\0\ud800-\udfff]", value)
 
 
 def _text(value: Any) -> bool:

@@ -109,6 +109,7 @@ def test_any_value_of_what_a_search_wrote(tmp_path, monkeypatch, capsys, file, k
         ("token_list", ["<blank>", False], "in quotes"),
         ("token_list", ["<blank>", "A\nB"], "texts of one line"),
         ("token_list", ["<blank>", "\ud800"], "texts of one line"),
+        ("token_list", ["<blank>", "\0"], "texts of one line"),
         ("non_linguistic_symbols", ["\ud800"], "a list of symbols"),
         ("bpemodel", "\ud800", "null or a file"),
         ("frontend_conf.fs", "16 kHz", "16000 or 16k"),
