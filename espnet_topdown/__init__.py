@@ -15,6 +15,16 @@ continued by the same call.
 
 from __future__ import annotations
 
+import os
+import sys
+
+# In the shell's command an empty part of PYTHONPATH, which is the current folder, is
+# left out: a user's typing.py is not Python's. A part that names the folder stays.
+if os.path.basename(sys.argv[0]) == "espnet-topdown":
+    _parts = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if "" in _parts and os.getcwd() not in _parts:
+        sys.path[:] = [part for part in sys.path if part != os.getcwd()]
+
 import base64
 import html
 from dataclasses import dataclass

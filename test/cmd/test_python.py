@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,19 @@ def test_a_task_of_a_launcher(folder: Path, monkeypatch, backend, path: str) -> 
     job = Job("a", Path("x.log"), python_module("a_job"))
     assert run_jobs([job], backend_cmd(backend)) == {"a": 0}, Path("x.log").read_text()
     assert str(folder) not in output(Path("x.log")).split()[0]
+
+
+@pytest.mark.parametrize(
+    "path, status", [("", 0), (":", 0), ("/nowhere:", 0), ("{here}", 1)]
+)
+def test_the_command_of_the_shell(tmp_path: Path, path: str, status: int) -> None:
+    """A folder that is named, and not an empty part, is the user's word."""
+    (tmp_path / "typing.py").write_text("raise SystemExit(1)\n")
+    program = Path(sys.executable).with_name("espnet-topdown")
+    env = {**os.environ, "PYTHONPATH": path.format(here=tmp_path)}
+    call = [program, "--version"]
+    done = subprocess.run(call, cwd=tmp_path, env=env, capture_output=True)
+    assert done.returncode == status, done.stderr
 
 
 def test_this_is_the_one_place_that_starts_modules() -> None:

@@ -75,7 +75,7 @@ fi
 if stage_on 12; then
     log "Stage 12: top-down search (${search}): ${lm_exp} -> ${topdown_dir}"
     OPTS=()
-    for NAME in max_frozen max_epoch controls; do
+    for NAME in max_frozen max_epoch controls base_model; do
         if [ -n "${!NAME}" ]; then OPTS+=("--${NAME}" "${!NAME}"); fi
     done
     "${PYTHON[@]}" -m espnet_topdown search \

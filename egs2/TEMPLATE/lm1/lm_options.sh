@@ -26,6 +26,7 @@ max_frozen=""                   # freeze at most so many layers [all but one]
 max_epoch=""                    # epochs of every retraining [as the joint training]
 controls=""                     # also train: joint, warm, or joint,warm
 retrain_seed=own                # own: every retraining has its own seed; same: the baseline's
+base_model=""                   # weights to start from: a file of the joint model's [its best]
 max_jobs=1                      # trainings at the same time
 topdown_dir=""                  # search folder [<lm_exp>_topdown]
 
