@@ -22,7 +22,7 @@ import sys
 # left out: a user's typing.py is not Python's. A part that names the folder stays.
 if os.path.basename(sys.argv[0]) == "espnet-topdown":
     _parts = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if "" in _parts and os.getcwd() not in _parts:
+    if len(_parts) > 1 and "" in _parts and os.getcwd() not in _parts:
         sys.path[:] = [part for part in sys.path if part != os.getcwd()]
 
 import base64
