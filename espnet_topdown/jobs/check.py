@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.cmd.places import visible
+from espnet_topdown.data.audio import Source
 from espnet_topdown.data.characters import name_two_spellings
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.data.validate import (
@@ -312,8 +313,8 @@ def _run(base: Experiment, utterances: Iterable[str]) -> Iterator[None]:
         raise TopDownError("E_CONFIG_KEY", what, do) from e
 
 
-# Audio file and text of the two utterances that have the shortest text.
-def _shortest(base: Experiment, phase: str) -> tuple[dict[str, str], dict[str, str]]:
+# Audio and text of the two utterances that have the shortest text.
+def _shortest(base: Experiment, phase: str) -> tuple[dict[str, Source], dict[str, str]]:
     files = read_wav_scp(base.data_path(phase, "speech")[0])
     texts = read_pairs(base.data_path(phase, "text")[0])
     names = sorted(files.keys() & texts.keys(), key=lambda utt: len(texts[utt]))[:2]

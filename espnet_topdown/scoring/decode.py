@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from espnet_topdown.data.audio import Source
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.data.tokens import frames_needed
 from espnet_topdown.errors import DATA, TopDownError, warn
@@ -104,12 +105,12 @@ class Recognizer:
             raise TopDownError("E_TOKENS", what, do, DATA) from e
 
     def training_batch(
-        self, files: Mapping[str, str], texts: Mapping[str, str]
+        self, sources: Mapping[str, Source], texts: Mapping[str, str]
     ) -> dict[str, torch.Tensor]:
         """What the trainer would give the model for these utterances.
 
         Args:
-            files: Utterance id -> audio file.
+            sources: Utterance id -> its audio, see ``read_wav_scp``.
             texts: Utterance id -> transcript; the same ids.
 
         Returns:
@@ -117,7 +118,7 @@ class Recognizer:
         """
         prepare = self._task("build_preprocess_fn", True)
         join = self._task("build_collate_fn", True)
-        sounds = longest_first(files, self.experiment.sample_rate)
+        sounds = longest_first(sources.values(), self.experiment.sample_rate)
         raw = ((utt, {"speech": sound, "text": texts[utt]}) for utt, sound in sounds)
         _, batch = join([(utt, prepare(utt, data)) for utt, data in raw])
         return batch
@@ -136,18 +137,19 @@ class Recognizer:
         join = " ".join if self.of_phones else self.reader.tokenizer.tokens2text
         return join(self.tokens(hyp))
 
-    def recognize(self, files: Mapping[str, str]) -> dict[str, Hypothesis]:
-        """Decode the audio file of each utterance.
+    def recognize(self, sources: Mapping[str, Source]) -> dict[str, Hypothesis]:
+        """Decode the audio of each utterance.
 
         Args:
-            files: Utterance id -> audio file.
+            sources: Utterance id -> its audio, see ``read_wav_scp``.
 
         Returns:
             A hypothesis by utterance id.
         """
+        prepare, rate = self.preprocess, self.experiment.sample_rate
         sounds = (
-            (utt, self.preprocess(utt, {"speech": samples})["speech"])
-            for utt, samples in longest_first(files, self.experiment.sample_rate)
+            (utt, prepare(utt, {"speech": samples})["speech"])
+            for utt, samples in longest_first(sources.values(), rate)
         )
         start = time.perf_counter()
         hyps = {hyp.utt: hyp for hyp in greedy(self.model, sounds, **self.options)}
@@ -330,7 +332,7 @@ def _check_out_dir(folder: Path) -> None:
 
 def _read_set(
     wav_scp: Path, text: Path | None
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> tuple[dict[str, Source], dict[str, str]]:
     files = read_wav_scp(wav_scp)
     ref = read_pairs(text) if text else {}
     if text:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from espnet_topdown.data.audio import Source, header, read
-from espnet_topdown.data.kaldi_dir import read_pairs
+from espnet_topdown.data.kaldi_dir import places, read_pairs
 from espnet_topdown.errors import DATA, TopDownError
 
 
-def read_wav_scp(path: Path) -> dict[str, str]:
-    """Return audio files by utterance id. A line that would run a command is an error.
+def read_wav_scp(path: Path) -> dict[str, Source]:
+    """Return what to read by utterance id. A line that would run a command is an error.
 
     Raises:
         TopDownError: E_PIPE (65), E_DEV_EMPTY (65) and those of ``read_pairs``.
@@ -22,42 +22,40 @@ def read_wav_scp(path: Path) -> dict[str, str]:
     if not files:
         what = f"{path} names no utterance"
         raise TopDownError("E_DEV_EMPTY", what, "run the stage that writes it", DATA)
-    for utt, file in files.items():
-        if file.startswith("|") or file.endswith("|"):
-            raise TopDownError(
-                "E_PIPE",
-                f"{path}: {utt} would run '{file.strip('| ')}'",
-                "make audio files of it first (stage 3)",
-                DATA,
-            )
-    return files
+    lines = places(path)
+    sources = {u: Source(u, file, f"utt {u} ({lines[u]})") for u, file in files.items()}
+    for source in sources.values():
+        if source.is_pipe:
+            what = f"{source.where} would run '{source.value.strip('| ')}'"
+            do = "make audio files of it first (stage 3)"
+            raise TopDownError("E_PIPE", what, do, DATA)
+    return sources
 
 
 def longest_first(
-    files: Mapping[str, str], fs: int
+    sources: Iterable[Source], fs: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Read sounds one at a time, those with the most samples first.
 
     Args:
-        files: From ``read_wav_scp``.
+        sources: From ``read_wav_scp``.
         fs: The sample rate that every file must have, in Hz.
     """
-    sources = (Source(utt, file, f"utt {utt}") for utt, file in files.items())
-    lengths = {source.utt: header(source)[0] for source in sources}
-    for utt in sorted(lengths, key=lambda u: (-lengths[u], u)):
-        yield utt, read_sound(utt, files[utt], fs)
+    lengths = {source: header(source)[0] for source in sources}
+    for source in sorted(lengths, key=lambda s: (-lengths[s], s.utt)):
+        yield source.utt, read_sound(source, fs)
 
 
-def read_sound(utt: str, file: str, fs: int) -> np.ndarray:
+def read_sound(source: Source, fs: int) -> np.ndarray:
     """Return the samples of a mono file, shape (n_samples,).
 
     Raises:
         TopDownError: E_WAV_RATE, and those of ``data.audio.read``, naming the
-            utterance.
+            utterance and its line.
     """
-    sound, rate = read(Source(utt, file, f"utt {utt}"))
+    sound, rate = read(source)
     if rate != fs:
-        what = f"utt {utt}: {rate} Hz, the model expects {fs} Hz ({file})"
+        what = f"{source.where}: {rate} Hz, the model expects {fs} Hz ({source.value})"
         do = "resample it (stage 3), or check frontend_conf.fs"
         raise TopDownError("E_WAV_RATE", what, do, DATA)
     if sound.dtype == np.int16:  # as libsndfile makes floats of them

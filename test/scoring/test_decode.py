@@ -360,8 +360,7 @@ def test_an_experiment_that_upstreams_asr_sh_made(mini_an4, monkeypatch, tmp_pat
     (stock,) = exp.glob("decode_*/test/score_cer/ref.trn")
     assert (out / "score_cer" / "ref.trn").read_bytes() == stock.read_bytes()
     model = load(exp)
-    for line in (test / "wav.scp").read_text().splitlines():
-        utt, file = line.split()
-        ids = " ".join(map(str, by_hand(model, read_sound(utt, file, 16000))))
+    for utt, source in read_wav_scp(test / "wav.scp").items():
+        ids = " ".join(map(str, by_hand(model, read_sound(source, 16000))))
         assert f"{utt} {ids}" in (out / "token_int").read_text().splitlines()
     assert score["cer"]["ref"] == 67 and score["wer"]["ref"] == 10

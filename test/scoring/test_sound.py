@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from espnet_topdown.data.audio import Source
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring.sound import longest_first, read_sound, read_wav_scp
 
@@ -11,11 +12,11 @@ NOISE = np.random.default_rng(1).normal(0, 0.1, 999)
 
 
 def test_longest_first(tmp_path) -> None:
-    files = {}
+    sources = []
     for name, n in {"u3.wav": 3, "u7.wav": 7, "u5.wav": 5, "v5.flac": 5}.items():
         soundfile.write(tmp_path / name, np.full(n, 0.25), 16000)
-        files[name[:2]] = str(tmp_path / name)
-    got = [(utt, len(x), x.dtype) for utt, x in longest_first(files, 16000)]
+        sources.append(Source(name[:2], str(tmp_path / name), ""))
+    got = [(utt, len(x), x.dtype) for utt, x in longest_first(sources, 16000)]
     want = [("u7", 7), ("u5", 5), ("v5", 5), ("u3", 3)]
     assert got == [(utt, n, np.float32) for utt, n in want]
 
@@ -30,7 +31,7 @@ def test_longest_first(tmp_path) -> None:
         (np.full(9, np.nan), 16000, "FLOAT", "E_WAV_NONFINITE", 65),
     ],
 )
-def test_bad_files_are_named_with_their_utterance(
+def test_bad_files_are_named_with_utterance_and_line(
     tmp_path, samples, fs, subtype, code, status
 ) -> None:
     file = tmp_path / "x.wav"
@@ -38,8 +39,11 @@ def test_bad_files_are_named_with_their_utterance(
         file.write_text(samples)
     elif samples is not None:
         soundfile.write(file, samples, fs, subtype)
-    with pytest.raises(TopDownError, match=f"{code}: utt u1: ") as e:
-        list(longest_first({"u1": str(file)}, 16000))
+    (tmp_path / "wav.scp").write_text(f"u0 {tmp_path}/good.wav\nu1 {file}\n")
+    soundfile.write(tmp_path / "good.wav", np.zeros(9), 16000)
+    where = rf"{code}: utt u1 \({tmp_path}/wav.scp line 2\): "
+    with pytest.raises(TopDownError, match=where) as e:
+        list(longest_first(read_wav_scp(tmp_path / "wav.scp").values(), 16000))
     assert e.value.status == status
 
 
@@ -47,7 +51,7 @@ def test_a_sound_is_read_as_espnet_reads_it(tmp_path) -> None:
     for name, subtype in (("x.wav", "PCM_16"), ("y.flac", "PCM_24"), ("z.wav", "ULAW")):
         soundfile.write(tmp_path / name, NOISE, 16000, subtype)
         want, _ = soundfile.read(tmp_path / name, dtype="float32")
-        got = read_sound("u1", str(tmp_path / name), 16000)
+        got = read_sound(Source("u1", str(tmp_path / name), ""), 16000)
         assert got.dtype == np.float32 and np.array_equal(got, want)
 
 
