@@ -209,11 +209,11 @@ def _merge_shards(
         raise TopDownError("E_FORMAT_SHARDS", what, do, DATA)
     copy_dir(data_dir, out, leave_out=_REPLACED)
     if text.exists():
-        write_pairs(out / "text", mend_texts(read_pairs(text), text))
+        write_pairs(out / "text", mend_texts(read_pairs(text), text), backup=True)
     write_pairs(out / "utt2num_samples", lengths)
     write_lines(out / "feats_type", ["raw"])
     write_lines(out / "audio_format", [audio_format])
-    write_pairs(out / "wav.scp", wavs)
+    write_pairs(out / "wav.scp", wavs, backup=True)
 
 
 def filter_dir(

@@ -6,6 +6,8 @@ step, so that a reader never sees half of it.
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import shlex
 import shutil
@@ -243,27 +245,46 @@ def place(path: Path, key: str) -> str:
     return next(found, str(path))
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
+def write_lines(path: Path, lines: Iterable[str], backup: bool = False) -> None:
     """Replace ``path`` by these lines in one step; folders are made as needed.
 
     Args:
         path: The file.
         lines: Without their ends.
+        backup: Keep what else the file held in ``.backup`` beside it, as Kaldi's
+            scripts do: somebody may have corrected it.
 
     Raises:
         TopDownError: Those of ``write_bytes``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if backup and path.is_file():
+        lines = list(lines)
+        _back_up(path, lines)
     write_bytes(path, (f"{line}\n".encode() for line in lines))
 
 
-def write_pairs(path: Path, mapping: Mapping[str, str]) -> None:
+def _back_up(path: Path, lines: Iterable[str]) -> None:
+    with path.open("rb") as theirs:
+        ours = (f"{line}\n".encode() for line in lines)
+        if all(x == y for x, y in itertools.zip_longest(theirs, ours)):
+            return
+    folder = path.parent / ".backup"
+    folder.mkdir(exist_ok=True)
+    names = (f"{path.name}.{n}" for n in itertools.count(1))
+    kept = next(folder / name for name in names if not (folder / name).exists())
+    os.replace(path, kept)
+    warn("W_REPLACED", f"{path} held other lines, which are kept in {kept}")
+
+
+def write_pairs(path: Path, mapping: Mapping[str, str], backup: bool = False) -> None:
     """Write ``id value`` lines, sorted; the inverse of :func:`read_pairs`.
 
     Args:
         path: The file.
         mapping: Id -> value.
+        backup: See ``write_lines``.
 
     Raises:
         TopDownError: E_UTT_ID or E_TEXT_LINE (65) before anything is written.
@@ -273,7 +294,8 @@ def write_pairs(path: Path, mapping: Mapping[str, str]) -> None:
         if "\n" in value or "\r" in value:
             what = f"the value of {key} holds a line break"
             raise TopDownError("E_TEXT_LINE", what, "put it on one line", DATA)
-    write_lines(path, (f"{k} {mapping[k]}".rstrip() for k in c_sorted(mapping)))
+    lines = (f"{k} {mapping[k]}".rstrip() for k in c_sorted(mapping))
+    write_lines(path, lines, backup)
 
 
 def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
@@ -317,6 +339,7 @@ def read_dir(folder: Path) -> dict[str, dict[str, str]]:
 def write_dir(folder: Path, lists: Mapping[str, Mapping[str, str]]) -> None:
     """Write a data directory; ``spk2utt`` follows from ``utt2spk``.
 
+    A list that is there with other lines is kept in ``.backup``, see ``write_lines``.
     Speaker ids should be prefixes of their utterance ids: Kaldi's tools, which a
     user may run on the directory later, sort by both.
 
@@ -329,9 +352,9 @@ def write_dir(folder: Path, lists: Mapping[str, Mapping[str, str]]) -> None:
     """
     folder = Path(folder)
     for name, pairs in lists.items():
-        write_pairs(folder / name, pairs)
+        write_pairs(folder / name, pairs, backup=True)
     if "utt2spk" in lists:
-        write_pairs(folder / "spk2utt", spk2utt(lists["utt2spk"]))
+        write_pairs(folder / "spk2utt", spk2utt(lists["utt2spk"]), backup=True)
 
 
 def check_target(folder: Path, mark: Path | str, utts: Iterable[str]) -> None:

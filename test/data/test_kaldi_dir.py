@@ -97,6 +97,20 @@ LISTS = {
 }
 
 
+def test_a_list_that_somebody_changed_is_kept(tmp_path, caplog):
+    lists = {"wav.scp": {"a-1": "x.wav"}, "text": {"a-1": "x"}, "utt2spk": {"a-1": "a"}}
+    kd.write_dir(tmp_path, lists)
+    kd.write_dir(tmp_path, lists)  # the same again leaves nothing behind
+    assert not (tmp_path / ".backup").exists()
+    for n, theirs in enumerate([b"a-1 corrected\n", b"a-1 X\na-2 y\n", b""], 1):
+        (tmp_path / "text").write_bytes(theirs)
+        kd.write_dir(tmp_path, lists)
+        assert (tmp_path / "text").read_bytes() == b"a-1 x\n"
+        assert (tmp_path / ".backup" / f"text.{n}").read_bytes() == theirs
+        assert f"kept in {tmp_path}/.backup/text.{n}" in caplog.text
+    assert len(list((tmp_path / ".backup").iterdir())) == 3
+
+
 def test_intersect_keeps_what_all_lists_have():
     kept = kd.intersect(LISTS)
     assert {name: list(pairs) for name, pairs in kept.items()} == dict.fromkeys(

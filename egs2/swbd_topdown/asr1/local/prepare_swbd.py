@@ -890,7 +890,8 @@ def write_sets(output_dir: Path) -> None:
         write_dir(out / name, {**lists, "text": text, "utt2spk": speakers})
         logging.info("%s: %d utterances", name, len(text))
     for name in ("stm", "glm"):
-        write_lines(out / "eval2000" / name, read_lines(scratch / "eval2000" / name))
+        lines = read_lines(scratch / "eval2000" / name)
+        write_lines(out / "eval2000" / name, lines, backup=True)
 
 
 def _dev_size(n: int, partial: bool) -> int:

@@ -484,7 +484,7 @@ def write_sets(output_dir: Path) -> None:
         speakers = {utt: utt[:3] for utt in texts}
         write_dir(out / name, {"wav.scp": wavs, "text": texts, "utt2spk": speakers})
     train = next((sets[n] for n in ("train_si284", "train_si84") if n in sets), {})
-    write_lines(out / "nlsyms.txt", non_linguistic(train.values()))
+    write_lines(out / "nlsyms.txt", non_linguistic(train.values()), backup=True)
 
 
 def _all_converted(output_dir: Path, utts: Iterable[str]) -> None:
