@@ -96,21 +96,27 @@ def test_right_command_lines(words: str, wanted: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    "given, controls",
-    [("", ()), ("none", ()), ("joint,warm", ("joint", "warm"))],
+    "given, controls, criterion, then",
+    [
+        ("", (), "cer", "decode exp/b --data DATA_DIR"),
+        ("none", (), "ter", "decode exp/b --data DATA_DIR"),
+        ("joint,warm", ("joint", "warm"), "ppl", "report exp/b"),
+    ],
 )
-def test_what_a_search_is_asked_and_says(given, controls, monkeypatch, capsys) -> None:
+def test_what_a_search_is_asked_and_says(
+    given, controls, criterion, then, monkeypatch, capsys
+) -> None:
     requests = []
     monkeypatch.setattr(driver, "run_search", requests.append)
     monkeypatch.setattr("espnet_topdown.cli.installation.check", lambda: None)
     best = SimpleNamespace(role="candidate", name="m1.4")
-    ended = SimpleNamespace(best=best, reason="made up")
+    ended = SimpleNamespace(best=best, reason="made up", criterion=criterion)
     monkeypatch.setattr(state, "read_state", lambda folder: ended)
     main(["search", "exp/a", "exp/b", "--controls", given])
     assert requests[0].controls == controls
     said, after = capsys.readouterr().out.splitlines()
     assert said == "best: exp/b/m1.4 (made up)"
-    assert after == "next: espnet-topdown decode exp/b --data DATA_DIR"
+    assert after == f"next: espnet-topdown {then}"
 
 
 def test_help_lists_every_command(capsys) -> None:

@@ -28,6 +28,7 @@ from espnet_topdown.cli.parser import (
     verb,
     whole,
 )
+from espnet_topdown.search.state import LIKELIHOOD
 from espnet_topdown.search.strategies import CONTROLS
 
 CMD = (
@@ -90,7 +91,10 @@ def search(**options: Any) -> None:
     with _last_words():
         done = espnet_topdown.run_search(**options)
     print(f"best: {done.best} ({done.state.reason})")
-    print(f"next: espnet-topdown decode {done.folder} --data DATA_DIR")
+    then = f"decode {done.folder} --data DATA_DIR"
+    if done.state.criterion == LIKELIHOOD:  # no sound to decode
+        then = f"report {done.folder}"
+    print(f"next: espnet-topdown {then}")
 
 
 @contextlib.contextmanager

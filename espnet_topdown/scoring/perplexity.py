@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espnet_topdown.data.kaldi_dir import list_files
 from espnet_topdown.data.words import read_ids
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import check_output, write_json
@@ -108,7 +109,7 @@ def sentences(
 
     Args:
         experiment: One of ESPnet's own language models.
-        phase: ``train`` or ``valid``.
+        phase: ``train`` or ``valid``; of a list in splits the first is read.
         size: How many at once; the last are fewer.
 
     Returns:
@@ -118,7 +119,7 @@ def sentences(
     args = argparse.Namespace(**experiment.config)
     entries = experiment.config[f"{phase}_data_path_and_name_and_type"]
     return task.build_streaming_iterator(
-        [tuple(entry) for entry in entries],
+        [(str(list_files(Path(p))[0]), name, kind) for p, name, kind in entries],
         task.build_preprocess_fn(args, False),
         task.build_collate_fn(args, False),
         batch_size=size,

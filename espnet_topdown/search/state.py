@@ -386,13 +386,16 @@ def _train_hours(base: Path | None, base_exp: str) -> float | None:
     names = config.get("train_shape_file") or ()
     if base is None or not names or sets[0][2] != "sound":
         return None
-    shapes = Path(str(base.resolve()).removesuffix(base_exp)) / names[0]
-    if not shapes.is_file():
-        return None
     from espnet_topdown.data.audio import parse_rate  # not needed for a status
+    from espnet_topdown.data.kaldi_dir import list_files
+
+    shapes = list_files(Path(str(base.resolve()).removesuffix(base_exp)) / names[0])
+    if not all(path.is_file() for path in shapes):
+        return None
 
     rate = parse_rate(str((config.get("frontend_conf") or {}).get("fs", 16000)))
-    samples = (line.split()[1].split(",")[0] for line in shapes.open())
+    lines = (line for path in shapes for line in path.open())
+    samples = (line.split()[1].split(",")[0] for line in lines)
     return sum(map(int, samples)) / rate / 3600
 
 

@@ -264,7 +264,9 @@ def parts_of(task: Any, options: argparse.Namespace) -> dict[str, Callable[[], o
 
     def batch(phase: str) -> object:
         here = argparse.Namespace(**{**vars(options), "num_workers": 0})
-        made = task.build_iter_factory(here, DistributedOption(), phase)
+        in_splits = phase == "train" and options.multiple_iterator
+        name = "build_multiple_iter_factory" if in_splits else "build_iter_factory"
+        made = getattr(task, name)(here, DistributedOption(), phase)
         return next(iter(made.build_iter(1)))
 
     for phase in ("train", "valid"):

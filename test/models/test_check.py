@@ -62,6 +62,28 @@ def test_the_base_is_trained_decoded_and_scored(sounds):
     works(base_of(sounds.experiment("rnn", sure=1.0)))
 
 
+def test_lists_in_splits(sounds):
+    """As ``--num_splits_asr`` leaves them: folders that ESPnet reads part by part."""
+    base = base_of(sounds.experiment("rnn", sure=1.0))
+    config = read_yaml(base.folder / "config.yaml")
+    config["multiple_iterator"] = True
+
+    def in_splits(path: str) -> str:
+        folder = base.folder / "splits2" / Path(path).name
+        folder.mkdir(parents=True)
+        lines = Path(path).read_text().splitlines(keepends=True)
+        for i in range(2):
+            (folder / f"split.{i}").write_text("".join(lines[i::2]))
+        (folder / "num_splits").write_text("2")
+        return str(folder)
+
+    for entry in config["train_data_path_and_name_and_type"]:
+        entry[0] = in_splits(entry[0])
+    config["train_shape_file"] = [in_splits(config["train_shape_file"][0])]
+    write_yaml(base.folder / "config.yaml", config)
+    works(Experiment(base.folder, MODEL))
+
+
 def test_a_layer_that_no_gradient_reaches(sounds):
     """Its output is the same whatever it is given: the layers below learn nothing."""
     base = base_of(sounds.experiment("rnn", sure=0.0))

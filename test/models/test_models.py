@@ -241,6 +241,22 @@ def test_the_likelihood_of_sentences(reads_sentences, name):
     assert score["ppl"] == {"ref": ref, "nll": pytest.approx(nats, abs=1e-3)}
 
 
+def test_sentences_in_splits(reads_sentences):
+    """A training set as ``--num_splits_lm`` leaves it."""
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.scoring.perplexity import sentences
+
+    exp = Experiment(reads_sentences("LSTM"))
+    folder, lines = Path("splits2/text"), Path("dev/text").read_text().splitlines()
+    folder.mkdir(parents=True)
+    (folder / "num_splits").write_text("2")
+    for n in range(2):
+        (folder / f"split.{n}").write_text("\n".join(lines[n::2]))
+    exp.config["train_data_path_and_name_and_type"][0][0] = str(folder)
+    names, batch = next(iter(sentences(exp, "train", 2)))
+    assert names == ["u00", "u02"] and batch["text"].shape[0] == 2
+
+
 def test_a_continuous_text_is_not_for_a_model_of_sentences(reads_sentences):
     from espnet_topdown.scoring.perplexity import score_experiment
 
