@@ -1,13 +1,14 @@
 """python bench/harness.py [WORK ...] --threads 2
 
 Ratios of stock ESPnet to ours (of sclite for scores, of the authors' formulation for
-AWD-LSTM, of ``--search full`` for a search), each pair in one process, with the same
-weights and inputs; results that differ end the run. The table shows the ratio now and
-what was recorded (bench/recorded.json); above 1, ours is faster. ``--json FILE`` gets
-the figures, in the form in which they are recorded.
+AWD-LSTM, of ``--search full`` for a search, of the joint step for one with top layers
+frozen), each pair in one process, with the same weights and inputs; results that differ
+end the run. The table shows the ratio now and what was recorded (bench/recorded.json);
+above 1, ours is faster. ``--json FILE`` gets the figures, in the form in which they are
+recorded.
 
-LSTM: stock runs first, then ours with freed memory kept, as our trainer does. Else
-blocks above 32 MiB go back to the system at every step of PyTorch's backward pass.
+LSTM and Transformer: stock runs first, then ours with freed memory kept, as our trainer
+does. Else blocks above 32 MiB go back to the system as soon as they are free.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Pair:
 
     stock: Callable[[], Any]
     ours: Callable[[], Any]
-    check: Callable[[Any, Any], Any] | None
+    check: Callable[[Any, Any], Any] | None = None
     counted: bool = False
 
 
@@ -86,6 +87,14 @@ WORKS = {
         "training:transformer",
         {"n": 4, "seconds": (2.7, 5.4), "blocks": (12, 6)},
         {"n": 2, "seconds": (0.5, 0.6), "blocks": (1, 1)},
+        keep_memory=True,
+        on=("device",),
+    ),
+    "transformer_recipe": Work(
+        "training:transformer",
+        {"n": 8, "seconds": (4.7, 5.1), "blocks": (12, 6), "recipe": True},
+        {"n": 2, "seconds": (0.5, 0.6), "blocks": (1, 1), "recipe": True},
+        keep_memory=True,
         on=("device",),
     ),
     "awd_lstm": Work(
@@ -112,22 +121,35 @@ WORKS = {
 }
 
 
+def _frozen(name: str, stack: str) -> Work:
+    work = WORKS[name]
+    more = {"inner": work.make.partition(":")[2], "stack": stack}
+    full = {**work.full, **more, "n": max(1, work.full.get("n", 0) // 4)}
+    tiny = {**work.tiny, **more}
+    return Work("training:frozen", full, tiny, on=work.on)
+
+
+WORKS |= {
+    "frozen_lstm_ctc": _frozen("lstm_ctc", "asr_rnn"),
+    "frozen_lstm_ctc_att": _frozen("lstm_ctc_att", "asr_rnn"),
+    "frozen_transformer": _frozen("transformer", "asr_transformer"),
+    "frozen_awd_lstm": _frozen("awd_lstm", "lm_awd_lstm"),
+}
+
+
 def measure(work: Work, size: str, given: dict[str, Any]) -> dict[str, Any]:
     """Run the pairs of a work.
 
     Returns:
         Medians of stock and ours, added up over the pairs, the ratio of the two, that
-        of the seconds of CPU, the commit and the date.
+        of the seconds of CPU, the commit and the date; of several pairs in turns also
+        the ratio of the seconds of CPU of each: median, least and largest of its turns.
 
     Raises:
         NotRun: Where something is missing.
         SystemExit: When the results of a pair differ.
     """
-    module, _, name = work.make.partition(":")
-    more = {key: given[key] for key in work.on}
-    make: Callable[..., Iterator[Pair]]
-    make = getattr(importlib.import_module(module), name)
-    pairs = list(make(**getattr(work, size), **more))
+    pairs = _pairs(work, size, given)
     if work.keep_memory:
         from espnet_topdown.trainer.fast.process import keep_memory
 
@@ -138,46 +160,87 @@ def measure(work: Work, size: str, given: dict[str, Any]) -> dict[str, Any]:
         repeat = (work.repeat_stock, work.repeat)
         both = [_run(*zip((p.stock, p.ours), repeat)) for p in pairs]
         old, new = map(list, zip(*both))
-    for pair, (*_, want), (*_, have) in zip(pairs, old, new):
+    for pair, was, now in zip(pairs, old, new):
         if pair.check:
-            pair.check(want, have)
+            pair.check(was.out, now.out)
     if pairs[0].counted:
-        old, new = ([(out, out, out) for *_, out in side] for side in (old, new))
-    (stock, cpu), (ours, ours_cpu) = (
-        [sum(x[i] for x in side) for i in (0, 1)] for side in (old, new)
-    )
+        stock, ours = cpu, ours_cpu = (sum(x.out for x in side) for side in (old, new))
+    else:
+        stock, ours = (sum(x.median(0) for x in side) for side in (old, new))
+        cpu, ours_cpu = (sum(x.median(1) for x in side) for side in (old, new))
     call = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(call, cwd=HERE, capture_output=True, text=True)
     cpu_ratio = cpu / max(ours_cpu, 0.01)
     numbers = dict(stock=stock, ours=ours, ratio=stock / ours, cpu_ratio=cpu_ratio)
     found: dict[str, Any] = {key: float(f"{x:.4g}") for key, x in numbers.items()}
+    if len(pairs) > 1 and not work.keep_memory:
+        found["pairs"] = [_ratios(was, now) for was, now in zip(old, new)]
     return {**found, "commit": done.stdout.strip(), "date": time.strftime("%Y-%m-%d")}
 
 
+def _pairs(work: Work, size: str, given: dict[str, Any]) -> list[Pair]:
+    module, _, name = work.make.partition(":")
+    more = {key: given[key] for key in work.on}
+    make: Callable[..., Iterator[Pair]]
+    make = getattr(importlib.import_module(module), name)
+    return list(make(**getattr(work, size), **more))
+
+
+def profile(work: Work, size: str, given: dict[str, Any]) -> None:
+    """Print where the time of stock and of ours goes, of the last pair."""
+    from torch.profiler import profile
+
+    from espnet_topdown.trainer.fast.process import keep_memory
+
+    pair = _pairs(work, size, given)[-1]
+    for side in (pair.stock, pair.ours):
+        side()  # warms up
+        with profile() as seen:
+            side()
+        print(seen.key_averages().table("self_cpu_time_total", row_limit=24))
+        if work.keep_memory:
+            keep_memory()
+
+
 Call = tuple[Callable[[], Any], int]
-Timed = tuple[float, float, Any]
+
+
+@dataclass
+class Timed:
+    """Seconds and seconds of CPU, children's too, of each turn; the last result."""
+
+    turns: list[tuple[float, float]]
+    out: Any = None
+
+    def median(self, kind: int) -> float:
+        """Of seconds (0) or seconds of CPU (1)."""
+        return statistics.median(turn[kind] for turn in self.turns)
+
+
+def _ratios(old: Timed, new: Timed) -> list[float]:
+    each = [a / max(b, 1e-4) for (_, a), (_, b) in zip(old.turns, new.turns)]
+    return [round(x, 3) for x in (statistics.median(each), min(each), max(each))]
 
 
 def _run(*calls: Call) -> list[Timed]:
     """Call each so many times, in turns: what else the machine does slows all of them.
 
-    The first turn warms up.
-
-    Returns:
-        Medians of seconds and of seconds of CPU, children's too, and the last result.
+    The first turn warms up and does not count.
     """
-    found: list[list[Timed]] = [[] for _ in calls]
+    found = [Timed([]) for _ in calls]
     for turn in range(max(n for _, n in calls) + 1):
         for side, (call, n) in zip(found, calls):
             if turn <= n:
-                clock, cpu = time.perf_counter(), sum(os.times()[:4])
-                out = call()
+                clock, cpu = time.perf_counter(), _cpu_seconds()
+                side.out = call()
                 seconds = time.perf_counter() - clock
-                side.append((seconds, sum(os.times()[:4]) - cpu, out))
-    return [
-        (*(statistics.median(x[i] for x in side[1:]) for i in (0, 1)), side[-1][2])
-        for side in found
-    ]
+                side.turns += [(seconds, _cpu_seconds() - cpu)] if turn else []
+    return found
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    return time.process_time() + sum(os.times()[2:4])
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -191,6 +254,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=2)
     add("--device", default="cpu", help="cpu or cuda, of training steps")
     add("--folder", default="", help="of a `--search full`, for search_replay")
+    add("--profile", action="store_true", help="torch's profile instead of ratios")
     add("--json", type=Path, help="gets the figures")
     return parser
 
@@ -211,21 +275,26 @@ def main(cmd: list[str] | None = None) -> None:
     found: dict[str, Any] = {}
     print(f"torch {torch.__version__}, {args.threads} threads, size {args.size}")
     print(
-        f"{'work':<15}{'stock':>10}{'ours':>10}{'ratio':>8}{'CPU':>8}{'recorded':>10}"
+        f"{'work':<20}{'stock':>10}{'ours':>10}{'ratio':>8}{'CPU':>8}{'recorded':>10}"
     )
     for name in args.works or WORKS:
         torch.set_num_threads(args.threads)
         torch.manual_seed(0)
+        if args.profile:
+            profile(WORKS[name], args.size, vars(args))
+            continue
         try:
             now = measure(WORKS[name], args.size, vars(args))
         except NotRun as e:
-            print(f"{name:<15}not run: {e}", flush=True)
+            print(f"{name:<20}not run: {e}", flush=True)
             continue
         found[name] = now
         was = recorded.get(name, {}).get("ratio")
         beside = f"{was:>10.2f} ({now['ratio'] / was:.2f})" if was else f"{'-':>10}"
         numbers = f"{now['stock']:>10.4g}{now['ours']:>10.4g}{now['ratio']:>8.2f}"
-        print(f"{name:<15}{numbers}{now['cpu_ratio']:>8.2f}{beside}", flush=True)
+        print(f"{name:<20}{numbers}{now['cpu_ratio']:>8.2f}{beside}", flush=True)
+        for i, (middle, low, high) in enumerate(now.get("pairs", ()), 1):
+            print(f"{'':<20}pair {i}: CPU {middle:.3f} [{low:.3f}, {high:.3f}]")
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
 

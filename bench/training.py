@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,45 @@ def _pairs(
     for batch in batches:
         here = {k: v.to(device) for k, v in batch.items()}
         yield Pair(
-            lambda b=here: _step(stock, b),
-            lambda b=here: _step(ours, b),
-            lambda old, new: tolerance is None or _same(tolerance, old, new),
+            partial(_step, stock, here),
+            partial(_step, ours, here),
+            None if tolerance is None else partial(_same, tolerance),
         )
+
+
+def frozen(inner: str, stack: str, **sizes: Any) -> Iterator[Pair]:
+    """The joint step beside one with 1, 2, ... top layers frozen, of all but one.
+
+    Both are ours. ``sizes`` are those of the work ``inner``; its first batch is taken.
+    """
+    from espnet_topdown.models.layers import load_stack
+    from espnet_topdown.trainer.fast.process import keep_memory
+
+    keep_memory()
+    model, batch = next(globals()[inner](**sizes)).ours.args
+    held: set[str] = set()
+    for layer in load_stack(stack).bind(model.state_dict()).groups[:-1]:
+        held.update(layer.params)
+        yield Pair(
+            partial(_held_step, set(), model, batch),
+            partial(_held_step, set(held), model, batch),
+            partial(_same_where_trained, set(held)),
+        )
+
+
+def _held_step(
+    held: Set[str], model: nn.Module, batch: Batch
+) -> dict[str, torch.Tensor]:
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in held)
+    torch.manual_seed(0)  # the same dropout
+    return _step(model, batch)
+
+
+def _same_where_trained(held: Set[str], old: Any, new: Any) -> None:
+    if new.keys() != old.keys() - held:
+        raise SystemExit("a frozen layer has gradients, or a trained one has none")
+    _same(1e-5, {name: old[name] for name in new}, new)
 
 
 def lstm(
@@ -91,11 +127,12 @@ def lstm(
 
 
 def transformer(
-    n: int, seconds: Any, blocks: tuple[int, int], device: str
+    n: int, seconds: Any, blocks: tuple[int, int], device: str, recipe: bool = False
 ) -> Iterator[Pair]:
     """Row W of SWBD, ESPnet's own attention beside torch's fused kernel.
 
-    SpecAugment and dropout are off: their draws would differ.
+    SpecAugment and dropout are off, as their draws would differ, but for ``recipe``:
+    it has them, clips and lets the optimizer step.
     """
     from espnet_topdown.trainer.fast import sdpa
     from espnet_topdown.trainer.task import TopDownASRTask
@@ -104,15 +141,34 @@ def transformer(
     words += ["word", "--frontend_conf", f"fs={FS}", "--output_dir", "unused"]
     args = TopDownASRTask.get_parser().parse_args(words)
     args.token_list = ["<blank>", "<unk>", *map(str, range(1997)), "<sos/eos>"]
-    args.specaug, args.sdpa = None, False
+    args.sdpa = False
     for conf, count in zip((args.encoder_conf, args.decoder_conf), blocks):
-        conf.update({k: 0.0 for k in conf if k.endswith("dropout_rate")})
-        conf.update(dropout_rate=0.0, positional_dropout_rate=0.0, num_blocks=count)
+        conf.update(num_blocks=count)
+        if not recipe:
+            conf.update({k: 0.0 for k in conf if k.endswith("dropout_rate")})
+            conf.update(dropout_rate=0.0, positional_dropout_rate=0.0)
+            args.specaug = None
     stock = TopDownASRTask.build_model(args)
     ours = copy.deepcopy(stock)
     sdpa.install(ours)
     found = [_batch(n, seconds, len(args.token_list), 4.4)]
-    yield from _pairs(stock, ours, found, device, tolerance=1e-2)
+    pairs = _pairs(stock, ours, found, device, tolerance=1e-2)
+    for pair in pairs:
+        yield Pair(_Update(pair.stock), _Update(pair.ours)) if recipe else pair
+
+
+class _Update:
+    """A whole step: also clips and updates."""
+
+    def __init__(self, step: Any) -> None:
+        self.model, self.batch = step.args
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-5)
+
+    def __call__(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model(**{k: v.clone() for k, v in self.batch.items()})[0].backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimizer.step()
 
 
 class _Dropped(nn.Module):

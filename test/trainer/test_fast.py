@@ -324,6 +324,16 @@ def test_decoder_with_frozen_parts_and_more_columns_than_units(frozen, enc_grad)
     assert_same(a, b, atol=1e-10)
 
 
+def test_weights_of_a_frozen_decoder_cost_no_product(monkeypatch):
+    from espnet_topdown.trainer.fast import _location_attention, _lstm_steps
+
+    monkeypatch.setattr(_location_attention.Convolution, "d_taps", None)
+    monkeypatch.setattr(_lstm_steps.LSTMSteps, "d_weight", None)
+    run_decoder(decoders(["att_list", "embed", "decoder"])[1], [9, 4], [3, 5])
+    with pytest.raises(TypeError):
+        run_decoder(decoders(["att_list"])[1], [9, 4], [3, 5])
+
+
 def test_decoder_in_validation_and_beam_search():
     stock, ours = (m.eval() for m in decoders(num_layers=2, dropout=0.4))
     with torch.no_grad():

@@ -164,10 +164,11 @@ class _Steps(torch.autograd.Function):
             d_contexts[now] += d_x
             d_query = att.step_back(t, now, d_contexts[now])
             bottom.d_h[:n] += _drop(d_query, dropped, 0, now)
+        wanted = ctx.needs_input_grad[4:]
         d_bias = d_states.new_zeros(1)  # it moves all energies alike
-        found = [*att.gradients(queries, d_contexts), d_bias]
-        for layer, wanted in zip(layers, ctx.needs_input_grad[11::2]):
-            found += [layer.d_weight() if wanted else None, layer.d_bias()]
+        found = [*att.gradients(queries, d_contexts, wanted[:6]), d_bias]
+        for layer, trained in zip(layers, wanted[7::2]):
+            found += [layer.d_weight() if trained else None, layer.d_bias()]
         return (None, None, None, None, *found)
 
 

@@ -215,8 +215,12 @@ class Attention:
         self.d_weights[:blocks] = self.conv.d_weights(d_located)
         return d_mix[-n:] @ self.scored_query
 
-    def gradients(self, states: torch.Tensor, d_contexts: torch.Tensor):  # type: ignore[no-untyped-def]
-        """Returns those of all that the steps share, for states (M, H), d_contexts."""
+    def gradients(self, states, d_contexts, wanted):  # type: ignore[no-untyped-def]
+        """Returns those of all that the steps share, for states (M, H), d_contexts.
+
+        They are enc, pre, taps, mix, query, score; ``wanted`` says of each whether it
+        is trained or leads to what is. None stands where that spares a product.
+        """
         first = torch.tensor([0, *self.active]).cumsum(0)
         utts = torch.arange(len(self.frames.n_blocks))
         steps = torch.tensor(self.active) > utts[:, None]
@@ -230,8 +234,8 @@ class Attention:
         return (
             torch.cat(d_enc),
             self.d_pre * self.score,
-            self.conv.d_taps(self.windows, self.d_located),
+            self.conv.d_taps(self.windows, self.d_located) if wanted[2] else None,
             (self.d_mix * self.score).t(),
-            d_query.t() @ states,
+            d_query.t() @ states if wanted[4] else None,
             self.d_score,
         )
