@@ -102,7 +102,11 @@ def _continuous_text(args: argparse.Namespace) -> None:
     if args.ngpu > 1 or _processes.together(args):
         what = f"a text is read on from batch to batch by one process, ngpu {args.ngpu}"
         raise TopDownError("E_MULTI_GPU", what, "give --ngpu 1, and start one process")
-    for name, want in (("accum_grad", 1), ("iterator_type", "task")):
+    for name, want in (
+        ("accum_grad", 1),
+        ("iterator_type", "task"),
+        ("multiple_iterator", False),
+    ):
         if getattr(args, name) != want:
             what = f"{name} is {getattr(args, name)}"
             do = f"leave {name} at {want}: the text is read on from batch to batch"

@@ -198,6 +198,7 @@ def test_weights_of_another_size(train) -> None:
         ({"ngpu": 2}, "E_MULTI_GPU"),
         ({"bptt": 0}, "E_CONFIG_KEY"),
         ({"accum_grad": 2}, "E_RANGE"),
+        ({"multiple_iterator": True}, "E_RANGE.*multiple_iterator at False"),
         ({"lm_conf": {"weight_dropout": 1.0}}, "E_RANGE"),
         ({"scheduler_conf": {"n": 0}}, "E_RANGE"),
         ({"optim": "sgd", "optim_conf": {"lr": 1.0}}, "E_RANGE"),
