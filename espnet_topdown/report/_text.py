@@ -46,6 +46,7 @@ OPTIONS: tuple[str, ...] = (
 OPTIONS += ("max_epoch", "trainer", "epochs", "width", "budget", "steps", "reinit")
 VERSIONS = ("python", "torch", "espnet", "espnet_topdown", "git")
 UNRECORDED = "not recorded"
+_HOST = ("processor", "threads")
 _NO_VERDICT = f"over fewer than {MIN_UTTS} utterances no verdict is drawn."
 INTERVAL_NOTE = (
     "Differences in percent points: below 0 the best model is better. 95 % intervals "
@@ -436,8 +437,8 @@ def provenance(search: SearchState) -> list[tuple[str, str]]:
     layers = [f"{name} ({n:,})" if n else name for name, n in search.layers]
     parameters = sum(n or 0 for _, n in search.layers)
     measure = f"{unit.label} errors" if unit.amount == "errors" else unit.amount
-    trained = [c.progress for c in search.candidates if "processor" in c.progress]
-    machines = {f"{p['processor']}, {p['threads']}": None for p in trained}
+    hosts = [[c.progress.get(k) for k in _HOST] for c in search.candidates]
+    machines = {f"{processor}, {n}": None for processor, n in hosts if processor and n}
     hours = f"{search.train_hours:.3g} h" if search.train_hours else UNRECORDED
     versions = dict.fromkeys(VERSIONS, UNRECORDED) | dict(search.versions)
     mixed = [

@@ -68,6 +68,7 @@ def test_any_value_of_any_key(toy_experiment, key, capsys):
         (BASE / "config.yaml").write_text(before)
 
 
+GONE = object()  # the key is not there
 FINISHED = Path(__file__).parents[1] / "golden" / "finished"
 
 
@@ -78,14 +79,15 @@ def test_any_value_of_what_a_search_wrote(tmp_path, monkeypatch, capsys, file, k
     path = Path("exp/search", "m1.2" if file == "retrain.yaml" else ".", file)
     before = yaml.safe_load(path.read_text())  # JSON is YAML
     write = json.dumps if path.suffix == ".json" else yaml.safe_dump
-    for value in WRONG:
-        path.write_text(write({**before, key: value}))
+    for value in (*WRONG, GONE):
+        changed = {**before, key: value}
+        path.write_text(write({k: v for k, v in changed.items() if v is not GONE}))
         for verb in ("status", "fsck"):
             with contextlib.suppress(SystemExit):
                 main([verb, "exp/search"])
             said = "".join(capsys.readouterr())
             assert "E_INTERNAL" not in said
-        if not RECORDS[file][key][1](value):
+        if value is not GONE and not RECORDS[file][key][1](value):
             with pytest.raises(SystemExit, match="78"):
                 main(["status", "exp/search"])
             assert f"E_CONFIG_KEY: {path}: {key} is" in capsys.readouterr().err
