@@ -16,11 +16,17 @@ import argparse
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from espnet_topdown.errors import REMOVED_OPTIONS, USAGE, TopDownError, nearest
+from espnet_topdown.errors import (
+    REMOVED_OPTIONS,
+    USAGE,
+    TopDownError,
+    command,
+    nearest,
+)
 
 PROGRAM = "espnet-topdown"
 _TRUTHS = ("true", "false", "yes", "no", "y", "n", "on", "off", "1", "0")
@@ -121,6 +127,28 @@ def parser_of(name: str) -> Parser:
     )
     parser.add_options(wanted.options)
     return parser
+
+
+def script(
+    run: Callable[..., object], about: str, *options: Option
+) -> Callable[..., None]:
+    """Return the ``main(cmd=None)`` of a recipe's own script in ``local/``.
+
+    Args:
+        run: Gets the options by name.
+        about: The first line of the help text.
+        *options: Of the script, beside ``--output_dir``.
+    """
+
+    @command
+    def main(cmd: Sequence[str] | None = None) -> None:
+        prog = f"python3 local/{Path(sys.argv[0]).name}"
+        parser = Parser(prog=prog, usage=f"{prog} [OPTION]...", description=about)
+        sets = path("--output_dir", "Where the sets are written", default=Path("data"))
+        parser.add_options((*options, sets))
+        run(**vars(parser.parse_args(cmd)))
+
+    return main
 
 
 class Parser(argparse.ArgumentParser):

@@ -24,11 +24,11 @@ def test_data_sh_finds_its_recipe(recipe, where, run, tmp_path):
     upstream = tmp_path / ".upstream"
     (upstream / "utils").mkdir(parents=True)  # ESPnet's, not ours
     (upstream / "local").symlink_to("../local")
-    for name in ("local", "utils"):
+    for name in ("local", "utils", "path.sh", "cmd.sh", "db.sh"):
         (tmp_path / name).symlink_to(recipe / name)
     done = run("local/data.sh", "--help", cwd=tmp_path / where)
     assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout + done.stderr
+    assert "usage" in done.stdout.lower()
 
 
 @pytest.fixture
@@ -54,16 +54,16 @@ MISTAKES = [
     ("prompts", "--langg es", 64, "did you mean --lang?"),
     ("prompts", "es", 64, "unexpected argument 'es'"),
     ("prompts", "--source local", 66, "asterisk-core-sounds-es-wav-1.6.1.tar.gz"),
-    ("queen", "--source cd", 64, "E_USAGE: argument --source: invalid choice: 'cd'"),
+    ("queen", "--source cd", 64, "queen.py: argument --source: invalid choice: 'cd'"),
     ("queen", "--minutes 3", 64, "unknown option --minutes"),
-    ("queen", "--train_minutes half", 64, "--train_minutes must be an integer"),
+    ("queen", "--train_minutes half", 64, "invalid int value: 'half'. Do: see "),
     ("queen", "--source local", 66, "E_DOWNLOAD: downloads has neither queen.1c"),
     ("librispeech_100", "--source apt", 64, "argument --source: invalid choice: 'apt'"),
     ("librispeech_100", "--source local", 66, "nor train-clean-100.tar.gz. Do: put"),
     ("librispeech_100", "--allow_partial true", 65, "E_CORPUS: downloads/LibriSpeech/"),
     ("librispeech_100", "--url http://127.0.0.1:9", 66, "E_DOWNLOAD: downloads has"),
     ("voxforge", "--lang de", 64, "unknown option --lang"),
-    ("voxforge", "--allow_partial maybe", 64, "must be true or false, got 'maybe'"),
+    ("voxforge", "--allow_partial maybe", 64, "unexpected argument 'maybe'"),
     ("voxforge", "--source local", 66, "downloads/it has neither tgz/*.tgz nor"),
     ("voxforge", "--url http://127.0.0.1:9", 66, "Do: put VoxForge's Italian archives"),
     ("wsj", "", 66, "E_WSJ_ROOT: WSJ0 is not set"),

@@ -20,7 +20,7 @@ pass_signals_on() { # "$@" of the script: TERM, INT and HUP reach all that it ha
         # shellcheck disable=SC2064  # with these values
         trap "passed=${name}; kill -${name} -- -${group} 2>/dev/null || true" "${name}"
     done
-    wait "${group}" || status=$?
+    wait "${group}" 2>/dev/null || status=$? # not: "[1]+ Terminated"
     if [ -n "${passed}" ]; then
         while group_lives "${group}"; do sleep 0.2; done
         wait "${group}" 2>/dev/null || status=$?

@@ -8,17 +8,16 @@ the texts of a chapter in ``READER-CHAPTER.trans.txt`` beside them.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_topdown.cli.parser import Parser
+from espnet_topdown.cli.data import source
+from espnet_topdown.cli.parser import flag, option, path, script
 from espnet_topdown.data import archives
 from espnet_topdown.data.kaldi_dir import check_sets, place, read_pairs, write_dir
-from espnet_topdown.errors import DATA, MISSING, TopDownError, command, warn
-from espnet_topdown.files import true_or_false, write_json
+from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
+from espnet_topdown.files import write_json
 
 URL = "https://www.openslr.org/resources/12"
 PARTS = {  # utterances, and the published MD5 of PART.tar.gz
@@ -46,17 +45,15 @@ def collect(folder: Path) -> Lists:
         TopDownError: E_CORPUS (65) for a line that is not LibriSpeech's.
     """
     lists: Lists = {"wav.scp": {}, "text": {}, "utt2spk": {}}
-    for path in sorted(folder.glob("*/*/*.trans.txt")):
-        speaker = path.name.removesuffix(
-            ".trans.txt"
-        )  # reader and chapter, as in Kaldi
-        for utt, text in read_pairs(path).items():
+    for texts in sorted(folder.glob("*/*/*.trans.txt")):
+        speaker = texts.name.removesuffix(".trans.txt")  # and chapter, as in Kaldi
+        for utt, text in read_pairs(texts).items():
             of_chapter = utt.startswith(f"{speaker}-")
             if not (of_chapter and re.fullmatch("[A-Z' ]+", text)):
-                what = f"{place(path, utt)}: not '{speaker}-NUMBER WORDS' in A-Z and '"
+                what = f"{place(texts, utt)}: not '{speaker}-NUMBER WORDS' in A-Z and '"
                 do = "move that folder away and run the same command again"
                 raise TopDownError("E_CORPUS", what, do, DATA)
-            wav = path.with_name(f"{utt}.flac")
+            wav = texts.with_name(f"{utt}.flac")
             if wav.is_file():
                 lists["wav.scp"][utt] = wav.as_posix()
                 lists["text"][utt], lists["utt2spk"][utt] = text, speaker
@@ -134,25 +131,14 @@ def prepare(
         logging.info("%s: %d utterances", name, len(lists["text"]))
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Options of this command."""
-    parser = Parser(description="Prepare LibriSpeech with 100 hours for training.")
-    add = parser.add_argument
-    add(
-        "--librispeech", type=Path, default="downloads", help="archives or LibriSpeech/"
-    )
-    add("--output_dir", type=Path, default="data", help="where sets are written")
-    add("--source", default="auto", choices=["auto", "local", "http"])
-    add("--url", default=URL, help="folder of the archives, for --source http")
-    add("--allow_partial", type=true_or_false, default=False, help="take what is there")
-    return parser
-
-
-@command
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    prepare(**vars(get_parser().parse_args(cmd)))
-
+main = script(
+    prepare,
+    "Prepare LibriSpeech with 100 hours for training.",
+    path("--librispeech", "archives or LibriSpeech/", default=Path("downloads")),
+    source("local", "http"),
+    option("--url", "folder of the archives, for --source http", URL),
+    flag("--allow_partial", "take what is there of an incomplete copy, unpacked"),
+)
 
 if __name__ == "__main__":
     main()

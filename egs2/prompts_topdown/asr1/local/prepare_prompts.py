@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.cli.parser import Parser
+from espnet_topdown.cli.data import source
+from espnet_topdown.cli.parser import flag, option, path, script
 from espnet_topdown.data import archives
 from espnet_topdown.data.archives import (
     apt_download,
@@ -30,11 +31,10 @@ from espnet_topdown.data.archives import (
     members,
 )
 from espnet_topdown.data.kaldi_dir import check_id, check_sets, read_lines, write_dir
-from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command, nearest
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, nearest
 from espnet_topdown.files import (
     read_json,
     read_yaml,
-    true_or_false,
     write_bytes,
     write_json,
 )
@@ -372,38 +372,15 @@ def _lists(prompts: Sequence[Prompt], speaker: str) -> dict[str, dict[str, str]]
     }
 
 
-def get_parser() -> Parser:
-    """Options of this command."""
-    parser = Parser(description="Prepare the telephone prompts of one language.")
-    parser.add_argument("--lang", default="es", help="en, es, fr, it or ru")
-    parser.add_argument(
-        "--downloads", type=Path, default="downloads", help="folder for the archives"
-    )
-    parser.add_argument(
-        "--output_dir", type=Path, default="data", help="where the sets are written"
-    )
-    parser.add_argument(
-        "--source",
-        choices=["auto", "local", "apt", "http"],
-        default="auto",
-        help="archives in --downloads, Debian packages, upstream's site; auto: in turn",
-    )
-    parser.add_argument("--url", help="folder of the upstream archives")
-    parser.add_argument(
-        "--fold_accents",
-        type=true_or_false,
-        default=False,
-        help="true: write vowels without accents (the Spanish transcripts mix both)",
-    )
-    return parser
-
-
-@command
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
-    prepare(**vars(args))
-
+main = script(
+    prepare,
+    "Prepare the telephone prompts of one language.",
+    option("--lang", "en, es, fr, it or ru", "es"),
+    path("--downloads", "folder for the archives", default=Path("downloads")),
+    source("local", "apt", "http"),
+    option("--url", "folder of the upstream archives"),
+    flag("--fold_accents", "vowels without accents (Spanish transcripts mix both)"),
+)
 
 if __name__ == "__main__":
     main()

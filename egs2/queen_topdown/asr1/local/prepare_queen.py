@@ -15,7 +15,6 @@ with a voice; the others are left out.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import json
@@ -26,12 +25,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from espnet_topdown.cli.data import source
+from espnet_topdown.cli.parser import option, path, script
 from espnet_topdown.data import archives, audio
 from espnet_topdown.data.archives import apt_download, http_download, members
 from espnet_topdown.data.kaldi_dir import check_sets, write_dir, write_lines
-from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -442,32 +443,14 @@ def _show(summary: Mapping[str, Any]) -> None:
         logging.info("left out: %d lines, %s", n, reason)
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose mistakes are E_USAGE (64)."""
-
-    def error(self, message: str) -> NoReturn:
-        """See argparse."""
-        do = f"see {self.prog} --help"
-        raise TopDownError("E_USAGE", message, do, USAGE)
-
-
-def get_parser() -> Parser:
-    """Options of this command."""
-    parser = Parser(description=f"Prepare the voices of {PACKAGE}.", allow_abbrev=False)
-    add = parser.add_argument
-    add("--downloads", type=Path, default="downloads", help="archive and sound")
-    add("--output_dir", type=Path, default="data", help="where sets are written")
-    add("--source", default="auto", choices=["auto", "local", "apt", "http"])
-    add("--url", default=URL, help="the package, for --source http")
-    add("--train_minutes", type=int, default=0, help="also make this part of train")
-    return parser
-
-
-@command
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    prepare(**vars(get_parser().parse_args(cmd)))
-
+main = script(
+    prepare,
+    f"Prepare the voices of {PACKAGE}.",
+    path("--downloads", "package, or the game's sound", default=Path("downloads")),
+    source("local", "apt", "http"),
+    option("--url", "the package, for --source http", URL),
+    option("--train_minutes", "also make data/train_<N>min, a part of data/train", 0),
+)
 
 if __name__ == "__main__":
     main()

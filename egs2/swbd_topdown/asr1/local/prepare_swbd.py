@@ -19,7 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_topdown.cli.parser import Parser
+from espnet_topdown.cli.data import SHARDS, STEP
+from espnet_topdown.cli.parser import flag, option, script
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
@@ -31,8 +32,8 @@ from espnet_topdown.data.kaldi_dir import (
     write_lines,
     write_pairs,
 )
-from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command, warn
-from espnet_topdown.files import read_json, true_or_false, write_json
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
+from espnet_topdown.files import read_json, write_json
 
 IGNORED = "IGNORE_TIME_SEGMENT_"
 _LABEL = re.compile(r';;\s*LABEL\s+"([^"]*)"', re.IGNORECASE)
@@ -933,36 +934,14 @@ def _check_ends(name: str, cuts: dict[str, str], lengths: dict[str, float]) -> N
         raise TopDownError("E_SWBD_TIMES", what, do, DATA)
 
 
-def get_parser() -> Parser:
-    """Options of this command."""
-    parser = Parser(description="Prepare Switchboard and eval2000.")
-    parser.add_argument("--swbd", default="", help="folder with the three corpora")
-    parser.add_argument(
-        "--output_dir", type=Path, default="data", help="where the sets are written"
-    )
-    parser.add_argument(
-        "--allow_partial",
-        type=true_or_false,
-        default=False,
-        help="true: prepare what is there of an incomplete copy",
-    )
-    parser.add_argument(
-        "--step",
-        choices=["lists", "convert", "sets", "all"],
-        default="all",
-        help="find files, make FLAC files, write the sets, or everything",
-    )
-    parser.add_argument("--nj", type=int, default=1, help="shards of --step convert")
-    parser.add_argument("--job", type=int, help="convert only this shard, from 1")
-    return parser
-
-
-@command
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
-    run(**vars(args))
-
+main = script(
+    run,
+    "Prepare Switchboard and eval2000.",
+    option("--swbd", "folder with the three corpora", ""),
+    flag("--allow_partial", "prepare what is there of an incomplete copy"),
+    STEP,
+    *SHARDS,
+)
 
 if __name__ == "__main__":
     main()

@@ -10,20 +10,20 @@ in ``it/extracted``.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from espnet_topdown.cli.parser import Parser
+from espnet_topdown.cli.data import source
+from espnet_topdown.cli.parser import flag, option, path, script
 from espnet_topdown.data import archives, audio
 from espnet_topdown.data.kaldi_dir import check_id, check_sets, subset, write_dir
-from espnet_topdown.errors import DATA, MISSING, TopDownError, command
-from espnet_topdown.files import true_or_false, write_json
+from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.files import write_json
 
 URL = "https://repository.voxforge1.org/downloads/it/Trunk/Audio/Main/16kHz_16bit"
 INDEX = "index.html"  # the site's list of archives
@@ -230,23 +230,14 @@ def prepare(
         logging.info("%s: %d utterances", name, len(part["text"]))
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Options of this command."""
-    parser = Parser(description="Prepare VoxForge's Italian.")
-    add = parser.add_argument
-    add("--voxforge", type=Path, default="downloads", help="holds it/tgz, it/extracted")
-    add("--output_dir", type=Path, default="data", help="where sets are written")
-    add("--source", default="auto", choices=["auto", "local", "http"])
-    add("--url", default=URL, help="page that names the archives, for --source http")
-    add("--allow_partial", type=true_or_false, default=False, help="skip bad archives")
-    return parser
-
-
-@command
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    prepare(**vars(get_parser().parse_args(cmd)))
-
+main = script(
+    prepare,
+    "Prepare VoxForge's Italian.",
+    path("--voxforge", "holds it/tgz, it/extracted", default=Path("downloads")),
+    source("local", "http"),
+    option("--url", "page that names the archives, for --source http", URL),
+    flag("--allow_partial", "leave archives out that cannot be read"),
+)
 
 if __name__ == "__main__":
     main()

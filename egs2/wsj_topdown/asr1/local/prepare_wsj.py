@@ -19,7 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_topdown.cli.parser import Parser
+from espnet_topdown.cli.data import SHARDS, STEP
+from espnet_topdown.cli.parser import flag, option, script
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
     check_sets,
@@ -29,8 +30,8 @@ from espnet_topdown.data.kaldi_dir import (
     write_lines,
     write_pairs,
 )
-from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, command, warn
-from espnet_topdown.files import read_json, read_text, true_or_false, write_json
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
+from espnet_topdown.files import read_json, read_text, write_json
 
 NOISE = "<NOISE>"
 _LINE = re.compile(r"(.*)\((\w{8})\)\s*", re.ASCII)
@@ -495,37 +496,15 @@ def _all_converted(output_dir: Path, utts: Iterable[str]) -> None:
         raise TopDownError("E_WSJ_CONVERT", what, "run stage 1 again", DATA)
 
 
-def get_parser() -> Parser:
-    """Options of this command."""
-    parser = Parser(description="Prepare the Wall Street Journal corpus.")
-    parser.add_argument("--wsj0", default="", help="folder of WSJ0's discs")
-    parser.add_argument("--wsj1", default="", help="folder of WSJ1's; may be the same")
-    parser.add_argument(
-        "--output_dir", type=Path, default="data", help="where the sets are written"
-    )
-    parser.add_argument(
-        "--allow_partial",
-        type=true_or_false,
-        default=False,
-        help="true: prepare what is there of an incomplete copy",
-    )
-    parser.add_argument(
-        "--step",
-        choices=["lists", "convert", "sets", "all"],
-        default="all",
-        help="find files, make FLAC files, write the sets, or everything",
-    )
-    parser.add_argument("--nj", type=int, default=1, help="shards of --step convert")
-    parser.add_argument("--job", type=int, help="convert only this shard, from 1")
-    return parser
-
-
-@command
-def main(cmd: Sequence[str] | None = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
-    run(**vars(args))
-
+main = script(
+    run,
+    "Prepare the Wall Street Journal corpus.",
+    option("--wsj0", "folder of WSJ0's discs", ""),
+    option("--wsj1", "folder of WSJ1's; may be the same", ""),
+    flag("--allow_partial", "prepare what is there of an incomplete copy"),
+    STEP,
+    *SHARDS,
+)
 
 if __name__ == "__main__":
     main()
