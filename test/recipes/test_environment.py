@@ -178,7 +178,7 @@ def test_a_failing_job_of_kaldis_launcher_shows_its_log(
 
 
 WAITS = """
-trap 'echo $$ got it >>got; exit 7' {name}
+trap 'echo $$ got it >>got; sleep 0.5; exit 7' {name}
 touch started
 while :; do sleep 0.05; done
 """

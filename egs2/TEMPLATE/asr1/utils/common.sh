@@ -20,9 +20,9 @@ pass_signals_on() { # "$@" of the script: TERM, INT and HUP reach all that it ha
         # shellcheck disable=SC2064  # with these values
         trap "passed=${name}; kill -${name} -- -${group} 2>/dev/null || true" "${name}"
     done
-    wait "${group}" 2>/dev/null || status=$? # not: "[1]+ Terminated"
+    wait "${group}" || status=$?
     if [ -n "${passed}" ]; then
-        while group_lives "${group}"; do sleep 0.2; done
+        while group_lives "${group}"; do sleep 0.2; done 2>/dev/null # not: "[1]+ Terminated"
         wait "${group}" 2>/dev/null || status=$?
         printf 'interrupted by %s; the same command continues\n' "${passed}" >&2
     fi
