@@ -48,11 +48,19 @@ class TrainParser(config_argparse.ArgumentParser):
         return parsed, rest
 
     def _check_keys(self, path: str, config: dict[str, Any]) -> None:
-        known = {a.dest for a in self._actions}
-        for key in config:
+        known = {a.dest: a for a in self._actions}
+        for key, value in config.items():
             if key not in known:
                 what = f"'{key}' in {path} is no option ({nearest(str(key), known)})"
                 raise TopDownError("E_YAML_KEY", what, "correct or remove that line")
+            convert = known[key].type
+            if isinstance(value, str) and callable(convert):
+                try:
+                    convert(value)
+                except (ValueError, TypeError, argparse.ArgumentTypeError) as e:
+                    what = f"{path}: {key} is '{value}' ({e})"
+                    do = f"write what '{self.prog} --help' says of --{key}"
+                    raise TopDownError("E_CONFIG_KEY", what, do) from e
 
     def _fix_numbers(self, parsed: argparse.Namespace) -> None:
         floats = {a.dest for a in self._actions if a.type is float}

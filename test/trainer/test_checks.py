@@ -24,6 +24,8 @@ pytestmark = pytest.mark.espnet
 REFUSED = [  # changes of the configuration, code, in the message, exit status
     ({"optim_conf": {"lr": 0.0}}, "E_CONFIG_KEY", "optim_conf.lr", 78),
     ({"optim_conf": {"lr": "fast"}}, "E_CONFIG_KEY", "'fast'", 78),
+    ({"max_epoch": "ten"}, "E_CONFIG_KEY", ".yaml: max_epoch is 'ten'", 78),
+    ({"patience": "1e5"}, "E_CONFIG_KEY", ".yaml: patience is '1e5'", 78),
     ({"keep_nbest_models": [3, 0]}, "E_CONFIG_KEY", "keep_nbest_models", 78),
     ({"adadelta_eps_decay": 1.5}, "E_CONFIG_KEY", "below 1", 78),
     ({"freeze_param": False}, "E_CONFIG_KEY", "no and off are false", 78),
