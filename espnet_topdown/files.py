@@ -115,7 +115,8 @@ def decode_utf8(data: bytes, path: Path) -> str:
     zeros = [data[i : 1 << 16 : 4].count(0) for i in range(4)]
     ends = "BE" if zeros[0] > zeros[3] else "LE"
     beside = max(data.count(b"\n\0"), data.count(b"\0\n"))
-    if not coding and any(zeros) and beside == data.count(b"\n"):
+    many = beside or 4 * sum(zeros) >= len(data[: 1 << 16])
+    if not coding and any(zeros) and many and beside == data.count(b"\n"):
         coding = ("UTF-32" if sum(zeros) > 2 * max(zeros) + 1 else "UTF-16") + ends
     if coding:
         where = f"line 1 byte 1 is {coding}, not UTF-8"

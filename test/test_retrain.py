@@ -131,6 +131,12 @@ def test_what_is_planned(files, frozen, options, rows):
         ("softmax blstm1", {"config": {"freeze_param": LOWEST}}, "E_FREEZE_ALL", 78),
         (
             "softmax",
+            {"config": {"freeze_param": ["encoder"]}},
+            "E_FREEZE_ALL.*more than one layer was trained",
+            78,
+        ),
+        (
+            "softmax",
             {"config": {"init_param": ["gone.pth"]}},
             "E_MISSING.*init_param names gone.pth",
             66,

@@ -24,7 +24,7 @@ _SAYS = (
         FULL,
         r"accounting.?(/QOS)? policy|submit limit|(max|grp)\w*(submit|jobs)|job limit"
         r"|temporarily|only \d+ (active )?jobs are|max_(u_)?jobs|too many jobs"
-        r"|queue (is )?full|submissions disabled",
+        r"|queue (is )?full|submissions disabled|partition not available",
     ),
     (
         AWAY,

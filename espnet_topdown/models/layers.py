@@ -163,9 +163,9 @@ class LayerStack:
         """
         frozen = {g.name for g in self.named(names)}
         if len(frozen) == self.n:
-            raise TopDownError(
-                "E_FREEZE_ALL", "nothing left to train", "freeze fewer layers"
-            )
+            do = "give an experiment in which more than one layer was trained"
+            do = "freeze fewer layers" if self.n > 1 else do
+            raise TopDownError("E_FREEZE_ALL", "nothing left to train", do)
         above = [g.name for g in self.groups[: len(frozen)]]
         if frozen and set(above) != frozen and not any_order:
             low = next(g.name for g in self.groups if g.name in frozen - set(above))

@@ -46,6 +46,7 @@ NOT_RUN = "Unable to run job: "
         ("full", "", FAILED + "Job violates accounting/QOS policy (job submit limit)"),
         ("full", "", FAILED + "Job violates accounting policy (AssocMaxSubmitJobs)"),
         ("full", "", FAILED + "QOSMaxSubmitJobPerUserLimit"),
+        ("full", "", FAILED + "Required partition not available (inactive or drain)"),
         ("full", "", FAILED + "Resource temporarily unavailable"),
         ("full", "", "sbatch: error: Slurm temporarily unable to accept job, sleeping"),
         ("full", "", NOT_RUN + "job rejected: only 10 jobs are allowed per user (cur"),

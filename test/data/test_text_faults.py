@@ -148,6 +148,7 @@ def test_other_texts_for_tokens_and_the_language_model(command, capsys):
     assert f"{WORDS} uno\n" in made and made.count("\n") == 2
     for text, code in (
         ("a uno\u200b\n", "E_TEXT_CHAR: utt a (mine line 1)"),
+        ("a un\0o", "E_TEXT_CHAR: utt a (mine line 1)"),
         ("a uno\na dos\n", "E_UTT_DUP: a lines 1, 2 of mine"),
     ):
         Path("mine").write_text(text, "utf-8")
