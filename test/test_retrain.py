@@ -132,7 +132,7 @@ def test_what_is_planned(files, frozen, options, rows):
         (
             "softmax",
             {"config": {"freeze_param": ["encoder"]}},
-            "E_FREEZE_ALL.*more than one layer was trained",
+            "E_FREEZE_ALL.*more were trained",
             78,
         ),
         (

@@ -163,8 +163,7 @@ class LayerStack:
         """
         frozen = {g.name for g in self.named(names)}
         if len(frozen) == self.n:
-            do = "freeze fewer layers, or give an experiment in which more than one layer "
-            do += "was trained"
+            do = "freeze fewer layers, or give an experiment in which more were trained"
             raise TopDownError("E_FREEZE_ALL", "nothing left to train", do)
         above = [g.name for g in self.groups[: len(frozen)]]
         if frozen and set(above) != frozen and not any_order:
