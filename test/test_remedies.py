@@ -1,10 +1,10 @@
 """Every remedy can be followed: its options, verbs, recipe options and targets exist.
 
-The messages are found in the sources: the third argument of ``TopDownError``, through
-local names and f-strings, and the third word of ``die`` in shell scripts. A remedy that
-names its command is checked with that command's parser. One that only names an option
-must name one of every verb that can reach it, by a graph of the functions that call
-each other.
+The messages are found in the sources: the third argument of ``TopDownError``, ``do`` of
+a function that returns one, through local names and f-strings, and the third word of
+``die`` in shell scripts. A remedy that names its command is checked with that command's
+parser. One that only names an option must name one of every verb that can reach it, by
+a graph of the functions that call each other.
 """
 
 from __future__ import annotations
@@ -197,19 +197,32 @@ def texts(expr: ast.AST, function: ast.AST, module: ast.AST) -> Iterator[str]:
             yield from texts(child, function, module)
 
 
+def helpers(tree: ast.AST) -> dict[str, int]:
+    """Functions that make an error of a remedy that they are given: its place."""
+    found = {}
+    for node in ast.walk(tree):
+        returned = getattr(getattr(node, "returns", None), "id", "")
+        if returned == "TopDownError":
+            names = [a.arg for a in node.args.args if a.arg != "self"]
+            if "do" in names:
+                found[node.name] = names.index("do")
+    return found
+
+
 def remedies() -> list[tuple[Function, int, str]]:
     """Function, line and text of each remedy in the package."""
     found = []
     for key, body in BODIES.items():
         if not key[1]:
             continue
+        places = {"TopDownError": 2, **helpers(TREES[key[0]])}
         for node in ast.walk(body):
-            if isinstance(node, ast.Call) and "TopDownError" in (
-                getattr(node.func, "id", ""),
-                getattr(node.func, "attr", ""),
-            ):
-                third = [k.value for k in node.keywords if k.arg == "do"]
-                for expr in (*node.args[2:3], *third):
+            if not isinstance(node, ast.Call):
+                continue
+            names = getattr(node.func, "id", ""), getattr(node.func, "attr", "")
+            for place in {places[name] for name in names if name in places}:
+                named = [k.value for k in node.keywords if k.arg == "do"]
+                for expr in (*node.args[place : place + 1], *named):
                     for text in texts(expr, body, TREES[key[0]]):
                         found.append((key, node.lineno, text))
     return found

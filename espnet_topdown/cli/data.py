@@ -171,12 +171,16 @@ def validate_data(**options: Any) -> None:
     Example:
         espnet-topdown validate_data --fs 8k --train dump/train --dev dump/dev
     """
+    from espnet_topdown.data.audio import parse_rate
     from espnet_topdown.data.tokens import read_token_list
-    from espnet_topdown.data.validate import validate_sets
+    from espnet_topdown.data.validate import Front, validate_sets
     from espnet_topdown.models.text import OPTIONS, TextReader
 
     tokens = options.pop("token_list")
     text = {name: options.pop(name) for name in OPTIONS}
     text["token_list"] = read_token_list(tokens) if tokens else None
     reader = TextReader.of(text, "validate_data")
+    options["fs"] = parse_rate(options["fs"])
+    names = "hop_length", "subsampling", "min_samples"
+    options["front"] = Front(*(options.pop(name) for name in names))
     validate_sets(cut=reader.tokens, token_list=reader.token_list, **options)

@@ -39,12 +39,9 @@ def check_digest(path: Path, expected: str) -> None:
         digest = hashlib.file_digest(file, name).hexdigest()
     if digest != expected:
         size = f"{Path(path).stat().st_size} bytes"
-        raise TopDownError(
-            "E_DIGEST",
-            f"{path} ({size}) {name} {digest[:12]}... expected {expected[:12]}...",
-            "delete the file and run the same command again",
-            DATA,
-        )
+        what = f"{path} ({size}) {name} {digest[:12]}... expected {expected[:12]}..."
+        do = "delete the file and run the same command again"
+        raise TopDownError("E_DIGEST", what, do, DATA)
 
 
 def members(

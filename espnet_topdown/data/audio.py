@@ -11,14 +11,14 @@ import io
 import logging
 import os
 import re
+import struct
 import subprocess
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from espnet_topdown.data.kaldi_dir import c_sorted, shard
+from espnet_topdown.data.kaldi_dir import c_sorted, numbered_ids, shard
 from espnet_topdown.errors import (
     DATA,
     MISSING,
@@ -39,12 +39,8 @@ _BLOCK = 1 << 20
 _LATE = 0.5  # seconds that a segment may end after its recording, as in Kaldi
 _UNKNOWN = 1 << 60  # more samples than a file has: FLAC that was written into a pipe
 _OPEN_END = 0x7FFF0000  # a size that a writer into a pipe leaves in the header
+_LEAVE_OUT = "leave the utterance out"
 _SEVERAL = "it holds several streams, of which only the first would be read"
-# What libsndfile says of a file that ends before its header says so.
-_SHORTER = re.compile(
-    r"(?m)^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
-    r"|(truncated file)"
-)
 
 
 def parse_rate(text: str) -> int:
@@ -107,12 +103,25 @@ class Source:
         return f"{self.value}{cut}" + (f" {self.channel}" if self.channel else "")
 
 
-def audio_path(source: Source, root: Path = Path(".")) -> Path:
+def sources_of(wav_scp: Path, wavs: Mapping[str, str]) -> Iterator[Source]:
+    """One source a line of a list, made when it is asked for.
+
+    Args:
+        wav_scp: The list, or a folder of its parts.
+        wavs: What ``read_pairs`` gives of it.
+
+    Yields:
+        Sources, in the order of the list.
+    """
+    for (utt, value), (_, part, number) in zip(wavs.items(), numbered_ids(wav_scp)):
+        yield Source(utt, value, f"utt {utt} ({part} line {number})")
+
+
+def audio_path(source: Source) -> Path:
     """The audio file of a source.
 
     Args:
         source: A line of ``wav.scp``.
-        root: Where relative paths start.
 
     Returns:
         A file that is there.
@@ -122,14 +131,11 @@ def audio_path(source: Source, root: Path = Path(".")) -> Path:
             must not run any unless the user says so.
     """
     if source.is_pipe:
-        raise TopDownError(
-            "E_PIPE",
-            f"{source.where} would run '{source.value.strip('| ')[:200]}'",
-            "make it an audio file, or let format_wav do so if you trust it: "
-            "espnet-topdown format_wav --allow_pipes (in a recipe: --allow_pipes true)",
-            DATA,
-        )
-    path = root / source.value
+        what = f"{source.where} would run '{source.value.strip('| ')[:200]}'"
+        do = "make it an audio file, or let format_wav do so if you trust it: "
+        do += "espnet-topdown format_wav --allow_pipes (in a recipe: --allow_pipes)"
+        raise TopDownError("E_PIPE", what, do, DATA)
+    path = Path(source.value)
     if not path.is_file():
         what = f"{source.where}: {source.value}"
         raise TopDownError("E_WAV_MISSING", what, "correct the path", MISSING)
@@ -141,14 +147,14 @@ def _run(source: Source) -> io.BytesIO:
     logging.info("running: %s", command)
     run = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE)
     if run.returncode != 0:
-        what = f"{source.where}: '{command[:200]}' ended with {run.returncode}"
-        raise TopDownError("E_PIPE", what, "run that command by hand", DATA)
+        what = f"'{command[:200]}' ended with {run.returncode}"
+        raise _refused("E_PIPE", source, what, "run that command by hand")
     return io.BytesIO(run.stdout)
 
 
 @contextlib.contextmanager
 def _open_sound(
-    source: Source, root: Path = Path("."), allow_pipes: bool = False
+    source: Source, allow_pipes: bool = False
 ) -> Iterator[tuple[Any, BinaryIO]]:
     """Open a sound file that is as long as it says.
 
@@ -156,225 +162,151 @@ def _open_sound(
         A ``soundfile.SoundFile``, and the file that it reads.
 
     Raises:
-        TopDownError: E_WAV_FORMAT (65) for what is no sound file, E_WAV_LENGTH (65)
-            for a file that was cut off, and those of ``audio_path``.
+        TopDownError: E_WAV_FORMAT (65) for what is no sound file, or of a kind of which
+            nothing here sees whether it is whole; E_WAV_LENGTH (65) for a file that was
+            cut off; those of ``audio_path``.
     """
     import soundfile
 
     piped = source.is_pipe and allow_pipes
-    with _run(source) if piped else audio_path(source, root).open("rb") as file:
+    with _run(source) if piped else audio_path(source).open("rb") as file:
         try:
             sound = soundfile.SoundFile(file)
         except (soundfile.LibsndfileError, RuntimeError) as e:
             shown = str(e).strip().replace(str(file), source.value)[:200]
-            what = f"{source.where}: {source.value[:200]} is not a WAV/FLAC/SPH file"
+            what = f"{source.value[:200]} is not a WAV/FLAC/SPH file ({shown})"
             do = "make it again (WAV or FLAC); it may be empty or cut off"
-            raise TopDownError("E_WAV_FORMAT", f"{what} ({shown})", do, DATA) from None
+            raise _refused("E_WAV_FORMAT", source, what, do) from None
         with sound:
             low, high = _RATES
             if not low <= sound.samplerate <= high:
-                what = f"{source.where}: {source.value[:200]} has"
-                what += f" {sound.samplerate} samples a second by its header"
-                do = "make the file again"
-                raise TopDownError("E_WAV_FORMAT", what, do, DATA)
-            lacking = _lacking(sound, file)
+                what = f"{source.value[:200]} has {sound.samplerate} samples a second"
+                raise _refused("E_WAV_FORMAT", source, f"{what} by its header")
+            if sound.format not in _LACKS:
+                what = f"{source.value[:200]} is {sound.format}: nothing here sees"
+                what += " whether all of it is there"
+                do = "convert it to FLAC or WAV, e.g. 'sox FILE NEW.flac'"
+                raise _refused("E_WAV_FORMAT", source, what, do)
+            place = file.tell()
+            lacking = _LACKS[sound.format](sound, file)
+            file.seek(place)
             if lacking:
                 raise _damaged(source, lacking)
             yield sound, file
 
 
+def _refused(
+    code: str, source: Source, what: str, do: str = "copy or make the file again"
+) -> TopDownError:
+    return TopDownError(code, f"{source.where}: {what}", do, DATA)
+
+
 def _damaged(source: Source, lacking: str) -> TopDownError:
-    what = f"{source.where}: {source.value[:200]} is cut off or damaged: {lacking}"
-    return TopDownError("E_WAV_LENGTH", what, "copy or make the file again", DATA)
+    what = f"{source.value[:200]} is cut off or damaged: {lacking}"
+    return _refused("E_WAV_LENGTH", source, what)
 
 
-def _lacking(sound: Any, file: BinaryIO) -> str:
-    """What a file has less than its header says; "" if nothing.
+# What a file has less, or more, than its header says: the end of the sentence "is cut
+# off or damaged: ..."; "" if nothing, or where the header leaves the number open.
+def _wav_lacks(sound: Any, file: BinaryIO) -> str:
+    length, at, seen = file.seek(0, os.SEEK_END), 12, False
+    order = ">4sI" if sound.endian == "BIG" else "<4sI"
+    while at + 8 <= length:
+        file.seek(at)
+        name, size = struct.unpack(order, file.read(8))
+        end = at + 8 + size
+        if seen and name in (b"data", b"RIFF", b"RIFX"):
+            return _SEVERAL
+        if name == b"data":
+            if size == 0 or size >= _OPEN_END:
+                return ""  # written into a pipe: the samples go on to its end
+            if end > length:
+                return f"{end - length} bytes fewer than its header says"
+            seen = True
+        elif seen and (end > length or not name.decode("latin-1").isprintable()):
+            break
+        file.seek(end)  # some chunks of odd size are not padded
+        at = end + size % 2 * (file.read(1) == b"\0")
+    more = length - at
+    return f"{more} bytes more than its header says" if seen and more > 1 else ""
 
-    Returns:
-        The end of the sentence "is cut off or damaged: ..."; "" also where the format
-        does not say how much there should be.
-    """
+
+def _flac_lacks(sound: Any, file: BinaryIO) -> str:
     if sound.frames >= _UNKNOWN:  # libsndfile, and so ESPnet, cannot read it to its end
         return "its header has no number of samples (it was written into a pipe)"
-    for declared, actual, truncated in _SHORTER.findall(sound.extra_info):
-        if truncated:
-            return "it ends within a block"
-        missing = int(declared) - int(actual)
-        if missing > 0 and int(declared) < _OPEN_END:
-            return f"{missing} bytes fewer than its header says"
-    lacking, place = "", file.tell()
-    length = file.seek(0, os.SEEK_END)
+    return ""  # decoding shows the rest
+
+
+def _nist_lacks(sound: Any, file: BinaryIO) -> str:
     file.seek(0)
-    if sound.format in _CHUNKS:
-        lacking = _chunks_lack(sound.format, file, length)
-    elif sound.format == "AU":
-        head = file.read(12)
-        order: Any = "big" if head[:4] == b".snd" else "little"
-        start, size = (int.from_bytes(head[i : i + 4], order) for i in (4, 8))
-        lacking = "" if size >= _OPEN_END else _uncounted(length - start - size)
-    elif sound.format == "NIST":
-        count = re.search(rb"(?m)^sample_count -i (\d+)", file.read(1024))
-        total = int(count[1]) if count else sound.frames
-        if total > sound.frames or sound.frames > total + 512:  # some pad the end
-            lacking = f"{sound.frames} samples, {total} by its header"
-    elif sound.format in ("MPEG", "MP3"):
-        lacking = _mpeg_lacks(file.read())
-    elif sound.format == "OGG":
-        lacking = _ogg_lacks(file.read())
-    file.seek(place)
-    return lacking
-
-
-# format -> where its chunks begin, bytes of a name and of a size, order, alignment
-_CHUNKS: dict[str, tuple[int, int, int, Any, int]] = {
-    **dict.fromkeys(("WAV", "WAVEX", "RF64"), (12, 4, 4, "little", 2)),
-    "AIFF": (12, 4, 4, "big", 2),
-    "CAF": (8, 4, 8, "big", 1),
-    "W64": (40, 16, 8, "little", 8),
-}
-
-
-def _chunks_lack(audio_format: str, file: BinaryIO, length: int) -> str:
-    """What follows the samples of a file, if that is no chunk: samples, perhaps.
-
-    Returns:
-        The end of a sentence; "" if only chunks follow, or if the header leaves the
-        size open.
-    """
-    at, name_bytes, size_bytes, order, align = _CHUNKS[audio_format]
-    head_bytes, long_size, seen = name_bytes + size_bytes, 0, False
-    if file.read(4) == b"RIFX":
-        order = "big"
-    while at + head_bytes <= length:
-        file.seek(at)
-        head = file.read(head_bytes)
-        name, size = head[:4], int.from_bytes(head[name_bytes:], order)
-        if name == b"ds64":  # of RF64: the size that has no room in its own place
-            long_size = int.from_bytes(file.read(16)[8:], order)
-        elif name in (b"data", b"SSND"):
-            if seen:
-                return "it holds samples in two places"
-            seen, size = True, long_size or size
-            if size == 0 or size >= _OPEN_END and not long_size:
-                return ""  # written into a pipe: they go on to its end
-        elif seen and (not _is_name(name) or at + size > length):
-            break
-        elif name.upper() == b"RIFF":
-            return _SEVERAL
-        at += max(size, 24) if audio_format == "W64" else size + head_bytes
-        file.seek(at)
-        at += 0 if _is_name(file.read(4)) else -at % align  # some are not padded
-    return _uncounted(length - at) if seen else ""
-
-
-def _is_name(name: bytes) -> bool:
-    return len(name) == 4 and name.isascii() and name.decode().isprintable()
-
-
-def _uncounted(left: int) -> str:
-    return f"{left} bytes more than its header says" if left > 1 else ""
-
-
-def _ogg_lacks(data: bytes) -> str:
-    """What an Ogg stream lacks (RFC 3533): a page, the rest of one, its last mark.
-
-    libsndfile passes over pages that are missing or damaged without a word.
-
-    Returns:
-        The end of a sentence; "" if all pages are there and whole, and nothing else.
-    """
-    at = number = flags = 0
-    while len(head := data[at : at + 282]) > 26 and head[:4] == b"OggS":
-        flags = head[5]
-        if number and flags & 2:  # another first page
-            return _SEVERAL
-        n_parts = head[26]
-        size = 27 + n_parts + sum(head[27 : 27 + n_parts])
-        page = data[at : at + size]
-        if len(page) < size:
-            return "its last page is not whole"
-        if int.from_bytes(head[18:22], "little") != number:
-            return f"page {number} is not there"
-        if _ogg_checksum(page) != head[22:26]:
-            return f"page {number} is not as its checksum says"
-        at, number = at + size, number + 1
-    if at < len(data) and b"OggS" in data[at:]:
-        return f"page {number} is not where it should be"
-    return _uncounted(len(data) - at) if flags & 4 else "its last page is not there"
-
-
-_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
-
-# What a page has at 22: its CRC, in which these four bytes are zeros.
-def _ogg_checksum(page: bytes) -> bytes:
-    mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
-    crc = zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF  # zlib's goes the other way
-    return crc.to_bytes(4, "big").translate(_MIRRORED)
+    count = re.search(rb"(?m)^sample_count -i (\d+)", file.read(1024))
+    total = int(count[1]) if count else sound.frames
+    if total <= sound.frames <= total + 512:  # some pad the end
+        return ""
+    return f"{sound.frames} samples, {total} by its header"
 
 
 _MPEG_RATES = (44100, 48000, 32000)
-_MPEG_KBITS = {  # (MPEG 1, layer) -> kbit/s by index
-    (True, 1): (0, *range(32, 449, 32)),
-    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+_MPEG_KBITS = {  # MPEG 1 or not -> kbit/s of layer III by index
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 
 
-def _mpeg_frame(head: bytes) -> int:
-    """Bytes of the MPEG audio frame that begins with these four (ISO 11172-3), or 0.
+def _mp3_frame(head: bytes) -> int:
+    """Bytes of the MP3 frame that begins with these four (ISO 11172-3), or 0.
 
     Returns:
-        Its whole length, with the four; 0 if no frame begins there, or one of free bit
-        rate, whose length the header does not say.
+        Its whole length, with the four; 0 if no frame of layer III begins there, or
+        one of free bit rate, whose length the header does not say.
     """
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return 0
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
     bits, rate = head[2] >> 4, head[2] >> 2 & 3
-    if version == 1 or layer == 4 or bits in (0, 15) or rate == 3:
+    if version == 1 or layer != 3 or bits in (0, 15) or rate == 3:
         return 0
-    kbits = _MPEG_KBITS[version == 3, layer][bits]
     hertz = _MPEG_RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
-    padding = head[2] >> 1 & 1
-    if layer == 1:
-        return (12_000 * kbits // hertz + padding) * 4
-    samples = 72 if layer == 3 and version != 3 else 144
-    return samples * 1000 * kbits // hertz + padding
+    samples = 144_000 if version == 3 else 72_000
+    return samples * _MPEG_KBITS[version == 3][bits] // hertz + (head[2] >> 1 & 1)
 
 
-def _mpeg_lacks(data: bytes) -> str:
-    """What an MP3 file lacks: the rest of a frame, or frames that LAME's tag counts.
-
-    Returns:
-        The end of a sentence; "" also for a file without a tag that ends with a whole
-        frame: nothing says how many there were.
-    """
+# The rest of a frame, or frames that LAME's tag counts. Without a tag nothing says how
+# many there were.
+def _mp3_lacks(sound: Any, file: BinaryIO) -> str:
+    file.seek(0)
+    data = file.read()
     at = total = frames = 0
     if data[:3] == b"ID3" and len(data) > 10:
         at = 10 + sum((b & 127) << 7 * (3 - i) for i, b in enumerate(data[6:10]))
-    while size := _mpeg_frame(data[at : at + 4]):
+    while size := _mp3_frame(data[at : at + 4]):
         if at + size > len(data):
             return "its last frame is not whole"
         tag = data.find(b"Xing", at, at + 48), data.find(b"Info", at, at + 48)
         if frames == 0 and max(tag) > 0 and data[max(tag) + 7] & 1:
             total = int.from_bytes(data[max(tag) + 8 : max(tag) + 12], "big") + 1
         at, frames = at + size, frames + 1
+    if not frames:
+        return "it begins with no frame of MPEG layer III"
     if not total or frames == total or (frames < total and at < len(data)):
         return ""
     return f"{frames} frames, {total} by its tag"
 
 
-def header(source: Source, root: Path = Path(".")) -> tuple[int, int]:
+# libsndfile's name of a format -> what sees whether a file is whole
+_LACKS: dict[str, Callable[[Any, BinaryIO], str]] = {
+    **dict.fromkeys(("WAV", "WAVEX"), _wav_lacks),
+    **dict.fromkeys(("MP3", "MPEG"), _mp3_lacks),
+    "FLAC": _flac_lacks,
+    "NIST": _nist_lacks,
+}
+
+
+def header(source: Source) -> tuple[int, int]:
     """Samples and rate in Hz of a whole, mono file that has samples.
 
     Args:
         source: A file, not cut.
-        root: Where relative paths start.
 
     Returns:
         Number of samples, and samples a second.
@@ -383,13 +315,12 @@ def header(source: Source, root: Path = Path(".")) -> tuple[int, int]:
         TopDownError: E_WAV_EMPTY, E_WAV_CHANNELS, E_WAV_FORMAT or E_WAV_LENGTH (65),
             and those of ``audio_path``.
     """
-    with _open_sound(source, root) as (sound, file):
+    with _open_sound(source) as (sound, file):
         if sound.frames == 0:
-            raise _empty(source)
+            raise _refused("E_WAV_EMPTY", source, "no samples", _LEAVE_OUT)
         if sound.channels != 1:
-            what = f"{source.where}: {sound.channels} channels"
-            do = "let stage 3 write one channel of it"
-            raise TopDownError("E_WAV_CHANNELS", what, do, DATA)
+            what, do = f"{sound.channels} channels", "let stage 3 write one of them"
+            raise _refused("E_WAV_CHANNELS", source, what, do)
         for _ in _decoded(source, sound, file, sound.frames - 1, 1, "int16"):
             pass  # a FLAC file may be cut off before its last sample
         return sound.frames, sound.samplerate
@@ -411,11 +342,6 @@ def is_current(target: Path, source: Source) -> bool:
     if source.is_pipe or not target.exists():
         return False
     return target.stat().st_mtime >= audio_path(source).stat().st_mtime
-
-
-def _empty(source: Source) -> TopDownError:
-    what = f"{source.where}: no samples"
-    return TopDownError("E_WAV_EMPTY", what, "leave the utterance out", DATA)
 
 
 def is_ready(source: Source, rate: int, audio_format: str) -> int:
@@ -472,7 +398,7 @@ def read(
     """
     import numpy as np
 
-    with _open_sound(source, allow_pipes=allow_pipes) as (sound, file):
+    with _open_sound(source, allow_pipes) as (sound, file):
         rate, channels = sound.samplerate, sound.channels
         is_int = sound.subtype in ("PCM_16", "ULAW", "ALAW")
         first, frames = _span(source, rate, sound.frames)
@@ -480,7 +406,7 @@ def read(
         dtype = "int16" if is_int else "float32"
         blocks = list(_decoded(source, sound, file, first, frames, dtype))
     if not blocks:
-        raise _empty(source)
+        raise _refused("E_WAV_EMPTY", source, "no samples", _LEAVE_OUT)
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if column is not None:
         samples = samples[:, column]
@@ -546,9 +472,9 @@ def _span(source: Source, rate: int, frames: int) -> tuple[int, int]:
     end = frames if source.end < 0 else round(source.end * rate)
     length = f"the recording has {frames / rate:.3f} s"
     if first >= frames or end - frames > _LATE * rate:
-        what = f"{source.where}: {source.start:g} to {source.end:g} s, but {length}"
+        what = f"{source.start:g} to {source.end:g} s, but {length}"
         do = "correct the line, or get the whole recording"
-        raise TopDownError("E_SEGMENT", what, do, DATA)
+        raise _refused("E_SEGMENT", source, what, do)
     if end > frames:
         what = f"{source.where} ends at {source.end:g} s, but {length}: shortened"
         warn("W_SEGMENT", what)
@@ -560,15 +486,12 @@ def _column(source: Source, channels: int, channel: int | None) -> int:
     if channel is None and channels == 1:
         return 0
     if channel is None or not 1 <= channel <= channels:
-        what = f"{source.where}: {channels} channels"
-        if channel is not None:
-            what += f", not number {channel}"
-        do = (
-            "choose one: espnet-topdown format_wav --channel 1 (in a recipe: --channel)"
-        )
+        what = f"{channels} channels" + (f", not number {channel}" if channel else "")
+        do = "choose one: espnet-topdown format_wav --channel 1"
+        do += " (in a recipe: --channel)"
         if source.channel:  # it is stronger than the option
             do = "correct the fifth column of that line: the channel from 0, or -1"
-        raise TopDownError("E_WAV_CHANNELS", what, do, DATA)
+        raise _refused("E_WAV_CHANNELS", source, what, do)
     return channel - 1
 
 
@@ -579,24 +502,21 @@ def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
     finite = np.isfinite(samples)
     if not finite.all():
         bad = np.unique(np.argwhere(~finite)[:, 0])
-        what = f"{source.where}: {len(bad)} samples are NaN or infinite, the first is"
-        what += f" sample {first + bad[0]}"
-        raise TopDownError("E_WAV_NONFINITE", what, "make the file again", DATA)
+        what = f"{len(bad)} samples are NaN or infinite, the first is sample "
+        raise _refused("E_WAV_NONFINITE", source, f"{what}{first + bad[0]}")
     loudness = np.abs(samples)
     beyond, largest = float(np.mean(loudness > 1.0)), float(loudness.max())
     if beyond > _CLIPPED or largest > _LOUDEST:
-        what = f"{source.where}: {100 * beyond:.2g} % of samples are beyond full scale"
-        what += f" (the largest is {largest:g})"
+        what = f"{100 * beyond:.2g} % of samples are beyond full scale (the largest is"
         do = "make the file again, with values from -1 to 1"
-        raise TopDownError("E_WAV_CLIPPED", what, do, DATA)
+        raise _refused("E_WAV_CLIPPED", source, f"{what} {largest:g})", do)
 
 
-def read_all(source: Source, root: Path = Path(".")) -> str:
+def read_all(source: Source) -> str:
     """Read every sample: "silent", "clipped" or "" (E_WAV_NONFINITE, E_WAV_LENGTH).
 
     Args:
         source: A file, not cut.
-        root: Where relative paths start.
 
     Returns:
         ``silent``, ``clipped`` or an empty text.
@@ -608,7 +528,7 @@ def read_all(source: Source, root: Path = Path(".")) -> str:
 
     seen = high = 0
     sounding = False
-    with _open_sound(source, root) as (sound, file):
+    with _open_sound(source) as (sound, file):
         for block in _decoded(source, sound, file, 0, sound.frames, "float32"):
             if not np.abs(block).max() <= _LOUDEST:  # NaN, too
                 _check_values(source, block, seen)

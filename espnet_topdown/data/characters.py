@@ -114,13 +114,10 @@ def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
         char = next(iter(counts))
         utt = next(u for u, text in texts.items() if char in text)
         octets = "".join(f"\\x{byte:02x}" for byte in char.encode())
-        raise TopDownError(
-            "E_TEXT_CHAR",
-            f"utt {utt} ({place(path, utt)}) holds {named(char)}, which cannot be "
-            f"seen; in the file: {_listed(counts)}",
-            f"run: sed -i 's/{octets}//g' {shlex.quote(str(path))}",
-            DATA,
-        )
+        what = f"utt {utt} ({place(path, utt)}) holds {named(char)}, which cannot be "
+        what += f"seen; in the file: {_listed(counts)}"
+        do = f"run: sed -i 's/{octets}//g' {shlex.quote(str(path))}"
+        raise TopDownError("E_TEXT_CHAR", what, do, DATA)
 
 
 def name_odd(texts: Mapping[str, str], path: Path) -> None:

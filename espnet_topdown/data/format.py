@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown.data import audio
-from espnet_topdown.data.audio import Source
+from espnet_topdown.data.audio import Source, sources_of
 from espnet_topdown.data.characters import mend_texts
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
@@ -21,7 +21,6 @@ from espnet_topdown.data.kaldi_dir import (
     copy_dir,
     intersect,
     place,
-    places,
     read_dir,
     read_pairs,
     shard,
@@ -58,19 +57,13 @@ def sources(data_dir: Path) -> list[Source]:
     """
     lists = read_dir(data_dir)
     name = "segments" if "segments" in lists else "wav.scp"
-    lines = places(Path(data_dir) / name)
-    every = []
-    for utt in c_sorted(lists[name]):
-        where, value = f"utt {utt} ({lines[utt]})", lists[name][utt]
-        if name == "segments":
-            every.append(_cut(utt, value, lists["wav.scp"], where))
-        else:
-            every.append(Source(utt, value, where))
-    return every
+    found = {s.utt: s for s in sources_of(Path(data_dir) / name, lists[name])}
+    every = [found[utt] for utt in c_sorted(found)]
+    return [_cut(s, lists["wav.scp"]) for s in every] if name == "segments" else every
 
 
-def _cut(utt: str, value: str, wavs: Mapping[str, str], where: str) -> Source:
-    match = _SEGMENT.fullmatch(value)
+def _cut(line: Source, wavs: Mapping[str, str]) -> Source:
+    match, where, value = _SEGMENT.fullmatch(line.value), line.where, line.value
     recording, start, end, channel = match.groups() if match else ("", 0, 0, None)
     start, end, channel = float(start), float(end), int(channel or -1)
     if not match or not (end > start or end == -1):
@@ -82,7 +75,7 @@ def _cut(utt: str, value: str, wavs: Mapping[str, str], where: str) -> Source:
         what = f"{where}: recording {recording} is not in wav.scp"
         raise TopDownError("E_UTT_SETS", what, "add it, or drop the line", DATA)
     number = channel + 1 or None  # from 1, as --channel
-    return Source(utt, wavs[recording], where, start, end, number)
+    return Source(line.utt, wavs[recording], where, start, end, number)
 
 
 def run_format(

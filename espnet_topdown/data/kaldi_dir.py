@@ -212,25 +212,10 @@ def numbered_ids(path: Path) -> Iterator[tuple[str, Path, int]]:
                     yield key[0], part, number
 
 
-def places(path: Path) -> dict[str, str]:
-    """Id -> the file and line of a list that hold it, for messages.
+def place(path: Path, key: str) -> str:
+    """The file and line of a list that hold ``key``, for messages.
 
     A list in splits is named by its part, as in ``splits2/text/split.1 line 2``.
-
-    Args:
-        path: The list, or a folder of its parts.
-
-    Returns:
-        Id -> ``FILE line N``.
-    """
-    lines_of: dict[str, str] = {}
-    for key, part, number in numbered_ids(path):
-        lines_of.setdefault(key, f"{part} line {number}")
-    return lines_of
-
-
-def place(path: Path, key: str) -> str:
-    """The file and line of a list that hold ``key``; see ``places``.
 
     Args:
         path: The list.

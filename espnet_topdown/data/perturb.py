@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_topdown.data import audio
-from espnet_topdown.data.audio import Source
+from espnet_topdown.data.audio import Source, sources_of
 from espnet_topdown.data.format import sources
 from espnet_topdown.data.kaldi_dir import (
     check_target,
-    places,
     read_dir,
     read_pairs,
     shard,
@@ -60,8 +59,7 @@ def run_perturb(
     lists = read_dir(data_dir)
     check_target(output_dir, "utt2uniq", lists["wav.scp"])
     jobs = [job] if job is not None else range(1, 1 if merge else nj + 1)
-    where = places(Path(data_dir) / "wav.scp")
-    every = [Source(r, v, f"{r} ({where[r]})") for r, v in lists["wav.scp"].items()]
+    every = [*sources_of(Path(data_dir) / "wav.scp", lists["wav.scp"])]
     cuts = (value.split() for value in lists.get("segments", {}).values())
     in_parts = {words[0] for words in cuts if len(words) > 3}
     sets = [(Path(data_dir), _with_uniq(Path(data_dir), lists))]
@@ -164,15 +162,13 @@ def _with_uniq(folder: Path, lists: _Lists) -> _Lists:
 
 
 def _joined(sets: Sequence[tuple[Path, _Lists]]) -> _Lists:
-    """The lists that all sets have; their ids differ.
+    """The same lists of all sets in one; their ids differ.
 
     Returns:
         List -> id -> value, in the order of the sets.
     """
     joined: _Lists = {}
     for name in sets[0][1]:
-        if any(name not in lists for _, lists in sets):
-            continue
         pairs = joined[name] = {}
         for folder, lists in sets:
             both = pairs.keys() & lists[name].keys()

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _MAGIC = b"NIST_1A"
 _MAX_HEADER = 1 << 16
 _LAWS = {"ulaw": "ulaw", "mu-law": "ulaw", "alaw": "alaw", "a-law": "alaw"}
-_WIDTHS = {"pcm": 2, "ulaw": 1, "alaw": 1}
+# Coding -> libsndfile's name of it, bytes of a sample
+_PLAIN = {"pcm": ("PCM_16", 2), "ulaw": ("ULAW", 1), "alaw": ("ALAW", 1)}
 _FIELD = re.compile(rb"([A-Za-z0-9_.-]+) -(i|r|s[0-9]{1,9}) (.*)")
 _Value = int | float | str
 
@@ -91,13 +92,13 @@ def read_header(path: Path) -> Header:
     Raises:
         TopDownError: E_SPHERE_HEADER or E_SPHERE_TRUNCATED (65), E_MISSING (66).
     """
-    with _open(path) as f:
-        return _parse_header(f.read(_MAX_HEADER), Path(path))
+    return _parse_header(_read_bytes(path, _MAX_HEADER), Path(path))
 
 
-def _open(path: Path) -> io.BufferedReader:
+def _read_bytes(path: Path, most: int = -1) -> bytes:
     try:
-        return open(path, "rb")
+        with open(path, "rb") as f:
+            return f.read(most)
     except OSError as e:
         what = f"{path} cannot be read ({e.strerror})"
         do = "check the path and its permissions"
@@ -168,12 +169,11 @@ def read(path: Path) -> tuple[np.ndarray, int]:
             E_SPHERE_CHECKSUM or E_SPHERE_CODING (not one that can be read here).
     """
     path = Path(path)
-    with _open(path) as f:
-        data = f.read()
+    data = _read_bytes(path)
     header = _parse_header(data, path)
     rate = header.count("sample_rate")
     header.count("sample_count")
-    if not header.packing and header.coding in _WIDTHS:
+    if not header.packing and header.coding in _PLAIN:
         return _plain(header, data[header.size :]), rate
     try:
         return _packed(header, data[header.size :]), rate
@@ -185,29 +185,28 @@ def read(path: Path) -> tuple[np.ndarray, int]:
 
 def _plain(header: Header, data: bytes) -> np.ndarray:
     import numpy as np
+    import soundfile
 
-    channels = header.count("channel_count", 1)
-    width = header.count("sample_n_bytes", _WIDTHS[header.coding])
-    if width != _WIDTHS[header.coding]:
-        raise _unknown(header, f"{header.coding} with {width} bytes a sample")
+    channels, rate = header.count("channel_count", 1), header.count("sample_rate")
+    subtype, width = _PLAIN[header.coding]
+    if (have := header.count("sample_n_bytes", width)) != width:
+        raise _unknown(header, f"{header.coding} with {have} bytes a sample")
+    order = {"01": "LITTLE", "10": "BIG"}.get(
+        str(header.fields.get("sample_byte_format")), "" if width > 1 else "FILE"
+    )
+    if not order:
+        raise _broken(header.path, "sample_byte_format is neither 01 nor 10")
     count = header.count("sample_count")
     frames = len(data) // (width * channels)
     both = channels == 2 and 2 * frames == count  # some discs count both channels
     if frames < count and not both:
         raise _cut(header, f"holds {frames} of {count} samples")
-    frames = min(frames, count)
-    used = data[: frames * width * channels]
-    if header.coding == "pcm":
-        order = {"01": "<", "10": ">"}.get(str(header.fields.get("sample_byte_format")))
-        if order is None:
-            raise _broken(header.path, "sample_byte_format is neither 01 nor 10")
-        stored = np.frombuffer(used, f"{order}i2").astype(np.int16)
-        samples = stored
-    else:
-        stored = np.frombuffer(used, np.uint8)
-        samples = _law_table(header.coding)[stored]
-    _compare_sum(header, stored)
-    return samples.reshape(frames, channels)
+    used = data[: min(frames, count) * width * channels]
+    kind = {"format": "RAW", "subtype": subtype, "endian": order}
+    with soundfile.SoundFile(io.BytesIO(used), "r", rate, channels, **kind) as sound:
+        samples = sound.read(dtype="int16", always_2d=True)
+    _compare_sum(header, samples if width > 1 else np.frombuffer(used, np.uint8))
+    return samples
 
 
 def _packed(header: Header, data: bytes) -> np.ndarray:
@@ -221,9 +220,8 @@ def _packed(header: Header, data: bytes) -> np.ndarray:
     except shorten.ShortenError as e:
         if e.code == "E_SPHERE_CODING":
             raise _unknown(header, str(e)) from None
-        raise TopDownError(
-            e.code, f"{header.path}: {e}", "copy the file again", DATA
-        ) from None
+        what = f"{header.path}: {e}"
+        raise TopDownError(e.code, what, "copy the file again", DATA) from None
     _compare_shape(header, samples)
     _compare_sum(header, samples)
     return samples
@@ -260,25 +258,6 @@ def _compare_sum(header: Header, stored: np.ndarray) -> None:
             f"{header.path}: the samples add up to {total}, the header says {promised}"
         )
         raise TopDownError("E_SPHERE_CHECKSUM", what, "copy the file again", DATA)
-
-
-def _law_table(coding: str) -> np.ndarray:
-    """The 256 values of G.711's mu-law or A-law.
-
-    Returns:
-        int16 (256,), by the octet as it is stored.
-    """
-    import numpy as np
-
-    octets = np.arange(256)
-    bits = octets ^ (0xFF if coding == "ulaw" else 0x55)
-    steps, segment = bits & 15, bits >> 4 & 7
-    if coding == "ulaw":
-        size = (((steps << 3) + 132) << segment) - 132
-        return np.where(bits & 128, -size, size).astype(np.int16)
-    linear = (steps << 4) + 8
-    size = np.where(segment == 0, linear, (linear + 256) << np.maximum(segment - 1, 0))
-    return np.where(bits & 128, size, -size).astype(np.int16)
 
 
 def _by_sph2pipe(header: Header, reason: TopDownError) -> np.ndarray:

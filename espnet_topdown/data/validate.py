@@ -10,20 +10,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.data import audio
-from espnet_topdown.data.audio import Source
+from espnet_topdown.data.audio import Source, sources_of
 from espnet_topdown.data.characters import (
     name_odd,
     name_two_spellings,
     named,
     refuse_hidden,
 )
-from espnet_topdown.data.kaldi_dir import numbered_ids, place, read_pairs
+from espnet_topdown.data.kaldi_dir import place, read_pairs
 from espnet_topdown.data.tokens import check_tokens, frames_needed
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
 from espnet_topdown.files import sha256
@@ -89,9 +89,8 @@ def validate_set(
     token_list: Sequence[str] | None = None,
     shape_files: Sequence[Path] = (),
     allow_pipes: bool = False,
-    root: Path = Path("."),
     full: bool | None = None,
-    front: Front | None = None,
+    front: Front = Front(),
     is_trained: bool = False,
 ) -> SetReport:
     """Check one set; the first thing wrong is raised.
@@ -104,7 +103,6 @@ def validate_set(
         token_list: The tokens that the model knows; None leaves that check out.
         shape_files: Of stage 10.
         allow_pipes: Let ``wav.scp`` hold commands; they are not run here.
-        root: Where relative audio paths start.
         full: Read every sample; by default only of sets below two hours.
         front: What the encoder needs.
         is_trained: A model was trained on this text: what cannot be seen is named.
@@ -113,28 +111,23 @@ def validate_set(
         What was seen.
 
     Raises:
-        TopDownError: E_PATH (64); E_WAV_MISSING (66); with 65 E_SET_EMPTY, E_UTT_SETS,
-            E_SHAPE, E_TEXT_TOKENS, E_TEXT_EMPTY, E_TEXT_UNK, E_TEXT_CHAR, E_TOKENS,
-            E_PIPE, E_WAV_RATE, E_WAV_RATE_ALL, E_WAV_SILENT, E_WAV_CLIPPED,
-            E_WAV_LENGTH, E_WAV_SHORT, E_CTC_INFEASIBLE, and those of ``header``.
+        TopDownError: E_PATH (64); with 65 E_SET_EMPTY, E_UTT_SETS, E_SHAPE, E_WAV_RATE,
+            E_WAV_RATE_ALL, E_WAV_SILENT, E_WAV_CLIPPED, E_WAV_LENGTH, E_WAV_SHORT,
+            E_CTC_INFEASIBLE; those of ``check_text`` and ``header``.
     """
-    for path in (wav_scp, text, *shape_files):
-        _no_comma(path)
+    if odd := [p for p in (wav_scp, text, *shape_files) if "," in str(p)]:
+        what = f"ESPnet cannot use paths with ',': {odd[0]}"
+        raise TopDownError("E_PATH", what, "rename the folder", USAGE)
     wavs, texts = read_pairs(wav_scp, True), read_pairs(text, True)
     if not wavs:
         what = f"{wav_scp} has no lines"
         raise TopDownError("E_SET_EMPTY", what, "check the stage that wrote it", DATA)
-    lengths: dict[Path, dict[str, int]] = {}
-    _same_ids(wavs, [(text, texts)], _shapes(shape_files, lengths))
-    report = SetReport(texts)
+    lengths = _check_ids(wavs, text, texts, shape_files)
     needs = check_text(text, texts, cut, token_list, is_trained)
-    for source in () if allow_pipes else _sources(wav_scp, wavs):
-        if source.is_pipe:
-            audio.audio_path(source)  # E_PIPE
-    _check_audio(wav_scp, wavs, root, fs, full, report)
-    for path, samples in lengths.items():
-        _check_lengths(path, samples, report.samples)
-    _check_front(front or Front(), report.samples, needs)
+    report = SetReport(texts)
+    _check_audio(wav_scp, wavs, fs, allow_pipes, full, report)
+    _check_lengths(lengths, report.samples)
+    _check_front(front, report.samples, needs)
     return report
 
 
@@ -169,18 +162,6 @@ def check_text(
     return _check_tokens(path, texts, cut, token_list)
 
 
-def _sources(wav_scp: Path, wavs: Mapping[str, str]) -> Iterator[Source]:
-    """One source an utterance, made when it is asked for."""
-    for (utt, value), (_, part, number) in zip(wavs.items(), numbered_ids(wav_scp)):
-        yield Source(utt, value, f"utt {utt} ({part} line {number})")
-
-
-def _no_comma(path: Path) -> None:
-    if "," in str(path):
-        what = f"ESPnet cannot use paths with ',': {path}"
-        raise TopDownError("E_PATH", what, "rename the folder", USAGE)
-
-
 def read_shape(path: Path) -> dict[str, list[int]]:
     """``utt 44800`` or ``utt 33,22``; E_SHAPE names the line that is not numeric.
 
@@ -203,31 +184,38 @@ def read_shape(path: Path) -> dict[str, list[int]]:
     return shapes
 
 
-def _shapes(
-    paths: Sequence[Path], lengths: dict[Path, dict[str, int]]
-) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Shapes, one file after another; those of speech in samples go to ``lengths``."""
-    for path in paths:
+def _check_ids(
+    wavs: Mapping[str, str],
+    text: Path,
+    texts: Mapping[str, str],
+    shape_files: Sequence[Path],
+) -> dict[Path, dict[str, int]]:
+    """Every list has the utterances of the audio.
+
+    Returns:
+        Shape file of speech -> utterance -> samples.
+    """
+    lengths: dict[Path, dict[str, int]] = {}
+    differences = _differences(wavs, text, texts)
+    for path in shape_files:
         shapes = read_shape(path)
-        yield path, shapes
+        differences += _differences(wavs, path, shapes)
         if Path(path).name.startswith("speech_shape"):
             lengths[path] = {u: n[0] for u, n in shapes.items() if len(n) == 1}
-
-
-def _same_ids(
-    wavs: Mapping[str, str], *others: Iterable[tuple[Path, Mapping[str, Any]]]
-) -> None:
-    differences = []
-    for name, pairs in itertools.chain(*others):
-        for lacking, missing in (
-            (name, set() if wavs.keys() == pairs.keys() else wavs.keys() - pairs),
-            (f"wav.scp (against {name})", set(pairs) - wavs.keys()),
-        ):
-            if missing:
-                differences.append(f"{lacking} lacks {len(missing)} ({min(missing)})")
     if differences:
         do = "run the stage that writes the list again"
         raise TopDownError("E_UTT_SETS", "; ".join(differences), do, DATA)
+    return lengths
+
+
+def _differences(
+    wavs: Mapping[str, str], path: Path, pairs: Mapping[str, Any]
+) -> list[str]:
+    if wavs.keys() == pairs.keys():
+        return []
+    lost, more = wavs.keys() - pairs.keys(), pairs.keys() - wavs.keys()
+    sides = (path, lost), (f"wav.scp (against {path})", more)
+    return [f"{name} lacks {len(utts)} ({min(utts)})" for name, utts in sides if utts]
 
 
 def _check_tokens(
@@ -286,17 +274,17 @@ def _code(unit: str) -> str:
 def _check_audio(
     wav_scp: Path,
     wavs: Mapping[str, str],
-    root: Path,
     fs: int,
+    allow_pipes: bool,
     full: bool | None,
     report: SetReport,
 ) -> None:
     """Look at what can be read without running a command."""
     counts: Counter[int] = Counter()
     first: dict[int, Source] = {}  # rate -> source
-    for source in _sources(wav_scp, wavs):
-        if not source.is_pipe:
-            report.samples[source.utt], rate = audio.header(source, root)
+    for source in sources_of(wav_scp, wavs):
+        if not (source.is_pipe and allow_pipes):
+            report.samples[source.utt], rate = audio.header(source)
             counts[rate] += 1
             first.setdefault(rate, source)
     if not counts:
@@ -304,12 +292,10 @@ def _check_audio(
     _same_rate(first, counts, fs)
     report.seconds = sum(report.samples.values()) / fs
     report.full = report.seconds < _FULL_READ_SECONDS if full is None else full
-    if not report.full:
-        return
     faults: dict[str, list[str]] = {"silent": [], "clipped": [], "": []}
-    for source in _sources(wav_scp, wavs):
-        if not source.is_pipe:
-            faults[audio.read_all(source, root)].append(source.utt)
+    for source in sources_of(wav_scp, wavs) if report.full else ():
+        if source.utt in report.samples:
+            faults[audio.read_all(source)].append(source.utt)
     for name in ("silent", "clipped"):
         _few(name.upper(), faults[name], len(report.samples))
 
@@ -339,13 +325,13 @@ def _same_rate(first: Mapping[int, Source], counts: Counter[int], fs: int) -> No
 
 
 def _check_lengths(
-    path: Path, lengths: Mapping[str, int], samples: Mapping[str, int]
+    lengths: Mapping[Path, Mapping[str, int]], samples: Mapping[str, int]
 ) -> None:
-    for utt, n in samples.items():
-        said = lengths.get(utt, n)
-        if said != n:
-            what = f"utt {utt}: {n} samples, {place(path, utt)} says {said}"
-            raise TopDownError("E_WAV_LENGTH", what, "redo stage 10", DATA)
+    for path, listed in lengths.items():
+        for utt, n in samples.items():
+            if listed.get(utt, n) != n:
+                what = f"utt {utt}: {n} samples, {place(path, utt)} says {listed[utt]}"
+                raise TopDownError("E_WAV_LENGTH", what, "redo stage 10", DATA)
 
 
 def _check_front(
@@ -370,15 +356,11 @@ def _check_front(
 
 
 def validate_sets(
-    fs: str,
     train: Path | None = None,
     dev: Path | None = None,
     test: Sequence[Path] = (),
     texts: Sequence[Path] = (),
     stats_dir: Path | None = None,
-    hop_length: int = 128,
-    subsampling: int = 0,
-    min_samples: int = 1,
     allow_overlap: bool = False,
     check_speakers: bool = False,
     **options: Any,
@@ -389,19 +371,14 @@ def validate_sets(
     training and validation need an encoder that is fast enough for CTC.
 
     Args:
-        fs: Sample rate, such as ``8k``.
         train: Data directory.
         dev: Data directory.
         test: Data directories.
         texts: Lists of sentences, of a language model.
         stats_dir: Of stage 10.
-        hop_length: Samples a frame.
-        subsampling: Of the encoder; 0 leaves the check for CTC out.
-        min_samples: That the encoder needs.
         allow_overlap: Do not look for overlap.
         check_speakers: Sets must not share speakers.
-        options: ``cut``, ``token_list``, ``full``, ``allow_pipes`` of
-            ``validate_set``.
+        options: Of ``validate_set``: ``fs``, ``cut``, ``token_list``, ``front``, ...
 
     Returns:
         What was seen, by ``train``, ``dev`` or the test set.
@@ -415,22 +392,13 @@ def validate_sets(
     if not (folders or texts):
         do = "give --train, --dev, --test or --texts"
         raise TopDownError("E_USAGE", "no set to check", do, USAGE)
-    options["fs"] = audio.parse_rate(fs)
-    front = Front(hop_length, subsampling, min_samples)
-    reports = {
-        role: _validate(role, folder, stats_dir, front, options)
-        for role, folder in folders.items()
-    }
+    reports = {r: _validate(r, f, stats_dir, **options) for r, f in folders.items()}
     read = {folder / "text": reports[role].texts for role, folder in folders.items()}
-    for path in texts:
-        read[path] = read_pairs(path, as_espnet=True)
-        check_text(path, read[path], options["cut"], options.get("token_list"))
-        print(f"{path}: {len(read[path])} sentences: good", flush=True)
+    read |= {path: _validate_text(path, **options) for path in texts}
     name_two_spellings(read)
     if not allow_overlap:
         full = all(report.full for report in reports.values())
-        lists = [folder / "wav.scp" for folder in folders.values()]
-        check_overlap(lists, full, check_speakers)
+        check_overlap([f / "wav.scp" for f in folders.values()], full, check_speakers)
     return reports
 
 
@@ -438,8 +406,8 @@ def _validate(
     role: str,
     folder: Path,
     stats_dir: Path | None,
-    front: Front,
-    options: Mapping[str, Any],
+    front: Front = Front(),
+    **options: Any,
 ) -> SetReport:
     """Validate a set and print a line about it.
 
@@ -469,6 +437,15 @@ def _validate(
     return report
 
 
+def _validate_text(
+    path: Path, cut: _Cut, token_list: Sequence[str] | None = None, **of_sound: Any
+) -> dict[str, str]:
+    texts = read_pairs(path, as_espnet=True)
+    check_text(path, texts, cut, token_list)
+    print(f"{path}: {len(texts)} sentences: good", flush=True)
+    return texts
+
+
 def check_overlap(
     sets: Sequence[Path], recordings: bool = True, speakers: bool = False
 ) -> None:
@@ -485,22 +462,20 @@ def check_overlap(
     if len(sets) < 2:
         return
     wavs = {path: read_pairs(path) for path in sets}
-    _compare(
-        {path: {u: u for u in pairs} for path, pairs in wavs.items()}, "utterances"
-    )
+    _compare({p: {u: u for u in wavs[p]} for p in sets}, "utterances")
     if speakers:
         lists = {path: read_pairs(path.parent / "utt2spk") for path in sets}
-        names = {path: {s: s for s in pairs.values()} for path, pairs in lists.items()}
-        _compare(names, "speakers")
+        _compare({p: {s: s for s in lists[p].values()} for p in sets}, "speakers")
     if recordings:
-        every = {
-            p: [Source(*w, f"utt {w[0]} ({p})") for w in wavs[p].items()] for p in sets
+        digests = {
+            path: {
+                sha256(audio.audio_path(source)): source.utt
+                for source in sources_of(path, wavs[path])
+                if not source.is_pipe
+            }
+            for path in sets
         }
-        files = {p: [s for s in every[p] if not s.is_pipe] for p in sets}
-        _compare(
-            {p: {sha256(audio.audio_path(s)): s.utt for s in files[p]} for p in sets},
-            "recordings",
-        )
+        _compare(digests, "recordings")
 
 
 def _compare(sets: Mapping[Path, Mapping[str, str]], what: str) -> None:
@@ -508,10 +483,7 @@ def _compare(sets: Mapping[Path, Mapping[str, str]], what: str) -> None:
     for a, b in itertools.combinations(sets, 2):
         both = sets[a].keys() & sets[b].keys()
         if both:
-            names = sorted(sets[a][key] for key in both)[:3]
-            raise TopDownError(
-                "E_OVERLAP",
-                f"{len(both)} {what} in both {a} and {b} ({', '.join(names)})",
-                "split the data again, or give --allow_overlap true",
-                DATA,
-            )
+            names = ", ".join(sorted(sets[a][key] for key in both)[:3])
+            shared = f"{len(both)} {what} in both {a} and {b} ({names})"
+            do = "split the data again, or give --allow_overlap true"
+            raise TopDownError("E_OVERLAP", shared, do, DATA)

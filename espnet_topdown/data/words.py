@@ -119,12 +119,9 @@ def read_ids(path: Path, tokens: Sequence[str]) -> np.ndarray:
     for number, words in enumerate(lines_of(path), 1):
         for word in words:
             if word not in index:
-                raise TopDownError(
-                    "E_OOV",
-                    f"{path}:{number}: '{word}' is not among the {len(tokens)} words",
-                    "make the token list from this text, or run stage data again",
-                    DATA,
-                )
+                what = f"{path}:{number}: '{word}' is not among the {len(tokens)} words"
+                do = "make the token list from this text, or run stage data again"
+                raise TopDownError("E_OOV", what, do, DATA)
             ids.append(index[word])
         ids.append(end)
     return np.array(ids, dtype=np.int64)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_topdown.data.audio import Source, header, read
-from espnet_topdown.data.kaldi_dir import places, read_pairs
+from espnet_topdown.data.audio import Source, audio_path, header, read, sources_of
+from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import DATA, TopDownError
 
 
@@ -16,19 +16,14 @@ def read_wav_scp(path: Path) -> dict[str, Source]:
     """Return what to read by utterance id. A line that would run a command is an error.
 
     Raises:
-        TopDownError: E_PIPE (65), E_DEV_EMPTY (65) and those of ``read_pairs``.
+        TopDownError: E_DEV_EMPTY (65) and those of ``read_pairs`` and ``audio_path``.
     """
-    files = read_pairs(path)
-    if not files:
+    sources = {source.utt: source for source in sources_of(path, read_pairs(path))}
+    if not sources:
         what = f"{path} names no utterance"
         raise TopDownError("E_DEV_EMPTY", what, "run the stage that writes it", DATA)
-    lines = places(path)
-    sources = {u: Source(u, file, f"utt {u} ({lines[u]})") for u, file in files.items()}
     for source in sources.values():
-        if source.is_pipe:
-            what = f"{source.where} would run '{source.value.strip('| ')}'"
-            do = "make audio files of it first (stage 3)"
-            raise TopDownError("E_PIPE", what, do, DATA)
+        audio_path(source)
     return sources
 
 

@@ -107,18 +107,6 @@ def test_another_source_under_the_same_id_is_read(make_set, tmp_path):
     assert (out / "data/format.1/a-2.flac").read_bytes() == first
 
 
-def test_segments(make_set, tmp_path):
-    source = make_set(texts={"r-1": "x"}, fs=16000, seconds=2.0)
-    for name in ("text", "utt2spk", "spk2utt"):
-        (source / name).unlink()
-    write_pairs(source / "segments", {"r-1-b": "r-1 1.5 -1", "r-1-a": "r-1 0.0 0.25"})
-    write_pairs(source / "text", {"r-1-a": "uno", "r-1-b": "dos"})
-    run(source, tmp_path / "out")
-    samples = read_pairs(tmp_path / "out" / "utt2num_samples")
-    assert samples == {"r-1-a": "2000", "r-1-b": "4000"}
-    assert not (tmp_path / "out" / "segments").exists()
-
-
 def test_pipes_are_refused_unless_allowed(make_set, tmp_path, capsys):
     source = make_set(fs=8000)
     wavs = read_pairs(source / "wav.scp")

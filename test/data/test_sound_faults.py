@@ -5,7 +5,6 @@ Stages 2, 3 and 10, decoding and scoring call the same reader; one row a fault.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import soundfile
 
 from espnet_topdown.bin.main import main
 from espnet_topdown.data.audio import Source, _open_sound, header
+from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
 
 FS = 16000
@@ -23,16 +23,17 @@ KINDS = {
     "u.wav": {},
     "u.flac": {},
     "u.mp3": {},
-    "u.ogg": {},
-    "u.aiff": {},
-    "u.au": {},
-    "u.w64": {},
-    "u.caf": {},
     "u.sph": {"format": "NIST"},
     "ulaw.wav": {"subtype": "ULAW"},
     "float.wav": {"subtype": "FLOAT"},
+    "big.wav": {"endian": "BIG"},
+}
+# Of which nothing here sees whether they are whole.
+REFUSED = {
+    **dict.fromkeys(("u.ogg", "u.aiff", "u.au", "u.w64", "u.caf"), {}),
     "rf64.wav": {"format": "RF64"},
     "opus.ogg": {"format": "OGG", "subtype": "OPUS"},
+    "u.mp2": {"format": "MP3", "subtype": "MPEG_LAYER_II"},
 }
 STAGE_3 = ["--data_dir", "d", "--output_dir", "o", "--fs", "16k", "--channel", "1"]
 STAGE_2 = ["--data_dir", "d", "--factors", "0.9", "--channel", "1"]
@@ -81,33 +82,29 @@ def test_a_file_that_was_cut_off(file, share, capsys):
         assert "u1 (d/wav.scp line 1)" in message and file in message
 
 
+@pytest.mark.parametrize("file", REFUSED)
+def test_a_container_that_is_not_looked_into(file, capsys):
+    try:
+        write(file, **REFUSED[file])
+    except soundfile.LibsndfileError:
+        pytest.skip("this libsndfile does not write it")
+    for verb, options in (("format_wav", STAGE_3), ("validate_data", STAGE_10)):
+        message = said(verb, options, capsys)
+        assert message.startswith("E_WAV_FORMAT: utt u1 (d/wav.scp line 1): " + file)
+        assert "Do: convert it to FLAC or WAV" in message
+
+
 def halved(file: str, whole: bytes) -> bytes:
     """The header says half of the samples; the file is as long as before."""
-    at, order, size = {
-        "u.wav": (40, "little", 4),
-        "ulaw.wav": (whole.find(b"data") + 4, "little", 4),
-        "float.wav": (whole.find(b"data") + 4, "little", 4),
-        "rf64.wav": (28, "little", 8),
-        "u.aiff": (whole.find(b"SSND") + 4, "big", 4),
-        "u.au": (8, "big", 4),
-        "u.w64": (whole.find(b"data") + 16, "little", 8),
-        "u.caf": (whole.find(b"data") + 4, "big", 8),
-        "u.flac": (22, "big", 4),
-        "u24.flac": (22, "big", 4),
-    }[file]
-    half = int.from_bytes(whole[at : at + size], order) // 4 * 2
-    return whole[:at] + half.to_bytes(size, order) + whole[at + size :]
+    at = 22 if "flac" in file else whole.find(b"data") + 4
+    order = "big" if "flac" in file or "big" in file else "little"
+    half = int.from_bytes(whole[at : at + 4], order) // 4 * 2
+    return whole[:at] + half.to_bytes(4, order) + whole[at + 4 :]
 
 
 def flipped(file: str, whole: bytes) -> bytes:
     middle = len(whole) // 2
     return whole[:middle] + bytes([whole[middle] ^ 16]) + whole[middle + 1 :]
-
-
-def without_a_page(file: str, whole: bytes) -> bytes:
-    pages = [match.start() for match in re.finditer(b"OggS", whole)]
-    middle = len(pages) // 2
-    return whole[: pages[middle]] + whole[pages[middle + 1] :]
 
 
 def with_a_hole(file: str, whole: bytes) -> bytes:
@@ -120,19 +117,16 @@ def of_rate(hertz: int):
     return lambda file, whole: whole[:24] + hertz.to_bytes(4, "little") + whole[28:]
 
 
-HALVES = ["u.wav", "ulaw.wav", "float.wav", "rf64.wav", "u.aiff", "u.au", "u.w64"]
-DAMAGE = [(halved, file) for file in [*HALVES, "u.caf", "u.flac", "u24.flac"]]
+WAVES = ["u.wav", "ulaw.wav", "float.wav", "big.wav"]
+DAMAGE = [(halved, file) for file in [*WAVES, "u.flac", "u24.flac"]]
 DAMAGE += [(flipped, file) for file in ("u.flac", "u24.flac")]
 DAMAGE += [(lambda file, whole: whole[: len(whole) // 2], "u.flac")]
-DAMAGE += [(with_a_hole, file) for file in ("u.mp3", "u.flac", "u.ogg")]
+DAMAGE += [(with_a_hole, file) for file in ("u.mp3", "u.flac")]
 DAMAGE += [(of_rate(hertz), "u.wav") for hertz in (1, 999, 1 << 30)]
 DAMAGE += [(lambda file, whole: whole + whole, file) for file in KINDS]
-OGG = ("u.ogg", "opus.ogg")
-DAMAGE += [(fault, file) for fault in (flipped, without_a_page) for file in OGG]
-DAMAGE += [
+DAMAGE += [  # in FLAC and MP3 nothing is lost by it
     (lambda file, whole: whole + bytes(range(1, 97)) * 20, file)
-    for file in KINDS
-    if file not in ("u.flac", "u.mp3")  # there, nothing is lost
+    for file in [*WAVES, "u.sph"]
 ]
 
 
@@ -158,15 +152,6 @@ def test_other_chunks_and_a_pad_byte_are_no_sound(samples, more, capsys):
     data = Path("u.wav").read_bytes()[: 44 + samples] + more
     Path("u.wav").write_bytes(data)
     assert said("format_wav", STAGE_3, capsys) == ""
-
-
-def test_what_was_not_decoded_is_said(capsys):
-    write("u.flac")
-    main(["validate_data", *STAGE_10])
-    assert (
-        "headers read, no sound decoded (validate_data --full true"
-        in capsys.readouterr().out
-    )
 
 
 def test_what_a_pipe_writes_is_looked_at(capsys):
@@ -206,7 +191,7 @@ def test_tags_after_the_last_mp3_frame_are_no_sound(capsys):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("file", ["u.wav", "u.aiff", "u.au", "u.w64", "double.wav"])
+@pytest.mark.parametrize("file", ["u.wav", "double.wav"])
 def test_samples_that_are_not_finite(file, bad, capsys):
     samples = NOISE.copy()
     samples[1000:9000] = bad
@@ -264,6 +249,7 @@ def test_segments_that_no_recording_has(segment, code, capsys):
     Path("d/segments").write_text(f"u1 {segment}\n", encoding="utf-8")
     message = said("format_wav", STAGE_3, capsys)
     assert message.startswith(f"{code}: utt u1 (d/segments line 1)")
+    assert (code == "E_WAV_CHANNELS") == ("correct the fifth column" in message)
 
 
 @pytest.mark.parametrize(
@@ -291,15 +277,8 @@ def test_segments_that_are_cut(segment, samples, hertz, caplog):
     assert len(got) == samples
     assert np.argmax(abs(np.fft.rfft(got))) * FS / len(got) == hertz
     assert ("W_SEGMENT: utt u1" in caplog.text) == (segment == "r1 1.5 2.5")
-
-
-def test_the_advice_for_a_wrong_channel_column_names_the_column(capsys):
-    write("u.wav", np.zeros(FS))
-    Path("d/wav.scp").write_text("r1 u.wav\n")
-    Path("d/segments").write_text("u1 r1 0 0.5 1\n")
-    message = said("format_wav", STAGE_3, capsys)
-    assert message.startswith("E_WAV_CHANNELS: utt u1 (d/segments line 1)")
-    assert "Do: correct the fifth column" in message
+    assert read_pairs(Path("o/utt2num_samples")) == {"u1": str(samples)}
+    assert not Path("o/segments").exists()
 
 
 def test_a_channel_column_survives_the_change_of_speed():

@@ -52,12 +52,14 @@ def refused(folder, code, *parts, status=65, **options):
         assert part in str(e.value), part
 
 
-def test_a_good_set(folder):
+def test_a_good_set(folder, monkeypatch):
     report = check(folder, token_list=TOKENS)
     assert (report.texts, report.seconds, report.full) == (UTTS, 4.0, True)
     assert report.samples == dict.fromkeys(UTTS, 8000)
     write_pairs(folder / "wav.scp", {utt: f"wav/{utt}.wav" for utt in UTTS})
-    check(folder, root=folder)
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        check(folder)
     refused(folder, "E_WAV_MISSING", "a-0", status=66)
 
 
@@ -214,11 +216,11 @@ def test_a_genuine_recipe(monkeypatch):
     sets = {"train": dump / "train_nodev", "dev": dump / "train_dev"}
     if missing:
         with pytest.raises(TopDownError, match="E_WAV_MISSING"):
-            validate_sets("16k", cut=list, **sets, allow_overlap=True)
+            validate_sets(fs=16000, cut=list, **sets, allow_overlap=True)
         return
     tokens = Path("data/en_token_list/char/tokens.txt")
     reports = validate_sets(
-        "16k",
+        fs=16000,
         cut=TextReader.of({"token_type": "char"}, "test").tokens,
         token_list=read_token_list(tokens),
         **sets,

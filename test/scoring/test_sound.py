@@ -3,68 +3,55 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from espnet_topdown.data.audio import Source
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.scoring.sound import longest_first, read_sound, read_wav_scp
+from espnet_topdown.scoring.sound import longest_first, read_wav_scp
 
 soundfile = pytest.importorskip("soundfile")
 NOISE = np.random.default_rng(1).normal(0, 0.1, 999)
 
 
-def test_longest_first(tmp_path) -> None:
-    sources = []
-    for name, n in {"u3.wav": 3, "u7.wav": 7, "u5.wav": 5, "v5.flac": 5}.items():
-        soundfile.write(tmp_path / name, np.full(n, 0.25), 16000)
-        sources.append(Source(name[:2], str(tmp_path / name), ""))
-    got = [(utt, len(x), x.dtype) for utt, x in longest_first(sources, 16000)]
-    want = [("u7", 7), ("u5", 5), ("v5", 5), ("u3", 3)]
-    assert got == [(utt, n, np.float32) for utt, n in want]
+def test_sounds_are_read_as_espnet_reads_them_the_longest_first(tmp_path) -> None:
+    files = {"u3.wav": "PCM_16", "u7.flac": "PCM_24", "u5.wav": "ULAW", "v5.wav": ""}
+    lines = []
+    for name, subtype in files.items():
+        file = tmp_path / name
+        soundfile.write(file, NOISE[: int(name[1])], 16000, subtype or None)
+        lines.append(f"{name[:2]} {file}\n")
+    (tmp_path / "wav.scp").write_text("".join(lines))
+    sources = read_wav_scp(tmp_path / "wav.scp").values()
+    got = dict(longest_first(sources, 16000))
+    assert list(got) == ["u7", "u5", "v5", "u3"]
+    for name in files:
+        want, _ = soundfile.read(tmp_path / name, dtype="float32")
+        sound = got[name[:2]]
+        assert sound.dtype == np.float32 and np.array_equal(sound, want)
 
 
 @pytest.mark.parametrize(
-    "samples, fs, subtype, code, status",
+    "file, samples, fs, subtype, code, status",
     [
-        (None, 16000, None, "E_WAV_MISSING", 66),
-        ("", 16000, None, "E_WAV_FORMAT", 65),
-        (np.zeros(9), 8000, None, "E_WAV_RATE", 65),
-        (np.zeros((9, 2)), 16000, None, "E_WAV_CHANNELS", 65),
-        (np.full(9, np.nan), 16000, "FLOAT", "E_WAV_NONFINITE", 65),
+        ("x.wav", None, 16000, None, "E_WAV_MISSING", 66),
+        ("x.wav", "", 16000, None, "E_WAV_FORMAT", 65),
+        ("x.wav", np.zeros(9), 8000, None, "E_WAV_RATE", 65),
+        ("x.wav", np.zeros((9, 2)), 16000, None, "E_WAV_CHANNELS", 65),
+        ("x.wav", np.full(9, np.nan), 16000, "FLOAT", "E_WAV_NONFINITE", 65),
+        ("cat x.wav |", None, 16000, None, "E_PIPE", 65),  # refused, not run
+        ("| cat x.wav", None, 16000, None, "E_PIPE", 65),
+        ("touch y|", None, 16000, None, "E_PIPE", 65),
+        (None, None, 16000, None, "E_DEV_EMPTY", 65),
     ],
 )
-def test_bad_files_are_named_with_utterance_and_line(
-    tmp_path, samples, fs, subtype, code, status
+def test_what_is_refused_is_named_with_its_line(
+    tmp_path, monkeypatch, file, samples, fs, subtype, code, status
 ) -> None:
-    file = tmp_path / "x.wav"
+    monkeypatch.chdir(tmp_path)
     if isinstance(samples, str):
-        file.write_text(samples)
+        (tmp_path / file).write_text(samples)
     elif samples is not None:
         soundfile.write(file, samples, fs, subtype)
-    (tmp_path / "wav.scp").write_text(f"u0 {tmp_path}/good.wav\nu1 {file}\n")
-    soundfile.write(tmp_path / "good.wav", np.zeros(9), 16000)
-    where = rf"{code}: utt u1 \({tmp_path}/wav.scp line 2\): "
-    with pytest.raises(TopDownError, match=where) as e:
-        list(longest_first(read_wav_scp(tmp_path / "wav.scp").values(), 16000))
+    (tmp_path / "wav.scp").write_text(f"u1 {file}\n" if file else "")
+    line = r"utt u1 \(wav.scp line 1\)" if file else "wav.scp"
+    wav_scp = (tmp_path / "wav.scp").relative_to(tmp_path)
+    with pytest.raises(TopDownError, match=f"{code}: {line}") as e:
+        list(longest_first(read_wav_scp(wav_scp).values(), 16000))
     assert e.value.status == status
-
-
-def test_a_sound_is_read_as_espnet_reads_it(tmp_path) -> None:
-    for name, subtype in (("x.wav", "PCM_16"), ("y.flac", "PCM_24"), ("z.wav", "ULAW")):
-        soundfile.write(tmp_path / name, NOISE, 16000, subtype)
-        want, _ = soundfile.read(tmp_path / name, dtype="float32")
-        got = read_sound(Source("u1", str(tmp_path / name), ""), 16000)
-        assert got.dtype == np.float32 and np.array_equal(got, want)
-
-
-@pytest.mark.parametrize(
-    "line, code",
-    [
-        ("u1 cat x.wav |", "E_PIPE"),  # refused, not run
-        ("u1 | cat x.wav", "E_PIPE"),
-        ("u1 touch y|", "E_PIPE"),
-        ("", "E_DEV_EMPTY"),
-    ],
-)
-def test_lists_that_are_refused(tmp_path, line: str, code: str) -> None:
-    (tmp_path / "wav.scp").write_text(line and line + "\n")
-    with pytest.raises(TopDownError, match=code):
-        read_wav_scp(tmp_path / "wav.scp")
