@@ -101,48 +101,8 @@ def _check_excluded(pattern: str, state: Mapping[str, torch.Tensor]) -> None:
         raise TopDownError("E_PREFIX_AMBIGUOUS", what, f"write '{pattern}.'")
 
 
-def table(model: torch.nn.Module, loaded: Mapping[str, str], most: int = 40) -> str:
-    """Which parts are trained and where their first values come from.
-
-    Args:
-        model: After freezing.
-        loaded: Tensor name -> the file that it is read from.
-        most: Rows; parts are joined until there are no more.
-
-    Returns:
-        Lines: part, number of parameters, trained or frozen, origin.
-    """
-    names = [n for n, _ in model.named_parameters()]
-    depth = max((n.count(".") for n in names), default=1)
-    while depth > 1 and len({_part(n, depth) for n in names}) > most:
-        depth -= 1
-    rows: dict[tuple[str, str, str], int] = {}
-    for name, parameter in model.named_parameters():
-        state = "trained" if parameter.requires_grad else "frozen"
-        key = (_part(name, depth), state, loaded.get(name, "new"))
-        rows[key] = rows.get(key, 0) + parameter.numel()
-    width = max((len(k[0]) for k in rows), default=0)
-    lines = [f"{'part':{width}} {'parameters':>11}  state    from"]
-    for (part, state, source), size in rows.items():
-        lines.append(f"{part:{width}} {size:>11,}  {state:8} {source}")
-    total = sum(p.numel() for p in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    lines.append(f"{'trained':{width}} {trained:>11,}  of {total:,}")
-    tied: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        tied.setdefault(id(parameter), []).append(name)
-    for names in tied.values():
-        if len(names) > 1:
-            lines.append(f"tied: {', '.join(names)} are one tensor")
-    return "\n".join(lines)
-
-
-def _part(name: str, depth: int) -> str:
-    return ".".join(name.split(".")[:-1][:depth])
-
-
 def check_model(model: torch.nn.Module, args: argparse.Namespace) -> None:
-    """Check freezing and initial weights and log the table.
+    """Check freezing and initial weights, and log how much is trained.
 
     Args:
         model: Frozen by ESPnet; its initial weights are not read yet.
@@ -152,8 +112,10 @@ def check_model(model: torch.nn.Module, args: argparse.Namespace) -> None:
         TopDownError: Those of ``check_freeze`` and ``check_init``.
     """
     check_freeze(args.freeze_param, model)
-    loaded: dict[str, str] = {}
+    loaded: set[str] = set()
     for text in args.init_param:
-        for name in check_init(text, model, args.ignore_init_mismatch):
-            loaded[name] = text.split(":")[0]
-    logging.info("what is trained:\n%s", table(model, loaded))
+        loaded.update(check_init(text, model, args.ignore_init_mismatch))
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    trained, total = sum(n for n, grad in sizes if grad), sum(n for n, _ in sizes)
+    what = "%d of %d values are trained, %d tensors begin as init_param has them"
+    logging.info(what, trained, total, len(loaded))

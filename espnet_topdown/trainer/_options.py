@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -137,24 +136,6 @@ def complete(parser: argparse.ArgumentParser, task: str) -> argparse.ArgumentPar
     return parser
 
 
-def dashes(cmd: Sequence[str] | None) -> list[str]:
-    """``--max-epoch 3`` is ``--max_epoch 3``, as in a Kaldi recipe.
-
-    Args:
-        cmd: A command line; None is that of the process.
-
-    Returns:
-        The command line for ESPnet.
-    """
-    fixed = []
-    for arg in sys.argv[1:] if cmd is None else cmd:
-        if arg.startswith("--"):
-            name, eq, value = arg.partition("=")
-            arg = "--" + name[2:].replace("-", "_") + eq + value
-        fixed.append(arg)
-    return fixed
-
-
 def start(
     task: Any,
     kind: str,
@@ -175,7 +156,7 @@ def start(
         TopDownError: Whatever the checks, the repair and the trainer find.
     """
     if args is None:
-        args = task.get_parser().parse_args(dashes(cmd))
+        args = task.get_parser().parse_args(cmd)
     if args.print_config:
         main(args=args)
         return

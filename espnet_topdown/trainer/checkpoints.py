@@ -25,7 +25,7 @@ from espnet2.train import trainer as stock
 from espnet_topdown.errors import DATA, IO, TopDownError, disk_error, warn
 from espnet_topdown.files import link, sync_folder
 from espnet_topdown.models.checkpoint import check_archive
-from espnet_topdown.models.experiment import Criterion, rank_epochs, stopped_early
+from espnet_topdown.models.experiment import Criterion, rank_epochs
 from espnet_topdown.models.weights import read_checkpoint
 
 CHECKPOINT, PREVIOUS = "checkpoint.pth", "checkpoint.pth.prev"
@@ -246,24 +246,3 @@ def _point(path: Path, epoch: int) -> None:
         if path.exists() or path.is_symlink():
             warn("W_REPAIRED_LINK", f"{path.name} -> {target}")
         link(target, path)
-
-
-def epoch_of_early_stop(
-    folder: Path, patience: int | None, criterion: Sequence[str]
-) -> int | None:
-    """The last epoch of a training that ESPnet's early stopping has ended already.
-
-    Args:
-        folder: The experiment.
-        patience: ESPnet's option; None stops nothing.
-        criterion: ESPnet's ``early_stopping_criterion``.
-
-    Returns:
-        None where the training goes on, or has not begun.
-    """
-    path = Path(folder) / CHECKPOINT
-    if patience is None or not path.exists():
-        return None
-    reporter = read_checkpoint(path)["reporter"]
-    ended = stopped_early(reporter["stats"], patience, criterion)
-    return int(reporter["epoch"]) if ended else None

@@ -17,14 +17,11 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_topdown.errors import DATA, TopDownError
+from espnet_topdown.models.experiment import Experiment, stopped_early
 from espnet_topdown.trainer._harvest import Harvest
 from espnet_topdown.trainer._hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
 from espnet_topdown.trainer._processes import Stop, on_signal
-from espnet_topdown.trainer.checkpoints import (
-    check_room,
-    durable,
-    epoch_of_early_stop,
-)
+from espnet_topdown.trainer.checkpoints import CHECKPOINT, check_room, durable
 from espnet_topdown.trainer.fast.process import keep_memory
 from espnet_topdown.trainer.progress import Progress, TopDownReporter
 
@@ -109,9 +106,11 @@ class TopDownTrainer(Trainer):
         """
         options, folder = trainer_options, Path(trainer_options.output_dir)
         how = options.patience, options.early_stopping_criterion
-        if options.resume and (last := epoch_of_early_stop(folder, *how)):
-            # release 202511 would train one more epoch at each call
-            options = dataclasses.replace(options, max_epoch=last)
+        if options.resume and how[0] is not None and (folder / CHECKPOINT).exists():
+            past = Experiment(folder)
+            if stopped_early(past.stats, *how):
+                # release 202511 would train one more epoch at each call
+                options = dataclasses.replace(options, max_epoch=past.last_epoch)
         if options.ngpu == 0:
             keep_memory()
         several = distributed_option.distributed

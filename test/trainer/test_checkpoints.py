@@ -25,7 +25,6 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.trainer.checkpoints import (
     check_room,
     durable,
-    epoch_of_early_stop,
     repair,
     save,
 )
@@ -219,22 +218,6 @@ def test_temporaries_of_the_dead_only(tmp_path):
 def test_nothing_there(tmp_path):
     assert repair(tmp_path / "none", LOSS, keep=1) == 0
     assert repair(tmp_path, LOSS, keep=1) == 0
-
-
-@pytest.mark.parametrize(
-    "losses, patience, epoch",
-    [
-        ([3.0, 1.0, 2.0, 2.0], 1, 4),
-        ([3.0, 1.0, 2.0, 2.0], 2, None),
-        ([3.0, 1.0, 2.0, 2.0], None, None),
-        ([3.0, 2.0, 1.0], 0, None),
-        ([], 0, None),
-    ],
-    ids=str,
-)
-def test_stopped_early(tmp_path, losses, patience, epoch):
-    folder = write(tmp_path / "exp", losses)
-    assert epoch_of_early_stop(folder, patience, LOSS[0]) == epoch
 
 
 def kill_points(monkeypatch, reached) -> None:

@@ -57,6 +57,7 @@ def test_refused(train, changes, code, part, status, tmp_path):
     "options, part",
     [
         (["--max_epoch"], "expected one argument"),
+        (["--max-epoch", "1"], "unknown option --max-epoch (nearest: --max_epoch"),
         (["--max_epoch", "x"], "invalid int value"),
         (["--encoder", "rnm"], "invalid choice: 'rnm'"),
         (["--fast_lstm", "yes"], "must be true or false"),

@@ -1,4 +1,4 @@
-"""Freezing and initial weights: what is refused before epoch 1, and the table.
+"""Freezing and initial weights: what is refused before epoch 1.
 
 More of it is in test/catalogue.yaml, rows 14 to 18, 32 and 37.
 """
@@ -85,15 +85,3 @@ def test_other_sizes_and_names(tmp_path):
     with pytest.raises(TopDownError, match="E_CKPT_KEYS.*no ctc.ctc_l0.bias"):
         contract.check_init(str(path), Model(), False)
     assert len(contract.check_init(str(path), Model(), True)) == 25
-
-
-def test_table():
-    model = Model()
-    contract.check_freeze(["ctc"], model)
-    names = ("ctc.ctc_lo.weight", "ctc.ctc_lo.bias")
-    text = contract.table(model, dict.fromkeys(names, "a.pth"))
-    rows = [line.split() for line in text.splitlines()]
-    assert ["ctc.ctc_lo", "9", "frozen", "a.pth"] in rows
-    assert ["encoder.blocks.11", "6", "trained", "new"] in rows
-    assert rows[-1] == ["trained", "72", "of", "81"]
-    assert len(contract.table(model, {}, most=3).splitlines()) == 4
