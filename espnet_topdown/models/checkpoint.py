@@ -108,21 +108,17 @@ def check_archive(path: Path) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise TopDownError(
-            "E_CKPT_MISSING", f"no file {path}", "check the path", MISSING
-        )
+        what = f"no file {path}"
+        raise TopDownError("E_CKPT_MISSING", what, "check the path", MISSING)
     size = path.stat().st_size
     if size == 0:
         raise _broken("E_CKPT_EMPTY", f"{path} has 0 bytes")
     with path.open("rb") as f:
         magic = f.read(2)
     if magic != b"PK":
-        raise TopDownError(
-            "E_CKPT_UNSAFE",
-            f"{path} is no torch archive (a bare pickle or another format)",
-            "save it again with a current torch: torch.save(model.state_dict(), ...)",
-            DATA,
-        )
+        what = f"{path} is no torch archive (a bare pickle or another format)"
+        do = "save it again with a current torch: torch.save(model.state_dict(), ...)"
+        raise TopDownError("E_CKPT_UNSAFE", what, do, DATA)
     try:
         with zipfile.ZipFile(path) as z:
             bad = z.testzip()

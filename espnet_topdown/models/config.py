@@ -327,9 +327,8 @@ class InitParam:
         """
         parts = text.split(":")
         if len(parts) > 4:
-            raise TopDownError(
-                "E_PATH", f"':' in the path of init_param {text}", "rename the file"
-            )
+            what = f"':' in the path of init_param {text}"
+            raise TopDownError("E_PATH", what, "rename the file")
         path, source, destination, excluded = [*parts, "", "", ""][:4]
         names = tuple(e for e in excluded.split(",") if e)
         return cls(Path(path), source, destination, names)

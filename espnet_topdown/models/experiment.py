@@ -137,12 +137,9 @@ class Experiment:
         self.model = model
         self.fix_eval_dropout = fix_eval_dropout
         if not (self.folder / "config.yaml").is_file():
-            raise TopDownError(
-                "E_EXP",
-                f"no ESPnet experiment in {self.folder} (config.yaml is missing)",
-                "give the folder that stage 11 wrote, e.g. exp/asr_train_raw_en_char",
-                MISSING,
-            )
+            what = f"no ESPnet experiment in {self.folder} (config.yaml is missing)"
+            do = "give the folder that stage 11 wrote, e.g. exp/asr_train_raw_en_char"
+            raise TopDownError("E_EXP", what, do, MISSING)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -165,13 +162,10 @@ class Experiment:
         # A language model has no blank; data/words.py checks its words.
         begins = bool(tokens) and ("lm" in self.config or tokens[0] == "<blank>")
         if not begins or len(set(tokens)) != len(tokens):
-            raise TopDownError(
-                "E_TOKENS",
-                f"{self.folder}/config.yaml: token_list must hold '<blank>' first and "
-                "no symbol twice",
-                "make the token list again (stage 5)",
-                DATA,
-            )
+            what = f"{self.folder}/config.yaml: token_list must hold '<blank>' first"
+            what += " and no symbol twice"
+            do = "make the token list again (stage 5)"
+            raise TopDownError("E_TOKENS", what, do, DATA)
         return list(tokens)
 
     @property
@@ -246,15 +240,12 @@ class Experiment:
             names = [str(which)]
         for name in names:
             if (self.folder / name).is_file():
-                return _followed(self.folder / name)
+                return self.folder / name
         self.check_whole()  # one of another kind has other files
         have = sorted(p.name for p in self.folder.glob("*.pth") if p.is_file())
-        raise TopDownError(
-            "E_MODEL",
-            f"no {' or '.join(names)} in {self.folder} ({nearest(names[0], have)})",
-            "train it (stage 11), or give --base_model FILE",
-            MISSING,
-        )
+        what = f"no {' or '.join(names)} in {self.folder} ({nearest(names[0], have)})"
+        do = "train it (stage 11), or give --base_model FILE"
+        raise TopDownError("E_MODEL", what, do, MISSING)
 
     def average(self, n: int) -> Path:
         """Write the mean of the ``n`` best epochs, unless it is there.
@@ -418,12 +409,9 @@ class Experiment:
         stopping = self.config.get("early_stopping_criterion")
         if last >= max_epoch or stopped_early(self.stats, patience, stopping):
             return
-        raise TopDownError(
-            "E_NOT_CONVERGED",
-            f"{self.folder} stopped at epoch {last} of {max_epoch}",
-            "run stage 11 again (it continues), or give --allow_unfinished true",
-            CONFIG,
-        )
+        what = f"{self.folder} stopped at epoch {last} of {max_epoch}"
+        do = "run stage 11 again (it continues), or give --allow_unfinished true"
+        raise TopDownError("E_NOT_CONVERGED", what, do, CONFIG)
 
     def data_path(self, phase: str, name: str) -> tuple[Path, str]:
         """Where the data of a set are.
@@ -442,11 +430,9 @@ class Experiment:
         for path, have, kind in entries:
             if have == name:
                 return Path(path), kind
-        raise TopDownError(
-            "E_DATA_NAME",
-            f"{self.folder}/config.yaml names no {phase} '{name}'",
-            "only models of speech and text are supported",
-        )
+        what = f"{self.folder}/config.yaml names no {phase} '{name}'"
+        do = "only models of speech and text are supported"
+        raise TopDownError("E_DATA_NAME", what, do)
 
     @property
     def sample_rate(self) -> int:
@@ -478,12 +464,10 @@ class Experiment:
             if key in options:
                 kept[key] = value
             elif value not in (None, False, [], {}, "") and key != _OF_ONE_RELEASE:
-                raise TopDownError(
-                    "E_YAML_KEY",
-                    f"'{key}: {value}' in {self.folder}/config.yaml is unknown to "
-                    f"{module} ({nearest(key, options)})",
-                    "use the ESPnet release that trained this experiment",
-                )
+                what = f"'{key}: {value}' in {self.folder}/config.yaml is unknown to "
+                what += f"{module} ({nearest(key, options)})"
+                do = "use the ESPnet release that trained this experiment"
+                raise TopDownError("E_YAML_KEY", what, do)
         return kept
 
 
@@ -530,19 +514,6 @@ def experiment_of(weights: Path) -> Path:
     """
     folder = Path(weights).parent
     return folder.parent if folder.name == _HARVEST else folder
-
-
-# Follows a link that a copy without symbolic links turned into a text file.
-def _followed(path: Path) -> Path:
-    for _ in range(3):
-        if path.stat().st_size > 200:
-            break
-        name = path.read_bytes().decode("ascii", "replace").strip()
-        target = path.parent / name
-        if not name or target.parent != path.parent or not target.is_file():
-            break
-        path = target
-    return path
 
 
 def known_options(module: str) -> set[str]:

@@ -7,9 +7,7 @@ model, it puts every name into exactly one layer, or says why it cannot.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,11 +102,9 @@ class LayerStack:
                 what = f"layer '{name}' is frozen in the base experiment and stays so"
                 raise TopDownError("E_FREEZE_NOMATCH", what, "leave it out")
             if name not in self.names:
-                raise TopDownError(
-                    "E_FREEZE_NOMATCH",
-                    f"'{name}' matches no layer ({nearest(name, self.names)})",
-                    "see 'espnet-topdown layers EXP' for the names",
-                )
+                what = f"'{name}' matches no layer ({nearest(name, self.names)})"
+                do = "see 'espnet-topdown layers EXP' for the names"
+                raise TopDownError("E_FREEZE_NOMATCH", what, do)
         return tuple(g for g in self.groups if g.name in names)
 
     def hold(self, frozen: Iterable[str]) -> LayerStack:
@@ -169,11 +165,9 @@ class LayerStack:
         if frozen and set(above) != frozen and not any_order:
             low = next(g.name for g in self.groups if g.name in frozen - set(above))
             gap = next(n for n in above if n not in frozen)
-            raise TopDownError(
-                "E_FREEZE_ORDER",
-                f"layer {low} is frozen but {gap} above it is not",
-                f"freeze {','.join(above)}, or give --allow_any_order true",
-            )
+            what = f"layer {low} is frozen but {gap} above it is not"
+            do = f"freeze {','.join(above)}, or give --allow_any_order true"
+            raise TopDownError("E_FREEZE_ORDER", what, do)
 
 
 @dataclass(frozen=True)
@@ -192,17 +186,6 @@ class StackSpec:
     def digest(self) -> str:
         """Of the file's text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
-
-    def fits_config(self, config: Mapping[str, Any]) -> bool:
-        """Whether this stack is for the family that an ESPnet config names.
-
-        Args:
-            config: Of a training.
-
-        Returns:
-            Whether all keys of ``fits`` have one of its values.
-        """
-        return all(config.get(k) in v for k, v in self.fits.items())
 
     def bind(self, names: Iterable[str]) -> LayerStack:
         """Sort the names of a model's tensors into this stack's layers.
@@ -306,12 +289,9 @@ def load_stack(name: str | Path) -> StackSpec:
     if path.suffix != ".yaml":
         path = _STACKS / f"{name}.yaml"
     if not path.is_file():
-        raise TopDownError(
-            "E_STACK",
-            f"no stack '{name}' ({nearest(str(name), shipped())})",
-            "give a shipped name or the path of a .yaml file",
-            MISSING,
-        )
+        what = f"no stack '{name}' ({nearest(str(name), shipped())})"
+        do = "give a shipped name or the path of a .yaml file"
+        raise TopDownError("E_STACK", what, do, MISSING)
     return _parse_stack(read_text(path), path.stem, path)
 
 
@@ -429,34 +409,20 @@ def stack_for(
         return generic_stack(names(), kind)
     if name and name != "auto":
         return load_stack(name)
-    for spec in map(load_stack, shipped()):
-        if spec.fits and spec.fits_config(config):
+    specs = [spec for spec in map(load_stack, shipped()) if spec.fits]
+    for spec in specs:
+        if all(config.get(key) in values for key, values in spec.fits.items()):
             return spec
     part = "lm" if "lm" in config else "encoder"
-    _check_spelling(part, str(config.get(part)))
-    what = f"no shipped stack fits {part} '{config.get(part)}'"
+    fit = {each for spec in specs for each in spec.fits.get(part, ())}
+    near = nearest(str(config.get(part)), sorted(fit, key=str))
+    what = f"no shipped stack fits {part} '{config.get(part)}' ({near})"
     do = "see CONTRIBUTING.md, 'add a layer stack', and give --stack FILE.yaml"
     if names:
         layers = generic_stack(names()).bind(names()).names
         do = "--stack generic, if you agree with its layers (from the top: "
         do = f"give {do}{', '.join(layers)}), or --stack FILE.yaml"
     raise TopDownError("E_STACK", what, do)
-
-
-def _check_spelling(part: str, name: str) -> None:
-    # ESPnet's names stand in its source text: importing it would take seconds. A name
-    # that is like none of them may be a user's own.
-    espnet2 = importlib.util.find_spec("espnet2")
-    if espnet2 is None or not espnet2.origin:
-        return
-    task = {"encoder": "asr", "lm": "lm"}[part]
-    text = read_text(Path(espnet2.origin).parent / "tasks" / f"{task}.py")
-    choices = text.partition(f"\n{part}_choices =")[2].partition("\n)")[0]
-    classes = re.findall(r"(\w+)=\w+,\n", choices.partition("classes=dict(")[2])
-    near = difflib.get_close_matches(name, classes, cutoff=0.8)
-    if near and name not in classes:
-        what = f"the experiment's config.yaml: {part} is '{name}'"
-        raise TopDownError("E_CONFIG_KEY", what, f"write {' or '.join(near)}")
 
 
 def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:

@@ -39,10 +39,10 @@ class Task:
     check: str
     works: str
     score: str
-    criteria: tuple[str, ...]
+    criteria: list[str]
     counted: str
     decoder: str
-    packed: tuple[str, str]
+    packed: list[str]
 
     def call(self, what: str) -> Any:
         """Import what an attribute names.
@@ -63,18 +63,8 @@ def read_tasks() -> dict[str, Task]:
     Returns:
         Name -> kind.
     """
-    kinds = {n: entry for n, entry in read_yaml(FILE).items() if "trainer" in entry}
-    return {
-        name: Task(
-            **{
-                **entry,
-                "name": name,
-                "criteria": tuple(entry["criteria"]),
-                "packed": tuple(entry["packed"]),
-            }
-        )
-        for name, entry in kinds.items()
-    }
+    entries = read_yaml(FILE).items()
+    return {n: Task(name=n, **facts) for n, facts in entries if "trainer" in facts}
 
 
 def find_task(name: str) -> Task:

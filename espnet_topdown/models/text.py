@@ -133,16 +133,13 @@ def _check_files(options: Mapping[str, Any], where: str | Path) -> None:
         pretrained = key == "bpemodel" and options.get("token_type") != "bpe"
         if not pretrained and not Path(path).is_file():
             do = "correct the path; relative paths refer to the recipe's folder"
-            raise TopDownError(
-                "E_MISSING", f"{where}: {key}: no file {path}", do, MISSING
-            )
+            what = f"{where}: {key}: no file {path}"
+            raise TopDownError("E_MISSING", what, do, MISSING)
         if key == "non_linguistic_symbols":
-            lines = read_lines(Path(path), as_espnet=True)
-            if any(not line.strip() for line in lines):
-                number = 1 + [not line.strip() for line in lines].index(True)
-                what = f"{path} line {number} is empty; ESPnet would never end"
-                raise TopDownError("E_NLSYMS", what, "delete the line", DATA)
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(read_lines(Path(path), as_espnet=True), 1):
+                if not line.strip():
+                    what = f"{path} line {number} is empty; ESPnet would never end"
+                    raise TopDownError("E_NLSYMS", what, "delete the line", DATA)
                 seen = line.strip().replace("\u200c", "").replace("\u200d", "")
                 if line[0].isspace() or not seen.isprintable():
                     what = f"{path} line {number}: {line!a} begins with a space or"

@@ -51,21 +51,17 @@ def load_weights(path: Path) -> Weights:
             E_CKPT_NONFINITE.
     """
     check_archive(path)
+    do = "give a file of weights only, such as Nepoch.pth or valid.*.best.pth"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # a damaged or hostile pickle raises whatever it likes
-        do = "give a file of weights only, such as Nepoch.pth or valid.*.best.pth"
         raise _unsafe(path, e, do) from None
     tensors = isinstance(state, Mapping) and all(
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     )
     if not tensors or not state:
-        raise TopDownError(
-            "E_CKPT_KEYS",
-            f"{path} is no mapping of names to tensors",
-            "give a file of weights only, such as Nepoch.pth or valid.*.best.pth",
-            DATA,
-        )
+        what = f"{path} is no mapping of names to tensors"
+        raise TopDownError("E_CKPT_KEYS", what, do, DATA)
     _check_finite(state, path)
     return without_prefix(state, path)
 
@@ -140,13 +136,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def _check_finite(state: Mapping[str, torch.Tensor], path: Path) -> None:
     for name, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
-            bad = int((~torch.isfinite(value)).sum())
-            raise TopDownError(
-                "E_CKPT_NONFINITE",
-                f"{path}: {name}: {bad} of {value.numel()} values are NaN or infinite",
-                "take an earlier epoch",
-                DATA,
-            )
+            bad = f"{int((~torch.isfinite(value)).sum())} of {value.numel()} values"
+            what = f"{path}: {name}: {bad} are NaN or infinite"
+            raise TopDownError("E_CKPT_NONFINITE", what, "take an earlier epoch", DATA)
 
 
 def check_keys(have: Iterable[str], want: Iterable[str], path: Path) -> None:
@@ -170,12 +162,9 @@ def check_keys(have: Iterable[str], want: Iterable[str], path: Path) -> None:
     if extra:
         hint = nearest(extra[0], want, 1)
         parts.append(f"{len(extra)} unexpected ({extra[0]}, {hint})")
-    raise TopDownError(
-        "E_CKPT_KEYS",
-        f"{path}: " + ", ".join(parts),
-        "use the weights and the config.yaml of the same experiment",
-        DATA,
-    )
+    what = f"{path}: " + ", ".join(parts)
+    do = "use the weights and the config.yaml of the same experiment"
+    raise TopDownError("E_CKPT_KEYS", what, do, DATA)
 
 
 def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> str:

@@ -71,11 +71,9 @@ class Recognizer:
             do = "give a speech recogniser; 'espnet-topdown perplexity' scores texts"
             raise TopDownError("E_KIND", what, do)
         if self.conf.get("input_size") is not None:
-            raise TopDownError(
-                "E_INPUT_TYPE",
-                f"{config}: the model takes features (input_size is set), not sound",
-                "use a model trained with feats_type raw",
-            )
+            what = f"{config}: the model takes features (input_size is set), not sound"
+            do = "use a model trained with feats_type raw"
+            raise TopDownError("E_INPUT_TYPE", what, do)
         from espnet_topdown.trainer.fast import cpu  # after ESPnet's task
 
         self.reader = TextReader.of(self.conf, config)

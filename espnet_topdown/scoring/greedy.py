@@ -49,11 +49,8 @@ def decoder_of(model: Any) -> str:
     transducer = getattr(model, "use_transducer_decoder", False)
     if getattr(model, "decoder", None) is not None and not transducer:
         return "attention_greedy"
-    raise TopDownError(
-        "E_NO_CTC",
-        "the model has neither a CTC layer nor an attention decoder",
-        "train it with a ctc_weight above 0",
-    )
+    what = "the model has neither a CTC layer nor an attention decoder"
+    raise TopDownError("E_NO_CTC", what, "train it with a ctc_weight above 0")
 
 
 def greedy(

@@ -74,19 +74,13 @@ def check_same_utterances(
         TopDownError: E_UTT_SETS (65), naming utterances; E_DEV_EMPTY (65).
     """
     if not ref:
-        raise TopDownError(
-            "E_DEV_EMPTY", f"the {names[0]} has no utterance", "check the file", DATA
-        )
-    if ref.keys() == hyp.keys():
-        return
-    lost, extra = sorted(set(ref) - set(hyp)), sorted(set(hyp) - set(ref))
-    if lost or extra:
-        raise TopDownError(
-            "E_UTT_SETS",
-            f"{names[1]} lacks {_some(lost)}, {names[0]} lacks {_some(extra)}",
-            "decode the whole set again, or give the text that belongs to it",
-            DATA,
-        )
+        what = f"the {names[0]} has no utterance"
+        raise TopDownError("E_DEV_EMPTY", what, "check the file", DATA)
+    if ref.keys() != hyp.keys():
+        lost, extra = sorted(set(ref) - set(hyp)), sorted(set(hyp) - set(ref))
+        what = f"{names[1]} lacks {_some(lost)}, {names[0]} lacks {_some(extra)}"
+        do = "decode the whole set again, or give the text that belongs to it"
+        raise TopDownError("E_UTT_SETS", what, do, DATA)
 
 
 def _some(utts: list[str]) -> str:

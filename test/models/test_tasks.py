@@ -58,7 +58,7 @@ ST = "# Running on a\n# Started\n# python espnet2/bin/st_train.py"
         ({"use_adapter": True, "adapter": "lora"}, "", "E_PARTIAL.*use_adapter: lora"),
         ({"use_lora": True, "lora_conf": {"rank": 2}}, "", "E_PARTIAL.*use_lora"),
         ({"save_strategy": "required_grad_only"}, "", "E_PARTIAL.*required_grad_only"),
-        ({"encoder": "transfomer"}, "", "E_CONFIG_KEY.*write transformer"),
+        ({"encoder": "transfomer"}, "", "E_STACK.*nearest: transformer"),
         (NO_ASR, "", ""),
         ({"preprocessor": "default", "joint_net_conf": None}, "", ""),
         ({"save_strategy": "all", "use_adapter": False}, "", ""),
