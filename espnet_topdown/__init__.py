@@ -220,7 +220,7 @@ def retrain(
 
     Args:
         base_exp: A trained ESPnet experiment.
-        output_dir: The job's folder.
+        output_dir: The model's folder.
         freeze: Names of layers: a list, or with commas.
         **options: The other ones of ``espnet-topdown retrain``, such as ``ngpu``.
 

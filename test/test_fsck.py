@@ -50,7 +50,7 @@ def test_nothing_is_wrong_and_nothing_is_changed(search: Path, capsys) -> None:
     before = contents()
     main(["fsck", "exp/search"])
     out = capsys.readouterr().out
-    assert "nothing wrong" in out and "3 jobs" in out and "1 scores" in out
+    assert "nothing wrong" in out and "3 trainings" in out and "1 scores" in out
     assert contents() == before
 
 

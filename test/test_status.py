@@ -89,7 +89,7 @@ SCREENS: list[tuple[Callable[[Path], object], str]] = [
         lambda f: hold(f, "# Waiting for a place: held by pid 7 (x in /y) (Sun)\n"),
         r"m1\.1\.1 +waiting .*for a place: held by pid 7 \(x in /y\)",
     ),
-    (submit, "its jobs run on the cluster; the same command takes them over"),
+    (submit, "its trainings run on the cluster; the same command takes them over"),
     (submit, r"m1\.1\.1 +running +3/40 +5 min +job 17"),
     (
         lambda f: submit(f, waits="PENDING, Priority"),

@@ -15,7 +15,7 @@ from espnet_topdown.errors import command
 def get_parser() -> Parser:
     """Return the options of the command."""
     parser = Parser(prog="espnet_topdown.bin.run_job", description=__doc__)
-    folder = path("--folder", "The job folder", required=True)
+    folder = path("--folder", "A training's folder", required=True)
     parser.add_options(
         (folder, flag("--train_only", "Do not score yet"), NGPU, INFEASIBLE)
     )

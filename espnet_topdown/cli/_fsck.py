@@ -49,7 +49,7 @@ class Report:
     Attributes:
         problems: One message each, ``CODE: what. Do: remedy.``
         repaired: What was set right.
-        compared: How many jobs, files and scores were looked at.
+        compared: How many trainings, files and scores were looked at.
     """
 
     folder: Path
@@ -120,7 +120,7 @@ def _check(folder: Path, decode: bool, report: Report) -> None:
     report.look("", _request, folder, request, events or [])
     scored = {e["node"]: e for e in events or [] if e["event"] == "scored"}
     for job in job_folders(folder):
-        report.compared["jobs"] += 1
+        report.compared["trainings"] += 1
         report.look("files", _archives, job)
         if run.is_done(job):
             report.look("files", _frozen, job)

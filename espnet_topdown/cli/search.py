@@ -115,7 +115,7 @@ def _last_words() -> Iterator[None]:
 
 @verb(
     *BASE,
-    place("DIR", "--output_dir", "The job's folder"),
+    place("DIR", "--output_dir", "The model's folder"),
     *RETRAINING,
     NGPU,
     INFEASIBLE,
@@ -133,7 +133,7 @@ def retrain(**options: Any) -> None:
 
 @verb(SEARCH_DIR)
 def cancel(search_dir: Path) -> None:
-    """End a search and its jobs, here or on the cluster. 'search' continues it.
+    """End a search and its trainings, here or on the cluster. 'search' continues it.
 
     Example:
         espnet-topdown cancel exp/asr_train_raw_en_char_topdown
@@ -146,26 +146,28 @@ def cancel(search_dir: Path) -> None:
 @verb(
     option("--paper", "A corpus of rows.yaml; default: the only one", ""),
     path("--conf", "Folder of rows.yaml", default=Path("conf")),
-    option("--row", "Rows or groups of rows, with spaces", "all"),
-    path("--rows_dir", "Gets a folder for each row", default=Path("exp/rows")),
-    path("--set_dirs", "Test sets to check", nargs="*", default=[]),
-    flag("--allow_partial", "Smaller sets"),
-    option("--exp", "Of joint training; CONFIG and ARGS are a row's", ""),
-    option("--args", "More options of joint training", ""),
-    option("--inference_config", "Of the beam search", ""),
-    option("--inference_args", "More options of the beam search", ""),
-    path("--train_dir", "Training set that parts are taken of"),
-    path("--stats_dir", "Its statistics", default=Path()),
-    option("--cmd", "Launcher of retrainings", ""),
-    option("stages", "After '--': the recipe's script and its options", nargs="*"),
+    path("--rows_dir", "Has a folder for each row", default=Path("exp/rows")),
+    flag("--allow_partial", "Sets may be smaller than the paper's"),
+    *group(
+        "how rows are made, from a recipe's script",
+        option("--row", "Rows or groups of rows, with spaces", "all"),
+        option("--exp", "Of joint training; CONFIG and ARGS are a row's", ""),
+        option("--args", "More options of joint training", ""),
+        option("--inference_config", "Of the beam search", ""),
+        option("--inference_args", "More options of the beam search", ""),
+        path("--train_dir", "Training set; the sets to check are beside it"),
+        path("--stats_dir", "Its statistics", default=Path()),
+        option("--cmd", "Launcher of retrainings", ""),
+        option("stages", "After '--': the script and its options", nargs="*"),
+    ),
 )
 def rows(
     paper: str,
     conf: Path,
-    row: str,
     rows_dir: Path,
-    set_dirs: list[Path],
     allow_partial: bool,
+    row: str,
+    train_dir: Path | None,
     **options: Any,
 ) -> None:
     """Rows of the paper: a table of ours beside its; first made, if stages are given.
@@ -180,10 +182,10 @@ def rows(
 
     wanted = read_paper(paper, conf)
     if options["stages"]:
-        maker = RowMaker(wanted, rows_dir, **options)
+        maker = RowMaker(wanted, rows_dir, train_dir=train_dir, **options)
         wanted.check(row.split())
-        if set_dirs:
-            check_sets(wanted, set_dirs, allow_partial)
+        if train_dir:
+            check_sets(wanted, train_dir.parent, allow_partial)
         maker.make_rows(row.split())
     print(write_rows(wanted, rows_dir, allow_partial))
 

@@ -25,7 +25,7 @@ def _head(search: SearchState) -> str:
     if owner := search.owner:
         return f"running (pid {owner.get('pid')} on {owner.get('host')})"
     if search.status == "running":
-        return "its jobs run on the cluster; the same command takes them over"
+        return "its trainings run on the cluster; the same command takes them over"
     return f"{search.status}; the same command continues"
 
 

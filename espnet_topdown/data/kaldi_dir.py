@@ -460,8 +460,8 @@ def shard(items: Sequence[T], job: int, nj: int) -> list[T]:
     [['a', 'b', 'c'], ['d', 'e'], ['f', 'g']]
     """
     if job < 1 or nj < 1:
-        what = f"there is no job {job} of {nj}"
-        raise TopDownError("E_USAGE", what, "count jobs from 1", USAGE)
+        what = f"there is no shard {job} of {nj}"
+        raise TopDownError("E_USAGE", what, "count them from 1", USAGE)
     size, larger = divmod(len(items), nj)
     start, end = (i * size + min(i, larger) for i in (job - 1, job))
     return list(items[start:end])

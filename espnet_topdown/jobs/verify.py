@@ -57,7 +57,7 @@ def _frozen_tensors(folder: Path, job: Mapping[str, Any]) -> Weights:
     if sha256(path) != job["frozen_sha256"]:
         raise TopDownError(
             "E_DIGEST",
-            f"{path} is not the file that was written for this job",
+            f"{path} is not the file that was written for this training",
             "move the folder away and run the same command again",
             DATA,
         )

@@ -275,20 +275,21 @@ def _row(name: str, spec: Mapping[str, Any]) -> Row:
     )
 
 
-def check_sets(paper: Paper, folders: Sequence[Path], allow_partial: bool) -> None:
+def check_sets(paper: Paper, folder: Path, allow_partial: bool) -> None:
     """Refuse sets that are not the paper's, before anything is trained.
 
     Args:
         paper: Says how many utterances each set has.
-        folders: Data directories; their names are the sets'.
+        folder: Has the data directory of each set, or ``org`` in it has (a set that
+            stage 4 has cut, such as the validation set).
         allow_partial: Take fewer utterances (an incomplete copy of the corpus).
 
     Raises:
         TopDownError: E_ORDER (66) where a set is missing, E_EVAL_SET (65).
     """
-    found = {Path(f).name: Path(f) for f in folders}
     for name in [paper.within] if paper.within else paper.sets:
-        path = found.get(name, Path(name)) / "text"
+        paths = [folder / "org" / name / "text", folder / name / "text"]
+        path = next((p for p in paths if p.is_file()), paths[-1])
         if not path.is_file():
             raise TopDownError(
                 "E_ORDER",
@@ -332,7 +333,7 @@ class RowMaker:
         args: More options of the joint training, of a user's.
         inference_config: Of the beam search.
         inference_args: More options of the beam search.
-        train_dir: The training set; None where no parts of it can be taken.
+        train_dir: The training set; None for a text, of which no parts are taken.
         stats_dir: Its statistics.
         cmd: The launcher of retrainings.
     """
@@ -360,7 +361,8 @@ class RowMaker:
         """
         rows, wanted = self.paper.in_order(names), self.paper.chosen(names)
         self.paper.check(names)
-        if self.train_dir is None and any(row.data for row in rows):
+        whole = self.train_dir is None or self.train_dir.name.endswith("_sp")  # ESPnet's
+        if whole and any(row.data for row in rows):
             what = "rows on parts of a training set with --speed_perturb_factors"
             raise TopDownError("E_USAGE", what, "leave it empty", USAGE)
         make = {"joint": self._joint, "search": self._search, "retrain": self._retrain}

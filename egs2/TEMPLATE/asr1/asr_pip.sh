@@ -150,7 +150,7 @@ collect_stats() { # dir train-keys valid-keys names command...: statistics, in s
     make_dir "${dir}/logdir"
     split_lines "${train_keys}" "${n}" "${dir}/logdir/train.JOB.scp"
     split_lines "${valid_keys}" "${n}" "${dir}/logdir/valid.JOB.scp"
-    log "${n} jobs, log: ${dir}/logdir/stats.*.log"
+    log "${n} shards, log: ${dir}/logdir/stats.*.log"
     run_job "${dir}/logdir/stats.JOB.log" "${TRAIN_CMD[@]}" "JOB=1:${n}" "${dir}/logdir/stats.JOB.log" \
         "$@" --collect_stats true --output_dir "${dir}/logdir/stats.JOB" \
         --train_shape_file "${dir}/logdir/train.JOB.scp" --valid_shape_file "${dir}/logdir/valid.JOB.scp"

@@ -8,7 +8,7 @@ set -euo pipefail
 help_message="Usage: $0 [--allow_partial true] [--nj N]   (SWBD is set in db.sh)"
 
 allow_partial=false # true: prepare what is there of an incomplete copy
-nj=32               # parallel jobs that convert audio
+nj=32               # shards of the audio, converted side by side
 
 if [ ! -f utils/common.sh ]; then cd ..; fi # ESPnet's asr.sh runs in .upstream/
 . utils/common.sh
@@ -26,7 +26,7 @@ log "SWBD=${SWBD}: looking for audio, transcripts and reference files"
 
 n=$(smallest "${nj}" "$(count_lines data/local/swbd/sounds)")
 LOG=data/local/swbd/log/convert.JOB.log
-log "converting audio to data/flac in ${n} jobs, log: ${LOG}"
+log "converting audio to data/flac in ${n} shards, log: ${LOG}"
 run_job "${LOG}" "${TRAIN_CMD[@]}" "JOB=1:${n}" "${LOG}" \
     "${SWITCHBOARD[@]}" --step convert --nj "${n}" --job JOB
 

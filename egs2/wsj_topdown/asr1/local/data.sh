@@ -7,7 +7,7 @@ set -euo pipefail
 help_message="Usage: $0 [--allow_partial true] [--nj N]   (WSJ0 and WSJ1 are set in db.sh)"
 
 allow_partial=false # true: prepare what is there of an incomplete copy
-nj=32               # parallel jobs that convert audio
+nj=32               # shards of the audio, converted side by side
 
 if [ ! -f utils/common.sh ]; then cd ..; fi # ESPnet's asr.sh runs in .upstream/
 . utils/common.sh
@@ -25,7 +25,7 @@ log "WSJ0=${WSJ0} WSJ1=${WSJ1}: looking for audio and transcripts"
 
 n=$(smallest "${nj}" "$(count_lines data/local/wsj/wav.scp)")
 LOG=data/local/wsj/log/convert.JOB.log
-log "converting audio to data/flac in ${n} jobs, log: ${LOG}"
+log "converting audio to data/flac in ${n} shards, log: ${LOG}"
 run_job "${LOG}" "${TRAIN_CMD[@]}" "JOB=1:${n}" "${LOG}" \
     "${WSJ[@]}" --step convert --nj "${n}" --job JOB
 
