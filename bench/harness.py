@@ -124,7 +124,9 @@ WORKS = {
 def _frozen(name: str, stack: str) -> Work:
     work = WORKS[name]
     more = {"inner": work.make.partition(":")[2], "stack": stack}
-    full = {**work.full, **more, "n": max(1, work.full.get("n", 0) // 4)}
+    full = {**work.full, **more}
+    if "n" in full:  # of many depths
+        full["n"] //= 4
     tiny = {**work.tiny, **more}
     return Work("training:frozen", full, tiny, on=work.on)
 

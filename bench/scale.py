@@ -1,8 +1,9 @@
-"""python bench/scale.py DIR --utterances 1000000
+"""python bench/scale.py DIR --utterances 1000000; .. DIR --candidates 200
 
 Writes lists of so many made-up utterances, unsorted, all of the same second of noise,
 with ``hyp`` beside ``text``; then ``/usr/bin/time -v espnet-topdown score --ref
-DIR/text --hyp DIR/hyp``, ``filter_data DIR OUT --fs 8k`` and so on.
+DIR/text --hyp DIR/hyp``, ``filter_data DIR OUT --fs 8k`` and so on. With
+``--candidates`` it writes a finished search of so many, for ``status`` and ``report``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import contextlib
 import itertools
 import random
+import sys
 import wave
 from pathlib import Path
 
@@ -44,9 +46,31 @@ def write(folder: Path, utterances: int, wrong: float = 0.1) -> None:
                 file.write(f"{speaker}-u{i:07d} {value}\n")
 
 
+def write_search(folder: Path, candidates: int) -> None:
+    """The compositions of as many layers as are needed, with made-up numbers."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "fixtures"))
+    import made_up_search as made
+
+    n = 5 + max(0, candidates.bit_length() - 4)
+    made.LAYERS[:] = ["softmax", *(f"blstm{i}" for i in reversed(range(n - 1)))]
+    names = [f"m{n}"]
+    for number in range(1, candidates + 1):
+        cuts = [i + 1 for i in range(n - 1) if number >> i & 1]
+        parts = [b - a for a, b in zip([0, *cuts], [*cuts, n])]
+        names.append("m" + ".".join(map(str, parts)))
+        made.MODELS[names[-1]] = (cuts[-1], 100 + number % 50)
+    made.MODELS[names[0]] = (0, 131)
+    made.write_search(folder / "search", tuple(names), failed=False, finished=False)
+    made.write_result(folder / "search", names[1])
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--utterances", type=int, default=1_000_000)
+    parser.add_argument("--candidates", type=int)
     args = parser.parse_args()
-    write(args.folder, args.utterances)
+    if args.candidates:
+        write_search(args.folder, args.candidates)
+    else:
+        write(args.folder, args.utterances)

@@ -176,6 +176,26 @@ def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
             ``read_lines``.
     """
     pairs: dict[str, str] = {}
+    for key, value in iter_pairs(path, as_espnet):
+        if key in pairs:
+            raise twice(path, key)
+        pairs[key] = value
+    return pairs
+
+
+def iter_pairs(path: Path, as_espnet: bool = False) -> Iterator[tuple[str, str]]:
+    """What ``read_pairs`` reads, line by line, for lists that nobody needs as a whole.
+
+    Args:
+        path: The list, or a folder of its parts.
+        as_espnet: See ``read_lines``.
+
+    Yields:
+        Id and value; an id that occurs twice is for the caller to see.
+
+    Raises:
+        TopDownError: As ``read_pairs``, but for E_UTT_DUP.
+    """
     for part in list_files(path):
         for number, line in enumerate(_lines(part, as_espnet), 1):
             words = line.split(maxsplit=1)
@@ -185,14 +205,25 @@ def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
             key = words[0]
             if not _is_id(key):
                 check_id(key, f"{part} line {number}")
-            if key in pairs:
-                other, n = next((p, n) for k, p, n in numbered_ids(path) if k == key)
-                also = "" if other == part else f"line {n} of {other}; "
-                lines = number if also else f"{n}, {number}"
-                what = f"{key} {also}lines {lines} of {part}"
-                raise TopDownError("E_UTT_DUP", what, "keep one of the lines", DATA)
-            pairs[key] = words[1].rstrip() if len(words) == 2 else ""
-    return pairs
+            yield key, words[1].rstrip() if len(words) == 2 else ""
+
+
+def twice(path: Path, key: str) -> TopDownError:
+    """The error that a list holds an id twice, with the lines.
+
+    Args:
+        path: The list, or a folder of its parts.
+        key: The id.
+
+    Returns:
+        E_UTT_DUP (65).
+    """
+    found = ((part, number) for k, part, number in numbered_ids(path) if k == key)
+    (other, n), (part, number) = itertools.islice(found, 2)
+    also = "" if other == part else f"line {n} of {other}; "
+    lines = number if also else f"{n}, {number}"
+    what = f"{key} {also}lines {lines} of {part}"
+    return TopDownError("E_UTT_DUP", what, "keep one of the lines", DATA)
 
 
 def numbered_ids(path: Path) -> Iterator[tuple[str, Path, int]]:

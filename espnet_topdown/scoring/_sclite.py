@@ -73,6 +73,11 @@ def read_trn(path: Path) -> dict[str, list[str]]:
     return found
 
 
+def is_suspect(text: str) -> bool:
+    """Whether ``sclite_note`` may say something of a text."""
+    return bool(_SUSPECT.search(text))
+
+
 def sclite_note(unit: str, *texts: Mapping[str, str]) -> str:
     """A warning if sclite would count these texts in another way, else nothing.
 
@@ -86,7 +91,7 @@ def sclite_note(unit: str, *texts: Mapping[str, str]) -> str:
     found, alike = Counter[str](), defaultdict[str, set[str]](set)
     for side in texts if unit in _SYNTAX else ():
         for utt, text in side.items():
-            if _SUSPECT.search(text):
+            if is_suspect(text):
                 found.update(set(_SYNTAX[unit].findall(text)))
                 alike[utt].update(_ALIKE[unit].findall(text))
     for both in alike.values():
@@ -160,7 +165,9 @@ def table_rows(by_speaker: BySpeaker, percent: bool) -> list[Cells]:
         The cells of each row: name, sentences, words, correct, sub, del, ins, errors,
         sentences with errors.
     """
-    everything = {u: c for utts in by_speaker.values() for u, c in utts.items()}
+    everything, *more = by_speaker.values() or [{}]
+    if more:
+        everything = {u: c for utts in by_speaker.values() for u, c in utts.items()}
     rows, table = [], []
     named = {**by_speaker, "Sum/Avg" if percent else "Sum": everything}
     for name, utts in named.items():

@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.data.kaldi_dir import c_sorted, read_pairs
+from espnet_topdown.data.kaldi_dir import c_sorted, iter_pairs, read_pairs, twice
 from espnet_topdown.errors import warn
 from espnet_topdown.files import check_output, write_bytes, write_json
 from espnet_topdown.scoring._align import count, paths
 from espnet_topdown.scoring._sclite import (
+    is_suspect,
     read_trn,
     render,
     sclite_note,
@@ -31,6 +33,7 @@ from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsy
 _DRAWS = 10_000
 _NAMES = {"cer": "characters", "wer": "words"}
 _HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n" + "|---" * 9 + "|"
+_UNREAD = Counts()  # this very object
 Cut = Callable[[str], list[str]]
 
 
@@ -52,15 +55,48 @@ def count_set(
             part of a decoding must never look like a better error rate.
     """
     check_same_utterances(ref, hyp)
-    return dict(zip(ref, map(count, paths(_cut_pairs(ref, hyp, cut)))))
+    pairs = (_cut_both(text, hyp[utt], cut) for utt, text in ref.items())
+    return dict(zip(ref, map(count, paths(pairs))))
 
 
-def _cut_pairs(
-    ref: Mapping[str, str], hyp: Mapping[str, str], cut: Cut
-) -> Iterator[tuple[list[str], list[str]]]:
-    for utt, text in ref.items():
-        tokens = cut(text)
-        yield tokens, tokens if hyp[utt] == text else cut(hyp[utt])
+def _cut_both(said: str, spoken: str, cut: Cut) -> tuple[list[str], list[str]]:
+    tokens = cut(said)
+    return tokens, tokens if spoken == said else cut(spoken)
+
+
+def _count_list(
+    said: Mapping[str, str], names: tuple[Path, Path], cut: Cut
+) -> tuple[dict[str, Counts], dict[str, str]]:
+    """``count_set`` of a list that is not held as a whole.
+
+    Returns:
+        Counts by utterance id, and those texts that ``sclite_note`` has to see.
+    """
+    counts = dict.fromkeys(said, _UNREAD)
+    others: dict[str, None] = {}
+    suspect: dict[str, str] = {}
+    waiting: deque[str] = deque()
+
+    def pairs() -> Iterator[tuple[list[str], list[str]]]:
+        for utt, text in iter_pairs(names[1]):
+            if utt not in counts:
+                others[utt] = None
+                continue
+            if counts[utt] is not _UNREAD:
+                raise twice(names[1], utt)
+            counts[utt] = Counts()
+            waiting.append(utt)
+            if is_suspect(text):
+                suspect[utt] = text
+            yield _cut_both(said[utt], text, cut)
+
+    for steps in paths(pairs()):
+        counts[waiting.popleft()] = count(steps)
+    if others or not said or any(c is _UNREAD for c in counts.values()):
+        found = [utt for utt, c in counts.items() if c is not _UNREAD]
+        sides = said, dict.fromkeys([*found, *others])
+        check_same_utterances(*sides, (str(names[0]), str(names[1])))
+    return counts, suspect
 
 
 def write_scores(
@@ -264,18 +300,18 @@ def score_files(
     if output_dir is not None:
         check_score_dir(output_dir)
     cut = functools.partial(UNITS[unit], nlsyms=read_nlsyms(nlsyms))
-    said, text = _read_sides(ref, hyp)
     if output_dir is None:
-        counts = count_set(said, text, cut)
+        said = read_pairs(ref)
+        counts, text = _count_list(said, (ref, hyp), cut)
     else:
+        said, text = _read_sides(ref, hyp)
         speaker = speakers(utt2spk, beside=ref)
         counts = write_scores(output_dir, said, text, cut, speaker)
     lines = [f"### {unit.upper()}: Wrd are {_NAMES[unit]}", ""]
     lines += [_HEAD, _row(hyp, counts)]
     other: dict[str, str] = {}
     if bootstrap_against is not None:
-        _, other = _read_sides(ref, bootstrap_against)
-        others = count_set(said, other, cut)
+        others, other = _count_list(said, (ref, bootstrap_against), cut)
         lines += [_row(bootstrap_against, others), "", _compared(counts, others, seed)]
     if note := sclite_note(unit, said, text, other):
         lines.append(f"W_SCLITE_SYNTAX: {note}")

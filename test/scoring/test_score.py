@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -155,6 +156,26 @@ def test_a_lost_part_never_improves_a_rate(tmp_path, ref, hyp, code, word) -> No
             call(ref, hyp, words)
         assert word in str(e.value) and e.value.status == 65
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "hyp, said",
+    [
+        ("c Z\na X\nb Y\n", "|3|3|66.7|33.3|0.0|0.0|33.3|33.3|"),  # another order
+        ("c Z\na X\nb Y\na X\n", "E_UTT_DUP: a lines 2, 4 of hyp"),
+        ("a X\nd Y\nd Y\n", "E_UTT_SETS: hyp lacks 2 (b, c), ref lacks 1 (d)"),
+        ("a X\nb Y\n\nc Z\n", "E_TEXT_LINE: hyp line 3 is empty"),
+    ],
+)
+def test_a_list_is_counted_line_by_line(tmp_path, monkeypatch, hyp, said) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ref").write_text("a X\nb Y\nc W\n")
+    Path("hyp").write_text(hyp)
+    try:
+        found = score_files(Path("ref"), Path("hyp"))
+    except TopDownError as e:
+        found = str(e)
+    assert said in found
 
 
 @pytest.mark.parametrize(
