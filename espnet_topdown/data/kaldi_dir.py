@@ -19,7 +19,7 @@ from espnet_topdown.errors import CREATE, DATA, MISSING, USAGE, TopDownError, wa
 from espnet_topdown.files import check_output, decode_utf8, write_bytes
 
 _LISTS = ("wav.scp", "text", "utt2spk", "segments")
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
+_is_id = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}").fullmatch
 T = TypeVar("T")
 
 
@@ -59,10 +59,6 @@ def check_id(name: str, where: str) -> str:
         "use 1-200 of A-Z a-z 0-9 . _ = + @ -, a letter or digit first, no '..'",
         DATA,
     )
-
-
-def _is_id(name: str) -> bool:
-    return bool(_ID.fullmatch(name)) and ".." not in name
 
 
 def list_files(path: Path) -> list[Path]:

@@ -27,7 +27,7 @@ Cells = list[str]
 # part words.
 _SPACES = r"\x00|[^\S \t\n\r\f\v]"
 _AT_STAR = r"(?<!\S)@(?!\S)|(?<=\S)\*(?![^\s;])|(?<!\S)\*(?=\*)"
-_SUSPECT = re.compile(r"[@{\\;*]|" + _SPACES)
+is_suspect = re.compile(r"[@{\\;*]|" + _SPACES).search  # a text of ``sclite_note``
 _SYNTAX = {
     "cer": re.compile(rf"[@{{]|{_SPACES}"),
     "wer": re.compile(rf"{_AT_STAR}|\{{|(?<=\S)[\\;]|\\(?=\S)|;(?=;)|{_SPACES}"),
@@ -71,11 +71,6 @@ def read_trn(path: Path) -> dict[str, list[str]]:
             raise TopDownError("E_TRN", what, "keep one of the lines", DATA)
         found[name] = text.split()
     return found
-
-
-def is_suspect(text: str) -> bool:
-    """Whether ``sclite_note`` may say something of a text."""
-    return bool(_SUSPECT.search(text))
 
 
 def sclite_note(unit: str, *texts: Mapping[str, str]) -> str:

@@ -115,7 +115,7 @@ def summary(counts: Mapping[str, Counts]) -> dict[str, int]:
 
 def err_utts(counts: Mapping[str, Counts]) -> int:
     """Return the number of utterances with an error."""
-    return sum(c.errors > 0 for c in counts.values())
+    return sum(n for c, n in Counter(counts.values()).items() if c.errors)
 
 
 def write_counts(folder: Path, counts: Mapping[str, Counts]) -> None:

@@ -33,7 +33,7 @@ from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsy
 _DRAWS = 10_000
 _NAMES = {"cer": "characters", "wer": "words"}
 _HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n" + "|---" * 9 + "|"
-_UNREAD = Counts()  # this very object
+_UNREAD, _READ = Counts(), Counts()  # these very objects
 Cut = Callable[[str], list[str]]
 
 
@@ -79,12 +79,13 @@ def _count_list(
 
     def pairs() -> Iterator[tuple[list[str], list[str]]]:
         for utt, text in iter_pairs(names[1]):
-            if utt not in counts:
+            seen = counts.get(utt)
+            if seen is None:
                 others[utt] = None
                 continue
-            if counts[utt] is not _UNREAD:
+            if seen is not _UNREAD:
                 raise twice(names[1], utt)
-            counts[utt] = Counts()
+            counts[utt] = _READ
             waiting.append(utt)
             if is_suspect(text):
                 suspect[utt] = text
