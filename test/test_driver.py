@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from toys import rnn_weights, write_experiment
 
 from espnet_topdown.cli._fsck import fsck
+from espnet_topdown.cmd import places
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, read_yaml, sha256
 from espnet_topdown.models.weights import load_weights, save_weights
 from espnet_topdown.records import Journal
-from espnet_topdown.search import request
+from espnet_topdown.search import driver, request
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
+FAKE_JOB = Path(__file__).parent / "fixtures" / "fake_job.py"
 WORSE = {"m3": 50, "m1.2": 60}
 BETTER = {"m3": 50, "m1.2": 40, "m1.1.1": 30}
 EVERY = {"m3": 50, "m1.2": 40, "m2.1": 35, "m1.1.1": 30}
+SHARED = {"cmd": "", "ngpu": 1, "max_jobs": 2, "jobs_per_gpu": 2}
 
 
 def events() -> list[dict]:
@@ -160,6 +166,19 @@ def test_what_is_trained(search, harvest, options, name, train, job):
             76,
         ),
         ({"cmd": "", "ngpu": 1}, "E_GPU: --ngpu 1", 78),
+        ({"jobs_per_gpu": 0}, "--jobs_per_gpu 0 is not between 1 and --max_jobs 1", 78),
+        ({"jobs_per_gpu": -1}, "--jobs_per_gpu -1 is not between", 78),
+        ({"jobs_per_gpu": 2}, "--jobs_per_gpu 2 is not between 1 and --max_jobs 1", 78),
+        (
+            {**SHARED, "ngpu": 0},
+            "E_GPU.*a training has --ngpu 0. Do: give --ngpu 1",
+            78,
+        ),
+        ({**SHARED, "ngpu": 2}, "E_GPU.*a training has --ngpu 2", 78),
+        ({**SHARED, "ngpu": None}, "E_GPU.*a training has --ngpu 0", 78),
+        (SHARED, "E_GPU: --ngpu 1, but this machine shows 0", 78),
+        ({**SHARED, "cmd_backend": "slurm"}, "E_GPU: --jobs_per_gpu 2.*a job that", 78),
+        ({**SHARED, "cmd": "run.pl"}, "E_CLUSTER_CMD.*'run.pl'", 76),
         ({"cmd": "no_such.pl"}, "E_CLUSTER_CMD.*'no_such.pl'", 76),
         ({"base_exp": Path("exp/short")}, "E_NOT_CONVERGED.*epoch 3 of 9", 78),
         (
@@ -207,6 +226,65 @@ def test_a_failed_job_is_named_and_the_same_command_continues(search):
     result, calls = search({"m3": 50, "m1.2": 40, "m1.1.1": 60})
     assert calls == ["m1.2", "m1.1.1"], "the finished m3 is not done again"
     assert result["best"] == "m1.2"
+
+
+@pytest.fixture
+def one_gpu(monkeypatch, tmp_path) -> Callable[[str], None]:
+    """A GPU whose free memory (MiB) stands in a file; jobs that take 3584 MiB of it."""
+    smi = f"#!/bin/sh\necho ask >> {tmp_path}/asked; cat {tmp_path}/free\n"
+    (tmp_path / "nvidia-smi").write_text(smi)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(places, "_ASK_S", 0.0)
+    fake = [sys.executable, str(FAKE_JOB)]
+    monkeypatch.setattr(driver, "python_module", lambda name: list(fake))
+
+    def has(free: str) -> None:
+        (tmp_path / "free").write_text(free)
+
+    return has
+
+
+STEPS = ["started", "failed", "started", "trained", "scored"]
+
+
+@pytest.mark.parametrize(
+    "free, words, at_once, of_m12",
+    [
+        ("3584", "meet", 2, ["started", "trained", "scored"]),
+        ("3583", "", 1, ["started", "trained", "scored"]),  # others fill the GPU
+        ("9999", "meet, m1.2 beside", 2, STEPS),
+        ("9999", "meet, m1.2 always", 2, STEPS[:3] + ["failed"]),
+        ("3583", "m1.2 always", 1, ["started", "failed"]),
+    ],
+)
+def test_jobs_that_share_a_gpu(
+    search, one_gpu, monkeypatch, tmp_path, capfd, free, words, at_once, of_m12
+):
+    one_gpu(free)
+    monkeypatch.setenv("FAKE_GPU", words)
+    if of_m12[-1] == "failed":
+        with pytest.raises(TopDownError, match="E_JOB_FAILED: m1.2 failed"):
+            search(EVERY, strategy="full", **SHARED)
+    else:
+        assert search(EVERY, strategy="full", **SHARED)[0]["best"] == "m1.1.1"
+    ran = [line.split() for line in (tmp_path / "gpu").read_text().splitlines()]
+    assert max(int(count) for _, count, _ in ran) == at_once
+    assert {gpu for *_, gpu in ran} == {"3"}
+    assert [e["event"] for e in events() if e.get("node") == "m1.2"] == of_m12
+    again = [int(count) for name, count, _ in ran if name == "m1.2"]
+    assert again[1:] == [1] * (of_m12.count("started") - 1)
+    waits = "GPU 3: another job waits, 3584 MiB must be free" in capfd.readouterr().err
+    assert waits == (at_once == 1)
+
+
+def test_a_search_goes_on_with_more_jobs_on_a_gpu(search, one_gpu, monkeypatch):
+    search(EVERY, strategy="full", max_frozen=1)
+    one_gpu("9999")
+    monkeypatch.setenv("FAKE_GPU", "")
+    assert search(EVERY, strategy="full", **SHARED)[0]["best"] == "m1.1.1"
 
 
 def test_a_second_search_in_the_same_folder(search):

@@ -47,6 +47,10 @@ CRITERION = (
     "Validation error: cer, wer, ter (tokens), or ppl of a language model; auto: the "
     "first of these that the model has"
 )
+SHARING = (
+    "So many of them on one GPU, where its memory suffices; needs --cmd_backend local, "
+    "but no MPS"
+)
 
 
 @verb(
@@ -72,6 +76,7 @@ CRITERION = (
         option("--max_jobs_total", "More trainings need --yes", 32),
         flag("--yes", "Go beyond --max_jobs_total"),
         option("--max_jobs", "Trainings at the same time", 1),
+        option("--jobs_per_gpu", SHARING, 1),
         NGPU,
         *CMD,
         flag("--use_wandb", "Log each training to W&B, as ESPnet does; one group"),

@@ -21,6 +21,7 @@ from pathlib import Path
 from espnet_topdown.cmd import _cluster, _process, local, places
 from espnet_topdown.cmd._process import run_all
 from espnet_topdown.cmd._scheduler import Scheduler
+from espnet_topdown.cmd._task import Task
 from espnet_topdown.cmd.python import python_module
 from espnet_topdown.cmd.sge import GridEngine
 from espnet_topdown.cmd.slurm import Slurm
@@ -59,21 +60,27 @@ def backend_cmd(name: str) -> list[str]:
     return [_find(_KALDI[name])]
 
 
-def check_launcher(cmd: str | Sequence[str], ngpu: int | None = None) -> None:
+def check_launcher(
+    cmd: str | Sequence[str], ngpu: int | None = None, jobs_per_gpu: int = 1
+) -> None:
     """Find out what a launcher lacks before anything is begun.
 
     Args:
         cmd: the launcher with its options, as in ``run_jobs``.
         ngpu: how many GPUs a job will use; None if its configuration says so.
+        jobs_per_gpu: how many jobs will share one.
 
     Raises:
         TopDownError: E_CLUSTER_CMD (76), E_CLUSTER_CONF or E_CLUSTER_OPTION (78), what
-            a scheduler lacks; E_GPU (78), if the jobs would run here without GPUs.
+            a scheduler lacks; E_GPU (78), if the jobs would run here without GPUs, or
+            cannot share them.
     """
     words = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
     _line(words, Job("", Path("x.log"), ["true"]))
     backends = [word.partition("espnet_topdown.cmd.")[2] for word in words]
     backend = next((name for name in backends if name in _OURS), "")
+    if jobs_per_gpu > 1:
+        _check_sharing(backend, ngpu, jobs_per_gpu)
     if not backend:
         return
     options = words[backends.index(backend) + 1 :]
@@ -86,6 +93,22 @@ def check_launcher(cmd: str | Sequence[str], ngpu: int | None = None) -> None:
         what = f"--ngpu {ngpu}, but this machine shows {len(places.visible())} GPUs"
         do = "give a smaller --ngpu, 0 for the CPU, or --cmd_backend slurm or sge"
         raise TopDownError("E_GPU", what, do, CONFIG)
+
+
+def _check_sharing(backend: str, ngpu: int | None, jobs: int) -> None:
+    """Refuse jobs that cannot share a GPU: each launcher call has its own place."""
+    option, do = f"--jobs_per_gpu {jobs}", "leave it out"
+    if backend != "local":
+        what = f"{option}: only jobs of --cmd_backend local can share a GPU"
+        do = "give --cmd_backend local (in a recipe: TOPDOWN_CMD_BACKEND=local); on a "
+        do += "cluster run the search itself in a job that has the GPU"
+    elif ngpu != 1:
+        what, do = f"{option}: a training has --ngpu {ngpu}", f"give --ngpu 1, or {do}"
+    elif any(places.free_mib(gpu) is None for gpu in places.visible()):
+        what = f"{option}: nvidia-smi does not tell the free memory of the GPUs"
+    else:
+        return
+    raise TopDownError("E_GPU", what, do, CONFIG)
 
 
 def cancel_jobs(folder: Path) -> list[str]:
@@ -112,6 +135,7 @@ def run_jobs(
     max_jobs: int = 1,
     on_poll: Callable[[], object] | None = None,
     on_done: Callable[[Job, int], Sequence[Job] | None] | None = None,
+    gpus: places.SharedGPUs | None = None,
 ) -> dict[str, int]:
     """Run all jobs, ``max_jobs`` at a time; a failing job does not stop the others.
 
@@ -122,6 +146,7 @@ def run_jobs(
         on_poll: called about every second while jobs run, to show progress.
         on_done: called with each finished job and its status, in order of finishing;
             the jobs that it returns are started before those still waiting.
+        gpus: where the jobs wait for places; else the launcher finds GPUs for them.
 
     Returns:
         For each name the launcher's exit status (128 + n if signal n ended it).
@@ -140,15 +165,25 @@ def run_jobs(
             on_poll()
             polled = time.monotonic()
 
+    def may_start(call: _Call) -> bool:
+        if gpus is not None:
+            call.environment = gpus.take(call.job.name)
+        return gpus is None or bool(call.environment)
+
     def end(call: _Call) -> list[_Call]:
+        if gpus is not None:
+            gpus.give_back(call.job.name)
         status[call.job.name] = call.status
         more = on_done(call.job, call.status) if on_done is not None else None
         return [_Call(launcher, job) for job in more or ()]
 
     calls = [_Call(launcher, job) for job in jobs]
-    run_all(
-        calls, max(1, max_jobs), on_end=end, on_poll=poll, grace=_STOP_SECONDS, hup=True
-    )
+    most, grace = max(1, max_jobs), _STOP_SECONDS
+    try:
+        run_all(calls, most, may_start, end, poll, grace, hup=True)
+    finally:
+        if gpus is not None:
+            gpus.give_back()
     return status
 
 
@@ -158,11 +193,12 @@ class _Call:
     def __init__(self, launcher: Sequence[str], job: Job) -> None:
         self.job = job
         self.line = _line(launcher, job)
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen | None = None
         self.status = 0
 
     def start(self) -> None:
-        self.process = _process.start(self.line, signal.SIGTERM)
+        self.process = _process.start(self.line, signal.SIGTERM, self.environment)
 
     def ended(self) -> bool:
         code = None if self.process is None else self.process.poll()
@@ -191,6 +227,12 @@ def _find(program: str) -> str:
         do = "source path.sh of your Kaldi or ESPnet, or use cmd_backend=local"
         raise TopDownError("E_CLUSTER_CMD", what, do, CLUSTER)
     return path
+
+
+def out_of_gpu_memory(job: Job) -> bool:
+    """Return whether the end of a job's log says so, in the words of torch and CUDA."""
+    lines = Task(str(job.log), []).tail(50)
+    return any(re.search("CUDA.*out of memory|_ALLOC_FAILED", s) for s in lines)
 
 
 def share_cores(jobs: int) -> None:

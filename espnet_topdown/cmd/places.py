@@ -1,7 +1,8 @@
 """Places for tasks on this machine: its GPUs, and as many as ``TOPDOWN_SLOTS`` says.
 
 A place is a lock file; it is free again when its holder is dead. GPUs are shared by all
-launchers of a user, the places of ``TOPDOWN_SLOTS`` by those of one checkout.
+launchers of a user, the places of ``TOPDOWN_SLOTS`` by those of one checkout. A process
+that holds a GPU can have several jobs on it (``SharedGPUs``).
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espnet_topdown.cmd._process import capture
-from espnet_topdown.cmd._task import Task
+from espnet_topdown.cmd._task import Task, say
 from espnet_topdown.errors import CONFIG, TopDownError
 from espnet_topdown.files import Lock, holder, name_of
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
+_ASK_S = 20.0  # between two looks at the memory of a GPU
 
 
 class Places:
@@ -57,8 +60,7 @@ class Places:
                 self.give_back(task)
                 what = f"{self._gpus} of {len(self._visible)} GPUs"
                 return f"{what}: {_holders(self._visible)}"
-            task.environment["CUDA_VISIBLE_DEVICES"] = ",".join(names)
-            task.environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # nvidia-smi's
+            task.environment.update(_environment(names))
         return ""
 
     def give_back(self, task: Task) -> None:
@@ -80,6 +82,103 @@ class Places:
         return []
 
 
+class SharedGPUs:
+    """This machine's GPUs, each for several jobs of this process at a time.
+
+    Other launchers find a GPU taken as long as one of the jobs is on it. The first job
+    of a GPU is always let on it; a further one only if the memory that is free now
+    suffices for it, and for those that have not taken theirs yet.
+
+    Args:
+        most: Jobs on one GPU.
+        need: MiB that a job takes, as far as any has shown; 0 if none has.
+        grown: Whether a job, by its name, has taken its memory since a time (seconds).
+
+    Attributes:
+        alone: Names of jobs that want a GPU for themselves.
+        shared: Names of jobs that were not alone on theirs.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        need: Callable[[], float],
+        grown: Callable[[str, float], bool],
+    ) -> None:
+        self._most, self._need, self._grown = most, need, grown
+        self._jobs: dict[str, dict[str, float]] = {gpu: {} for gpu in visible()}
+        self._locks: dict[str, Lock] = {}
+        self._ask_at: dict[str, float] = {}
+        self._said: dict[str, str] = {}
+        self.alone: set[str] = set()
+        self.shared: set[str] = set()
+
+    def take(self, job: str) -> dict[str, str]:
+        """Find a place for a job, on an empty GPU if there is one.
+
+        Returns:
+            Variables of the environment that name the GPU; empty if there is no place.
+        """
+        for gpu, others in sorted(self._jobs.items(), key=lambda item: len(item[1])):
+            lock = self._locks.get(gpu) or Lock(_file(gpu), doing=os.getcwd())
+            if others:
+                missing = self._missing(gpu, {job, *others})
+            else:
+                missing = "" if lock.take() else _holders([gpu])
+            if missing:
+                if self._said.get(gpu) != missing:
+                    say("search", f"GPU {gpu}: another job waits, {missing}")
+                self._said[gpu] = missing
+                continue
+            self._locks[gpu] = lock
+            self.shared.discard(job)
+            self.shared |= {job, *others} if others else set()
+            others[job] = time.time()
+            return _environment([gpu])
+        return {}
+
+    def give_back(self, *jobs: str) -> None:
+        """Release the places of jobs; without names those of all."""
+        self._ask_at.clear()
+        for gpu, there in self._jobs.items():
+            for job in jobs or list(there):
+                there.pop(job, None)
+            if not there and gpu in self._locks:
+                self._locks.pop(gpu).give_back()
+
+    # What is in the way of all these jobs on a GPU.
+    def _missing(self, gpu: str, jobs: set[str]) -> str:
+        now, there = time.monotonic(), self._jobs[gpu]
+        if len(jobs) > self._most or self.alone & jobs:
+            return f"the place is taken by {', '.join(there)}"
+        if now < self._ask_at.get(gpu, now):
+            return self._said[gpu]
+        young = sum(not self._grown(job, since) for job, since in there.items())
+        need = self._need() * (1 + young)
+        if need and (free_mib(gpu) or 0) >= need:
+            return ""
+        self._ask_at[gpu] = now + _ASK_S
+        if not need:
+            return (
+                f"no epoch of {', '.join(there)} has shown yet how much memory it takes"
+            )
+        return f"{need:.0f} MiB must be free"
+
+
+def free_mib(gpu: str) -> int | None:
+    """Ask nvidia-smi how much memory of a GPU is free.
+
+    Args:
+        gpu: Its number or UUID.
+
+    Returns:
+        MiB; None where it does not say.
+    """
+    query = ["nvidia-smi", "-i", gpu, "--query-gpu=memory.free"]
+    status, out, _ = capture([*query, "--format=csv,noheader,nounits"], seconds=60)
+    return int(out) if status == 0 and out.strip().isdecimal() else None
+
+
 def visible() -> list[str]:
     """The GPUs that programs see here, as ``CUDA_VISIBLE_DEVICES`` names them.
 
@@ -95,6 +194,11 @@ def visible() -> list[str]:
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     status, out, _ = capture(query, seconds=60)
     return out.split() if status == 0 else []
+
+
+def _environment(names: Sequence[str]) -> dict[str, str]:
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # nvidia-smi's
+    return {"CUDA_VISIBLE_DEVICES": ",".join(names), **order}
 
 
 def _file(name: str) -> Path:

@@ -16,9 +16,11 @@ from espnet_topdown.cmd.launch import (
     Job,
     backend_cmd,
     check_launcher,
+    out_of_gpu_memory,
     run_jobs,
     share_cores,
 )
+from espnet_topdown.cmd.places import SharedGPUs
 from espnet_topdown.cmd.python import python_module
 from espnet_topdown.errors import INTERNAL, RETRY, TopDownError, warn
 from espnet_topdown.files import Lock, read_json, sha256, utc_now
@@ -29,11 +31,13 @@ from espnet_topdown.records import Journal
 from espnet_topdown.scoring.counts import amount_of
 from espnet_topdown.search import _controls, state
 from espnet_topdown.search.composition import Composition
+from espnet_topdown.search.curves import gpu_mib
 from espnet_topdown.search.progress import ProgressLine, announce
 from espnet_topdown.search.request import Search, SearchRequest, write_request
 from espnet_topdown.search.strategies import STRATEGIES, Outcome, outcome
 
 log = logging.getLogger(__name__)
+_CONTEXT_MIB = 1024  # of CUDA and its libraries in a process, beside torch's memory
 
 
 def run_search(request: SearchRequest) -> dict[str, Any]:
@@ -52,7 +56,8 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
         ngpu = request.ngpu
         if ngpu is None:
             ngpu = int(search.base.config.get("ngpu") or 0)
-        check_launcher(request.cmd or backend_cmd(request.cmd_backend), ngpu)
+        cmd = request.cmd or backend_cmd(request.cmd_backend)
+        check_launcher(cmd, ngpu, request.jobs_per_gpu)
     if not (request.output_dir / "search.yaml").is_file():
         _check_base(search)
     with Lock(request.output_dir / "lock"):
@@ -89,6 +94,9 @@ class Driver:
         self.journal = Journal(self.request.output_dir / "journal.jsonl")
         self.scored: dict[str, Any] = {}  # name -> the journal's event
         self.jobs: dict[str, str] = {}  # name -> the last event of this run
+        self.gpus: SharedGPUs | None = None
+        if (most := self.request.jobs_per_gpu) > 1:
+            self.gpus = SharedGPUs(most, self._memory_mib, self._has_grown)
         self.errors: dict[Composition, float] = {}  # of folders that were checked
 
     def run(self) -> dict[str, Any]:
@@ -112,6 +120,7 @@ class Driver:
             max_jobs=self.request.max_jobs,
             on_poll=lambda: progress.show(self._running(), most - self._begun()),
             on_done=self._done,
+            gpus=self.gpus,
         )
         if failed := {name: code for name, code in status.items() if code}:
             raise self._failure(failed)
@@ -122,9 +131,22 @@ class Driver:
         words = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
         if any("cmd.local" in word for word in words):
             share_cores(self.request.max_jobs)
-        if self.request.ngpu is not None and "--gpu" not in words:
+        if self.gpus:
+            words += ["--gpu", "0"]  # the jobs have theirs
+        elif self.request.ngpu is not None and "--gpu" not in words:
             words += ["--gpu", str(self.request.ngpu)]
         return words
+
+    # What a training takes of a GPU: as much as any of this folder has taken.
+    def _memory_mib(self) -> float:
+        folders = state.job_folders(self.request.output_dir)
+        reserved = max(map(gpu_mib, folders), default=0.0)
+        return reserved + _CONTEXT_MIB if reserved else 0.0
+
+    # Whether a job has ended an epoch since it was started.
+    def _has_grown(self, name: str, since: float) -> bool:
+        curve = self.search.folder(name) / "curve.jsonl"
+        return curve.is_file() and curve.stat().st_mtime > since
 
     def _note(self, event: str, name: str, **more: Any) -> None:
         """Write down what became of a job."""
@@ -251,6 +273,11 @@ class Driver:
         if status != 0:
             self._note("failed", job.name, status=status)
             log.error("%s failed with status %d, see %s", job.name, status, job.log)
+            if self.gpus and job.name in self.gpus.shared and out_of_gpu_memory(job):
+                log.warning("%s was short of GPU memory: again, alone", job.name)
+                self.gpus.alone.add(job.name)
+                self._note("started", job.name)
+                return [job]
             return []
         self._note("trained", job.name)
         more = [] if job.name.startswith("control.") else self._candidates()

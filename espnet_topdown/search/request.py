@@ -90,6 +90,7 @@ class SearchRequest:
     allow_infeasible: bool = False
 
     max_jobs: int = 1
+    jobs_per_gpu: int = 1
     ngpu: int | None = None
     use_wandb: bool = False
     cmd: str = ""
@@ -129,6 +130,9 @@ class SearchRequest:
             return "--epochs and --steps are whole numbers from 1 on"
         if self.width < 1 or self.budget < 0 or self.max_jobs < 1:
             return "--width and --max_jobs are at least 1, --budget at least 0"
+        if not 1 <= self.jobs_per_gpu <= self.max_jobs:
+            most = f"--max_jobs {self.max_jobs}"
+            return f"--jobs_per_gpu {self.jobs_per_gpu} is not between 1 and {most}"
         if self.budget and self.strategy in ("greedy", "full"):
             return f"--budget has no meaning {strategy}"
         if self.max_frozen is not None and self.max_frozen < 0:

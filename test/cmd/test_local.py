@@ -305,6 +305,34 @@ def test_places_of_another_checkout_are_its_own(tmp_path, monkeypatch) -> None:
     assert places.Places(0).take(Task("b.log", [])) == ""
 
 
+@pytest.mark.parametrize(
+    "free, need, grown, fit",
+    [
+        (10, 0, True, 1),  # nobody knows what it takes
+        (10, 11, True, 1),
+        (None, 5, True, 1),
+        (10, 10, True, 3),  # what the first ones take is no longer free
+        (10, 10, False, 1),
+        (20, 10, False, 2),
+        (99, 1, False, 3),
+    ],
+)
+def test_as_many_share_a_gpu_as_its_memory_allows(
+    tmp_path, monkeypatch, free, need, grown, fit
+) -> None:
+    """Until all of them have left it, it is taken for other launchers."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(places, "free_mib", lambda gpu: free)
+    gpus = places.SharedGPUs(3, lambda: need, lambda job, since: grown)
+    assert [bool(gpus.take(job)) for job in "abcd"] == [n < fit for n in range(4)]
+    other, task = places.Places(1), Task("x.log", [])
+    for job in "abc"[:fit]:
+        assert "held by pid" in other.take(task)
+        gpus.give_back(job)
+    assert other.take(task) == "" and gpus.take("a") == {}
+
+
 def test_who_waits_says_so_every_minute(tmp_path, monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

@@ -98,7 +98,7 @@ if stage_on 12; then
         --retrain_seed "${retrain_seed}" --allow_unfinished "${allow_unfinished}" \
         --allow_infeasible "${allow_infeasible}" --allow_overlap "${allow_overlap}" \
         --allow_pipes "${allow_pipes}" --fix_eval_dropout "${fix_eval_dropout}" --max_jobs "${max_jobs}" \
-        --ngpu "${ngpu}" --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
+        --jobs_per_gpu "${jobs_per_gpu}" --ngpu "${ngpu}" --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
 
 if [ "${stop_stage}" -ge 13 ]; then

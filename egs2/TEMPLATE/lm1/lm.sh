@@ -81,7 +81,7 @@ if stage_on 12; then
     "${PYTHON[@]}" -m espnet_topdown search \
         --base_exp "${lm_exp}" --output_dir "${topdown_dir}" --strategy "${search}" \
         --stack "${stack}" --retrain_seed "${retrain_seed}" --max_jobs "${max_jobs}" \
-        --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
+        --jobs_per_gpu "${jobs_per_gpu}" --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
 
 if stage_on 13; then

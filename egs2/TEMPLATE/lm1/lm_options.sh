@@ -28,6 +28,7 @@ controls=""                     # also train: joint, warm, or joint,warm
 retrain_seed=own                # own: every retraining has its own seed; same: the baseline's
 base_model=""                   # weights to start from: a file of the joint model's [its best]
 max_jobs=1                      # trainings at the same time
+jobs_per_gpu=1                  # so many of them on one GPU, where its memory suffices
 topdown_dir=""                  # search folder [<lm_exp>_topdown]
 
 ## Perplexity (stage 13)

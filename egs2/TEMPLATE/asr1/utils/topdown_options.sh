@@ -22,6 +22,7 @@ allow_infeasible=false          # train although utterances are too short for CT
 base_model=""                   # weights to start from: a file of the joint model's [its best]
 fix_eval_dropout=false          # rnn encoders: dropout off at test time, as in td_rnn
 max_jobs=1                      # trainings at the same time
+jobs_per_gpu=1                  # so many of them on one GPU, where its memory suffices
 topdown_tag=""                  # suffix of the search folder
 topdown_dir=""                  # search folder [<asr_exp>_topdown]
 
