@@ -4,8 +4,9 @@ On one GPU that nobody else uses, within nine minutes: training steps of the pap
 models, batched greedy decoding of 500 utterances (stock: one at a time), AWD-LSTM at
 WikiText-2's sizes (373 steps are an epoch; stock: the authors' formulation over cuDNN's
 LSTM), and how many utterances a second 1, 2, 4 and 8 candidates train in all, with and
-without MPS. Seconds a step, peak of memory, utilisation. A work that fails, or that no
-time is left for, is named and the next one runs; without a GPU nothing does.
+without MPS. Seconds a step, peak of memory, utilisation. Every work has its part of the
+time that is left. One that fails or takes longer is named, with what it had found, and
+the next one runs; without a GPU nothing does. At the end there is a table.
 
 ``--device cpu --size tiny`` tries the script itself.
 """
@@ -13,6 +14,7 @@ time is left for, is named and the next one runs; without a GPU nothing does.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib
 import itertools
@@ -20,6 +22,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -34,6 +37,8 @@ from typing import Any
 from harness import NotRun, Pair, Work, measure
 
 COUNTS = (1, 2, 4, 8)
+EPOCH = 373  # AWD-LSTM's steps
+GRACE_S = 5.0  # for a work that has to end
 SEEN: dict[str, list[Any]] = {}  # of the pairs that run
 
 
@@ -71,7 +76,8 @@ WORKS = {
         on=("device",),
     ),
 }
-NAMES = (*WORKS, "candidates", "candidates_mps")
+# Parts of the time.
+NAMES = {**dict.fromkeys(WORKS, 1.0), "candidates": 1.5, "candidates_mps": 1.5}
 
 
 def watched(inner: str, **sizes: Any) -> Iterator[Pair]:
@@ -149,8 +155,8 @@ def candidate(size: str, device: str) -> None:
         print(rate, flush=True)
 
 
-def candidates(size: str, device: str, mps: bool) -> dict[str, float]:
-    """Utterances a second in all, by the number of candidates."""
+def candidates(size: str, device: str, mps: bool) -> Iterator[tuple[str, Any]]:
+    """The number of candidates, and the utterances a second in all."""
     counts, seconds = (COUNTS, 10.0) if size == "full" else (COUNTS[:2], 0.2)
     server, env = "nvidia-cuda-mps-control", dict(os.environ, OMP_NUM_THREADS="1")
     if mps and not shutil.which(server):
@@ -165,15 +171,15 @@ def candidates(size: str, device: str, mps: bool) -> dict[str, float]:
         try:
             for _ in range(max(counts)):
                 started.append(subprocess.Popen(call, env=env, text=True, **pipes))
-            if not all("ready\n" in p.stdout for p in started):  # others print, too
-                raise NotRun(f"{max(counts)} candidates do not fit")
-            found = {}
+            fit = [p for p in started if "ready\n" in p.stdout]  # others print, too
             for count in counts:
-                for p in started[:count]:
+                if count > len(fit):
+                    yield str(count), "do not fit"
+                    continue
+                for p in fit[:count]:
                     p.stdin.write(f"{seconds}\n")
                     p.stdin.flush()
-                found[str(count)] = sum(float(_read(p)) for p in started[:count])
-            return found
+                yield str(count), sum(float(p.stdout.readline()) for p in fit[:count])
         finally:
             for p in started:
                 p.kill()
@@ -182,31 +188,35 @@ def candidates(size: str, device: str, mps: bool) -> dict[str, float]:
                 subprocess.run([server], env=env, input="quit\n", text=True)
 
 
-def _read(process: subprocess.Popen[str]) -> str:
-    return process.stdout.readline().strip()
-
-
-def run(name: str, size: str, device: str) -> dict[str, Any]:
-    """One work in this process."""
+def run(name: str, size: str, device: str) -> Iterator[tuple[str, Any]]:
+    """One work in this process: what it finds, piece by piece."""
     if name.startswith("candidates"):
-        return candidates(size, device, name.endswith("mps"))
+        yield from candidates(size, device, name.endswith("mps"))
+        return
+    import torch
+
     seen: list[tuple[float, float]] = []
     if device != "cpu":
         threading.Thread(target=_utilisation, args=(seen,), daemon=True).start()
     work = WORKS[name]
     if size == "tiny":
         work = replace(work, repeat=1, repeat_stock=1)
+    torch.manual_seed(0)
     found = measure(work, size, {"device": device})
+    if name == "step_awd_lstm":
+        found.update({f"{s}_epoch": EPOCH * found[s] for s in ("stock", "ours")})
     for side in ("stock", "ours"):
         times = SEEN.pop(f"{side}_time", [])[1:]  # the first warms up
         busy = [x for at, x in seen if any(a <= at <= b for a, b in times)]
         found[f"{side}_utilisation"] = statistics.fmean(busy) if busy else None
         found[f"{side}_peak_mb"] = max(SEEN.pop(f"{side}_peak_mb", [0.0]))
-    return {**found, **SEEN}
+    yield from {**found, **SEEN}.items()
 
 
 def _utilisation(seen: list[tuple[float, float]]) -> None:
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+    if not shutil.which("nvidia-smi"):
+        return
     call = ["nvidia-smi", "-i", device, "--query-gpu=utilization.gpu"]
     call += ["--format=csv,noheader,nounits"]
     while True:
@@ -225,7 +235,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("works", nargs="*", metavar="WORK", help=f"of {', '.join(NAMES)}; all")
     add("--size", choices=("full", "tiny"), default="full")
     add("--device", choices=("cuda", "cpu"), default="cuda")
-    add("--minutes", type=float, default=9.0, help="for all; no work begins later")
+    add("--minutes", type=float, default=9.0, help="for all works together")
     add("--json", type=Path, help="gets the figures, after every work")
     add("--work", help=argparse.SUPPRESS)
     add("--candidate", action="store_true", help=argparse.SUPPRESS)
@@ -242,27 +252,32 @@ def main(cmd: list[str] | None = None) -> None:
         candidate(args.size, args.device)
         return
     if args.work:
+        found: dict[str, Any] = {}
         try:
-            found = run(args.work, args.size, args.device)
+            for key, value in run(args.work, args.size, args.device):
+                found[key] = value
+                args.json.write_text(json.dumps(found))
         except NotRun as e:
-            found = {"not run": str(e)}
-        args.json.write_text(json.dumps(found))
+            args.json.write_text(json.dumps({"not run": str(e)}))
         return
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    if args.device == "cpu":
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     print(f"torch {torch.__version__}, {gpu}, device {args.device}, size {args.size}")
     figures: dict[str, Any] = {"gpu": gpu, "torch": torch.__version__}
     words = [sys.executable, __file__, "--size", args.size, "--device", args.device]
-    for name in args.works or NAMES:
-        found: dict[str, Any] = {}
+    names = args.works or list(NAMES)
+    for i, name in enumerate(names):
         left = end - time.monotonic()
+        left *= NAMES[name] / sum(NAMES[later] for later in names[i:])
         with tempfile.TemporaryDirectory() as tmp:
             out = Path(tmp) / "out.json"
             call = [*words, "--work", name, "--json", str(out)]
             if args.device == "cuda" and gpu == "no GPU":
                 found = {"not run": gpu}
-            elif left < 10:
+            elif left < 3 * GRACE_S:
                 found = {"not run": "no time is left"}
             else:
                 found = _call(call, out, left)
@@ -271,18 +286,53 @@ def main(cmd: list[str] | None = None) -> None:
         print(f"{name:<17}", *(f"{k} {x}" for k, x in shown.items()), flush=True)
         if args.json:
             args.json.write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"\n{table({name: figures[name] for name in names})}")
+
+
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    """Markdown: seconds, MB and percent of stock and ours; or utterances a second."""
+    rows = [["work", "stock, s", "ours, s", "ratio", "MB", "GPU, %", "else"]]
+    rows.append(["---"] * len(rows[0]))
+    pair = ("stock", "ours", "ratio")
+    both = [
+        [f"{side}_{what}" for side in pair[:2]] for what in ("peak_mb", "utilisation")
+    ]
+    known = {*pair, *both[0], *both[1], "cpu_ratio", "commit", "date"}
+    for name, found in figures.items():
+        cells = [_word(found.get(key)) for key in pair]
+        cells += [", ".join(_word(found.get(key)) for key in keys) for keys in both]
+        more = [f"{key}: {_word(found[key])}" for key in found if key not in known]
+        rows.append([name, *cells, "; ".join(more)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _word(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value or "-")
 
 
 def _call(call: list[str], out: Path, seconds: float) -> dict[str, Any]:
+    """Run a work for so many seconds at most; all that it has started ends with it."""
+    log = out.with_suffix(".log")
+    with log.open("w") as f:
+        work = subprocess.Popen(call, stdout=f, stderr=f, start_new_session=True)
+    failed = f"not ready after {seconds:.0f} s"
     try:
-        done = subprocess.run(call, capture_output=True, text=True, timeout=seconds)
+        if work.wait(seconds - 2 * GRACE_S):
+            lines = log.read_text(errors="replace").strip().splitlines()
+            failed = (lines or ["?"])[-1][:200]
     except subprocess.TimeoutExpired:
-        return {"failed": f"not ready after {seconds:.0f} s"}
-    if done.returncode:
-        return {"failed": (done.stderr.strip().splitlines() or ["?"])[-1][:200]}
-    return dict(json.loads(out.read_text()))
+        work.terminate()  # it ends MPS
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            work.wait(GRACE_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(work.pid, signal.SIGKILL)
+        work.wait()
+    found = dict(json.loads(out.read_text())) if out.is_file() else {}
+    return found if work.returncode == 0 else {**found, "failed": failed}
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.modules["gpu"] = sys.modules["__main__"]  # the works take SEEN from here
     main()

@@ -17,6 +17,7 @@ import argparse
 import importlib
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -170,8 +171,8 @@ def measure(work: Work, size: str, given: dict[str, Any]) -> dict[str, Any]:
     else:
         stock, ours = (sum(x.median(0) for x in side) for side in (old, new))
         cpu, ours_cpu = (sum(x.median(1) for x in side) for side in (old, new))
-    call = ["git", "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(call, cwd=HERE, capture_output=True, text=True)
+    call = f"git -C {shlex.quote(str(HERE))} rev-parse --short HEAD"  # if it is there
+    done = subprocess.run(call, shell=True, capture_output=True, text=True)
     cpu_ratio = cpu / max(ours_cpu, 0.01)
     numbers = dict(stock=stock, ours=ours, ratio=stock / ours, cpu_ratio=cpu_ratio)
     found: dict[str, Any] = {key: float(f"{x:.4g}") for key, x in numbers.items()}

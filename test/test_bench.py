@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from launching import survivors
 
 from espnet_topdown.data.format import filter_dir
 from espnet_topdown.data.kaldi_dir import read_pairs
@@ -81,15 +83,42 @@ def test_without_a_gpu_every_work_is_named(capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().out.count("not run no GPU") == len(gpu.NAMES)
 
 
+@pytest.mark.parametrize(
+    "script, seconds, found",
+    [
+        ("echo '{\"1\": 2.5}' > $0", 60, {"1": 2.5}),
+        ("echo '{\"1\": 2.5}' > $0; echo no memory; exit 1", 60, "no memory"),
+        (
+            "echo '{\"1\": 2.5}' > $0; sleep 4{0} & sleep 60",
+            10.5,
+            "not ready after 10 s",
+        ),
+    ],
+)
+def test_a_work_ends_in_its_time_and_keeps_what_it_found(
+    tmp_path, script, seconds, found
+):
+    tag = f"4{os.getpid()}"
+    call = ["sh", "-c", script.replace("4{0}", tag), tmp_path / "out.json"]
+    have = gpu._call(call, tmp_path / "out.json", seconds)
+    assert have == (found if type(found) is dict else {"1": 2.5, "failed": found})
+    assert not survivors(tag)
+    rows = gpu.table({"candidates": have, "step_ctc": {"stock": 2.0, "date": "x"}})
+    assert "1: 2.5" in rows and rows.endswith(
+        "| step_ctc | 2 | - | - | -, - | -, - |  |"
+    )
+
+
 @pytest.mark.espnet
 @pytest.mark.nightly
+@pytest.mark.timeout(1300)
 def test_the_script_for_a_gpu_runs_on_a_cpu(tmp_path):
     call = [sys.executable, BENCH / "gpu.py", "--device", "cpu", "--size", "tiny"]
     call += ["--minutes", "20", "--json", tmp_path / "out.json"]
     subprocess.run(call, check=True, timeout=1200)
     figures = json.loads((tmp_path / "out.json").read_text())
     assert all(figures[name]["ratio"] > 0 for name in gpu.WORKS)
-    assert all(rate > 0 for rate in figures["candidates"].values())
+    assert all(figures["candidates"][n] > 0 for n in ("1", "2"))
     assert figures["candidates_mps"] == {"not run": "no nvidia-cuda-mps-control"}
 
 
