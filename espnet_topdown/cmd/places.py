@@ -127,7 +127,7 @@ class SharedGPUs:
                 missing = "" if lock.take() else _holders([gpu])
             if missing:
                 if self._said.get(gpu) != missing:
-                    say("search", f"GPU {gpu}: another job waits, {missing}")
+                    say("search", f"GPU {gpu}: another training waits, {missing}")
                 self._said[gpu] = missing
                 continue
             self._locks[gpu] = lock
