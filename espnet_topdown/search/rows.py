@@ -361,7 +361,7 @@ class RowMaker:
         """
         rows, wanted = self.paper.in_order(names), self.paper.chosen(names)
         self.paper.check(names)
-        whole = self.train_dir is None or self.train_dir.name.endswith("_sp")  # ESPnet's
+        whole = self.train_dir is None or self.train_dir.name.endswith("_sp")
         if whole and any(row.data for row in rows):
             what = "rows on parts of a training set with --speed_perturb_factors"
             raise TopDownError("E_USAGE", what, "leave it empty", USAGE)
