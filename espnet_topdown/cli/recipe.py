@@ -63,7 +63,7 @@ class Options:
             shown, equals, value = word.partition("=")
             name = re.sub("^--?", "", shown).replace("-", "_")
             if word in ("-h", "--help"):
-                return {"help": word}
+                return {**given, "help": word}
             if not word:
                 what = f"empty argument {len(args) - len(words)}"
                 raise _usage(what, "drop it, or name the option before it")
@@ -170,7 +170,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     defaults = dict(pair.split("=", 1) for pair in pairs)
     given = Options(script, defaults, stages, last).parse(args)
     if "help" in given:
-        print("\n".join([about, *describe(files, defaults)]))
+        print("\n".join([about, *describe(files, {**defaults, **given})]))
         sys.stdout.flush()
         sys.exit(HELP)
     sys.stdout.write("".join(f"{name}\0{value}\0" for name, value in given.items()))
