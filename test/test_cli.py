@@ -52,6 +52,26 @@ def test_wrong_command_lines(words: str, message: str, capsys) -> None:
 
 
 @pytest.mark.parametrize(
+    "words, status, message",
+    [
+        ("--ngpu 1", 78, "E_GPU: ngpu 1 is asked for, this machine shows 0 GPUs. Do: "),
+        ("--output_dir wav.scp/x", 73, "wav.scp is no folder that can be written to."),
+    ],
+)
+def test_a_decoding_that_cannot_be(
+    words: str, status: int, message: str, tmp_path, monkeypatch, capsys
+) -> None:
+    """Before the work, and nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    Path("wav.scp").write_text("u u.wav\n")
+    with pytest.raises(SystemExit) as e:
+        main(["decode", "exp", "--wav_scp", "wav.scp", *words.split()])
+    assert e.value.code == status and message in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["wav.scp"]
+
+
+@pytest.mark.parametrize(
     "words, message",
     [
         ("--num_nodes 2", "--num_nodes was removed, see docs/cluster.md"),

@@ -124,14 +124,14 @@ def check_criteria(base: Experiment) -> None:
 
 
 def check_gpus(ngpu: int) -> None:
-    """Refuse a training on more GPUs than this machine shows.
+    """Refuse to work on more GPUs than this machine shows.
 
     Raises:
         TopDownError: E_GPU (78).
     """
     shown = len(visible()) if ngpu else 0
     if ngpu > shown:
-        what = f"the training asks for ngpu {ngpu}, this machine shows {shown} GPUs"
+        what = f"ngpu {ngpu} is asked for, this machine shows {shown} GPUs"
         raise TopDownError("E_GPU", what, "give --ngpu 0 for the CPU, or fewer")
 
 
