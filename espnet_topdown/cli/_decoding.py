@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CREATE, USAGE, TopDownError, command
-from espnet_topdown.jobs.check import check_gpus
 from espnet_topdown.models.type_checks import import_quietly
 from espnet_topdown.scoring.counts import amount_of
 from espnet_topdown.search.state import (
@@ -54,6 +53,7 @@ def decode_sets(
         TopDownError: E_USAGE (64), E_GPU (78), E_CREATE (73); those of the decoding
             and of the report.
     """
+    from espnet_topdown.jobs.check import check_gpus
     from espnet_topdown.report.write import write_report
 
     is_search = (exp / "search.yaml").is_file()
