@@ -240,7 +240,7 @@ class Experiment:
             names = [str(which)]
         for name in names:
             if (self.folder / name).is_file():
-                return self.folder / name
+                return _followed(self.folder / name)
         self.check_whole()  # one of another kind has other files
         have = sorted(p.name for p in self.folder.glob("*.pth") if p.is_file())
         what = f"no {' or '.join(names)} in {self.folder} ({nearest(names[0], have)})"
@@ -514,6 +514,19 @@ def experiment_of(weights: Path) -> Path:
     """
     folder = Path(weights).parent
     return folder.parent if folder.name == _HARVEST else folder
+
+
+# ``valid.acc.best.pth`` is a link; a copy may have made a text file of it.
+def _followed(path: Path) -> Path:
+    for _ in range(3):
+        if path.stat().st_size > 200:
+            break
+        name = path.read_bytes().decode("ascii", "replace").strip()
+        target = path.parent / name
+        if not name or target.parent != path.parent or not target.is_file():
+            break
+        path = target
+    return path
 
 
 def known_options(module: str) -> set[str]:

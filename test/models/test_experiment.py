@@ -51,9 +51,13 @@ def exp(tmp_path) -> Path:
 
 
 def test_files_of_an_experiment(toy_experiment):
+    """A link is followed, also one that a copy turned into a text file."""
     exp, best = Experiment(toy_experiment), toy_experiment / "valid.loss.best.pth"
     assert (exp.model_file(), exp.epoch_of(best), exp.last_epoch) == (best, 4, 4)
     assert exp.model_file(4).name == "4epoch.pth" and list(exp.epoch_files) == [4]
+    best.unlink()
+    best.write_text("4epoch.pth")
+    assert exp.model_file() == toy_experiment / "4epoch.pth"
     assert set(exp.weights()) == set(rnn_weights())
 
 
