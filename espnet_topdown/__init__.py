@@ -166,8 +166,7 @@ class SearchFolder:
         """
         from espnet_topdown.report.write import write_report
 
-        output = Path(output_dir) if output_dir else None
-        return Text(write_report(self.folder, output))
+        return Text(write_report([self.folder], Path(output_dir or self.folder)))
 
     def _repr_html_(self) -> str:
         from espnet_topdown.report.write import draw_figures

@@ -54,7 +54,7 @@ def test_rotated_logs_are_one_curve_and_the_newest_wins(tmp_path: Path, names: s
 
 
 def test_curve_file_with_a_torn_line_and_an_epoch_trained_twice(tmp_path: Path):
-    rows = [{"epoch": 1, "valid": {"loss": 3}}, {"epoch": 1, "valid": {"loss": 2}}]
+    rows = [{"epoch": 1, "train": {}, "valid": {"loss": n}} for n in (3, 2)]
     text = "".join(json.dumps(r) + "\n" for r in rows) + '{"epoch": 2, "val'
     (tmp_path / "curve.jsonl").write_text(text)
     (tmp_path / "train.log").write_text(f"{HEAD}7epoch results: [valid] loss=1.0")

@@ -224,7 +224,7 @@ def asked(tmp_path: Path, monkeypatch) -> list:
         return {"cer": counts, "wer": counts}
 
     monkeypatch.setattr(decode, "decode_set", decode_set)
-    monkeypatch.setattr(write, "write_report", calls.append)
+    monkeypatch.setattr(write, "write_report", lambda _, folder: calls.append(folder))
     monkeypatch.setattr("espnet_topdown.cli.installation.check", lambda: None)
     return calls
 

@@ -78,7 +78,7 @@ def decode_sets(
             score = decode_set(base, file, folder / "wav.scp", out, ref, **options)
             yield from _line(f"{name} {_name(folder)}".strip(), score)
     if is_search:
-        write_report(exp)
+        write_report([exp], exp)
         yield f"report: {exp / 'RESULTS.md'}, {exp / 'report.html'}"
 
 

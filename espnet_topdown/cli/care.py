@@ -44,9 +44,9 @@ def seeds(search_dirs: list[Path], output_dir: Path) -> None:
     Example:
         espnet-topdown seeds exp/a_topdown exp/b_topdown --output_dir exp/seeds
     """
-    from espnet_topdown.report.write import write_seeds
+    from espnet_topdown.report.write import write_report
 
-    print(write_seeds(search_dirs, output_dir))
+    print(write_report(search_dirs, output_dir))
 
 
 @verb(

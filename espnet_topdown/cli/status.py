@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 
 from espnet_topdown.search.progress import duration
-from espnet_topdown.search.state import NOT_RUN, Candidate, SearchState, parse_time
+from espnet_topdown.search.state import NOT_RUN, Candidate, SearchState
 
 STALE_SECONDS = 900.0  # a running job that has written nothing for so long is named
 
@@ -56,6 +56,8 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _silent_seconds(written: object) -> float:
-    then = parse_time(written)
-    now = datetime.datetime.now(datetime.UTC)
-    return (now - then).total_seconds() if then else 0.0
+    try:
+        then = datetime.datetime.fromisoformat(str(written))
+    except ValueError:
+        return 0.0
+    return (datetime.datetime.now(datetime.UTC) - then).total_seconds()

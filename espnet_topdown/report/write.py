@@ -33,60 +33,21 @@ Part = tuple[str, Any]  # its kind and content, see templates/page.html.j2
 Section = tuple[str, list[Part]]  # begins with a heading
 
 
-def write_report(folder: Path, output_dir: Path | None = None) -> str:
-    """Read a search folder and write its report, into it unless told otherwise.
+def write_report(folders: Sequence[Path], output_dir: Path) -> str:
+    """Write the report of a search, or of several that differ in their seed.
 
     An unfinished search gives a report that says so.
 
     Args:
-        folder: What ``search`` wrote.
-        output_dir: Where to; None is the folder itself.
-
-    Returns:
-        The Markdown, then where it and the page are.
-
-    Raises:
-        TopDownError: E_CREATE (73), and what ``read_state`` raises.
-    """
-    return _write([folder], output_dir or folder)
-
-
-def write_seeds(folders: Sequence[Path], output_dir: Path) -> str:
-    """Compare searches that differ in their seed.
-
-    Args:
         folders: What ``search`` wrote, one a seed.
-        output_dir: Where to.
+        output_dir: Where to, such as the folder of the search itself.
 
     Returns:
         The Markdown, then where it and the page are.
 
     Raises:
-        TopDownError: E_SEEDS, see ``read_study``; E_CREATE (73).
+        TopDownError: E_CREATE (73); E_SEEDS and others of ``read_study``.
     """
-    return _write(folders, output_dir)
-
-
-def draw_figures(folder: Path) -> dict[str, bytes]:
-    """Draw a report's figures without writing them.
-
-    Args:
-        folder: What ``search`` wrote, finished or not.
-
-    Returns:
-        SVG by the figure's name; empty without matplotlib.
-
-    Raises:
-        TopDownError: What ``read_state`` raises.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        return {}
-    study = read_study([Path(folder)])
-    drawn = charts(study, differences(study))
-    return {chart.name: images_of(chart, ["svg"])["svg"] for chart in drawn}
-
-
-def _write(folders: Sequence[Path], output_dir: Path) -> str:
     output = Path(output_dir)
     check_output(output, MARKED, ours=rb"espnet.topdown")  # before anything is read
     study = read_study([Path(folder) for folder in folders])
@@ -118,6 +79,25 @@ def _write(folders: Sequence[Path], output_dir: Path) -> str:
     }
     write_pages(output, pages, files)
     return "\n".join([pages["RESULTS.md"], *(str(output / name) for name in pages)])
+
+
+def draw_figures(folder: Path) -> dict[str, bytes]:
+    """Draw a report's figures without writing them.
+
+    Args:
+        folder: What ``search`` wrote, finished or not.
+
+    Returns:
+        SVG by the figure's name; empty without matplotlib.
+
+    Raises:
+        TopDownError: What ``read_state`` raises.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        return {}
+    study = read_study([Path(folder)])
+    drawn = charts(study, differences(study))
+    return {chart.name: images_of(chart, ["svg"])["svg"] for chart in drawn}
 
 
 def write_pages(
@@ -185,10 +165,7 @@ def sections(
         *begin,
         ("Models", results),
         ("Differences", difference or nothing),
-        (
-            CURVES,
-            [] if study.several else figure.get("learning_curves", nothing),
-        ),
+        (CURVES, [] if study.several else figure.get("learning_curves", nothing)),
         ("Counts", counts),
         ("How it was made", end),
     ]

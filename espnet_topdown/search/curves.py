@@ -12,7 +12,7 @@ from pathlib import Path
 #   3epoch results: [train] loss=1.5, time=2 minutes and 3.1 seconds, [valid] loss=..
 _EPOCH = re.compile(r"(\d+)epoch results: (.*)")
 _SECTION = re.compile(r"\[(\w+)\] (.*?)(?=, \[\w+\] |$)")
-_VALUE = re.compile(r"(?:^|, )(\w+)=([^,]*(?:, \d[^,=]*(?=, |$))*)")
+_VALUE = re.compile(r"(\w+)=([-+]?(?:\d[\d.]*(?:e[-+]?\d+)?|nan|inf))(?=,|$)")
 _SPAN = re.compile(r"([\d.]+) (second|minute|hour|day)")
 _UNIT = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
@@ -69,29 +69,10 @@ def _lines(path: Path) -> Iterable[str]:
 def _from_json(line: str) -> Epoch | None:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
-        return None  # the line that a running job is writing now
-    if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
-        return None
-    return Epoch(
-        epoch=row["epoch"],
-        seconds=_number(row.get("seconds")),
-        train=_numbers(row.get("train")),
-        valid=_numbers(row.get("valid")),
-    )
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value)
-
-
-def _numbers(values: object) -> dict[str, float]:
-    if not isinstance(values, dict):
-        return {}
-    numbers = {k: _number(v) for k, v in values.items()}
-    return {str(k): v for k, v in numbers.items() if v is not None}
+        seconds, (train, valid) = row.get("seconds"), (row["train"], row["valid"])
+        return Epoch(int(row["epoch"]), seconds, dict(train), dict(valid))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None  # a curve is for show
 
 
 def _from_log(line: str) -> Epoch | None:
@@ -109,23 +90,9 @@ def _from_log(line: str) -> Epoch | None:
         return None
     parts: dict[str, dict[str, float]] = {}
     seconds = 0.0
-    for name, text in _SECTION.findall(match.group(2)):
-        values = dict(_VALUE.findall(text))
-        span = values.pop("time", "")
-        seconds += sum(float(n) * _UNIT[u] for n, u in _SPAN.findall(span))
-        values.pop("total_count", None)
-        parts[name] = {k: float(v) for k, v in values.items() if _is_float(v)}
-    return Epoch(
-        epoch=int(match.group(1)),
-        seconds=seconds or None,
-        train=parts.get("train", {}),
-        valid=parts.get("valid", {}),
-    )
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    for name, text in _SECTION.findall(match[2]):
+        seconds += sum(float(n) * _UNIT[u] for n, u in _SPAN.findall(text))
+        parts[name] = {k: float(v) for k, v in _VALUE.findall(text)}
+        parts[name].pop("total_count", None)
+    shown = (parts.get(phase, {}) for phase in ("train", "valid"))
+    return Epoch(int(match[1]), seconds or None, *shown)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import read_json
+from espnet_topdown.search.state import read_progress
 from espnet_topdown.search.strategies import at_most
 
 if TYPE_CHECKING:
@@ -118,18 +118,11 @@ class ProgressLine:
         Returns:
             The line; empty where no job says how far it is.
         """
-        states = {name: self._state(name) for name in running}
+        states = {name: read_progress(self.folder / name) for name in running}
         parts = [_one(name, s) for name, s in states.items() if s]
         if not parts:
             return ""
         return " | ".join(parts) + _time_left(states, left)
-
-    def _state(self, name: str) -> dict[str, Any]:
-        path = self.folder / name / "progress.json"
-        try:
-            return read_json(path) if path.is_file() else {}
-        except TopDownError:  # it is only a display
-            return {}
 
 
 # A job to come takes as long as the longest of those that run.

@@ -6,10 +6,9 @@ Nothing is computed on tensors here and nothing is cached: the files are the sta
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from espnet_topdown.files import (
 )
 from espnet_topdown.models.config import read_record
 from espnet_topdown.records import DONE, Journal, check_seal
-from espnet_topdown.scoring.counts import Amount, Counts, Likelihood, amount_of
+from espnet_topdown.scoring.counts import Amount, amount_of
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.curves import Epoch, read_curve
 
@@ -259,8 +258,7 @@ def _candidate(
     layers = [name for name, _ in search.layers]
     frozen = tuple(job.get("frozen") or _frozen(folder.name, layers))
     copied = bool(job.get("control")) and not job.get("frozen_params")
-    clock = None if role == JOINT else _clock(events)  # it was trained before
-    progress = _progress(folder)
+    progress = read_progress(folder)
     status, why, where = _status(folder, role, search, events)
     valid = folder / "score.json"
     score = read_score(valid) if valid.is_file() else None
@@ -277,7 +275,7 @@ def _candidate(
         copied=frozen if copied else (),
         start=str(job.get("start") or ""),
         seed=_first(config.get("seed"), job.get("seed")),
-        seconds=_first(_total(curve), clock),
+        seconds=_total(curve),
         errors=mine.errors if mine else _first(*told[-1:]),
         valid=score,
         tests=_decodes(folder),
@@ -301,7 +299,7 @@ def _status(
         return _by_path(folder.name, role, search), "", ""
     if last.get("event") == "trained":
         return "trained", "", ""
-    progress = _progress(folder)
+    progress = read_progress(folder)
     if last.get("event") != "started" and not progress:
         return NOT_RUN, "", ""
     jobs = [job.job for job in open_jobs(folder) if job.job]
@@ -413,29 +411,6 @@ def _total(curve: Sequence[Epoch]) -> float | None:
     return sum(known) if curve and len(known) == curve[-1].epoch else None
 
 
-# From the last start to the end of training, by the journal's clock.
-def _clock(events: Iterable[Mapping[str, Any]]) -> float | None:
-    start = end = None
-    for event in events:
-        if event.get("event") == "started":
-            start, end = parse_time(event.get("time")), None
-        elif event.get("event") == "trained":
-            end = parse_time(event.get("time"))
-    return (end - start).total_seconds() if start and end else None
-
-
-def parse_time(text: object) -> datetime.datetime | None:
-    """A time as our files have it; None for anything else.
-
-    Returns:
-        The time, with its zone.
-    """
-    try:
-        return datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-
-
 def _first(*values: Any) -> Any:
     return next((v for v in values if v is not None), None)
 
@@ -448,17 +423,21 @@ def _record(path: Path) -> dict[str, Any]:
     return read_record(path) if path.is_file() else {}
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    data = read_json(path) if path.is_file() else {}
-    return data if isinstance(data, dict) else {}
+def read_progress(folder: Path) -> dict[str, Any]:
+    """Where a training is, as its trainer says.
 
+    Args:
+        folder: The job.
 
-# Where a training is; nothing where that is not readable, it is for show only.
-def _progress(folder: Path) -> dict[str, Any]:
+    Returns:
+        What ``progress.json`` holds; nothing where it cannot be read: it is for show.
+    """
+    path = Path(folder) / "progress.json"
     try:
-        return _mapping(folder / "progress.json")
+        data = read_json(path) if path.is_file() else {}
     except TopDownError:
         return {}
+    return data if isinstance(data, dict) else {}
 
 
 # Names and values as text, without the empty ones.
@@ -477,34 +456,25 @@ def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:
         TopDownError: E_SCORE (65), E_JSON.
     """
     raw = read_json(path)
-    if not isinstance(raw, dict):
-        raise _broken(path, "is not a mapping")
-    units = [u for u in (*ERROR_UNITS, LIKELIHOOD) if raw.get(u)]
+    counts: dict[str, Amount] = {}
+    try:
+        for unit in (*ERROR_UNITS, LIKELIHOOD):
+            if raw.get(unit):
+                counts[unit] = amount_of(raw[unit])
+                kinds = {type(n) for n in counts[unit]}
+                if kinds != ({int, float} if unit == LIKELIHOOD else {int}):
+                    raise ValueError(f"'{unit}' has a count that is no whole number")
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        what = f"{path} is no score ({type(e).__name__}: {e})"
+        do = "move it aside and score again"
+        raise TopDownError("E_SCORE", what, do, DATA) from None
     return Score(
         set=set_name or str(raw.get("set") or "valid"),
         decoder=decoder or str(raw.get("decoder") or "unknown"),
         utts=raw.get("utts"),
         epoch=raw.get("epoch"),
-        counts={u: _amount(path, u, raw[u]) for u in units},
+        counts=counts,
         folder=path.parent,
-    )
-
-
-def _amount(path: Path, unit: str, raw: Mapping[str, Any]) -> Amount:
-    try:
-        amount = amount_of(raw)
-    except (KeyError, TypeError, ValueError):
-        raise _broken(path, f"lacks a count under '{unit}'") from None
-    if isinstance(amount, Likelihood) != (unit == LIKELIHOOD):
-        raise _broken(path, f"has no count under '{unit}'")
-    if isinstance(amount, Counts) and any(type(n) is not int for n in amount):
-        raise _broken(path, f"has a count under '{unit}' that is no whole number")
-    return amount
-
-
-def _broken(path: Path, what: str) -> TopDownError:
-    return TopDownError(
-        "E_SCORE", f"{path} {what}", "move it aside and score again", DATA
     )
 
 

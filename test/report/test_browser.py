@@ -11,7 +11,6 @@ from made_up_search import write_search, write_seeds
 from record import inside, unpack
 
 from espnet_topdown.report.write import write_report
-from espnet_topdown.report.write import write_seeds as write_page
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -33,12 +32,12 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         folder = tmp_path_factory.mktemp(name)
         with inside(folder):
             unpack(name)
-            write_report(Path("exp/search"))
+            write_report([Path("exp/search")], Path("exp/search"))
         pages[name] = folder / "exp/search/report.html"
     one = tmp_path_factory.mktemp("one") / "s"
-    write_report(write_search(one, models=("m5", "m1.4"), finished=False))
+    write_report([write_search(one, models=("m5", "m1.4"), finished=False)], one)
     seeds = tmp_path_factory.mktemp("seeds")
-    write_page(write_seeds(seeds), seeds)
+    write_report(write_seeds(seeds), seeds)
     more = {"one_candidate": one, "seeds": seeds}
     return {**pages, **{name: p / "report.html" for name, p in more.items()}}
 

@@ -131,9 +131,7 @@ def markdown(make: Callable[[Path], None], root: Path) -> str:
     folder = root / "exp" / "s"
     make(folder)
     searches = sorted(folder.glob("s?/*_topdown"))
-    text = (
-        write.write_seeds(searches, folder) if searches else write.write_report(folder)
-    )
+    text = write.write_report(searches or [folder], folder)
     text = text.removesuffix(f"\n{folder / 'RESULTS.md'}\n{folder / 'report.html'}")
     assert text == (folder / "RESULTS.md").read_text()
     text = text.replace(str(root), "ROOT").replace(os.path.relpath(root), "ROOT")
@@ -216,7 +214,7 @@ def test_the_drawing_of_the_layers(search: Path, no_figures):
     for path, line in (("m1.4/retrain.yaml", "start"), ("search.yaml", "reinit")):
         with (search / path).open("a") as f:
             f.write(f"{line}: keep\n")
-    write.write_report(search)
+    write.write_report([search], search)
     page = (search / "report.html").read_text()
     for expected in (
         '<span class="layer">blstm3</span>',
@@ -236,7 +234,7 @@ def test_the_drawing_of_the_layers(search: Path, no_figures):
 def test_any_number_of_layers(tmp_path: Path, no_figures, n: int):
     names = [f"encoder.layer{i}" for i in range(n)]
     write_search(tmp_path / "s", layers=names, finished=False, tests=False)
-    write.write_report(tmp_path / "s")
+    write.write_report([tmp_path / "s"], tmp_path / "s")
     page = Page((tmp_path / "s/report.html").read_text())
     assert sum(a.get("class") == "layer" for _, a in page.seen) == 8 * n
 
@@ -245,7 +243,7 @@ def test_what_users_name_is_never_markup(tmp_path: Path, no_figures):
     folder = tmp_path / NASTY.replace("/", "_") / "s"
     named = {"stack": NASTY, "strategy": NASTY, "controls": [NASTY]}
     write_search(folder, layers=[NASTY, "a|b", *LAYERS[2:]], **named)
-    text = write.write_report(folder)
+    text = write.write_report([folder], folder)
     assert "<script" not in text.split("~~~~")[0] and "a\\|b" in text
     page = (folder / "report.html").read_text()
     assert "script" not in {tag for tag, _ in Page(page).seen}
@@ -271,11 +269,11 @@ def test_the_same_folders_give_the_same_bytes(search: Path, monkeypatch, caplog)
     pytest.importorskip("matplotlib")
     before = snapshot(search)
     with caplog.at_level(logging.INFO):
-        write.write_report(search, search.parent / "out/here")
+        write.write_report([search], search.parent / "out/here")
     assert caplog.records == []  # fontTools tells of every glyph of a PDF
     assert snapshot(search) == before
     monkeypatch.chdir(search.parent)
-    write.write_report(Path(search.name))
+    write.write_report([Path(search.name)], Path(search.name))
     report = snapshot(Path("out/here"))
     assert snapshot(search) == {**before, **report}
     figures = ("rates", "learning_curves", "differences")
@@ -292,7 +290,7 @@ def test_the_same_folders_give_the_same_bytes(search: Path, monkeypatch, caplog)
 
 def test_without_matplotlib(search: Path, no_figures, caplog):
     with caplog.at_level(logging.WARNING):
-        write.write_report(search)
+        write.write_report([search], search)
     (warning,) = [r.getMessage() for r in caplog.records]
     assert warning.startswith("W_NO_MATPLOTLIB") and "[plot]" in warning
     assert {p.suffix for p in search.glob("figures/*")} == {".tsv"}
