@@ -489,19 +489,13 @@ def holder(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         ``host``, ``pid``, ``since``, ``doing``; empty if nobody does.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return {}
-    try:
+    with contextlib.suppress(OSError), open(path, "rb") as f:
         for _ in range(5):  # the holder takes the lock first and signs it then
-            if not _is_held(fd):
-                return {}
+            if not _is_held(f.fileno()):
+                break
             with contextlib.suppress(ValueError, TypeError):
-                return dict(json.loads(os.pread(fd, 4096, 0)))
+                return dict(json.loads(os.pread(f.fileno(), 4096, 0)))
             time.sleep(0.05)
-    finally:
-        os.close(fd)
     return {}
 
 
@@ -532,14 +526,9 @@ def is_held(path: str | os.PathLike[str]) -> bool:
     Returns:
         False also without the file.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return _is_held(fd)
-    finally:
-        os.close(fd)
+    with contextlib.suppress(OSError), open(path, "rb") as f:
+        return _is_held(f.fileno())
+    return False
 
 
 def _is_held(fd: int) -> bool:

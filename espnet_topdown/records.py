@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from espnet_topdown.errors import DATA, RETRY, TopDownError, disk_error, warn
 from espnet_topdown.files import read_json, sha256, sync_folder, utc_now, write_json
@@ -99,7 +99,9 @@ class Journal:
             raise disk_error(self.path, 1, e) from e
         try:
             if os.fstat(fd).st_size != size:
-                _somebody_else(self.path)
+                what = f"{self.path} was changed by another process meanwhile"
+                do = "see who runs a search here, then run the same command again"
+                raise TopDownError("E_JOURNAL_RACE", what, do, RETRY)
             _append_or_restore(fd, line, size, self.path)
         finally:
             os.close(fd)
@@ -121,7 +123,10 @@ def _link(previous: str, body: bytes) -> str:
 def _parse(data: bytes, path: Path) -> tuple[list[dict], int]:
     events, size, problem = _scan(data)
     if problem:
-        _corrupt(path, len(events) + 1, problem)
+        what = f"{path} line {len(events) + 1} {problem}"
+        do = "restore the file from a backup, or run "
+        do += "'espnet-topdown fsck --repair true'"
+        raise TopDownError("E_JOURNAL_CORRUPT", what, do, DATA)
     return events, size
 
 
@@ -164,11 +169,6 @@ def recover(path: Path) -> list[str]:
     return [f"{len(data) - size} bytes after line {len(events)} -> {copy}"]
 
 
-def _corrupt(path: Path, line: int, why: str) -> NoReturn:
-    do = "restore the file from a backup, or run 'espnet-topdown fsck --repair true'"
-    raise TopDownError("E_JOURNAL_CORRUPT", f"{path} line {line} {why}", do, DATA)
-
-
 def _quarantine(path: Path, torn: bytes, size: int) -> Path:
     folder = path.parent / "quarantine"
     copy = folder / f"{path.name}.{size}.{time.time_ns()}"
@@ -193,12 +193,6 @@ def _append_or_restore(fd: int, line: bytes, size: int, path: Path) -> None:
         with contextlib.suppress(OSError):  # then the line is torn, as after a crash
             os.ftruncate(fd, size)
         raise disk_error(path, len(line), e) from e
-
-
-def _somebody_else(path: Path) -> NoReturn:
-    what = f"{path} was changed by another process while this one was running"
-    do = "see who runs a search here, then run the same command again"
-    raise TopDownError("E_JOURNAL_RACE", what, do, RETRY)
 
 
 def write_seal(folder: Path) -> None:

@@ -18,27 +18,22 @@ pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
 
 
-def test_joint_control_gets_the_epochs_of_the_whole_path(search):
+def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
+    edit = toy_experiment / "config.yaml"
+    edit.write_text(edit.read_text().replace("patience: null", "patience: 1"))
     errors = {"m3": 50, "m1.2": 40, "m1.1.1": 30}
     _, calls = search(errors, controls=("joint", "warm"), max_jobs=2)
     assert calls.count("control.joint") == 1
     assert calls.index("control.joint") > calls.index("m1.1.1")
-    joint = read_yaml(OUT / "control.joint" / "train.yaml")
-    assert joint["max_epoch"] == 4 + 4 + 4  # base, m1.2, m1.1.1
-    assert joint["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
-    assert joint["init_param"] == [] and joint["freeze_param"] == []
-
-
-def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
-    edit = toy_experiment / "config.yaml"
-    edit.write_text(edit.read_text().replace("patience: null", "patience: 1"))
-    search({"m3": 50, "m1.2": 40, "m1.1.1": 30}, controls=("joint",), max_jobs=2)
     events = Journal(OUT / "journal.jsonl").events()
     started = [e["node"] for e in events if e["event"] == "started"]
     # 4 of the base and at least 3 of m1.2; then, if it has time, all 4 of it; then
     # those of the path
     assert started.count("control.joint") in (2, 3)
-    assert read_yaml(OUT / "control.joint" / "train.yaml")["max_epoch"] == 4 + 4 + 4
+    joint = read_yaml(OUT / "control.joint" / "train.yaml")
+    assert joint["max_epoch"] == 4 + 4 + 4  # base, m1.2, m1.1.1
+    assert joint["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
+    assert joint["init_param"] == [] and joint["freeze_param"] == []
 
 
 def with_schedule(folder: Path, scheduler: str, conf: dict) -> None:

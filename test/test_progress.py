@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_topdown.errors import TopDownError
 from espnet_topdown.search import progress
 from espnet_topdown.search.progress import ProgressLine, run_and_show
 from espnet_topdown.search.request import Search, SearchRequest
@@ -101,10 +100,3 @@ def test_what_a_search_may_take(tmp_path, options, count, time):
     asked.base.folder = tmp_path
     (tmp_path / "checkpoint.pth").touch()
     assert progress.expected_time(asked) == time
-
-
-def test_more_than_expected_needs_a_yes() -> None:
-    with pytest.raises(TopDownError, match="E_BUDGET.*15 trainings.*is 9.*--yes true"):
-        progress.check_budget(made_up(strategy="full", max_jobs_total=9))
-    progress.check_budget(made_up(strategy="full", max_jobs_total=9, yes=True))
-    progress.check_budget(made_up(strategy="full", max_jobs_total=15))

@@ -5,7 +5,6 @@ import torch
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.jobs.reinit import Reinit
-from espnet_topdown.search._controls import next_bottom_up
 
 SOURCE = {"a.weight": torch.randn(4, 50), "a.count": torch.tensor(7)}
 
@@ -44,18 +43,3 @@ def test_bad_words(text: str) -> None:
 def test_a_harvest_has_no_lower_layers() -> None:
     with pytest.raises(TopDownError, match="E_SHAPE_MISMATCH.*no b.weight"):
         Reinit.parse("rewind:3").values(SOURCE, ["b.weight"], 1)
-
-
-@pytest.mark.parametrize(
-    "errors, asked",
-    [
-        ([], "bottom_up1"),
-        ([9], "bottom_up2"),  # a tie goes on
-        ([10], ""),
-        ([8, 9], ""),
-        ([8, 7, 6], ""),  # the end: the top layer is always trained
-    ],
-)
-def test_bottom_up_is_algorithm_1_upside_down(errors: list[int], asked: str) -> None:
-    known = {f"bottom_up{k}": e for k, e in enumerate(errors, 1)}
-    assert next_bottom_up(known, 9, 3) == asked

@@ -53,7 +53,6 @@ WAIVED = {
     ("LayerStack.check_frozen", "search"),  # its candidates freeze from the top down
     ("CTCGuard.report", "report"),  # calls another method of that name
     ("check_place", "plan"),  # calls Plan.table, not that of a search
-    ("check_apart_from_searches", "plan"),  # the same
 }
 TRAINERS = ("espnet_topdown.bin.asr_train", "espnet_topdown.bin.lm_train")
 

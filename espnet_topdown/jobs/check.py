@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import copy
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -192,11 +192,9 @@ def _options(base: Experiment, task: Task, trainer: str) -> argparse.Namespace:
     parser, config = task.call("task").get_parser(), base.train_config(trainer)
     for action in parser._actions:
         value = config.get(action.dest)
-        try:
+        with _named(base, f"{action.dest} is {value!r}"):
             if isinstance(value, str) and action.type:
                 value = action.type(value)
-        except (ValueError, TypeError, argparse.ArgumentTypeError) as e:
-            raise _wrong(base, f"{action.dest} is {value!r} ({e})") from e
         if value is not None and action.choices and value not in action.choices:
             close = nearest(str(value), [str(c) for c in action.choices])
             raise _wrong(base, f"{action.dest} is {value!r} ({close})")
@@ -225,20 +223,31 @@ def _check_training(base: Experiment, task: Task, options: argparse.Namespace) -
     from espnet_topdown.trainer.trainer import parts_of
 
     for keys, build in parts_of(task.call("task"), options).items():
-        try:
+        with _named(base, keys):
             build()
-        except (FileNotFoundError, TopDownError):
-            raise
-        except ModuleNotFoundError as e:
-            what = f"{base.folder}/config.yaml: {keys} needs the package {e.name}"
-            raise TopDownError("E_INSTALL", what, how_to_install(e.name or "")) from e
-        except Exception as e:  # each part refuses its options in its own way
-            raise _wrong(base, f"{keys}: {type(e).__name__}: {e}") from e
 
 
 def _wrong(base: Experiment, what: str) -> TopDownError:
-    do = "write what this ESPnet's trainer takes"
+    do = "write what this ESPnet takes, or give an experiment that it can train"
     return TopDownError("E_CONFIG_KEY", f"{base.folder}/config.yaml: {what}", do)
+
+
+@contextlib.contextmanager
+def _named(base: Experiment, about: str) -> Iterator[None]:
+    """Name the config where ESPnet's own parts fail, each in its own way.
+
+    Raises:
+        TopDownError: E_CONFIG_KEY or E_INSTALL (78) with ESPnet's own words.
+    """
+    try:
+        yield
+    except (OSError, TopDownError):
+        raise
+    except ModuleNotFoundError as e:
+        what = f"{base.folder}/config.yaml: {about} needs the package {e.name}"
+        raise TopDownError("E_INSTALL", what, how_to_install(e.name or "")) from e
+    except Exception as e:
+        raise _wrong(base, f"{about} ({type(e).__name__}: {e})") from e
 
 
 def check_asr_model(
@@ -252,10 +261,10 @@ def check_asr_model(
     _check_layers(base, stack, recognizer.model)
     check_data()
     files, texts = _shortest(base, "valid")
-    with _run(base, texts):
+    with _named(base, f"the model cannot be run on {' and '.join(texts)}"):
         recognizer.score("check", recognizer.recognize(files), texts)
     files, texts = _shortest(base, "train")
-    with _run(base, texts):
+    with _named(base, f"the model cannot be run on {' and '.join(texts)}"):
         batch = recognizer.training_batch(files, texts)
         _check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
 
@@ -293,24 +302,6 @@ def check_sentence_model(
         names, batch = next(iter(sentences(base, phase, 2)))
         model.nll(**batch)  # type: ignore[operator]
     _check_gradients(base, stack, model, batch, " and ".join(names))
-
-
-@contextlib.contextmanager
-def _run(base: Experiment, utterances: Iterable[str]) -> Iterator[None]:
-    """While the base is run: what it was built for it may not be able to do.
-
-    Raises:
-        TopDownError: E_CONFIG_KEY (78) with ESPnet's own words.
-    """
-    try:
-        yield
-    except (OSError, TopDownError):
-        raise
-    except Exception as e:  # each part of ESPnet fails in its own way
-        what = f"{base.folder}/config.yaml: the model cannot be run on "
-        what += f"{' and '.join(utterances)} ({type(e).__name__}: {e})"
-        do = "give an experiment that this ESPnet can train, or correct what it names"
-        raise TopDownError("E_CONFIG_KEY", what, do) from e
 
 
 # Audio and text of the two utterances that have the shortest text.

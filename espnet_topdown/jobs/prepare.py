@@ -41,7 +41,7 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
             another job.
     """
     folder = Path(folder)
-    check_job_place(spec, folder)
+    check_place(spec.base.folder, folder, in_a_search=True)
     planned = plan(spec)
     folder.mkdir(parents=True, exist_ok=True)
     provenance = _provenance(spec, planned)
@@ -60,58 +60,41 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
     return planned
 
 
-def check_job_place(spec: RetrainSpec, folder: Path) -> None:
-    """``check_place`` of one job's folder."""
-    made = Path(folder) / "retrain.yaml"
-    check_place(spec.base.folder, Path(folder), made, ("search.yaml",))
-
-
 def check_place(
-    base_exp: Path, folder: Path, made: Path, names: Iterable[str] = ()
+    base_exp: Path,
+    folder: Path,
+    made: str = "retrain.yaml",
+    names: Iterable[str] = ("search.yaml",),
+    in_a_search: bool = False,
 ) -> None:
-    """Refuse an output folder that a user, or ESPnet, also writes to.
+    """Refuse an output folder that a user, ESPnet or another search also writes to.
 
     Args:
         base_exp: The experiment that is only read.
         folder: ``--output_dir``.
         made: The file that shows that the folder is already ours.
         names: More files that would be written, or show that it is another's.
+        in_a_search: It may lie in a search, which lists, cleans and checks its own.
 
     Raises:
         TopDownError: E_CREATE (73).
     """
     base, place = Path(base_exp).resolve(), Path(folder).resolve()
-    wrong = ""
+    wrong, do = "", f"give another --output_dir, such as {base_exp}_topdown"
     if base == place:
         wrong = "is the base experiment, which is only read"
     elif base in place.parents:
         wrong = f"lies in the base experiment {base_exp}, which is only read"
     elif place in base.parents:
         wrong = f"contains the base experiment {base_exp}"
-    if wrong:
-        do = f"give another --output_dir, such as {base_exp}_topdown"
-        raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
-    if not made.exists():
+    elif not (place / made).exists():
         check_output(folder, (*_THEIRS, *names))
-
-
-def check_apart_from_searches(folder: Path) -> None:
-    """Refuse an output folder in a search's, which lists, cleans and checks its own.
-
-    Args:
-        folder: ``--output_dir``; what is there already goes on.
-
-    Raises:
-        TopDownError: E_CREATE (73).
-    """
-    place = Path(folder).resolve()
-    if (place / "search.yaml").exists() or (place / "retrain.yaml").exists():
-        return
-    for search in place.parents:
-        if (search / "search.yaml").is_file():
-            what = f"{folder} lies in the folder of another search, {search}"
-            do = f"give another --output_dir, such as {search}_{place.name}"
-            raise TopDownError("E_CREATE", what, do, CREATE)
+        for search in () if in_a_search else place.parents:
+            if (search / "search.yaml").is_file():
+                wrong = f"lies in the folder of another search, {search}"
+                do = f"give another --output_dir, such as {search}_{place.name}"
+    if wrong:
+        raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
 
 
 def _load_values(places: Places, train_dtype: str = "") -> Weights:
@@ -184,37 +167,48 @@ def trainer_options(base: Experiment, task: Task) -> dict[str, Any]:
     return {k: base.config[k] for k in sorted(ours) if k in base.config}
 
 
-def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
-    base, source, model = spec.base, spec.frozen_from, spec.base.model_file()
-    start = {"start": spec.reinit, "start_from": str(spec.start_from)}
-    files = sorted({path for path, _ in planned.initial.values()})
-    begun = {str(p): sha256(p) for p in files}
+# What retrain.yaml says of every model.
+def _record(name: str, base: Experiment, task: str, **more: Any) -> dict[str, Any]:
+    model = base.model_file()
     return {
-        **({} if spec.reinit == "full" else start),
         **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
-        **({"frozen_in_base": list(own)} if (own := planned.layers.own) else {}),
-        **({"init_param_sha256": begun} if begun else {}),
-        "node": spec.name,
+        "node": name,
         "base_exp": str(base.folder),
         "base_model": str(model),
         "base_sha256": sha256(model),
-        "frozen_from": str(source) if source else None,
-        "frozen_from_sha256": sha256(source) if source else None,
-        "frozen": list(spec.frozen),
-        "frozen_params": list(planned.frozen_params),
-        "reinit": [n for n in planned.layers.stack.names if n not in spec.frozen],
-        "seed": spec.seed,
-        "control": spec.control,
-        "task": spec.task.name,
-        "trainer": spec.trainer,
-        "trainer_options": trainer_options(base, spec.task),
-        "overrides": dict(spec.overrides),
-        "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
-        "stack": spec.stack.name,
-        "stack_sha256": spec.stack.digest,
-        "layers": planned.layers.sizes,
+        **more,
+        "task": task,
         "versions": versions(),
     }
+
+
+def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
+    base, source = spec.base, spec.frozen_from
+    start = {"start": spec.reinit, "start_from": str(spec.start_from)}
+    files = sorted({path for path, _ in planned.initial.values()})
+    begun = {str(p): sha256(p) for p in files}
+    return _record(
+        spec.name,
+        base,
+        spec.task.name,
+        **({} if spec.reinit == "full" else start),
+        **({"frozen_in_base": list(own)} if (own := planned.layers.own) else {}),
+        **({"init_param_sha256": begun} if begun else {}),
+        frozen_from=str(source) if source else None,
+        frozen_from_sha256=sha256(source) if source else None,
+        frozen=list(spec.frozen),
+        frozen_params=list(planned.frozen_params),
+        reinit=[n for n in planned.layers.stack.names if n not in spec.frozen],
+        seed=spec.seed,
+        control=spec.control,
+        trainer=spec.trainer,
+        trainer_options=trainer_options(base, spec.task),
+        overrides=dict(spec.overrides),
+        max_epoch=spec.overrides.get("max_epoch", base.config["max_epoch"]),
+        stack=spec.stack.name,
+        stack_sha256=spec.stack.digest,
+        layers=planned.layers.sizes,
+    )
 
 
 # Where a difference does not make another job: the length of a run may be raised.
@@ -271,23 +265,19 @@ def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "retrain.yaml").is_file():
         return
-    model = base.model_file()
-    provenance: dict[str, Any] = {
-        **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
-        "node": folder.name,
-        "base_exp": str(base.folder),
-        "base_model": str(model),
-        "base_sha256": sha256(model),
-        "frozen": [],
-        "frozen_params": [],
-        "seed": base.config.get("seed"),
-        "control": None,
-        "task": task,
-        "trainer": None,
-        "max_epoch": base.config.get("max_epoch"),
-        "versions": versions(),
-    }
-    write_yaml(folder / "retrain.yaml", provenance)
+    config = base.config
+    record = _record(
+        folder.name,
+        base,
+        task,
+        frozen=[],
+        frozen_params=[],
+        seed=config.get("seed"),
+        control=None,
+        trainer=None,
+        max_epoch=config.get("max_epoch"),
+    )
+    write_yaml(folder / "retrain.yaml", record)
 
 
 def extend(folder: Path, epochs: int) -> None:

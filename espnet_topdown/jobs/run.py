@@ -12,11 +12,7 @@ from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
 from espnet_topdown.jobs.check import check_gpus, check_works
 from espnet_topdown.jobs.plan import plan
-from espnet_topdown.jobs.prepare import (
-    check_apart_from_searches,
-    check_job_place,
-    prepare,
-)
+from espnet_topdown.jobs.prepare import check_place, prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.jobs.verify import verify
 from espnet_topdown.models.config import read_record
@@ -154,8 +150,7 @@ def run_by_hand(
         TopDownError: E_GPU (78) when the configuration asks for GPUs that are not here;
             those of ``check_works``, before anything is written; of ``run_job``.
     """
-    check_job_place(spec, folder)
-    check_apart_from_searches(folder)
+    check_place(spec.base.folder, folder)
     asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
     check_gpus(int(asked))
     if not (Path(folder) / "retrain.yaml").is_file():

@@ -349,8 +349,7 @@ def _warnings(search: SearchState) -> list[str]:
     best, joint, unit, lines = search.best, search.joint, unit_of(search), []
     for c in search.candidates:
         if c.status == "failed":
-            cause = c.why or "no cause recorded"
-            lines.append(f"{math(c.name)} failed: {cause}; see {c.name}/train.log.")
+            lines.append(f"{math(c.name)} failed: {c.why}; see {c.name}/train.log.")
         for score in [c.valid, *c.tests.values()]:
             n = empty_hypotheses(score, unit.name) if score else 0
             if score and n:
@@ -403,15 +402,13 @@ def ending(search: SearchState) -> str:
     """Why the search stopped, or where it is."""
     if search.finished:
         best = math(search.best_name) if search.best_name else NOT_RUN
-        reason = _math_in(search.reason).rstrip(".") or "no reason recorded"
+        reason = _math_in(search.reason).rstrip(".")
         return f"Best: {best}. Stopped: {reason}."
     if search.status == NOT_RUN:
         return f"Search: {NOT_RUN}."
     if search.status == "running":
         return "Running."
-    failed = any(c.status == "failed" for c in search.candidates)
-    state = "Stopped by a failure" if failed else "Interrupted"
-    return f"{state}; the same command continues."
+    return "Interrupted; the same command continues."
 
 
 def controls(search: SearchState) -> list[str]:
@@ -441,11 +438,6 @@ def provenance(search: SearchState) -> list[tuple[str, str]]:
     machines = {f"{processor}, {n}": None for processor, n in hosts if processor and n}
     hours = f"{search.train_hours:.3g} h" if search.train_hours else UNRECORDED
     versions = dict.fromkeys(VERSIONS, UNRECORDED) | dict(search.versions)
-    mixed = [
-        c.name
-        for c in search.candidates
-        if any(search.versions.get(k, v) != v for k, v in c.versions.items())
-    ]
     return [
         ("joint training", search.base_exp),
         ("layers, from the top", ", ".join(layers) or UNRECORDED),
@@ -459,7 +451,6 @@ def provenance(search: SearchState) -> list[tuple[str, str]]:
         *[(f"--{k}, removed", str(asked[k])) for k in REMOVED_OPTIONS if asked.get(k)],
         ("date", search.finished or f"not finished; {first}"),
         *versions.items(),
-        *[("other versions", f"{name}: see retrain.yaml") for name in mixed],
     ]
 
 

@@ -117,6 +117,8 @@ def next_bottom_up(errors: Mapping[str, float], root: float, most: int) -> str:
 
     >>> next_bottom_up({}, 9, 3), next_bottom_up({"bottom_up1": 8}, 9, 3)
     ('bottom_up1', 'bottom_up2')
+    >>> next_bottom_up({"bottom_up1": 9}, 9, 3), next_bottom_up({"bottom_up1": 8}, 9, 1)
+    ('bottom_up2', '')
     >>> next_bottom_up({"bottom_up1": 10}, 9, 3)
     ''
 

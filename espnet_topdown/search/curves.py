@@ -69,8 +69,8 @@ def _lines(path: Path) -> Iterable[str]:
 def _from_json(line: str) -> Epoch | None:
     try:
         row = json.loads(line)
-        seconds, (train, valid) = row.get("seconds"), (row["train"], row["valid"])
-        return Epoch(int(row["epoch"]), seconds, dict(train), dict(valid))
+        phases = (dict(row.get(phase) or {}) for phase in ("train", "valid"))
+        return Epoch(int(row["epoch"]), row.get("seconds"), *phases)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # a curve is for show
 

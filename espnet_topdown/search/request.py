@@ -12,11 +12,7 @@ from typing import Any
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
 from espnet_topdown.files import sha256, write_yaml, yaml_bytes
 from espnet_topdown.jobs.plan import bind
-from espnet_topdown.jobs.prepare import (
-    check_apart_from_searches,
-    check_place,
-    versions,
-)
+from espnet_topdown.jobs.prepare import check_place, versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.jobs.spec import AUTO, RetrainSpec
 from espnet_topdown.models.config import read_record
@@ -171,8 +167,7 @@ class Search:
         """
         folder, fix = request.output_dir, request.fix_eval_dropout
         base = Experiment(request.base_exp, request.base_model, fix)
-        check_place(base.folder, folder, folder / "search.yaml", OURS)
-        check_apart_from_searches(folder)
+        check_place(base.folder, folder, "search.yaml", OURS)
         made = folder / "search.yaml"
         record = read_record(made) if made.is_file() else {}
         names = base.header

@@ -86,7 +86,6 @@ class Candidate:
     tests: Mapping[Key, Score] = field(default_factory=dict)
     curve: tuple[Epoch, ...] = ()
     progress: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int | None:
@@ -232,7 +231,7 @@ def read_state(folder: Path) -> SearchState:
         reason=str(result.get("reason") or ""),
         finished=str(result.get("finished") or "unknown") if result else None,
         last_event=_last_event(events),
-        versions=_strings(result.get("versions") or request.get("versions")),
+        versions=result.get("versions") or request.get("versions") or {},
         request=request,
         owner=holder(folder / "lock"),
     )
@@ -281,7 +280,6 @@ def _candidate(
         tests=_decodes(folder),
         curve=curve,
         progress=progress,
-        versions=_strings(job.get("versions")),
     )
 
 
@@ -291,7 +289,7 @@ def _status(
 ) -> tuple[str, str, str]:
     last = events[-1] if events else {}
     if last.get("event") == "failed":
-        return "failed", _cause(last), ""
+        return "failed", f"exit status {last.get('status')}", ""
     decided = [e["verdict"] for e in events if e.get("verdict")]
     if role == CANDIDATE and decided:
         return decided[-1], "", ""
@@ -321,12 +319,6 @@ def _by_path(name: str, role: str, search: SearchState) -> str:
         return "done"
     kept = path.index(name) <= path.index(best)
     return "accepted" if kept else "rejected"
-
-
-def _cause(event: Mapping[str, Any]) -> str:
-    if event.get("error"):
-        return str(event["error"])
-    return f"exit status {event['status']}" if event.get("status") else ""
 
 
 def _composition(name: str) -> Composition | None:
@@ -438,12 +430,6 @@ def read_progress(folder: Path) -> dict[str, Any]:
     except TopDownError:
         return {}
     return data if isinstance(data, dict) else {}
-
-
-# Names and values as text, without the empty ones.
-def _strings(mapping: object) -> dict[str, str]:
-    pairs = mapping.items() if isinstance(mapping, dict) else ()
-    return {str(k): str(v) for k, v in pairs if v not in (None, "")}
 
 
 def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:

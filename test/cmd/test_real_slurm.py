@@ -1,8 +1,4 @@
-"""The Slurm launcher on a real Slurm: two nodes here, started and stopped here.
-
-Skipped where Slurm and munge are not installed:
-``apt-get install slurmctld slurmd slurm-client munge`` (Debian, Ubuntu).
-"""
+"""What only a real Slurm shows: two nodes here. The rest is in test_schedulers.py."""
 
 from __future__ import annotations
 
@@ -33,25 +29,13 @@ def test_an_array_with_a_gpu_each(place) -> None:
     assert "\ngpu 0\n" in Path("x.1.log").read_text()
 
 
-@pytest.mark.parametrize("pending", [False, True])
-def test_a_cancelled_job(place, cluster, pending: bool) -> None:
+def test_a_job_that_is_cancelled_while_it_waits(place, cluster) -> None:
     launched = launch(*LONG)
     wait_for("started")
-    if pending:
-        cluster.call("scontrol", "requeuehold", job_id())
+    cluster.call("scontrol", "requeuehold", job_id())
     cluster.call("scancel", job_id())
     assert launched.wait(30) == 1
     assert "the scheduler says CANCELLED" in launched.stderr.read()
-
-
-def test_term_cancels(place, cluster) -> None:
-    launched = launch(*LONG)
-    wait_for("started")
-    job = job_id()
-    launched.terminate()
-    assert launched.wait(20) == 143
-    state = cluster.call("squeue", "-h", "-t", "all", "-j", job, "-o", "%T")
-    assert state in ("CANCELLED", "COMPLETING")
 
 
 def test_what_no_node_can_give(place, cluster) -> None:
@@ -88,26 +72,6 @@ def test_a_node_that_goes_down_requeues_the_job(place, cluster) -> None:
         cluster.call(*resume, check=False)  # it may be back by itself
     assert Path("runs").read_text() == "run\nrun\n"
     cluster.wait_idle()
-
-
-def test_a_requeue_is_waited_for(place, cluster) -> None:
-    script = "echo run >>runs; touch started; sleep $((5 - 2 * $(wc -l <runs)))"
-    launched = launch("a.log", "bash", "-c", script)
-    wait_for("started")
-    cluster.call("scontrol", "requeue", job_id())
-    assert launched.wait(60) == 0, launched.stderr.read()
-    assert Path("a.log").read_text().count("# Started at") == 2
-
-
-def test_usr2_saves_requeues_and_goes_on_at_once(place, cluster) -> None:
-    Path("trainer.py").write_text(TRAINER)
-    launched = launch("a.log", sys.executable, "trainer.py")
-    wait_for("started")
-    cluster.call("scancel", "--signal=USR2", "--batch", job_id())
-    begun = time.monotonic()
-    assert launched.wait(90) == 0, launched.stderr.read()
-    assert "\nresumed\n" in Path("a.log").read_text()
-    assert time.monotonic() - begun < 90, "Slurm alone would hold it for two minutes"
 
 
 def test_one_task_of_an_array_requeues_itself_alone(place, cluster) -> None:
