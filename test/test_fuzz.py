@@ -303,21 +303,7 @@ def test_shell_options(tmp_path):
     rng = random.Random(4)
     odd = ["$(touch canary)", "`touch canary`", ";touch canary", "a\ntouch canary"]
     odd += ["|", "&", ">canary", "$((x[$(touch canary)]))", "a[$(touch canary)]", "*"]
-    odd += [
-        "--",
-        "-",
-        "",
-        "=",
-        "x'y",
-        'x"y',
-        "\\",
-        "{a,b}",
-        "~",
-        "!x",
-        "é",
-        "1",
-        "true",
-    ]
+    odd += ["", *r"""-- - = x'y x"y \ {a,b} ~ !x é 1 true""".split()]
     names = ["--stage", "--tag", "--asr_exp", "--nj", "--flag", "--PATH", "--IFS"]
     for _ in range(40 * SCALE):
         line = []
