@@ -167,48 +167,37 @@ def trainer_options(base: Experiment, task: Task) -> dict[str, Any]:
     return {k: base.config[k] for k in sorted(ours) if k in base.config}
 
 
-# What retrain.yaml says of every model.
-def _record(name: str, base: Experiment, task: str, **more: Any) -> dict[str, Any]:
-    model = base.model_file()
-    return {
-        **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
-        "node": name,
-        "base_exp": str(base.folder),
-        "base_model": str(model),
-        "base_sha256": sha256(model),
-        **more,
-        "task": task,
-        "versions": versions(),
-    }
-
-
 def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
-    base, source = spec.base, spec.frozen_from
+    base, source, model = spec.base, spec.frozen_from, spec.base.model_file()
     start = {"start": spec.reinit, "start_from": str(spec.start_from)}
     files = sorted({path for path, _ in planned.initial.values()})
     begun = {str(p): sha256(p) for p in files}
-    return _record(
-        spec.name,
-        base,
-        spec.task.name,
+    return {
         **({} if spec.reinit == "full" else start),
+        **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
         **({"frozen_in_base": list(own)} if (own := planned.layers.own) else {}),
         **({"init_param_sha256": begun} if begun else {}),
-        frozen_from=str(source) if source else None,
-        frozen_from_sha256=sha256(source) if source else None,
-        frozen=list(spec.frozen),
-        frozen_params=list(planned.frozen_params),
-        reinit=[n for n in planned.layers.stack.names if n not in spec.frozen],
-        seed=spec.seed,
-        control=spec.control,
-        trainer=spec.trainer,
-        trainer_options=trainer_options(base, spec.task),
-        overrides=dict(spec.overrides),
-        max_epoch=spec.overrides.get("max_epoch", base.config["max_epoch"]),
-        stack=spec.stack.name,
-        stack_sha256=spec.stack.digest,
-        layers=planned.layers.sizes,
-    )
+        "node": spec.name,
+        "base_exp": str(base.folder),
+        "base_model": str(model),
+        "base_sha256": sha256(model),
+        "frozen_from": str(source) if source else None,
+        "frozen_from_sha256": sha256(source) if source else None,
+        "frozen": list(spec.frozen),
+        "frozen_params": list(planned.frozen_params),
+        "reinit": [n for n in planned.layers.stack.names if n not in spec.frozen],
+        "seed": spec.seed,
+        "control": spec.control,
+        "task": spec.task.name,
+        "trainer": spec.trainer,
+        "trainer_options": trainer_options(base, spec.task),
+        "overrides": dict(spec.overrides),
+        "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
+        "stack": spec.stack.name,
+        "stack_sha256": spec.stack.digest,
+        "layers": planned.layers.sizes,
+        "versions": versions(),
+    }
 
 
 # Where a difference does not make another job: the length of a run may be raised.
@@ -265,19 +254,23 @@ def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "retrain.yaml").is_file():
         return
-    config = base.config
-    record = _record(
-        folder.name,
-        base,
-        task,
-        frozen=[],
-        frozen_params=[],
-        seed=config.get("seed"),
-        control=None,
-        trainer=None,
-        max_epoch=config.get("max_epoch"),
-    )
-    write_yaml(folder / "retrain.yaml", record)
+    model = base.model_file()
+    provenance: dict[str, Any] = {
+        **({"fix_eval_dropout": True} if base.fix_eval_dropout else {}),
+        "node": folder.name,
+        "base_exp": str(base.folder),
+        "base_model": str(model),
+        "base_sha256": sha256(model),
+        "frozen": [],
+        "frozen_params": [],
+        "seed": base.config.get("seed"),
+        "control": None,
+        "task": task,
+        "trainer": None,
+        "max_epoch": base.config.get("max_epoch"),
+        "versions": versions(),
+    }
+    write_yaml(folder / "retrain.yaml", provenance)
 
 
 def extend(folder: Path, epochs: int) -> None:
