@@ -69,8 +69,10 @@ def _lines(path: Path) -> Iterable[str]:
 def _from_json(line: str) -> Epoch | None:
     try:
         row = json.loads(line)
-        phases = (dict(row.get(phase) or {}) for phase in ("train", "valid"))
-        return Epoch(int(row["epoch"]), row.get("seconds"), *phases)
+        phases = ((row.get(name) or {}).items() for name in ("train", "valid"))
+        numbers = ({key: float(value) for key, value in phase} for phase in phases)
+        seconds = row.get("seconds")
+        return Epoch(int(row["epoch"]), seconds and float(seconds), *numbers)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # a curve is for show
 
