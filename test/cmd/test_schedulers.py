@@ -365,7 +365,7 @@ def test_a_job_that_slurm_forgets_while_it_runs(slurm: Place, died: bool) -> Non
 
 def test_a_requeued_job_is_waited_for(requeuing: Place) -> None:
     """Slurm's log goes on. Started in the second of its requeue it would fail."""
-    script = "echo run | tee -a runs; touch started; [ -e go ] || sleep 60"
+    script = "echo run | tee -a runs; touch started; [ -e go ] || exec sleep 60"
     launched = requeuing.started("a.log", "bash", "-c", script)
     if hasattr(requeuing, "fake"):
         time.sleep(1.0 - time.time() % 1.0)  # it is looked at often in a second
