@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
+from lm_corpus import tiny_config, write_corpus, write_text
 
 pytestmark = pytest.mark.recipe
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
@@ -256,3 +258,30 @@ def test_the_models_that_are_decoded(run):
     first, *others = [line.split("\t") for line in done.stdout.splitlines()]
     assert all(len(fields) == 3 for fields in (first, *others)) and others
     assert re.fullmatch(r"m\d+", first[0]) and first[2]
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(1500)
+def test_rows_of_a_language_model(run, copied, tmp_path):
+    """From joint training to two rows beside the paper's; again: nothing to do."""
+    recipe = copied(LM, tmp_path / "lm1")
+    data = write_corpus(recipe / "data")
+    write_text(data / "test.txt", 10, 3)
+    config = tiny_config(data, lm="awd_lstm", model="continuous", max_epoch=2)
+    config = {k: v for k, v in config.items() if not k.endswith("name_and_type")}
+    (recipe / "conf" / "tiny.yaml").write_text(yaml.safe_dump(config))
+    words = ["./lm.sh", "--lm_config", "conf/tiny.yaml", "--ngpu", "0"]
+    words += ["--test_width", "2", "--dev_width", "2"]
+    ran = run(*words, "--stage", "11", "--stop_stage", "11", cwd=recipe, timeout=600)
+    assert ran.returncode == 0, ran.stderr
+    words += ["--stage", "topdown"]
+    ran = run(*words, "--row", "L.1 L.2.random", cwd=recipe, timeout=1200)
+    assert ran.returncode == 0, ran.stderr
+    folder = recipe / "exp" / "lm_tiny_rows"
+    lines = (folder / "rows.tsv").read_text().splitlines()[1:]
+    made = {(row[0], row[4]): row[7] for row in (line.split("\t") for line in lines)}
+    measured = {place for place, ours in made.items() if ours != "not run"}
+    assert measured == {(n, s) for n in ("L.1", "L.2.random") for s in ("dev", "test")}
+    assert all(1 < float(made[place]) < 1e6 for place in measured), made
+    ran = run(*words, "--row", "L.1", cwd=recipe, timeout=600)
+    assert ran.returncode == 0 and "L.1 is finished already" in ran.stderr, ran.stderr
