@@ -38,7 +38,7 @@ def write(folder, node, **changes):
         (
             ["control.warm"],
             0,
-            "control.warm epoch 3/40, 80 s left | search: about 80 s",
+            "control.warm epoch 3/40, 80 s left | search: about 2 min",
         ),
         (["empty", "torn", "list", "none"], 2, ""),  # a display never fails
     ],

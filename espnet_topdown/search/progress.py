@@ -125,13 +125,13 @@ class ProgressLine:
         return " | ".join(parts) + _time_left(states, left)
 
 
-# A job to come takes as long as the longest of those that run.
+# A job to come takes as long as the longest of those that run, which are scored as well.
 def _time_left(states: dict[str, dict[str, Any]], left: int) -> str:
     jobs = states.values()
     ends = max(s.get("eta_seconds") or 0 for s in jobs)
     whole = max(s.get("seconds_per_epoch", 0) * s.get("max_epoch", 0) for s in jobs)
     more = left * (whole + _JOB_S) / len(states)
-    return f" | search: about {duration(ends + more)} left"
+    return f" | search: about {duration(ends + _JOB_S + more)} left"
 
 
 def _one(name: str, state: dict[str, Any]) -> str:
