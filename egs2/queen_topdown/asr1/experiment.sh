@@ -23,14 +23,10 @@ search() { # seed options: joint training if it is not there, search, decoding, 
 collect() { # folder: what is small and holds no text
     (cd exp && find "asr_queen_seed$1" "asr_queen_seed$1"_topdown* \( -name search.yaml \
         -o -name result.json -o -name journal.jsonl -o -name retrain.yaml -o -name stack.yaml \
-        -o -name score.json -o -name counts.tsv -o -name config.yaml -o -name train.log \) -type f) |
+        -o -name score.json -o -name counts.tsv -o -name config.yaml -o -name curve.jsonl \) -type f) |
         while read -r file; do
             mkdir -p "$2/$(dirname "${file}")"
-            if [[ ${file} == */train.log ]]; then # one line an epoch: losses, errors, times
-                grep 'epoch results:' "exp/${file}" >"$2/${file}" || true
-            else
-                cp "exp/${file}" "$2/${file}"
-            fi
+            cp "exp/${file}" "$2/${file}"
         done
     if grep -rlF -e "${HOME}/" -e "$(cd ../../.. && pwd)" "$2"; then
         echo "E_PATH: the files above name a folder of this machine. Do: look at them." >&2
