@@ -167,7 +167,8 @@ def measure(work: Work, size: str, given: dict[str, Any]) -> dict[str, Any]:
         if pair.check:
             pair.check(was.out, now.out)
     if pairs[0].counted:
-        stock, ours = cpu, ours_cpu = (sum(x.out for x in side) for side in (old, new))
+        stock, ours = (sum(x.out for x in side) for side in (old, new))
+        cpu, ours_cpu = stock, ours
     else:
         stock, ours = (sum(x.median(0) for x in side) for side in (old, new))
         cpu, ours_cpu = (sum(x.median(1) for x in side) for side in (old, new))

@@ -125,7 +125,7 @@ class ProgressLine:
         return " | ".join(parts) + _time_left(states, left)
 
 
-# A job to come takes as long as the longest of those that run, which are scored as well.
+# A job to come takes as long as the longest that runs; those are scored as well.
 def _time_left(states: dict[str, dict[str, Any]], left: int) -> str:
     jobs = states.values()
     ends = max(s.get("eta_seconds") or 0 for s in jobs)
