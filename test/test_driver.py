@@ -277,8 +277,11 @@ def test_jobs_that_share_a_gpu(
     assert [step for step in story if step in TWICE] == of_m12
     again = [int(count) for name, count, _ in ran if name == "m1.2"]
     assert again[1:] == [1] * (of_m12.count("started") - 1)
-    waits = "GPU 3: another training waits, 3584 MiB must be free"
-    assert (waits in capfd.readouterr().err) == (at_once == 1)
+    err = capfd.readouterr().err
+    if at_once == 1:  # until an epoch has shown the memory, or because of it
+        assert "GPU 3: another training waits, " in err
+    else:
+        assert "3584 MiB must be free" not in err
 
 
 def test_a_search_goes_on_with_more_jobs_on_a_gpu(search, one_gpu, monkeypatch):
