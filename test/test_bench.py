@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from launching import survivors
+from launching import survivors, wait_until
 
 from espnet_topdown.data.format import filter_dir
 from espnet_topdown.data.kaldi_dir import read_pairs
@@ -102,7 +102,7 @@ def test_a_work_ends_in_its_time_and_keeps_what_it_found(
     call = ["sh", "-c", script.replace("4{0}", tag), tmp_path / "out.json"]
     have = gpu._call(call, tmp_path / "out.json", seconds)
     assert have == (found if type(found) is dict else {"1": 2.5, "failed": found})
-    assert not survivors(tag)
+    assert wait_until(lambda: not survivors(tag), 10)  # killed is not gone yet
     rows = gpu.table({"candidates": have, "step_ctc": {"stock": 2.0, "date": "x"}})
     assert "1: 2.5" in rows and rows.endswith(
         "| step_ctc | 2 | - | - | -, - | -, - |  |"
