@@ -25,12 +25,12 @@ Cells = list[str]
 # alternatives, "\\" is taken out, what follows ";" inside a word is its tag, "*" ends
 # one; ";;" and "**" begin a comment; a NUL ends the text; only ASCII's spaces
 # part words.
-_SPACES = r"\x00|[^\S \t\n\r\f\v]"
+_SPACES = r"\x00\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _AT_STAR = r"(?<!\S)@(?!\S)|(?<=\S)\*(?![^\s;])|(?<!\S)\*(?=\*)"
-is_suspect = re.compile(r"[@{\\;*]|" + _SPACES).search  # a text of ``sclite_note``
+is_suspect = re.compile(rf"[@{{\\;*{_SPACES}]").search  # a text of ``sclite_note``
 _SYNTAX = {
-    "cer": re.compile(rf"[@{{]|{_SPACES}"),
-    "wer": re.compile(rf"{_AT_STAR}|\{{|(?<=\S)[\\;]|\\(?=\S)|;(?=;)|{_SPACES}"),
+    "cer": re.compile(rf"[@{{{_SPACES}]"),
+    "wer": re.compile(rf"{_AT_STAR}|\{{|(?<=\S)[\\;]|\\(?=\S)|;(?=;)|[{_SPACES}]"),
 }
 # Alone, one of these two is the other to sclite.
 _ALIKE = {"cer": re.compile(r"[\\;]"), "wer": re.compile(r"(?<!\S)[\\;](?!\S)")}

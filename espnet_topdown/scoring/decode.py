@@ -9,7 +9,7 @@ import argparse
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ class Recognizer:
                 found.append(utt)
         return sorted(found)
 
-    def units(self) -> dict[str, Callable[[str], list[str]]]:
+    def units(self) -> dict[str, Callable[[str], Sequence[str]]]:
         """Return what cuts text into the tokens of ``cer``, ``wer`` and ``ter``.
 
         Of a model of phones all three are its phones: nothing else is recognised.

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ from espnet_topdown.scoring.counts import FILE, Counts, summary, total, write_co
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
 _DRAWS = 10_000
+_SPACE = "<space>"  # ESPnet's name of a blank between words
 _NAMES = {"cer": "characters", "wer": "words"}
 _HEAD = "|dataset|Snt|Wrd|Corr|Sub|Del|Ins|Err|S.Err|\n" + "|---" * 9 + "|"
 _UNREAD, _READ = Counts(), Counts()  # these very objects
-Cut = Callable[[str], list[str]]
+Cut = Callable[[str], Sequence[str]]
 
 
 def count_set(
@@ -59,7 +60,7 @@ def count_set(
     return dict(zip(ref, map(count, paths(pairs))))
 
 
-def _cut_both(said: str, spoken: str, cut: Cut) -> tuple[list[str], list[str]]:
+def _cut_both(said: str, spoken: str, cut: Cut) -> tuple[Sequence[str], Sequence[str]]:
     tokens = cut(said)
     return tokens, tokens if spoken == said else cut(spoken)
 
@@ -77,7 +78,7 @@ def _count_list(
     suspect: dict[str, str] = {}
     waiting: deque[str] = deque()
 
-    def pairs() -> Iterator[tuple[list[str], list[str]]]:
+    def pairs() -> Iterator[tuple[Sequence[str], Sequence[str]]]:
         for utt, text in iter_pairs(names[1]):
             seen = counts.get(utt)
             if seen is None:
@@ -127,7 +128,10 @@ def write_scores(
     folder.mkdir(parents=True, exist_ok=True)
     utts = c_sorted(ref)
     speaker = {utt: utt2spk.get(utt, utt) for utt in utts}
-    said, spoken = ({utt: cut(side[utt]) for utt in utts} for side in (ref, hyp))
+    said, spoken = (
+        {utt: [_SPACE if t == " " else t for t in cut(side[utt])] for utt in utts}
+        for side in (ref, hyp)
+    )
     ops = dict(zip(utts, paths((said[utt], spoken[utt]) for utt in utts)))
     counts = {utt: count(steps) for utt, steps in ops.items()}
     write_trn(folder / "ref.trn", said, speaker)

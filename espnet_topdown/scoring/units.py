@@ -1,7 +1,7 @@
 """What is counted: the characters (CER) or the words (WER) of a line of text.
 
 Both are cut as ESPnet's asr.sh cuts them before it calls sclite: runs of blanks are
-one blank; a blank between two words is a character of its own, ``<space>``;
+one blank; a blank between two words is a character of its own;
 non-linguistic symbols such as ``<NOISE>`` are taken out, their blanks stay. The last
 rule is that of ESPnet up to 202511 and of the numbers in the literature; 202611 makes
 one blank of two that meet and drops those at the ends.
@@ -9,32 +9,25 @@ one blank of two that meet and drops those at the ends.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import read_lines
 from espnet_topdown.errors import DATA, TopDownError
 
-SPACE = "<space>"
 
-
-def characters(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
-    """Return the characters that are scored.
+def characters(text: str, nlsyms: Sequence[str] = ()) -> str:
+    """Return the characters that are scored; ``write_scores`` names the blanks.
 
     >>> characters("<NOISE> IT  IS", ["<NOISE>"])
-    ['<space>', 'I', 'T', '<space>', 'I', 'S']
+    ' IT IS'
     """
     text = " ".join(text.split())
-    longest_first = sorted((s for s in nlsyms if s and s in text), key=len)[::-1]
-    if not longest_first:
-        return [SPACE if c == " " else c for c in text]
-    tokens, at = [], 0
-    while at < len(text):
-        symbol = next((s for s in longest_first if text.startswith(s, at)), None)
-        if symbol is None:
-            tokens.append(SPACE if text[at] == " " else text[at])
-        at += len(symbol) if symbol else 1
-    return tokens
+    if not nlsyms:
+        return text
+    longest_first = sorted(filter(None, nlsyms), key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), "", text)
 
 
 def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
@@ -48,7 +41,7 @@ def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
     return [word for word in text.split() if word not in nlsyms]
 
 
-UNITS: Mapping[str, Callable[..., list[str]]] = {"cer": characters, "wer": words}
+UNITS: Mapping[str, Callable[..., Sequence[str]]] = {"cer": characters, "wer": words}
 
 
 def read_nlsyms(path: Path | None) -> list[str]:

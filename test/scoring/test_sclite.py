@@ -110,7 +110,10 @@ def notes_and_counts(folder, sclite, scores, unit: str, words: list[str]):
         }
         for side in (0, 1)
     ]
-    said, spoken = ({u: cut(t) for u, t in side.items()} for side in sides)
+    said, spoken = (
+        {u: [c.replace(" ", "<space>") for c in cut(t)] for u, t in side.items()}
+        for side in sides
+    )
     names = ("r.trn", "h.trn")
     for name, tokens in zip(names, (said, spoken)):
         write_trn(folder / name, tokens, {})
