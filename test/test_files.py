@@ -163,7 +163,7 @@ def weights(root: Path) -> list[Path]:
 
 
 def a_checkpoint(root: Path) -> list[Path]:
-    from espnet_topdown.trainer.checkpoints import save  # imports ESPnet
+    from espnet_topdown.trainer._checkpoints import save  # imports ESPnet
 
     save({"w": torch.zeros(3)}, root / "1epoch.pth")
     return [root / "1epoch.pth"]

@@ -25,9 +25,9 @@ from espnet_topdown.errors import CREATE, DATA, MISSING, TopDownError, nearest, 
 from espnet_topdown.files import parse_yaml, read_yaml, yaml_bytes
 from espnet_topdown.models.config import check_config
 from espnet_topdown.trainer import _processes
+from espnet_topdown.trainer._checkpoints import CHECKPOINT, PREVIOUS
 from espnet_topdown.trainer._hooks import CTCGuard
 from espnet_topdown.trainer._optim import use_eps_decay
-from espnet_topdown.trainer.checkpoints import CHECKPOINT, PREVIOUS
 
 Check = Callable[[argparse.Namespace], None]
 

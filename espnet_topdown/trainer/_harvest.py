@@ -15,7 +15,7 @@ from espnet_topdown.errors import warn
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import stack_for
 from espnet_topdown.models.weights import save_weights
-from espnet_topdown.trainer.checkpoints import remove_temporaries
+from espnet_topdown.trainer._checkpoints import remove_temporaries
 
 
 class Harvest:

@@ -14,8 +14,8 @@ from espnet2.utils import config_argparse
 from espnet_topdown.errors import CREATE, USAGE, TopDownError, nearest, warn
 from espnet_topdown.files import Lock, read_yaml, true_or_false
 from espnet_topdown.trainer import _processes
+from espnet_topdown.trainer._checkpoints import repair
 from espnet_topdown.trainer._checks import check_options
-from espnet_topdown.trainer.checkpoints import repair
 
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 

@@ -6,6 +6,7 @@ The classes are at module level, as those of the ASR task.
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ class TopDownLMTask(LMTask):
     """ESPnet's language model task, trained by :class:`TopDownLMTrainer`."""
 
     trainer = TopDownLMTrainer
+    check_options = staticmethod(functools.partial(check_options, task="lm"))
 
     @classmethod
     def get_parser(cls):  # type: ignore[no-untyped-def]
@@ -91,18 +93,6 @@ class TopDownLMTask(LMTask):
             optim=NT_ASGD,
         )
         return parser
-
-    @classmethod
-    def check_options(cls, args: argparse.Namespace) -> None:
-        """Refuse what a training of these options would refuse at its start.
-
-        Args:
-            args: The options; some are completed in place.
-
-        Raises:
-            TopDownError: What the first check that fails says.
-        """
-        check_options(args, "lm")
 
     @classmethod
     def main(

@@ -28,23 +28,12 @@ class TopDownASRTask(ASRTask):
     """ESPnet's ASR task, trained by :class:`TopDownTrainer`."""
 
     trainer = TopDownTrainer
+    check_options = staticmethod(functools.partial(check_options, task="asr"))
 
     @classmethod
     def get_parser(cls):  # type: ignore[no-untyped-def]
         """Returns ESPnet's options and one group of ours."""
         return _options.complete(super().get_parser(), "asr")
-
-    @classmethod
-    def check_options(cls, args: argparse.Namespace) -> None:
-        """Refuse what a training of these options would refuse at its start.
-
-        Args:
-            args: The options; some are completed in place.
-
-        Raises:
-            TopDownError: What the first check that fails says.
-        """
-        check_options(args, "asr")
 
     @classmethod
     def main(
@@ -81,7 +70,7 @@ class TopDownASRTask(ASRTask):
         """
         model = super().build_model(args)
         if getattr(args, "init_uniform", 0.0):
-            draw_uniform(model, args.init_uniform)
+            _draw_uniform(model, args.init_uniform)
         if getattr(args, "fast_lstm", False):
             cpu.install(model)
         if getattr(args, "sdpa", False):
@@ -105,7 +94,7 @@ class TopDownASRTask(ASRTask):
         return super().build_optimizers(args, model)
 
 
-def draw_uniform(model: torch.nn.Module, bound: float) -> None:
+def _draw_uniform(model: torch.nn.Module, bound: float) -> None:
     """Draw weights and biases from U(-bound, bound), as the paper's CTC models do.
 
     Normalisation layers keep their own initial values: around 0 they would switch

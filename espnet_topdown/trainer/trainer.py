@@ -18,12 +18,12 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.models.experiment import Experiment, stopped_early
+from espnet_topdown.trainer._checkpoints import CHECKPOINT, check_room, durable
 from espnet_topdown.trainer._harvest import Harvest
 from espnet_topdown.trainer._hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
 from espnet_topdown.trainer._processes import Stop, on_signal
-from espnet_topdown.trainer.checkpoints import CHECKPOINT, check_room, durable
+from espnet_topdown.trainer._progress import Progress, TopDownReporter
 from espnet_topdown.trainer.fast.process import keep_memory
-from espnet_topdown.trainer.progress import Progress, TopDownReporter
 
 
 @dataclasses.dataclass

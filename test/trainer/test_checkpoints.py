@@ -22,7 +22,7 @@ from espnet2.train import trainer as stock
 from trained_state import ENCODERS, differing, everything, options
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer.checkpoints import (
+from espnet_topdown.trainer._checkpoints import (
     check_room,
     durable,
     repair,

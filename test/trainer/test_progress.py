@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from espnet_topdown.trainer import progress as module
-from espnet_topdown.trainer.progress import Progress, TopDownReporter
+from espnet_topdown.trainer import _progress as module
+from espnet_topdown.trainer._progress import Progress, TopDownReporter
 
 pytestmark = pytest.mark.espnet
 LOSS = [["valid", "loss", "min"]]

@@ -20,7 +20,7 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.trainer import trainer
 from espnet_topdown.trainer._processes import Stop
-from espnet_topdown.trainer.task import TopDownASRTask, draw_uniform
+from espnet_topdown.trainer.task import TopDownASRTask, _draw_uniform
 
 pytestmark = pytest.mark.espnet
 
@@ -175,7 +175,7 @@ def test_uniform_initialisation(train):
         torch.manual_seed(seed)
         norms = torch.nn.LayerNorm(8), torch.nn.BatchNorm1d(8)
         drawn.append(torch.nn.Sequential(torch.nn.Linear(8, 50), *norms))
-        draw_uniform(drawn[-1], 0.1)
+        _draw_uniform(drawn[-1], 0.1)
     first, again, other = (model.state_dict() for model in drawn)
     assert differing(first, again, first) == []
     assert differing(first, other, first) == ["0.weight", "0.bias"]
