@@ -73,6 +73,16 @@ def hold(folder: Path, log: str) -> Lock:
     return lock
 
 
+def begin(folder: Path, log: str = "#\n") -> Lock:
+    """A control that the launcher has started, behind it one that waits its turn."""
+    held = hold(folder, "")
+    for name in ("control.joint", "control.warm"):
+        Journal(folder / "journal.jsonl").append("started", node=name)
+    (folder / "control.joint").mkdir()
+    (folder / "control.joint" / "train.log").write_text(log)
+    return held
+
+
 def silent(folder: Path) -> None:
     path = folder / "m1.1.1" / "progress.json"
     path.write_text(json.dumps({"epoch": 3, "time": "2026-01-01T00:00:00Z"}))
@@ -89,6 +99,9 @@ SCREENS: list[tuple[Callable[[Path], object], str]] = [
         lambda f: hold(f, "# Waiting for a place: held by pid 7 (x in /y) (Sun)\n"),
         r"m1\.1\.1 +waiting .*for a place: held by pid 7 \(x in /y\)",
     ),
+    (begin, r"control\.joint +running +this machine +no epoch yet"),
+    (begin, r"control\.warm +waiting +for its turn"),
+    (lambda f: begin(f).give_back(), r"(?s)joint +interrupted(?!.*warm)"),
     (submit, "its trainings run on the cluster; the same command takes them over"),
     (submit, r"m1\.1\.1 +running +3/40 +5 min +job 17"),
     (

@@ -6,7 +6,12 @@ import datetime
 from collections.abc import Sequence
 
 from espnet_topdown.search.progress import duration
-from espnet_topdown.search.state import NOT_RUN, Candidate, SearchState
+from espnet_topdown.search.state import (
+    NOT_RUN,
+    Candidate,
+    SearchState,
+    beside_training,
+)
 
 STALE_SECONDS = 900.0  # a running job that has written nothing for so long is named
 
@@ -36,7 +41,9 @@ def _row(search: SearchState, candidate: Candidate) -> tuple[str, ...]:
     if candidate.status == "running":
         eta, silent = at.get("eta_seconds"), _silent_seconds(at.get("time"))
         left = "" if eta is None else duration(eta)
-        why = f"silent for {duration(silent)}" if silent > STALE_SECONDS else ""
+        why = beside_training(search.folder / candidate.name, at)
+        if silent > STALE_SECONDS:
+            why = f"silent for {duration(silent)}"
     elif candidate.status == "interrupted":
         why = "the same command continues"
     elif candidate.status == "failed":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.search.state import read_progress
+from espnet_topdown.search.state import beside_training, read_progress
 from espnet_topdown.search.strategies import at_most
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 INTERVAL_S = 15.0  # between two lines
+_REPEAT_S = 60.0  # between two that are the same
 _JOB_S = 30.0  # about what a job takes to start Python and ESPnet, verify and decode
 
 
@@ -95,50 +96,53 @@ class ProgressLine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self._shown = (0.0, "")  # when, what
+        self._looked, self._shown = float("-inf"), (0.0, "")  # when; when, what
 
     def show(self, running: Iterable[str], left: int = 0) -> None:
-        """Log a line if something has changed since the last one.
+        """Log a line if something has changed since the last one, or a minute ago.
 
         Args:
             running: Names of the jobs.
             left: Jobs that may come after them.
         """
-        now = time.monotonic()
-        if now - self._shown[0] < INTERVAL_S:
+        now, (then, shown) = time.monotonic(), self._shown
+        if now - self._looked < INTERVAL_S:
             return
-        line = self.line(running, left)
-        if line and line != self._shown[1]:
+        self._looked, line = now, self.line(running, left)
+        if line != shown or now - then >= _REPEAT_S:
             log.info("%s", line)
-        self._shown = (now, line)
+            self._shown = (now, line)
 
     def line(self, running: Iterable[str], left: int = 0) -> str:
         """For example ``m1.4 epoch 12/40, 3 min left | search: about 9 min left``.
 
         Returns:
-            The line; empty where no job says how far it is.
+            The line; without the search's time where no job has trained yet.
         """
         states = {name: read_progress(self.folder / name) for name in running}
-        parts = [_one(name, s) for name, s in states.items() if s]
-        if not parts:
-            return ""
-        return " | ".join(parts) + _time_left(states, left)
+        parts = [
+            f"{name} {beside_training(self.folder / name, s) or _epoch(s)}"
+            for name, s in states.items()
+        ]
+        known = [s for s in states.values() if s]
+        if known:
+            parts += [_time_left(known, left + len(states) - len(known))]
+        return " | ".join(parts)
 
 
 # A job to come takes as long as the longest that runs; those are scored as well.
-def _time_left(states: dict[str, dict[str, Any]], left: int) -> str:
-    jobs = states.values()
+def _time_left(jobs: Sequence[dict[str, Any]], left: int) -> str:
     ends = max(s.get("eta_seconds") or 0 for s in jobs)
     whole = max(s.get("seconds_per_epoch", 0) * s.get("max_epoch", 0) for s in jobs)
-    more = left * (whole + _JOB_S) / len(states)
-    return f" | search: about {duration(ends + _JOB_S + more)} left"
+    more = left * (whole + _JOB_S) / len(jobs)
+    return f"search: about {duration(ends + _JOB_S + more)} left"
 
 
-def _one(name: str, state: dict[str, Any]) -> str:
+def _epoch(state: dict[str, Any]) -> str:
     valid = state.get("valid") or {}
     error = f", valid CER {100 * valid['cer_ctc']:.1f} %" if "cer_ctc" in valid else ""
     left = f", {duration(state['eta_seconds'])} left" if "eta_seconds" in state else ""
-    return f"{name} epoch {state.get('epoch', 0)}/{state.get('max_epoch')}{error}{left}"
+    return f"epoch {state.get('epoch', 0)}/{state.get('max_epoch')}{error}{left}"
 
 
 def duration(seconds: float) -> str:

@@ -304,12 +304,32 @@ def _status(
     where = ", ".join(f"job {job}" for job in jobs) or "this machine"
     epoch, end = progress.get("epoch"), progress.get("max_epoch")
     so_far = f"epoch {epoch} of {end}" if epoch and end else ""
+    if not jobs and not progress and not (folder / "train.log").exists():
+        return ("waiting", "for its turn", "") if search.owner else (NOT_RUN, "", "")
     if not search.owner and not jobs:
         return "interrupted", so_far, ""
     waits = why_waiting(folder / "train.log")
     if waits:
         return "waiting", f"for {waits}", where
-    return "running", so_far, where
+    return "running", beside_training(folder, progress) or so_far, where
+
+
+def beside_training(folder: Path, progress: Mapping[str, Any]) -> str:
+    """What a running job does before its first epoch or after its last.
+
+    Args:
+        folder: The job.
+        progress: What ``read_progress`` says of it.
+
+    Returns:
+        "waiting", "being scored", "no epoch yet", or nothing while it trains.
+    """
+    if why_waiting(folder / "train.log"):
+        return "waiting"
+    trains = _record(folder / "retrain.yaml").get("trainer", True)
+    if not trains or progress.get("epoch", 0) == progress.get("max_epoch"):
+        return "being scored"
+    return "" if progress else "no epoch yet"
 
 
 # A decision that the journal does not hold: what follows the best was refused.
