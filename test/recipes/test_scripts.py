@@ -260,6 +260,39 @@ def test_the_models_that_are_decoded(run):
     assert re.fullmatch(r"m\d+", first[0]) and first[2]
 
 
+DECODE = """. utils/common.sh
+decode_cmd=true gpu_inference=false eval_valid_set=false test_sets= use_lm=false
+data_feats=dump HOW=beam inference_config=b.yaml INFERENCE_ARGS=(); . utils/decoding.sh
+decode_beam() { echo decodes; touch "$4/text"; }
+decode exp m.pth test out; {then}
+decode exp m.pth test out
+"""
+
+
+@pytest.mark.parametrize(
+    "then, times",
+    [
+        ("", 1),
+        ("touch -d 1999-01-01 exp/m.pth", 2),
+        ("echo u a >dump/test/text", 2),
+        ("touch -d 1999-01-01 a.wav", 2),
+        ("echo beam_size: 2 >b.yaml", 2),
+        ("INFERENCE_ARGS=(--beam_size 2)", 2),
+        ("rm out/text", 2),
+    ],
+)
+def test_what_is_decoded_is_not_decoded_again(run, recipe, then, times):
+    for folder in ("exp", "dump/test"):
+        (recipe / folder).mkdir(parents=True)
+    for file in ("exp/m.pth", "exp/config.yaml", "b.yaml", "a.wav"):
+        (recipe / file).touch()
+    (recipe / "dump/test/wav.scp").write_text("u a.wav\n")
+    done = run("bash", "-euc", DECODE.replace("{then}", then), cwd=recipe)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("decodes\n") == times
+    assert ("nothing to do" in done.stdout) == (times == 1)
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(1500)
 def test_rows_of_a_language_model(run, copied, tmp_path):

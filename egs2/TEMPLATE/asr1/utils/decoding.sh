@@ -34,6 +34,22 @@ if "${eval_valid_set}"; then
     EVAL_SETS+=("org/${valid_set}")
 fi
 
+decode() { # exp model set dir: unless just this was decoded
+    local files=("$1/$2" "$1/config.yaml") seal
+    if "${use_lm}"; then files+=("${lm_exp}/config.yaml" "${lm_exp}/${inference_lm}"); fi
+    seal=$(fingerprint "${HOW}" "$@" ${INFERENCE_ARGS[@]+"${INFERENCE_ARGS[@]}"} -- \
+        <(data_state "${data_feats}/$3" && stat -L -c '%n %s %Y' "${files[@]}") \
+        ${inference_config:+"${inference_config}"})
+    if [ -e "$4/text" ] && [ -e "$4/.decoded" ] && [ "$(cat "$4/.decoded")" = "${seal}" ]; then
+        log "$4: nothing to do"
+        return
+    fi
+    make_dir "$4"
+    rm -f "$4/.decoded"
+    decode_"${HOW}" "$@"
+    printf '%s\n' "${seal}" >"$4/.decoded"
+}
+
 decode_greedy() { # exp model set dir
     local args=(--exp "$1" --model_file "$2" --wav_scp "${data_feats}/$3/wav.scp")
     if [ -e "${data_feats}/$3/text" ]; then args+=(--text "${data_feats}/$3/text"); fi

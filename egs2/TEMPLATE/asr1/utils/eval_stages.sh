@@ -30,10 +30,8 @@ if stage_on 13; then
         for SET in "${EVAL_SETS[@]}"; do
             need_file "test data" format "${data_feats}/${SET}/wav.scp"
             DIR=${topdown_dir}/${NAME}/${inference_tag}/${SET}
-            if [ -f "${decode_candidates}" ] && [ "${DIR}/score.json" -nt "${EXP}/${MODEL}" ]; then continue; fi
             log "${NAME}: ${EXP}/${MODEL} -> ${DIR}"
-            make_dir "${DIR}"
-            decode_"${HOW}" "${EXP}" "${MODEL}" "${SET}" "${DIR}"
+            decode "${EXP}" "${MODEL}" "${SET}" "${DIR}"
         done
     done
 fi
