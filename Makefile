@@ -51,7 +51,7 @@ $(STAMP): setup.py $(SETS)
 	again=--reinstall
 	if [ -e $(STAMP) ]; then again=; fi
 	rm -f $(STAMP)
-	$(UV) pip install --quiet $$again --python $(VENV)/bin/python $(VERSIONS) -e '.[plot,test]'
+	$(UV) pip install --quiet --compile-bytecode $$again --python $(VENV)/bin/python $(VERSIONS) -e '.[plot,test]'
 	$(VENV)/bin/python -m espnet_topdown.cli.installation
 	touch $(STAMP)
 	date '+setup: done at %T'
