@@ -19,7 +19,7 @@ import torch
 
 from espnet_topdown import files
 from espnet_topdown.cmd.local import parse
-from espnet_topdown.cmd.node import write_status
+from espnet_topdown.cmd.node import _write_status
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import (
@@ -170,7 +170,7 @@ def a_checkpoint(root: Path) -> list[Path]:
 
 
 def an_exit_status(root: Path) -> list[Path]:
-    write_status(root / "rc.1", 0)
+    _write_status(root / "rc.1", 0)
     return [root / "rc.1"]
 
 

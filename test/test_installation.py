@@ -130,10 +130,10 @@ def test_who_does_not_fit_whom(
     says = says.replace("VERSION", installation.installed("numpy") or "")
     assert f"E_INSTALL: {says}" in done.stderr
     culprit = says.split()[0]
-    known = installation.tested().get(culprit)
+    known = installation._tested().get(culprit)
     if known:
         assert f"known to work together: {culprit} {known}" in done.stderr
-    assert f"-c {installation.constraints()} {culprit}" in done.stderr
+    assert f"-c {installation._constraints()} {culprit}" in done.stderr
     assert stubs.check().returncode == 78  # a failure is not remembered
 
 
@@ -153,7 +153,7 @@ def test_commands_say_so_before_they_begin(stubs: Stubs, words: str) -> None:
     text = " ".join((done.stdout + done.stderr).split())
     assert "torchaudio 2.99 cannot be used with torch 2.12.1" in text
     assert ("E_INSTALL: " in text) == (words != "doctor")
-    assert f"-c {installation.constraints()} torchaudio torch" in text
+    assert f"-c {installation._constraints()} torchaudio torch" in text
     assert not (stubs.home / "out").exists()
 
 
@@ -185,14 +185,14 @@ def test_a_folder_that_cannot_remember_costs_only_time(stubs: Stubs) -> None:
 
 
 def test_the_right_versions_that_are_damaged_are_installed_again() -> None:
-    known = installation.tested()
+    known = installation._tested()
     same = [name for name in known if installation.installed(name) == known[name]]
     assert "--force-reinstall" in installation.remedy(same[:2])
     assert "--force-reinstall" not in installation.remedy([*same[:1], "absent"])
 
 
 def test_a_python_without_a_tested_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "constraints", lambda: Path("/none"))
+    monkeypatch.setattr(installation, "_constraints", lambda: Path("/none"))
     trial = installation.Trial({"torch": "ImportError: x"}, {})
     error = trial.problem("torch")
     assert error is not None and "has no tested set of versions" in error.what
@@ -201,7 +201,7 @@ def test_a_python_without_a_tested_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sets_have_what_is_needed() -> None:
     assert len(installation.supported()) > 1
-    known = {name.lower() for name in installation.tested()}
+    known = {name.lower() for name in installation._tested()}
     if known:  # this Python has one
         assert {
             name.lower() for name in doctor.PACKAGES if name not in doctor.LACKS

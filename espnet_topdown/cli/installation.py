@@ -80,7 +80,7 @@ class Trial:
         one, *others = [f"{n} {installed(n) or '(not installed)'}" for n in names]
         what = f"{one} cannot be used" + (f" with {others[0]}" if others else "")
         what += f": {re.sub(r'/[^ ]*/(site|dist)-packages/', '', error)[:300]}"
-        known = tested()
+        known = _tested()
         if not known:
             do = f"make setup PYTHON=/path/to/python{supported()[0]}"
             here = f"Python {platform.python_version()} has no tested set of versions"
@@ -104,14 +104,14 @@ def supported() -> list[str]:
     return sorted(names, key=lambda name: [int(part) for part in name.split(".")])
 
 
-def constraints() -> Path:
+def _constraints() -> Path:
     """Return the file with the tested set of this Python; it may be missing."""
     return CONSTRAINTS / f"python{'.'.join(platform.python_version_tuple()[:2])}.txt"
 
 
-def tested() -> dict[str, str]:
+def _tested() -> dict[str, str]:
     """Return the versions that work together on this Python, by package; or {}."""
-    path = constraints()
+    path = _constraints()
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     pinned = [line.split()[0].split("==") for line in lines if "==" in line]
     return {name: version for name, version in pinned}
@@ -154,13 +154,13 @@ def try_imports(modules: Sequence[str] = NEEDED, timeout_sec: float = 600) -> Tr
 
 def remedy(names: Sequence[str]) -> str:
     """Return the command that installs packages in versions that are known to work."""
-    python, known = sys.executable, tested()
+    python, known = sys.executable, _tested()
     words = [python, "-m", "pip", "install"]
     if importlib.util.find_spec("pip") is None:
         words = ["uv", "pip", "install", "--python", python]
     if all(name in known and installed(name) == known[name] for name in names):
         words += ["--force-reinstall"]  # the right version, but damaged
-    return shlex.join([*words, "-c", str(constraints()), *names])
+    return shlex.join([*words, "-c", str(_constraints()), *names])
 
 
 def _involved(module: str, error: str, files: Sequence[str]) -> list[str]:
@@ -168,7 +168,7 @@ def _involved(module: str, error: str, files: Sequence[str]) -> list[str]:
     # its text names, then those whose code was running.
     inner = re.findall(r"(?:site|dist)-packages/(\w+)", " ".join(reversed(files)))
     owners = importlib.metadata.packages_distributions()
-    known = tested()
+    known = _tested()
     words = re.findall(r"\w+", re.split(r"(?:site|dist)-packages/", error)[-1])
     named = [w for w in words if w in inner or w.lower().replace("_", "-") in known]
     missing = re.findall(r"No module named '(\w+)", error)

@@ -101,7 +101,7 @@ def path(names: str, about: str, **settings: Any) -> Option:
 
 def flag(name: str, about: str, default: bool | None = False) -> Option:
     """Return an option that needs no value, and takes ``true`` or ``false``."""
-    return option(name, about, default, type=truth, nargs="?", const=True)
+    return option(name, about, default, type=_truth, nargs="?", const=True)
 
 
 def place(shown: str, names: str, about: str, **settings: Any) -> Option:
@@ -255,8 +255,7 @@ def _underscored(arg: str) -> str:
     return "--" + name[2:].replace("-", "_") + eq + value
 
 
-def truth(text: str) -> bool:
-    """Return what ``true`` or ``false`` says."""
+def _truth(text: str) -> bool:
     from espnet_topdown.files import true_or_false  # with it comes a parser of YAML
 
     return true_or_false(text)

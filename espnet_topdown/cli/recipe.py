@@ -15,7 +15,7 @@ from pathlib import Path
 
 from espnet_topdown.errors import REMOVED_OPTIONS, USAGE, TopDownError, command
 
-HELP = 99  # exit status: what was printed is the help text
+_HELP = 99  # exit status: what was printed is the help text
 _TYPES = (  # of the default, of a value, in words, an example
     ("true|false", "true|false", "true or false", "true"),
     ("[0-9]+", "[0-9]{1,12}", "an integer", ""),
@@ -31,7 +31,7 @@ _BAD_IN_PATHS = {
 _A_PATH = re.compile(".*_exp|.*dir|.*_config|.*_txt")
 
 
-class Options:
+class _Options:
     """What a script takes.
 
     Args:
@@ -143,7 +143,7 @@ def _usage(what: str, do: str) -> TopDownError:
     return TopDownError("E_USAGE", what, do, USAGE)
 
 
-def describe(files: Sequence[str], values: Mapping[str, str]) -> list[str]:
+def _describe(files: Sequence[str], values: Mapping[str, str]) -> list[str]:
     """Return lines of help, from ``name=default  # what`` and ``## heading`` lines.
 
     Args:
@@ -168,11 +168,11 @@ def main(cmd: Sequence[str] | None = None) -> None:
     files, rest = rest[1 : int(rest[0]) + 1], rest[int(rest[0]) + 1 :]
     pairs, args = rest[1 : int(rest[0]) + 1], rest[int(rest[0]) + 1 :]
     defaults = dict(pair.split("=", 1) for pair in pairs)
-    given = Options(script, defaults, stages, last).parse(args)
+    given = _Options(script, defaults, stages, last).parse(args)
     if "help" in given:
-        print("\n".join([about, *describe(files, {**defaults, **given})]))
+        print("\n".join([about, *_describe(files, {**defaults, **given})]))
         sys.stdout.flush()
-        sys.exit(HELP)
+        sys.exit(_HELP)
     sys.stdout.write("".join(f"{name}\0{value}\0" for name, value in given.items()))
 
 

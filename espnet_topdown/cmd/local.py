@@ -66,8 +66,8 @@ class Request:
             return [Task(self.log, self.command, threads)]
         return [
             Task(
-                fill_in(self.log, self.name, n),
-                [fill_in(word, self.name, n) for word in self.command],
+                _fill_in(self.log, self.name, n),
+                [_fill_in(word, self.name, n) for word in self.command],
                 threads,
             )
             for n in self.numbers
@@ -97,7 +97,7 @@ def parse(args: Sequence[str]) -> Request:
     if len(words) < 2:
         _usage("a log file and a command are needed")
     log, line = words[0], words[1:]
-    if numbers and len(numbers) > 1 and fill_in(log, name, 1) == log:
+    if numbers and len(numbers) > 1 and _fill_in(log, name, 1) == log:
         _usage(f"all tasks would write to {log}; put {name} into its name")
     if not line[0] or (len(line) == 1 and re.search(r"[\s|;&<>$`]", line[0])):
         if shutil.which(line[0]) is None:
@@ -125,17 +125,17 @@ def _option(words: list[str], given: dict[str, str]) -> list[str]:
     return words[1 if equals else 2 :]
 
 
-def fill_in(word: str, name: str, number: int) -> str:
+def _fill_in(word: str, name: str, number: int) -> str:
     """Return a word with a task's number, but not in the names of shell variables.
 
-    >>> fill_in("x.JOB.scp", "JOB", 2), fill_in("echo $SLURM_JOB_ID", "JOB", 2)
+    >>> _fill_in("x.JOB.scp", "JOB", 2), _fill_in("echo $SLURM_JOB_ID", "JOB", 2)
     ('x.2.scp', 'echo $SLURM_JOB_ID')
     """
     tokens = rf"\$\{{?\w+|SLURM_JOB\w*|{name}"
     return re.sub(tokens, lambda m: str(number) if m[0] == name else m[0], word)
 
 
-def run(request: Request) -> int:
+def _run(request: Request) -> int:
     """Run all tasks of a request.
 
     Returns:
@@ -191,7 +191,7 @@ def call(
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    call(str(__doc__), run, cmd)
+    call(str(__doc__), _run, cmd)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from espnet_topdown.cmd._task import Task
 from espnet_topdown.errors import RETRY, USAGE, TopDownError, command
 from espnet_topdown.files import Lock, write_bytes
 
-MAX_RESTARTS = 100  # a job that requeues itself more often makes no progress
+_MAX_RESTARTS = 100  # a job that requeues itself more often makes no progress
 _REQUEUE_SECONDS = 60.0
 _ASK_SECONDS = 5.0
 _POLL_SECONDS = 0.1
@@ -37,16 +37,8 @@ _POLL_SECONDS = 0.1
 _LAST_SECONDS = 0.2
 
 
-def run_task(request: Path, number: str) -> int:
-    """Run one task of a request.
-
-    Args:
-        request: what the launcher has written.
-        number: of the task.
-
-    Returns:
-        Its exit status.
-    """
+def _run_task(request: Path, number: str) -> int:
+    """Return the exit status of one task of a request, which it runs."""
     asked = json.loads(request.read_text(encoding="utf-8"))
     log, command = asked["tasks"][number]
     restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
@@ -81,19 +73,19 @@ def run_task(request: Path, number: str) -> int:
         time.sleep(0.02)
     if {signal.SIGTERM, signal.SIGINT} & set(received):
         return status or 128 + received[-1]
-    if status and ((received and status == RETRY) or preempted()):
-        requeue(restarts, received)
+    if status and ((received and status == RETRY) or _preempted()):
+        _requeue(restarts, received)
     elif not (received and status):
-        write_status(request.parent / f"rc.{number}", status)
+        _write_status(request.parent / f"rc.{number}", status)
     return status
 
 
-def write_status(path: Path, status: int) -> None:
+def _write_status(path: Path, status: int) -> None:
     """Write an exit status such that it is there whole or not at all."""
     write_bytes(path, f"{status}\n".encode())
 
 
-def preempted() -> bool:
+def _preempted() -> bool:
     """Return whether Slurm has told the steps of this job to end, and will end it soon.
 
     The batch script hears nothing of it before its time of grace is over; its own exit
@@ -106,12 +98,12 @@ def preempted() -> bool:
     return bool(re.search(r" JobState=(RUNNING|SIGNALING) .* PreemptTime=\d", out))
 
 
-def requeue(restarts: int, received: Sequence[int]) -> None:
+def _requeue(restarts: int, received: Sequence[int]) -> None:
     """Ask for another turn: the job has saved its work before its time was up.
 
     Slurm ends us then. Our own status must not arrive first: it would be a failure.
     """
-    if restarts >= MAX_RESTARTS:
+    if restarts >= _MAX_RESTARTS:
         print(f"restarted {restarts} times; not once more", file=sys.stderr)
         return
     job = _slurm_job()
@@ -149,7 +141,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if len(args) != 2:
         print(__doc__, file=sys.stderr)
         sys.exit(USAGE)
-    sys.exit(run_task(Path(args[0]), args[1]))
+    sys.exit(_run_task(Path(args[0]), args[1]))
 
 
 if __name__ == "__main__":

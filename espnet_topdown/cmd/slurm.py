@@ -25,11 +25,11 @@ from espnet_topdown.cmd.local import call
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
-SIGNAL_SECONDS = 120  # before the time limit: USR2, see cmd/node.py
+_SIGNAL_SECONDS = 120  # before the time limit: USR2, see cmd/node.py
 # A node refuses a job that starts in the very second in which the node has ended its
 # last run (whose credential is revoked); Slurm calls the job FAILED then. The seconds
 # are also for clocks that differ; Slurm itself waits for two minutes.
-START_SECONDS = 5
+_START_SECONDS = 5
 _RELEASE_SECONDS = 60  # between two attempts
 _ENDED = (
     "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED "
@@ -82,7 +82,7 @@ class Slurm(Scheduler):
         line += ["--requeue", "--open-mode=append"]
         output = "out.%a" if submission.array else "out"
         line += [f"--output={submission.folder}/{output}"]
-        line += [f"--signal=B:USR2@{SIGNAL_SECONDS}"]
+        line += [f"--signal=B:USR2@{_SIGNAL_SECONDS}"]
         if "name" not in submission.request.given:
             line += [f"--job-name={submission.folder.parents[1].name}"]
         if submission.array:
@@ -137,7 +137,7 @@ class Slurm(Scheduler):
         show = ["scontrol", *where, "-o", "show", "job", task]
         status, out, _ = _process.capture(show)
         if status == 0 and re.search(r" Restarts=[1-9]", out):
-            start = f"StartTime=now+{START_SECONDS}"
+            start = f"StartTime=now+{_START_SECONDS}"
             line = ["scontrol", *where, "update", f"JobId={task}", start]
             if _process.capture(line)[0] == 0:
                 self._again[task] = time.monotonic() + _RELEASE_SECONDS

@@ -122,7 +122,7 @@ class Recognizer:
         return batch
 
     @property
-    def of_phones(self) -> bool:
+    def _of_phones(self) -> bool:
         """Whether tokens are phones, which no text can be made of again."""
         return self.conf["token_type"] == "phn"
 
@@ -132,7 +132,7 @@ class Recognizer:
 
     def text(self, hyp: Hypothesis) -> str:
         """Return text as ``asr_inference`` writes it; phones with a blank between."""
-        join = " ".join if self.of_phones else self.reader.tokenizer.tokens2text
+        join = " ".join if self._of_phones else self.reader.tokenizer.tokens2text
         return join(self.tokens(hyp))
 
     def recognize(self, sources: Mapping[str, Source]) -> dict[str, Hypothesis]:
@@ -171,7 +171,7 @@ class Recognizer:
 
         Of a model of phones all three are its phones: nothing else is recognised.
         """
-        if self.of_phones:
+        if self._of_phones:
             return dict.fromkeys((*UNITS, "ter"), str.split)
         nlsyms = self.conf.get("non_linguistic_symbols")
         if not isinstance(nlsyms, list):
@@ -181,7 +181,7 @@ class Recognizer:
 
     def clean(self, ref: Mapping[str, str]) -> dict[str, str]:
         """Return references as training saw them: cleaned, or as phones."""
-        if self.of_phones:
+        if self._of_phones:
             return {utt: " ".join(self.reader.tokens(t)) for utt, t in ref.items()}
         return {utt: self.reader.clean(text) for utt, text in ref.items()}
 

@@ -97,17 +97,13 @@ def _best_path(
         _check_finite(utt, row[:n])
     best = logits.argmax(-1).cpu().numpy()  # (B, T)
     silent = [model.blank_id, model.sos, model.eos]
-    return [collapse(ids[:n], silent) for ids, n in zip(best, frames)]
+    return [_collapse(ids[:n], silent) for ids, n in zip(best, frames)]
 
 
-def collapse(ids: np.ndarray, silent: Iterable[int]) -> list[int]:
-    """Return ids without repetitions and without those that are silent.
+def _collapse(ids: np.ndarray, silent: Iterable[int]) -> list[int]:
+    """Return the tokens of a best path (T,): no repetitions, no silent ones.
 
-    Args:
-        ids: Best token of every frame (T,).
-        silent: Blank, and ``<sos/eos>``, which CTC never learns.
-
-    >>> collapse(np.array([3, 3, 0, 3, 4, 4]), [0])
+    >>> _collapse(np.array([3, 3, 0, 3, 4, 4]), [0])
     [3, 3, 4]
     """
     first = np.ones(len(ids), dtype=bool)

@@ -50,28 +50,14 @@ def token_nll(lm: Any, text: Tensor, steps: int = STEPS) -> Tensor:
     return torch.cat(found, dim=1)
 
 
-def score_text(
+def _score_text(
     experiment: Experiment,
     weights: Path,
     path: Path,
     width: int = TEST_WIDTH,
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """The likelihood of a text.
-
-    Args:
-        experiment: Of the model.
-        weights: A file of weights of the same experiment.
-        path: The text.
-        width: Columns that it is read in: 10 for dev and 1 for test, as in the paper.
-        device: ``cpu`` or ``cuda``.
-
-    Returns:
-        What ``score.json`` holds.
-
-    Raises:
-        TopDownError: Those of ``load_model`` and ``read_ids``.
-    """
+    """Return ``score.json`` of a text."""
     start = time.perf_counter()
     text = columns(read_ids(path, experiment.token_list), width)
     nll = token_nll(load_model(experiment, weights, device).lm, text)
@@ -99,7 +85,7 @@ def validation_score(experiment: Experiment, weights: Path) -> dict[str, Any]:
     """Return ``score.json`` of the validation text, in the columns of training."""
     path, _ = experiment.data_path("valid", "text")
     width = experiment.config.get("valid_batch_size") or DEV_WIDTH
-    return score_text(experiment, weights, path, width)
+    return _score_text(experiment, weights, path, width)
 
 
 def sentences(
@@ -149,13 +135,13 @@ def sentence_score(experiment: Experiment, weights: Path) -> dict[str, Any]:
 def score_experiment(
     exp: Path, model_file: str, text: Path, width: int, ngpu: int, output_dir: Path
 ) -> str:
-    """``score_text``, written to a folder.
+    """The likelihood of a text, written to a folder.
 
     Args:
         exp: The experiment.
         model_file: "best", an epoch, or a file in it.
         text: A sentence a line.
-        width: See ``score_text``.
+        width: Columns that it is read in: 10 for dev and 1 for test, as in the paper.
         ngpu: 1 on the GPU.
         output_dir: Gets ``score.json``.
 
@@ -164,7 +150,7 @@ def score_experiment(
 
     Raises:
         TopDownError: E_KIND (78) for a model that does not read continuous text,
-            E_CREATE (73), and those of ``score_text``.
+            E_CREATE (73), and those of ``load_model`` and ``read_ids``.
     """
     check_output(output_dir, ("wav.scp", "config.yaml"))
     check_score_file(output_dir)
@@ -174,7 +160,7 @@ def score_experiment(
         do = "for sentences run 'python -m espnet2.bin.lm_calc_perplexity --help'"
         raise TopDownError("E_KIND", what, do)
     device, model = "cuda" if ngpu else "cpu", experiment.model_file(model_file)
-    score = score_text(experiment, model, text, width, device)
+    score = _score_text(experiment, model, text, width, device)
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     write_json(Path(output_dir) / "score.json", score)
     return f"{text}: {amount_of(score['ppl']).show('ppl')}"

@@ -38,10 +38,10 @@ def longest_first(
     """
     lengths = {source: header(source)[0] for source in sources}
     for source in sorted(lengths, key=lambda s: (-lengths[s], s.utt)):
-        yield source.utt, read_sound(source, fs)
+        yield source.utt, _read_sound(source, fs)
 
 
-def read_sound(source: Source, fs: int) -> np.ndarray:
+def _read_sound(source: Source, fs: int) -> np.ndarray:
     """Return the samples of a mono file, shape (n_samples,).
 
     Raises:

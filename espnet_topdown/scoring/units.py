@@ -17,10 +17,10 @@ from espnet_topdown.data.kaldi_dir import read_lines
 from espnet_topdown.errors import DATA, TopDownError
 
 
-def characters(text: str, nlsyms: Sequence[str] = ()) -> str:
+def _characters(text: str, nlsyms: Sequence[str] = ()) -> str:
     """Return the characters that are scored; ``write_scores`` names the blanks.
 
-    >>> characters("<NOISE> IT  IS", ["<NOISE>"])
+    >>> _characters("<NOISE> IT  IS", ["<NOISE>"])
     ' IT IS'
     """
     text = " ".join(text.split())
@@ -30,10 +30,10 @@ def characters(text: str, nlsyms: Sequence[str] = ()) -> str:
     return re.sub("|".join(map(re.escape, longest_first)), "", text)
 
 
-def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
+def _words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
     """Return the words that are scored.
 
-    >>> words("<NOISE> IT  IS", ["<NOISE>"])
+    >>> _words("<NOISE> IT  IS", ["<NOISE>"])
     ['IT', 'IS']
     """
     if not nlsyms:
@@ -41,7 +41,7 @@ def words(text: str, nlsyms: Sequence[str] = ()) -> list[str]:
     return [word for word in text.split() if word not in nlsyms]
 
 
-UNITS: Mapping[str, Callable[..., Sequence[str]]] = {"cer": characters, "wer": words}
+UNITS: Mapping[str, Callable[..., Sequence[str]]] = {"cer": _characters, "wer": _words}
 
 
 def read_nlsyms(path: Path | None) -> list[str]:

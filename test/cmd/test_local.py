@@ -77,7 +77,7 @@ def test_usage_errors(args: list[str], says: str) -> None:
     ],
 )
 def test_numbers_are_filled_in(word: str, filled: str | None) -> None:
-    assert local.fill_in(word, "JOB", 7) == (filled or word)
+    assert local._fill_in(word, "JOB", 7) == (filled or word)
 
 
 def test_words_arrive_as_given(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from launching import REPOSITORY, wait_for, wait_until
 
 from espnet_topdown.cmd import node
 
-START = "sys.exit(node.run_task(Path('request.json'), '1'))"
+START = "sys.exit(node._run_task(Path('request.json'), '1'))"
 IMPORTS = "import os, signal, sys\nfrom pathlib import Path\n"
 IMPORTS += "from espnet_topdown.cmd import _process, node\n"
 PATIENT = f"{IMPORTS}node._LAST_SECONDS = 60.0\n{START}"
@@ -99,6 +99,6 @@ def test_whether_a_job_is_preempted(place, monkeypatch, says, told) -> None:
     path = fake_slurm.install(place / "bin")
     (path / "scontrol").write_text(f'#!/bin/sh\necho "JobId=7 {says}"\n')
     monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
-    assert not node.preempted(), "no job of Slurm's"
+    assert not node._preempted(), "no job of Slurm's"
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert node.preempted() == told
+    assert node._preempted() == told

@@ -10,7 +10,7 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring import _sclite as ours
 from espnet_topdown.scoring._align import paths
 from espnet_topdown.scoring._sclite import read_trn, sclite_note, write_trn
-from espnet_topdown.scoring.units import characters
+from espnet_topdown.scoring.units import UNITS
 
 
 def render(name: str, ref: dict, hyp: dict, speaker: dict) -> str:
@@ -102,7 +102,7 @@ SHAPES += [("{} b", "b"), ("b {}", "b"), ("{}", "q"), ("a b", "a {} b")]
 
 def notes_and_counts(folder, sclite, scores, unit: str, words: list[str]):
     """sclite's note of ours on texts with each word, our counts, and sclite's."""
-    cut = characters if unit == "cer" else str.split
+    cut = UNITS["cer"] if unit == "cer" else str.split
     sides = [
         {
             f"u{i:02d}": shape[side].format(word)

@@ -20,7 +20,7 @@ from espnet_topdown.scoring.score import (
     speakers,
     write_scores,
 )
-from espnet_topdown.scoring.units import UNITS, words
+from espnet_topdown.scoring.units import UNITS
 from espnet_topdown.search.state import read_score
 
 
@@ -153,7 +153,7 @@ def test_a_lost_part_never_improves_a_rate(tmp_path, ref, hyp, code, word) -> No
     folder = tmp_path / "score_wer"
     for call in (count_set, lambda *args: write_scores(folder, *args, {})):
         with pytest.raises(TopDownError, match=code) as e:
-            call(ref, hyp, words)
+            call(ref, hyp, UNITS["wer"])
         assert word in str(e.value) and e.value.status == 65
     assert not folder.exists()
 
@@ -182,7 +182,7 @@ def test_a_list_is_counted_line_by_line(tmp_path, monkeypatch, hyp, said) -> Non
     "line", ["u\t1\t1\t0\t0", "u\t1\t1\t0\t0\tx", "v\t1\t1\t0\t0\t0"]
 )
 def test_lines_that_are_no_counts_are_named(tmp_path, line) -> None:
-    write_scores(tmp_path, {"v": "A"}, {"v": "A"}, words, {})
+    write_scores(tmp_path, {"v": "A"}, {"v": "A"}, UNITS["wer"], {})
     with (tmp_path / "counts.tsv").open("a") as f:
         f.write(f"{line}\n")
     with pytest.raises(TopDownError, match="E_SCORE.*counts.tsv line 3"):

@@ -4,11 +4,7 @@ import random
 
 import pytest
 
-from espnet_topdown.scoring.units import (
-    characters,
-    read_nlsyms,
-    words,
-)
+from espnet_topdown.scoring.units import UNITS, read_nlsyms
 
 NOISE = ["<NOISE>", "<*IN*>"]
 
@@ -30,8 +26,8 @@ NOISE = ["<NOISE>", "<*IN*>"]
 )
 def test_units(text: str, nlsyms: list, chars: str, word_list: str) -> None:
     tokens = [c.replace("<space>", " ") for c in chars.split()]
-    assert list(characters(text, nlsyms)) == tokens
-    assert words(text, nlsyms) == word_list.split()
+    assert list(UNITS["cer"](text, nlsyms)) == tokens
+    assert UNITS["wer"](text, nlsyms) == word_list.split()
 
 
 @pytest.mark.espnet
@@ -46,11 +42,11 @@ def test_units_are_those_of_espnets_tokenizers() -> None:
     for _ in range(300):
         text = "".join(rng.choices(pieces, k=rng.randrange(20)))
         line = " ".join(text.split())  # tokenize_text joins the fields of a line
-        ours = characters(text, NOISE)
+        ours = UNITS["cer"](text, NOISE)
         if merges and any(symbol in line for symbol in NOISE):
             ours = " ".join(ours.split())
         assert [c.replace(" ", "<space>") for c in ours] == char.text2tokens(line)
-        assert words(text, NOISE) == word.text2tokens(line)
+        assert UNITS["wer"](text, NOISE) == word.text2tokens(line)
 
 
 def test_read_nlsyms(tmp_path) -> None:

@@ -143,10 +143,10 @@ def test_perplexity_equals_a_naive_loop(train) -> None:
     ids = read_ids(Path("data/dev.txt"), tokens)
     model = load_model(base, weights)
     ref = Reference(model.lm.state_dict(), RATES)
-    found = perplexity.score_text(base, weights, Path("data/dev.txt"), 1)
+    found = perplexity._score_text(base, weights, Path("data/dev.txt"), 1)
     assert found["ppl"]["ref"] == len(ids) - 1
     assert found["ppl"]["nll"] == pytest.approx(naive_nll(ref, ids.tolist()), abs=1e-3)
-    wide = perplexity.score_text(base, weights, Path("data/dev.txt"), 3)
+    wide = perplexity._score_text(base, weights, Path("data/dev.txt"), 3)
     parts = ids[: 3 * (len(ids) // 3)].reshape(3, -1)
     want = sum(naive_nll(ref, p.tolist()) for p in parts)
     assert wide["ppl"]["ref"] == parts.size - 3
