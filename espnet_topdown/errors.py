@@ -146,7 +146,8 @@ def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., Non
         except OSError as e:
             if e.errno not in DISK_ERRORS:
                 raise
-            where = e.filename if isinstance(e.filename, str) else os.curdir
+            where = e.filename2 or e.filename  # of a copy the first is its source
+            where = where if isinstance(where, str) else os.curdir
             _end(disk_error(Path(where).absolute(), 0, e))
         except KeyboardInterrupt:
             print("interrupted; the same command continues", file=sys.stderr)

@@ -167,7 +167,7 @@ def test_an_error_is_one_line_and_a_status(capsys) -> None:
 FULL = "from espnet_topdown.errors import command; command(lambda cmd: {})()"
 
 
-@pytest.mark.parametrize("where", ["stdout", "stderr", "a file"])
+@pytest.mark.parametrize("where", ["stdout", "stderr", "a file", "a copy"])
 def test_a_full_disk_is_said_with_its_status(where: str) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
@@ -175,6 +175,7 @@ def test_a_full_disk_is_said_with_its_status(where: str) -> None:
         "stdout": "print('a table')",
         "stderr": "__import__('os').write(2, b'a line')",
         "a file": "open('/dev/full', 'wb', 0).write(b'x')",
+        "a copy": "(_ for _ in ()).throw(OSError(28, 'No space', 'x', None, '/dev/full'))",
     }
     with open("/dev/full", "w") as full:
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -184,6 +185,7 @@ def test_a_full_disk_is_said_with_its_status(where: str) -> None:
     assert ran.returncode == 74
     if where != "stderr":
         assert re.search(r"^E_DISK: .*need \d+ B, free \d+ B at /", ran.stderr)
+        assert where != "a copy" or "B at /dev/full." in ran.stderr
 
 
 def test_another_system_error_is_not_called_a_full_disk() -> None:
