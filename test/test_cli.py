@@ -175,7 +175,7 @@ def test_a_full_disk_is_said_with_its_status(where: str) -> None:
         "stdout": "print('a table')",
         "stderr": "__import__('os').write(2, b'a line')",
         "a file": "open('/dev/full', 'wb', 0).write(b'x')",
-        "a copy": "(_ for _ in ()).throw(OSError(28, 'No space', 'x', None, '/dev/full'))",
+        "a copy": "(_ for _ in 'x').throw(OSError(28, '', 'x', None, '/dev/full'))",
     }
     with open("/dev/full", "w") as full:
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
