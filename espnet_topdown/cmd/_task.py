@@ -97,7 +97,7 @@ class Task:
     def tail(self, lines: int = _TAIL_LINES) -> list[str]:
         """Return the end of the log, if there is one, our own lines left out."""
         text = _end_of(self.log)
-        return [s for s in text.splitlines() if not s.startswith("#")][-lines:]
+        return _theirs(text.splitlines())[-lines:]
 
     def new_lines(self) -> list[str]:
         """Return whole lines written since the last call, our own left out."""
@@ -108,7 +108,7 @@ class Task:
                 block = f.read(_STEP)
                 whole = block.rfind(b"\n") + 1
                 if not whole:  # nothing, or a line that is still being written
-                    return [s for s in lines if not s.startswith("#")]
+                    return _theirs(lines)
                 lines += block[:whole].decode("utf-8", "replace").splitlines()
                 self._shown += whole
 
@@ -175,6 +175,11 @@ def waits_for(log: str | os.PathLike[str]) -> str:
     """Return what the task of a log waits for before it begins, if it does."""
     line = (_end_of(log).splitlines() or [""])[-1]
     return line[len(_WAITS) :] if line.startswith(_WAITS) else ""
+
+
+def _theirs(lines: Iterable[str]) -> list[str]:
+    """The lines that the launcher has not written; a heading of Markdown stays."""
+    return [s for s in lines if s != "#" and not s.startswith("# ")]
 
 
 def _end_of(log: str | os.PathLike[str]) -> str:

@@ -333,5 +333,6 @@ def _compared(a: Mapping[str, Counts], b: Mapping[str, Counts], seed: int) -> st
     diff = total(a.values()).rate - total(b.values()).rate
     return (
         f"difference (first - second): {diff:+.2f} points, 95 % interval "
-        f"[{low:+.2f}, {high:+.2f}] (bootstrap, {_DRAWS} draws, seed {seed})"
+        f"[{low:+.2f}, {high:+.2f}], n = {len(a)} (bootstrap over the n utterances, "
+        f"{_DRAWS} draws, seed {seed})"
     )

@@ -69,7 +69,7 @@ def test_two_systems_are_compared(texts) -> None:
     first, second, _, said = got.splitlines()[4:]
     assert "worse|3|7|" in second and "hyp|3|7|" in first
     assert "difference (first - second): -42.86 points" in said
-    assert "10000 draws, seed 0" in said
+    assert "], n = 3 (" in said and "10000 draws, seed 0" in said
 
 
 def test_the_files(texts) -> None:
