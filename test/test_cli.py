@@ -15,6 +15,7 @@ from espnet_topdown.bin import run_job
 from espnet_topdown.bin.main import main, parser_of
 from espnet_topdown.cli.parser import VERBS, Parser
 from espnet_topdown.errors import TopDownError, command
+from espnet_topdown.report import write
 from espnet_topdown.search import driver, state
 
 BY_NAME = "search --base_exp exp --output_dir out"
@@ -132,10 +133,12 @@ def test_what_a_search_is_asked_and_says(
     best = SimpleNamespace(role="candidate", name="m1.4")
     ended = SimpleNamespace(best=best, reason="made up", criterion=criterion)
     monkeypatch.setattr(state, "read_state", lambda folder: ended)
+    monkeypatch.setattr(write, "list_warnings", lambda folder: ["nothing was learnt."])
     main(["search", "exp/a", "exp/b", "--controls", given])
     assert requests[0].controls == controls
-    said, after = capsys.readouterr().out.splitlines()
+    said, warned, after = capsys.readouterr().out.splitlines()
     assert said == "best: exp/b/m1.4 (made up)"
+    assert warned == "warning: nothing was learnt."
     assert after == f"next: espnet-topdown {then}"
 
 

@@ -93,9 +93,13 @@ def search(**options: Any) -> None:
     Example:
         espnet-topdown search exp/asr_a exp/asr_a_topdown --controls joint,warm
     """
+    from espnet_topdown.report.write import list_warnings
+
     with _last_words():
         done = espnet_topdown.run_search(**options)
     print(f"best: {done.best} ({done.state.reason})")
+    for sentence in list_warnings(done.folder):
+        print(f"warning: {sentence}")
     then = f"decode {done.folder} --data DATA_DIR"
     if done.state.criterion == LIKELIHOOD:  # no sound to decode
         then = f"report {done.folder}"

@@ -81,6 +81,18 @@ def write_report(folders: Sequence[Path], output_dir: Path) -> str:
     return "\n".join([pages["RESULTS.md"], *(str(output / name) for name in pages)])
 
 
+def list_warnings(folder: Path) -> list[str]:
+    """What speaks against taking a search's numbers as they are.
+
+    Args:
+        folder: What ``search`` wrote.
+
+    Returns:
+        A sentence each, as in the report.
+    """
+    return text.warnings(read_study([Path(folder)]))
+
+
 def draw_figures(folder: Path) -> dict[str, bytes]:
     """Draw a report's figures without writing them.
 
