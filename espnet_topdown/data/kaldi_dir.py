@@ -7,6 +7,7 @@ step, so that a reader never sees half of it.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from espnet_topdown.errors import CREATE, DATA, MISSING, USAGE, TopDownError, warn
-from espnet_topdown.files import check_output, decode_utf8, write_bytes
+from espnet_topdown.files import check_output, decode_utf8, write_bytes, write_json
 
 _LISTS = ("wav.scp", "text", "utt2spk", "segments")
 _is_id = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}").fullmatch
@@ -310,16 +311,10 @@ def write_pairs(path: Path, mapping: Mapping[str, str], backup: bool = False) ->
     write_lines(path, lines, backup)
 
 
-def spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
-    """Turn the map around: speaker -> its utterances, sorted, space between.
+def _spk2utt(utt2spk: Mapping[str, str]) -> dict[str, str]:
+    """Return speaker -> its utterances, sorted, with a space between.
 
-    Args:
-        utt2spk: Utterance -> speaker.
-
-    Returns:
-        Speaker -> utterances.
-
-    >>> spk2utt({"b-2": "b", "a-1": "a", "b-1": "b"})
+    >>> _spk2utt({"b-2": "b", "a-1": "a", "b-1": "b"})
     {'a': 'a-1', 'b': 'b-1 b-2'}
     """
     speakers: dict[str, list[str]] = {}
@@ -366,7 +361,7 @@ def write_dir(folder: Path, lists: Mapping[str, Mapping[str, str]]) -> None:
     for name, pairs in lists.items():
         write_pairs(folder / name, pairs, backup=True)
     if "utt2spk" in lists:
-        write_pairs(folder / "spk2utt", spk2utt(lists["utt2spk"]), backup=True)
+        write_pairs(folder / "spk2utt", _spk2utt(lists["utt2spk"]), backup=True)
 
 
 def check_target(folder: Path, mark: Path | str, utts: Iterable[str]) -> None:
@@ -411,6 +406,31 @@ def check_sets(
         check_output(folder, others)
     for name, recordings in sets.items():
         check_target(Path(folder) / name, record, recordings)
+
+
+def write_sets(
+    folder: Path,
+    record: str,
+    sets: Mapping[str, Mapping[str, Mapping[str, str]]],
+    about: Mapping[str, object],
+) -> None:
+    """Write the sets of a corpus and, first, the record of them; see ``check_sets``.
+
+    Args:
+        folder: Where the sets are written.
+        record: The name of the file, such as ``corpus.json``.
+        sets: Set -> its lists, see ``write_dir``.
+        about: What the record holds.
+
+    Raises:
+        TopDownError: E_CREATE (73); those of ``write_dir``.
+    """
+    check_sets(folder, record, {name: lists["wav.scp"] for name, lists in sets.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / record, about)
+    for name, lists in sets.items():
+        write_dir(folder / name, lists)
+        logging.info("%s: %d utterances", name, len(lists["text"]))
 
 
 def subset(

@@ -15,9 +15,8 @@ from pathlib import Path
 from espnet_topdown.cli.data import source
 from espnet_topdown.cli.parser import flag, option, path, script
 from espnet_topdown.data import archives
-from espnet_topdown.data.kaldi_dir import check_sets, place, read_pairs, write_dir
+from espnet_topdown.data.kaldi_dir import place, read_pairs, write_sets
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
-from espnet_topdown.files import write_json
 
 URL = "https://www.openslr.org/resources/12"
 PARTS = {  # utterances, and the published MD5 of PART.tar.gz
@@ -122,13 +121,8 @@ def prepare(
             found = prepare_part(part, librispeech, source, url, allow_partial)
             for file, pairs in found.items():
                 lists[file].update(pairs)
-    record = "librispeech.json"
-    check_sets(output_dir, record, {name: sets[name]["wav.scp"] for name in sets})
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_json(output_dir / record, {"sets": {n: len(sets[n]["text"]) for n in sets}})
-    for name, lists in sets.items():
-        write_dir(output_dir / name, lists)
-        logging.info("%s: %d utterances", name, len(lists["text"]))
+    sizes = {name: len(lists["text"]) for name, lists in sets.items()}
+    write_sets(output_dir, "librispeech.json", sets, {"sets": sizes})
 
 
 main = script(

@@ -21,9 +21,8 @@ from pathlib import Path
 from espnet_topdown.cli.data import source
 from espnet_topdown.cli.parser import flag, option, path, script
 from espnet_topdown.data import archives, audio
-from espnet_topdown.data.kaldi_dir import check_id, check_sets, subset, write_dir
+from espnet_topdown.data.kaldi_dir import check_id, subset, write_sets
 from espnet_topdown.errors import DATA, MISSING, TopDownError
-from espnet_topdown.files import write_json
 
 URL = "https://repository.voxforge1.org/downloads/it/Trunk/Audio/Main/16kHz_16bit"
 INDEX = "index.html"  # the site's list of archives
@@ -221,13 +220,7 @@ def prepare(
         name: subset(lists, (u for u, t in lists["text"].items() if t in texts))
         for name, texts in chosen.items()
     }
-    record = "voxforge.json"
-    check_sets(output_dir, record, {name: sets[name]["wav.scp"] for name in sets})
-    output_dir.mkdir(parents=True, exist_ok=True)
-    write_json(output_dir / record, {"left_out": left_out})
-    for name, part in sets.items():
-        write_dir(output_dir / name, part)
-        logging.info("%s: %d utterances", name, len(part["text"]))
+    write_sets(output_dir, "voxforge.json", sets, {"left_out": left_out})
 
 
 main = script(
