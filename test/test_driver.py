@@ -412,7 +412,7 @@ def test_killed_while_it_was_widened(search, monkeypatch, when):
     def killed(*args: object) -> None:
         raise KeyboardInterrupt
 
-    name = "write_yaml" if when == "before search.yaml" else "put_aside"
+    name = "write_yaml" if when == "before search.yaml" else "_put_aside"
     with monkeypatch.context() as m:
         m.setattr(request, name, killed)
         with pytest.raises(KeyboardInterrupt):

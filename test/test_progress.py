@@ -114,8 +114,8 @@ def made_up(seconds: float = 36.0, n: int = 5, **options: object) -> Search:
 )
 def test_what_a_search_may_take(tmp_path, options, count, time):
     asked = made_up(**options)
-    assert asked.most_trainings == count
-    assert progress.expected_time(asked) == "hours unknown"
+    assert asked.max_trainings == count
+    assert asked.max_time == "hours unknown"
     asked.base.folder = tmp_path
     (tmp_path / "checkpoint.pth").touch()
-    assert progress.expected_time(asked) == time
+    assert asked.max_time == time

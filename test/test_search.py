@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.search.composition import Composition
-from espnet_topdown.search.strategies import STRATEGIES, Space, at_most, outcome
+from espnet_topdown.search.strategies import STRATEGIES, Space, max_retrainings, outcome
 
 M = Composition.parse
 CHAINS = st.lists(st.integers(0, 6), min_size=1, max_size=8)
@@ -115,7 +115,7 @@ def test_a_search_stays_in_its_space(strategy, n, max_frozen, budget, steps):
     max_frozen = min(max_frozen, n - 1)
     limits = {"budget": budget, "epochs": (2, 3), "width": 2, "steps": steps}
     errors, _, result = run(strategy, n, lambda c: -c.n_frozen, max_frozen, **limits)
-    assert len(errors) - 1 == at_most(strategy, Space(n, max_frozen, **limits))
+    assert len(errors) - 1 == max_retrainings(strategy, Space(n, max_frozen, **limits))
     assert all(c.n_frozen <= max_frozen for c in errors)
     assert all(c.n_frozen in (0, *steps) for c in errors if steps)
     assert result.best in errors and errors[result.best] == min(errors.values())

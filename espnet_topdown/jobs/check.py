@@ -42,12 +42,25 @@ _TRIES = 8  # stochastic depth passes some layers by
 def check_trained(base: Experiment, allow_unfinished: bool = False) -> None:
     """Refuse a base whose training did not end, or reported none of its criteria.
 
+    Which numbers a model reports is known to itself only, so its checkpoint is asked.
+
     Raises:
         TopDownError: E_NOT_CONVERGED or E_CRITERION (78).
     """
     if not allow_unfinished:
         base.check_finished()
-    check_criteria(base)
+    if not (base.folder / "checkpoint.pth").is_file():
+        return
+    reported = base.stats.get(base.last_epoch, {})
+    if any(c.key in reported.get(c.phase, {}) for c in base.criteria):
+        return  # ESPnet leaves out the others, such as the accuracy of its default
+    for criterion in base.criteria:
+        known = reported.get(criterion.phase, {})
+        if criterion.key not in known:
+            what = f"{base.folder} reported no {criterion.phase}.{criterion.key}"
+            do = "name one in its best_model_criterion that it reports"
+            hint = nearest(criterion.key, known)
+            raise TopDownError("E_CRITERION", f"{what} ({hint})", do)
 
 
 def check_asr_data(
@@ -99,28 +112,6 @@ def _check_set(
         report.depth,
     )
     return report
-
-
-def check_criteria(base: Experiment) -> None:
-    """Refuse a base whose own training reported none of its criteria.
-
-    Which numbers a model reports is known to itself only, so its checkpoint is asked.
-
-    Raises:
-        TopDownError: E_CRITERION (78).
-    """
-    if not (base.folder / "checkpoint.pth").is_file():
-        return
-    reported = base.stats.get(base.last_epoch, {})
-    if any(c.key in reported.get(c.phase, {}) for c in base.criteria):
-        return  # ESPnet leaves out the others, such as the accuracy of its default
-    for criterion in base.criteria:
-        known = reported.get(criterion.phase, {})
-        if criterion.key not in known:
-            what = f"{base.folder} reported no {criterion.phase}.{criterion.key}"
-            do = "name one in its best_model_criterion that it reports"
-            hint = nearest(criterion.key, known)
-            raise TopDownError("E_CRITERION", f"{what} ({hint})", do)
 
 
 def check_gpus(ngpu: int) -> None:

@@ -297,10 +297,10 @@ def _check_source(
     other = experiment_of(spec.frozen_from)
     known = (other / "config.yaml").is_file()
     if known and other.resolve() != base.folder.resolve():
-        check_tokens(base, Experiment(other))
+        _check_tokens(base, Experiment(other))
 
 
-def check_tokens(a: Experiment, b: Experiment) -> None:
+def _check_tokens(a: Experiment, b: Experiment) -> None:
     """Refuse to join two models whose outputs do not mean the same symbols.
 
     Raises:

@@ -55,7 +55,7 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
     if start := _start(spec, planned):
         provenance["start_sha256"] = save_weights(start, folder / "start.pth")
     keep_stack(spec.stack, folder)
-    write_yaml(folder / "train.yaml", train_config(spec, planned, folder))
+    write_yaml(folder / "train.yaml", _train_config(spec, planned, folder))
     write_yaml(done, provenance)
     return planned
 
@@ -124,7 +124,7 @@ def _start(spec: RetrainSpec, planned: Plan) -> Weights:
     return Reinit.parse(spec.reinit).values(source, names, spec.seed)
 
 
-def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, Any]:
+def _train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, Any]:
     """A complete config for ESPnet's own trainer.
 
     Exact names in ``freeze_param`` and one file in ``init_param``: a name that the
@@ -154,7 +154,7 @@ def train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, An
     return config
 
 
-def trainer_options(base: Experiment, task: Task) -> dict[str, Any]:
+def _trainer_options(base: Experiment, task: Task) -> dict[str, Any]:
     """What the base experiment asked of our trainer beyond ESPnet's options.
 
     But for its harvest, which is of the joint training only.
@@ -190,7 +190,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "control": spec.control,
         "task": spec.task.name,
         "trainer": spec.trainer,
-        "trainer_options": trainer_options(base, spec.task),
+        "trainer_options": _trainer_options(base, spec.task),
         "overrides": dict(spec.overrides),
         "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
         "stack": spec.stack.name,

@@ -241,7 +241,7 @@ class Experiment:
         for name in names:
             if (self.folder / name).is_file():
                 return _followed(self.folder / name)
-        self.check_whole()  # one of another kind has other files
+        self._check_whole()  # one of another kind has other files
         have = sorted(p.name for p in self.folder.glob("*.pth") if p.is_file())
         what = f"no {' or '.join(names)} in {self.folder} ({nearest(names[0], have)})"
         do = "train it (stage 11), or give --base_model FILE"
@@ -308,7 +308,7 @@ class Experiment:
         """
         from espnet_topdown.models.weights import as_type, load_weights
 
-        self.check_whole()
+        self._check_whole()
         path = self.model_file(which)
         return as_type(load_weights(path), self.train_dtype, path)
 
@@ -321,7 +321,7 @@ class Experiment:
         Raises:
             TopDownError: E_PARTIAL (78); those of ``read_header``.
         """
-        self.check_whole()
+        self._check_whole()
         path = self.model_file()
         header = read_header(path)
         differs_from(self.train_dtype, {i.dtype for i in header.values()}, path)
@@ -343,7 +343,7 @@ class Experiment:
         match = re.search(r"\bespnet(?:2|_topdown)[./]bin[./](\w+_train)\b", text)
         return match[1] if match else ""
 
-    def check_whole(self) -> None:
+    def _check_whole(self) -> None:
         """Refuse an experiment of another kind, or whose files hold a part of a model.
 
         Raises:

@@ -406,7 +406,7 @@ def stack_for(
     """
     kind = kind_of(config)
     if name == _GENERIC and names:
-        return generic_stack(names(), kind)
+        return _generic_stack(names(), kind)
     if name and name != "auto":
         return load_stack(name)
     specs = [spec for spec in map(load_stack, shipped()) if spec.fits]
@@ -419,13 +419,13 @@ def stack_for(
     what = f"no shipped stack fits {part} '{config.get(part)}' ({near})"
     do = "see CONTRIBUTING.md, 'add a layer stack', and give --stack FILE.yaml"
     if names:
-        layers = generic_stack(names()).bind(names()).names
+        layers = _generic_stack(names()).bind(names()).names
         do = "--stack generic, if you agree with its layers (from the top: "
         do = f"give {do}{', '.join(layers)}), or --stack FILE.yaml"
     raise TopDownError("E_STACK", what, do)
 
 
-def generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:
+def _generic_stack(names: Iterable[str], task: str = "asr") -> StackSpec:
     """A stack for a model that no shipped one fits: its numbered blocks are layers.
 
     What a part of the model registers before its blocks goes below them, what it

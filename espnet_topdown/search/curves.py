@@ -45,16 +45,6 @@ def read_curve(folder: Path) -> tuple[Epoch, ...]:
     return tuple(by_epoch[k] for k in sorted(by_epoch))
 
 
-def gpu_mib(folder: Path) -> float:
-    """The most memory of a GPU that torch has reserved for a training, by ESPnet's log.
-
-    Returns:
-        MiB; 0 where no epoch has ended on a GPU.
-    """
-    key = "gpu_max_cached_mem_GB"
-    return 1024 * max((e.train.get(key, 0.0) for e in read_curve(folder)), default=0.0)
-
-
 # Oldest first: old logs are `train.1.log` (ESPnet) or `train.log.1` (ours).
 def _age(path: Path) -> tuple[int, str]:
     number = re.search(r"\.(\d+)(\.|$)", path.name)

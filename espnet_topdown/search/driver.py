@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from espnet_topdown.cmd.launch import (
@@ -31,10 +32,15 @@ from espnet_topdown.records import Journal
 from espnet_topdown.scoring.counts import amount_of
 from espnet_topdown.search import _controls, state
 from espnet_topdown.search.composition import Composition
-from espnet_topdown.search.curves import gpu_mib
-from espnet_topdown.search.progress import ProgressLine, announce
+from espnet_topdown.search.curves import read_curve
+from espnet_topdown.search.progress import ProgressLine
 from espnet_topdown.search.request import Search, SearchRequest, write_request
-from espnet_topdown.search.strategies import STRATEGIES, Outcome, outcome
+from espnet_topdown.search.strategies import (
+    STRATEGIES,
+    Outcome,
+    max_retrainings,
+    outcome,
+)
 
 log = logging.getLogger(__name__)
 _CONTEXT_MIB = 1024  # of CUDA and its libraries in a process, beside torch's memory
@@ -111,9 +117,9 @@ class Driver:
         asked = sha256(self.request.output_dir / "search.yaml")
         opened = "search_continued" if events else "search_open"
         self.journal.append(opened, request=asked)
-        announce(self.search)
+        self._announce()
         progress = ProgressLine(self.request.output_dir)
-        most = 1 + self.search.most_trainings
+        most = 1 + self.search.max_trainings
         status = run_jobs(
             [*self._candidates(), *self._controls()],
             self._launcher(),
@@ -126,6 +132,21 @@ class Driver:
             raise self._failure(failed)
         return self._finish(begun)
 
+    def _announce(self) -> None:
+        """Log the layers, the count of trainings and the hours."""
+        search, request = self.search, self.request
+        names = search.stack.names
+        log.info("%d layers from the top: %s", len(names), ", ".join(names))
+        most = max_retrainings(request.strategy, search.space)
+        log.info(
+            "search %s: at most %d retrainings and %d controls, %d at a time, %s",
+            request.strategy,
+            most,
+            search.max_trainings - most,
+            request.max_jobs,
+            search.max_time,
+        )
+
     def _launcher(self) -> list[str]:
         cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
         words = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
@@ -137,11 +158,13 @@ class Driver:
             words += ["--gpu", str(self.request.ngpu)]
         return words
 
-    # What a training takes of a GPU: as much as any of this folder has taken.
+    # What a training takes of a GPU: as much as torch has reserved for any of this
+    # folder, by ESPnet's log; 0 where none has ended an epoch on a GPU.
     def _memory_mib(self) -> float:
         folders = state.job_folders(self.request.output_dir)
-        reserved = max(map(gpu_mib, folders), default=0.0)
-        return reserved + _CONTEXT_MIB if reserved else 0.0
+        epochs = [epoch.train for folder in folders for epoch in read_curve(folder)]
+        most = max((e.get("gpu_max_cached_mem_GB", 0.0) for e in epochs), default=0.0)
+        return 1024 * most + _CONTEXT_MIB if most else 0.0
 
     # Whether a job has ended an epoch since it was started.
     def _has_grown(self, name: str, since: float) -> bool:
@@ -180,7 +203,7 @@ class Driver:
         score, done = state.sealed_score(folder, self.scored.get(name, {}))
         if composition != self.root:
             root = self.search.folder(str(self.root))
-            state.check_same_set(name, score, root, criterion)
+            _check_same_set(name, score, root, criterion)
         amount = amount_of(score[criterion])
         self.errors[composition] = errors = amount.errors
         verdict = None
@@ -323,3 +346,22 @@ class Driver:
         score = read_json(self.search.folder(name) / "score.json")
         amount = amount_of(score[self.request.criterion])
         return {"errors": amount.errors, "ref": amount.ref, "epoch": score["epoch"]}
+
+
+def _check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) -> None:
+    """Refuse to compare two models on different validation sets.
+
+    Raises:
+        TopDownError: E_EVAL_SET (70).
+    """
+    first = read_json(Path(root) / "score.json")
+    mine, its = ((s[unit]["ref"], s["utts"]) for s in (score, first))
+    if mine != its:
+        raise TopDownError(
+            "E_EVAL_SET",
+            f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
+            f"{Path(root).name} on {its[1]} and {its[0]}",
+            "give another --output_dir (in a recipe: --topdown_dir): the validation "
+            "set has changed",
+            INTERNAL,
+        )

@@ -1,4 +1,4 @@
-"""How much a search may take, and how far it is: a line now and then."""
+"""How far a search is: a line now and then."""
 
 from __future__ import annotations
 
@@ -6,89 +6,15 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from espnet_topdown.cmd.launch import Job, backend_cmd, run_jobs
-from espnet_topdown.errors import TopDownError
 from espnet_topdown.search.state import beside_training, read_progress
-from espnet_topdown.search.strategies import at_most
-
-if TYPE_CHECKING:
-    from espnet_topdown.models.experiment import Experiment
-    from espnet_topdown.search.request import Search
 
 log = logging.getLogger(__name__)
-INTERVAL_S = 15.0  # between two lines
+_INTERVAL_S = 15.0  # between two lines
 _REPEAT_S = 60.0  # between two that are the same
-_JOB_S = 30.0  # about what a job takes to start Python and ESPnet, verify and decode
-
-
-def announce(search: Search) -> None:
-    """Log the layers, the count of trainings and the hours."""
-    request, most = search.request, at_most(search.request.strategy, search.space)
-    names = search.stack.names
-    log.info("%d layers from the top: %s", len(names), ", ".join(names))
-    log.info(
-        "search %s: at most %d retrainings and %d controls, %d at a time, %s",
-        request.strategy,
-        most,
-        search.most_trainings - most,
-        request.max_jobs,
-        expected_time(search),
-    )
-
-
-def check_budget(search: Search) -> None:
-    """Refuse a search that is larger than expected.
-
-    Raises:
-        TopDownError: E_BUDGET (78).
-    """
-    request, most = search.request, search.most_trainings
-    if most <= request.max_jobs_total or request.yes:
-        return
-    raise TopDownError(
-        "E_BUDGET",
-        f"--search {request.strategy} can take {most} trainings, "
-        f"{expected_time(search)}; --max_jobs_total is {request.max_jobs_total}",
-        "give --yes true to go on, or --max_frozen, --steps, --budget to do less",
-    )
-
-
-def expected_time(search: Search) -> str:
-    """For example ``about 12.5 hours``, or ``hours unknown``.
-
-    Of the longest search that the request allows, with its controls and what each job
-    takes beside its epochs.
-
-    Returns:
-        Words for the log.
-    """
-    epoch_s = seconds_per_epoch(search.base)
-    if not epoch_s or not search.max_epoch:
-        return "hours unknown"
-    jobs = 1 + search.most_trainings  # the joint model is scored
-    seconds = search.most_epochs * epoch_s + jobs * _JOB_S
-    seconds /= min(jobs, search.request.max_jobs)
-    if seconds < 3600:
-        minutes = max(1, round(seconds / 60))
-        return f"about {minutes} minute{'s' if minutes > 1 else ''}"
-    return f"about {seconds / 3600:.1f} hours"
-
-
-def seconds_per_epoch(base: Experiment) -> float:
-    """Mean time of an epoch of the joint training, from its reporter; 0 if unknown.
-
-    Returns:
-        Seconds, of training and validation together.
-    """
-    if not (base.folder / "checkpoint.pth").is_file():
-        return 0.0
-    spans = [
-        sum(values.get("time", 0.0) for values in phases.values())
-        for phases in base.stats.values()
-    ]
-    return sum(spans) / len(spans) if spans else 0.0
+JOB_S = 30.0  # about what a job takes to start Python and ESPnet, verify and decode
 
 
 class ProgressLine:
@@ -106,7 +32,7 @@ class ProgressLine:
             left: Jobs that may come after them.
         """
         now, (then, shown) = time.monotonic(), self._shown
-        if now - self._looked < INTERVAL_S:
+        if now - self._looked < _INTERVAL_S:
             return
         self._looked, line = now, self.line(running, left)
         if line != shown or now - then >= _REPEAT_S:
@@ -134,8 +60,8 @@ class ProgressLine:
 def _time_left(jobs: Sequence[dict[str, Any]], left: int) -> str:
     ends = max(s.get("eta_seconds") or 0 for s in jobs)
     whole = max(s.get("seconds_per_epoch", 0) * s.get("max_epoch", 0) for s in jobs)
-    more = left * (whole + _JOB_S) / len(jobs)
-    return f"search: about {duration(ends + _JOB_S + more)} left"
+    more = left * (whole + JOB_S) / len(jobs)
+    return f"search: about {duration(ends + JOB_S + more)} left"
 
 
 def _epoch(state: dict[str, Any]) -> str:

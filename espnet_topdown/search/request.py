@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
-from espnet_topdown.files import sha256, write_yaml, yaml_bytes
+from espnet_topdown.files import sha256, sync_folder, write_yaml, yaml_bytes
 from espnet_topdown.jobs.plan import bind
 from espnet_topdown.jobs.prepare import check_place, versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
@@ -26,9 +27,14 @@ from espnet_topdown.models.layers import (
 from espnet_topdown.models.tasks import Task, find_task, read_tasks
 from espnet_topdown.records import Journal
 from espnet_topdown.search.composition import Composition
-from espnet_topdown.search.progress import check_budget
-from espnet_topdown.search.state import put_aside
-from espnet_topdown.search.strategies import CONTROLS, STRATEGIES, Space, at_most
+from espnet_topdown.search.progress import JOB_S
+from espnet_topdown.search.state import RESULT
+from espnet_topdown.search.strategies import (
+    CONTROLS,
+    STRATEGIES,
+    Space,
+    max_retrainings,
+)
 
 _CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
 # Written down only where they are not as usual: option -> what is usual.
@@ -196,20 +202,38 @@ class Search:
         return int(self.request.max_epoch or self.base.config.get("max_epoch") or 0)
 
     @property
-    def most_trainings(self) -> int:
+    def max_trainings(self) -> int:
         """How many retrainings and controls there can be."""
         r = self.request
         chain = self.space.max_frozen - 1 if "bottom_up" in r.controls else 0
-        return at_most(r.strategy, self.space) + len(r.controls) + max(0, chain)
+        return max_retrainings(r.strategy, self.space) + len(r.controls) + max(0, chain)
 
     @property
-    def most_epochs(self) -> int:
+    def max_total_epochs(self) -> int:
         """Epochs of all these, controls from scratch at their own length."""
         joint = int(self.base.config.get("max_epoch") or 0)
         path = joint + max(1, self.space.max_frozen) * self.max_epoch
         own = {"joint": path, "long": 2 * joint}
         scratch = [own[c] for c in self.request.controls if c in own]
-        return sum(scratch) + (self.most_trainings - len(scratch)) * self.max_epoch
+        return sum(scratch) + (self.max_trainings - len(scratch)) * self.max_epoch
+
+    @property
+    def max_time(self) -> str:
+        """For example ``about 12.5 hours``, or ``hours unknown``.
+
+        Of the longest search that the request allows, with its controls and what each
+        job takes beside its epochs.
+        """
+        epoch_s = _seconds_per_epoch(self.base)
+        if not epoch_s or not self.max_epoch:
+            return "hours unknown"
+        jobs = 1 + self.max_trainings  # the joint model is scored
+        seconds = self.max_total_epochs * epoch_s + jobs * JOB_S
+        seconds /= min(jobs, self.request.max_jobs)
+        if seconds < 3600:
+            minutes = max(1, round(seconds / 60))
+            return f"about {minutes} minute{'s' if minutes > 1 else ''}"
+        return f"about {seconds / 3600:.1f} hours"
 
     def folder(self, name: str) -> Path:
         """The job folder of a candidate or a control.
@@ -284,6 +308,17 @@ class Search:
         return seed % 2**31
 
 
+# Mean time of an epoch of the joint training, from its reporter; 0 if unknown.
+def _seconds_per_epoch(base: Experiment) -> float:
+    if not (base.folder / "checkpoint.pth").is_file():
+        return 0.0
+    spans = [
+        sum(values.get("time", 0.0) for values in phases.values())
+        for phases in base.stats.values()
+    ]
+    return sum(spans) / len(spans) if spans else 0.0
+
+
 # The request with what the kind of model decides filled in.
 def _completed(request: SearchRequest, task: Task) -> SearchRequest:
     trainer = task.trainer if request.trainer == AUTO else request.trainer
@@ -314,19 +349,43 @@ def write_request(search: Search) -> list[str]:
     folder = search.request.output_dir
     path, want = folder / "search.yaml", _record(search)
     if not path.is_file():
-        check_budget(search)
+        _check_budget(search)
         keep_stack(search.spec, folder)
         write_yaml(path, want)
         return []
     wider = _widened(read_record(path), want, path)
     if wider:
-        check_budget(search)
+        _check_budget(search)
         digest = hashlib.sha256(yaml_bytes(want)).hexdigest()
         journal = Journal(folder / "journal.jsonl")
         journal.append("search_widened", options=wider, request=digest)
         write_yaml(path, want)
-        put_aside(folder)
+        _put_aside(folder / RESULT)
     return wider
+
+
+def _check_budget(search: Search) -> None:
+    """Refuse a search that is larger than expected.
+
+    Raises:
+        TopDownError: E_BUDGET (78).
+    """
+    request, most = search.request, search.max_trainings
+    if most <= request.max_jobs_total or request.yes:
+        return
+    raise TopDownError(
+        "E_BUDGET",
+        f"--search {request.strategy} can take {most} trainings, "
+        f"{search.max_time}; --max_jobs_total is {request.max_jobs_total}",
+        "give --yes true to go on, or --max_frozen, --steps, --budget to do less",
+    )
+
+
+# Rename the result of a narrower request, so that nobody takes it for the end.
+def _put_aside(result: Path) -> None:
+    if result.is_file():
+        os.replace(result, result.with_name("result.narrower.json"))
+        sync_folder(result.parent)
 
 
 def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> list[str]:

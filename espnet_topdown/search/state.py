@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.cmd.submission import open_jobs, why_waiting
-from espnet_topdown.errors import DATA, INTERNAL, MISSING, TopDownError
+from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.files import (
     holder,
     json_bytes,
@@ -22,7 +21,6 @@ from espnet_topdown.files import (
     read_json,
     read_yaml,
     sha256,
-    sync_folder,
     write_json,
 )
 from espnet_topdown.models.config import read_record
@@ -566,14 +564,6 @@ def is_finished(folder: Path) -> bool:
     return True
 
 
-def put_aside(folder: Path) -> None:
-    """Rename the result of a narrower request, so that nobody takes it for the end."""
-    path = Path(folder) / RESULT
-    if path.is_file():
-        os.replace(path, path.with_name("result.narrower.json"))
-        sync_folder(path.parent)
-
-
 def sealed_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """A finished job's score and the digest of its seal, both checked.
 
@@ -597,28 +587,3 @@ def sealed_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any]
         )
     check_seal(folder)
     return read_json(folder / "score.json"), done
-
-
-def check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) -> None:
-    """Refuse to compare two models on different validation sets.
-
-    Args:
-        name: The model.
-        score: Its score.json.
-        root: The joint model's folder.
-        unit: The criterion.
-
-    Raises:
-        TopDownError: E_EVAL_SET (70).
-    """
-    first = read_json(Path(root) / "score.json")
-    mine, its = ((s[unit]["ref"], s["utts"]) for s in (score, first))
-    if mine != its:
-        raise TopDownError(
-            "E_EVAL_SET",
-            f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
-            f"{Path(root).name} on {its[1]} and {its[0]}",
-            "give another --output_dir (in a recipe: --topdown_dir): the validation "
-            "set has changed",
-            INTERNAL,
-        )

@@ -218,12 +218,12 @@ class Outcome:
     reason: str
 
 
-def at_most(strategy: str, space: Space) -> int:
+def max_retrainings(strategy: str, space: Space) -> int:
     """How many retrainings a search can need, the joint model not counted.
 
-    >>> at_most("greedy", Space(5, 4)), at_most("full", Space(5, 4))
+    >>> max_retrainings("greedy", Space(5, 4)), max_retrainings("full", Space(5, 4))
     (4, 15)
-    >>> at_most("epoch", Space(5, 4, epochs=(10, 20)))
+    >>> max_retrainings("epoch", Space(5, 4, epochs=(10, 20)))
     3
 
     Returns:

@@ -266,18 +266,18 @@ def test_gpus_that_are_not_here(toy_experiment, monkeypatch):
 
 
 def test_a_criterion_that_the_base_did_not_report(toy_experiment):
-    check.check_criteria(Experiment(toy_experiment))
+    check.check_trained(Experiment(toy_experiment), True)
     wrong = [["valid", "acc_mlm", "max"]]
     folder = write_experiment(
         Path("exp/wrong"), rnn_weights(), best_model_criterion=wrong
     )
     with pytest.raises(TopDownError, match="E_CRITERION.*no valid.acc_mlm.*loss"):
-        check.check_criteria(Experiment(folder))
+        check.check_trained(Experiment(folder), True)
     usual = [["valid", "loss", "min"], ["valid", "acc", "max"]]  # ESPnet's own default
     folder = write_experiment(
         Path("exp/usual"), rnn_weights(), best_model_criterion=usual
     )
-    check.check_criteria(Experiment(folder))
+    check.check_trained(Experiment(folder), True)
 
 
 @pytest.mark.parametrize("model, known", [("espnet", False), ("maskctc", True)])

@@ -23,7 +23,7 @@ from espnet_topdown.files import read_json, write_yaml
 from espnet_topdown.jobs.prepare import prepare
 from espnet_topdown.jobs.spec import spec_by_hand
 from espnet_topdown.jobs.verify import verify
-from espnet_topdown.models.layers import generic_stack, load_stack, shipped
+from espnet_topdown.models.layers import load_stack, shipped, stack_for
 from espnet_topdown.models.weights import load_weights
 from espnet_topdown.records import Journal
 
@@ -102,7 +102,7 @@ def test_the_generic_stack_of_a_recurrent_decoder():
     """Its output belongs to the softmax layer, the rest of it is one layer."""
     decoder = ["decoder.embed.weight", "decoder.output.weight"]
     names = [*decoder, *blstm(0), *blstm(1), "ctc.ctc_lo.weight"]
-    bound = generic_stack(names).bind(names)
+    bound = stack_for({"encoder": "rnn"}, "generic", lambda: names).bind(names)
     assert bound.names[:2] == ("softmax", "decoder")
     assert bound.groups[1].params == ("decoder.embed.weight",)
 
