@@ -351,7 +351,7 @@ def link(target: str, path: Path) -> None:
     os.replace(tmp, path)
 
 
-def true_or_false(text: str) -> bool:
+def str2bool(text: str) -> bool:
     """Read one of the two words that ESPnet's options take.
 
     Returns:

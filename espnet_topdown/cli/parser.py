@@ -256,9 +256,9 @@ def _underscored(arg: str) -> str:
 
 
 def _truth(text: str) -> bool:
-    from espnet_topdown.files import true_or_false  # with it comes a parser of YAML
+    from espnet_topdown.files import str2bool  # with it comes a parser of YAML
 
-    return true_or_false(text)
+    return str2bool(text)
 
 
 def whole(text: str) -> int:

@@ -512,7 +512,7 @@ def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
         raise _refused("E_WAV_CLIPPED", source, f"{what} {largest:g})", do)
 
 
-def read_all(source: Source) -> str:
+def check_samples(source: Source) -> str:
     """Read every sample: "silent", "clipped" or "" (E_WAV_NONFINITE, E_WAV_LENGTH).
 
     Args:

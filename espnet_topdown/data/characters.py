@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from espnet_topdown.data.kaldi_dir import place
+from espnet_topdown.data.kaldi_dir import locate
 from espnet_topdown.errors import DATA, TopDownError, warn
 
 # Parts of words in Persian, Hindi and others, although they cannot be seen alone.
@@ -35,7 +35,7 @@ def _is_space(char: str) -> bool:
     """Whether it is seen as a space but is another character, or is a tab.
 
     Returns:
-        False for the plain space; ``mend_texts`` replaces what is True.
+        False for the plain space; ``normalize_spaces`` replaces what is True.
     """
     return char == "\t" or (char != " " and unicodedata.category(char) == "Zs")
 
@@ -62,7 +62,7 @@ def _is_odd(char: str) -> bool:
     return odd or unicodedata.category(char) in ("Co", "Cn")
 
 
-def named(char: str) -> str:
+def char_name(char: str) -> str:
     """A character in words.
 
     Args:
@@ -71,13 +71,13 @@ def named(char: str) -> str:
     Returns:
         Its code and name.
 
-    >>> named("\\u00a0")
+    >>> char_name("\\u00a0")
     'U+00A0 NO-BREAK SPACE'
     """
     return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
 
 
-def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
+def normalize_spaces(texts: Mapping[str, str], path: Path) -> dict[str, str]:
     """Texts of a list with plain spaces only; says what it changed.
 
     Args:
@@ -90,7 +90,7 @@ def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
     Raises:
         TopDownError: E_TEXT_CHAR (65) for a character that cannot be seen.
     """
-    refuse_hidden(texts, path)
+    check_hidden(texts, path)
     counts = _counted(texts, _is_space)
     if not counts:
         return dict(texts)
@@ -99,7 +99,7 @@ def mend_texts(texts: Mapping[str, str], path: Path) -> dict[str, str]:
     return {utt: spaces.sub(" ", text).strip() for utt, text in texts.items()}
 
 
-def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
+def check_hidden(texts: Mapping[str, str], path: Path) -> None:
     """E_TEXT_CHAR (65), with the line, for a character that cannot be seen.
 
     Args:
@@ -114,13 +114,15 @@ def refuse_hidden(texts: Mapping[str, str], path: Path) -> None:
         char = next(iter(counts))
         utt = next(u for u, text in texts.items() if char in text)
         octets = "".join(f"\\x{byte:02x}" for byte in char.encode())
-        what = f"utt {utt} ({place(path, utt)}) holds {named(char)}, which cannot be "
+        what = (
+            f"utt {utt} ({locate(path, utt)}) holds {char_name(char)}, which cannot be "
+        )
         what += f"seen; in the file: {_listed(counts)}"
         do = f"run: sed -i 's/{octets}//g' {shlex.quote(str(path))}"
         raise TopDownError("E_TEXT_CHAR", what, do, DATA)
 
 
-def name_odd(texts: Mapping[str, str], path: Path) -> None:
+def warn_unusual(texts: Mapping[str, str], path: Path) -> None:
     """W_TEXT_CHAR with the count of every character that is not seen as it is.
 
     Args:
@@ -148,7 +150,7 @@ def _spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
     return plain, composed
 
 
-def name_two_spellings(sets: Mapping[Path, Mapping[str, str]]) -> None:
+def warn_two_spellings(sets: Mapping[Path, Mapping[str, str]]) -> None:
     """W_TEXT_SPELLING for letters that the texts write in more than one way.
 
     Args:
@@ -160,8 +162,8 @@ def name_two_spellings(sets: Mapping[Path, Mapping[str, str]]) -> None:
         twice = sorted(plain & composed.keys())
         if twice:
             parts = [
-                f"'{c}' as {named(c)} and as {_codes(unicodedata.normalize('NFD', c))}"
-                f" (decomposed, {composed[c]})"
+                f"'{c}' as {char_name(c)} and as "
+                f"{_codes(unicodedata.normalize('NFD', c))} (decomposed, {composed[c]})"
                 for c in twice[:_MOST]
             ]
             more = f" and {len(twice) - _MOST} more" if len(twice) > _MOST else ""
@@ -181,6 +183,6 @@ def _counted(texts, wanted) -> dict[str, int]:  # type: ignore[no-untyped-def]
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    parts = [f"{n} x {named(char)}" for char, n in list(counts.items())[:_MOST]]
+    parts = [f"{n} x {char_name(char)}" for char, n in list(counts.items())[:_MOST]]
     more = f" and {len(counts) - _MOST} other characters" if len(counts) > _MOST else ""
     return ", ".join(parts) + more

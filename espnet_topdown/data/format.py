@@ -14,13 +14,13 @@ from pathlib import Path
 
 from espnet_topdown.data import audio
 from espnet_topdown.data.audio import Source, sources_of
-from espnet_topdown.data.characters import mend_texts
+from espnet_topdown.data.characters import normalize_spaces
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     check_target,
     copy_dir,
     intersect,
-    place,
+    locate,
     read_dir,
     read_pairs,
     shard,
@@ -202,7 +202,7 @@ def _merge_shards(
         raise TopDownError("E_FORMAT_SHARDS", what, do, DATA)
     copy_dir(data_dir, out, leave_out=_REPLACED)
     if text.exists():
-        write_pairs(out / "text", mend_texts(read_pairs(text), text), backup=True)
+        write_pairs(out / "text", normalize_spaces(read_pairs(text), text), backup=True)
     write_pairs(out / "utt2num_samples", lengths)
     write_lines(out / "feats_type", ["raw"])
     write_lines(out / "audio_format", [audio_format])
@@ -218,8 +218,8 @@ def filter_dir(
 ) -> None:
     """Stage 4: keep utterances that have text and a length strictly between.
 
-    The text is written with plain spaces only; see ``mend_texts``. ``audio_format`` is
-    copied too: later stages read it.
+    The text is written with plain spaces only; see ``normalize_spaces``.
+    ``audio_format`` is copied too: later stages read it.
 
     Args:
         data_dir: From stage 3.
@@ -230,7 +230,8 @@ def filter_dir(
 
     Raises:
         TopDownError: E_CREATE (73) for a folder of somebody else's; E_SHAPE (65) with
-            the line; E_SET_EMPTY (65) if nothing is left; those of ``mend_texts``.
+            the line; E_SET_EMPTY (65) if nothing is left; those of
+            ``normalize_spaces``.
     """
     source, out = Path(data_dir), Path(output_dir)
     check_apart(source, out)
@@ -242,10 +243,10 @@ def filter_dir(
     low, high = int(min_wav_duration * rate), int(max_wav_duration * rate)
     for utt, n in samples.items():
         if not (n.isascii() and n.isdigit()):
-            what = f"{place(source / 'utt2num_samples', utt)}: '{n}' is not a number"
+            what = f"{locate(source / 'utt2num_samples', utt)}: '{n}' is not a number"
             raise TopDownError("E_SHAPE", what, "run stage 3 again", DATA)
     right = {u: n for u, n in samples.items() if low < int(n) < high}
-    texts = mend_texts(lists.get("text", {}), source / "text")
+    texts = normalize_spaces(lists.get("text", {}), source / "text")
     lists["text"] = {u: t for u, t in texts.items() if t}
     kept = intersect({"utt2num_samples": right, **lists})
     if not kept["text"]:
@@ -265,13 +266,13 @@ def filter_texts(inputs: Sequence[Path], output: Path) -> None:
         output: The list, in the order of the inputs.
 
     Raises:
-        TopDownError: Those of ``read_pairs`` and ``mend_texts``; E_CREATE (73) if
+        TopDownError: Those of ``read_pairs`` and ``normalize_spaces``; E_CREATE (73) if
             the output is one of the inputs, or lies in a set or an experiment.
     """
     lines = []
     check_output(Path(output).parent, ("wav.scp", "config.yaml"))
     for path in inputs:
         check_apart(path, output)
-        texts = mend_texts(read_pairs(path, as_espnet=True), path)
+        texts = normalize_spaces(read_pairs(path, as_espnet=True), path)
         lines += [f"{utt} {text}" for utt, text in texts.items() if text]
     write_lines(output, lines)

@@ -175,7 +175,7 @@ def read_pairs(path: Path, as_espnet: bool = False) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for key, value in iter_pairs(path, as_espnet):
         if key in pairs:
-            raise twice(path, key)
+            raise duplicate_error(path, key)
         pairs[key] = value
     return pairs
 
@@ -205,7 +205,7 @@ def iter_pairs(path: Path, as_espnet: bool = False) -> Iterator[tuple[str, str]]
             yield key, words[1].rstrip() if len(words) == 2 else ""
 
 
-def twice(path: Path, key: str) -> TopDownError:
+def duplicate_error(path: Path, key: str) -> TopDownError:
     """The error that a list holds an id twice, with the lines.
 
     Args:
@@ -240,7 +240,7 @@ def numbered_ids(path: Path) -> Iterator[tuple[str, Path, int]]:
                     yield key[0], part, number
 
 
-def place(path: Path, key: str) -> str:
+def locate(path: Path, key: str) -> str:
     """The file and line of a list that hold ``key``, for messages.
 
     A list in splits is named by its part, as in ``splits2/text/split.1 line 2``.

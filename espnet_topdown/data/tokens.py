@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.data.characters import mend_texts
+from espnet_topdown.data.characters import normalize_spaces
 from espnet_topdown.data.kaldi_dir import read_lines, read_pairs, write_lines
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import check_output
@@ -106,7 +106,7 @@ def train_bpe(
     out = Path(output_dir)
     made = () if (out / "bpe.model").exists() else ("tokens.txt",)
     check_output(out, ("wav.scp", "text", "config.yaml", *made))
-    lists = [mend_texts(read_pairs(path), path) for path in texts]
+    lists = [normalize_spaces(read_pairs(path), path) for path in texts]
     words = [text for pairs in lists for text in pairs.values() if text]
     options["user_defined_symbols"] = _symbols(nlsyms)
     write_lines(out / "train.txt", words)

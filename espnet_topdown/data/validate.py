@@ -18,12 +18,12 @@ from typing import Any
 from espnet_topdown.data import audio
 from espnet_topdown.data.audio import Source, sources_of
 from espnet_topdown.data.characters import (
-    name_odd,
-    name_two_spellings,
-    named,
-    refuse_hidden,
+    char_name,
+    check_hidden,
+    warn_two_spellings,
+    warn_unusual,
 )
-from espnet_topdown.data.kaldi_dir import place, read_pairs
+from espnet_topdown.data.kaldi_dir import locate, read_pairs
 from espnet_topdown.data.tokens import check_tokens, frames_needed
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
 from espnet_topdown.files import sha256
@@ -155,8 +155,8 @@ def check_text(
             (65).
     """
     if not is_trained:
-        refuse_hidden(texts, path)
-    name_odd(texts, path)
+        check_hidden(texts, path)
+    warn_unusual(texts, path)
     if token_list is not None:
         check_tokens(token_list, "the token list")
     return _check_tokens(path, texts, cut, token_list)
@@ -178,7 +178,7 @@ def read_shape(path: Path) -> dict[str, list[int]]:
     for utt, value in shapes.items():
         parts = value.split(",")
         if not all(part.isascii() and part.isdigit() for part in parts):
-            what = f"{place(path, utt)} '{value}'"
+            what = f"{locate(path, utt)} '{value}'"
             raise TopDownError("E_SHAPE", what, "redo stage 10", DATA)
         shapes[utt] = [int(part) for part in parts]
     return shapes
@@ -239,11 +239,11 @@ def _check_tokens(
         try:
             tokens = cut(words)
         except ValueError as e:
-            what = f"utt {utt} ({place(path, utt)}): {e}"
+            what = f"utt {utt} ({locate(path, utt)}): {e}"
             raise TopDownError("E_TEXT_TOKENS", what, "correct the text", DATA) from e
         if not words or not tokens:
             left = " holds nothing that the cleaner leaves" if words else ""
-            what = f"utt {utt} ({place(path, utt)}){left}"
+            what = f"utt {utt} ({locate(path, utt)}){left}"
             raise TopDownError("E_TEXT_EMPTY", what, "leave the utterance out", DATA)
         needs[utt] = frames_needed(tokens)
         total += len(tokens)
@@ -268,7 +268,7 @@ def _check_tokens(
 
 
 def _code(unit: str) -> str:
-    return f" ({named(unit)})" if len(unit) == 1 and not unit.isascii() else ""
+    return f" ({char_name(unit)})" if len(unit) == 1 and not unit.isascii() else ""
 
 
 def _check_audio(
@@ -295,7 +295,7 @@ def _check_audio(
     faults: dict[str, list[str]] = {"silent": [], "clipped": [], "": []}
     for source in sources_of(wav_scp, wavs) if report.full else ():
         if source.utt in report.samples:
-            faults[audio.read_all(source)].append(source.utt)
+            faults[audio.check_samples(source)].append(source.utt)
     for name in ("silent", "clipped"):
         _few(name.upper(), faults[name], len(report.samples))
 
@@ -330,7 +330,7 @@ def _check_lengths(
     for path, listed in lengths.items():
         for utt, n in samples.items():
             if listed.get(utt, n) != n:
-                what = f"utt {utt}: {n} samples, {place(path, utt)} says {listed[utt]}"
+                what = f"utt {utt}: {n} samples, {locate(path, utt)} says {listed[utt]}"
                 raise TopDownError("E_WAV_LENGTH", what, "redo stage 10", DATA)
 
 
@@ -395,7 +395,7 @@ def validate_sets(
     reports = {r: _validate(r, f, stats_dir, **options) for r, f in folders.items()}
     read = {folder / "text": reports[role].texts for role, folder in folders.items()}
     read |= {path: _validate_text(path, **options) for path in texts}
-    name_two_spellings(read)
+    warn_two_spellings(read)
     if not allow_overlap:
         full = all(report.full for report in reports.values())
         check_overlap([f / "wav.scp" for f in folders.values()], full, check_speakers)

@@ -14,7 +14,7 @@ from espnet_topdown.errors import DATA, TopDownError
 END, UNKNOWN = "<eos>", "<unk>"
 
 
-def lines_of(path: Path) -> Iterator[list[str]]:
+def read_words(path: Path) -> Iterator[list[str]]:
     """The words of each line, without the end of the line.
 
     Args:
@@ -44,11 +44,11 @@ def word_counts(paths: Iterable[Path]) -> Counter[str]:
 
     Raises:
         TopDownError: E_TOKENS (65) for a text with ``<eos>`` in it, and those of
-            ``lines_of``.
+            ``read_words``.
     """
     counts: Counter[str] = Counter()
     for path in paths:
-        for words in lines_of(path):
+        for words in read_words(path):
             if END in words:
                 do = "take that word out of the text: it is added to every line"
                 raise TopDownError("E_TOKENS", f"{path} holds '{END}'", do, DATA)
@@ -112,11 +112,11 @@ def read_ids(path: Path, tokens: Sequence[str]) -> np.ndarray:
         Shape (number of words and line ends,).
 
     Raises:
-        TopDownError: E_OOV (65) with file and line; those of ``lines_of``.
+        TopDownError: E_OOV (65) with file and line; those of ``read_words``.
     """
     index = {t: i for i, t in enumerate(tokens)}
     end, ids = index[END], []
-    for number, words in enumerate(lines_of(path), 1):
+    for number, words in enumerate(read_words(path), 1):
         for word in words:
             if word not in index:
                 what = f"{path}:{number}: '{word}' is not among the {len(tokens)} words"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.cmd.places import visible
 from espnet_topdown.data.audio import Source
-from espnet_topdown.data.characters import name_two_spellings
+from espnet_topdown.data.characters import warn_two_spellings
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.data.validate import (
     SetReport,
@@ -80,7 +80,7 @@ def check_asr_data(
             lists.append(base.data_path(phase, "speech")[0])
             texts[base.data_path(phase, "text")[0]] = report.texts
             full = full and report.full
-    name_two_spellings(texts)
+    warn_two_spellings(texts)
     if len(lists) == 2 and not allow_overlap:
         check_overlap(lists, full, False)
 

@@ -12,7 +12,7 @@ from espnet_topdown.jobs.reinit import Reinit, initial_places
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.checkpoint import (
     Header,
-    differs_from,
+    has_other_dtype,
     read_header,
     tied_names,
 )
@@ -167,7 +167,7 @@ def plan(spec: RetrainSpec) -> Plan:
     elif spec.frozen_from:
         source = read_header(spec.frozen_from)
         types = {info.dtype for info in source.values()}
-        differs_from(base.train_dtype, types, spec.frozen_from)
+        has_other_dtype(base.train_dtype, types, spec.frozen_from)
     _check_source(spec, header, source, names)
     copied = {n: (Path(spec.frozen_from or model), n) for n in names}
     copied.update({n: (model, n) for n in layers.own if n not in copied})

@@ -22,9 +22,9 @@ from espnet_topdown.jobs.reinit import Reinit
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment, known_options
-from espnet_topdown.models.layers import is_statistic, keep_stack
+from espnet_topdown.models.layers import is_statistic, write_stack
 from espnet_topdown.models.tasks import Task
-from espnet_topdown.models.weights import Weights, as_type, load_weights, save_weights
+from espnet_topdown.models.weights import Weights, load_weights, save_weights, to_dtype
 
 # What shows a folder of ESPnet's: an experiment, a data directory, statistics
 _THEIRS = ("config.yaml", "checkpoint.pth", "wav.scp", "logdir", "train/speech_shape")
@@ -54,7 +54,7 @@ def prepare(spec: RetrainSpec, folder: Path) -> Plan:
         provenance["frozen_sha256"] = save_weights(frozen, folder / "frozen.pth")
     if start := _start(spec, planned):
         provenance["start_sha256"] = save_weights(start, folder / "start.pth")
-    keep_stack(spec.stack, folder)
+    write_stack(spec.stack, folder)
     write_yaml(folder / "train.yaml", _train_config(spec, planned, folder))
     write_yaml(done, provenance)
     return planned
@@ -110,7 +110,7 @@ def _load_values(places: Places, train_dtype: str = "") -> Weights:
     files = dict.fromkeys(path for path, _ in places.values())
     found = {path: load_weights(path) for path in files}
     if train_dtype:
-        found = {p: as_type(state, train_dtype, p) for p, state in found.items()}
+        found = {p: to_dtype(state, train_dtype, p) for p, state in found.items()}
     return {n: found[path][name] for n, (path, name) in places.items()}
 
 

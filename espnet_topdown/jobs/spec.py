@@ -11,7 +11,7 @@ from espnet_topdown.errors import MISSING, TopDownError
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
 from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment, experiment_of
-from espnet_topdown.models.layers import StackSpec, stack_again, stack_for
+from espnet_topdown.models.layers import StackSpec, resolve_stack, stack_for
 from espnet_topdown.models.tasks import Task, find_task
 
 AUTO = "auto"  # the trainer of the stack's task
@@ -140,7 +140,7 @@ def spec_by_hand(
         folder.name if folder else "plan",
         [n for n in freeze.split(",") if n],
         int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
-        stack_again(base.config, stack, folder or Path(), record, base.header),
+        resolve_stack(base.config, stack, folder or Path(), record, base.header),
         frozen_from or (base.model_file() if freeze else None),
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},

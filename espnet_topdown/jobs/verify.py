@@ -12,7 +12,7 @@ from espnet_topdown.jobs.plan import Layers
 from espnet_topdown.models.checkpoint import tied_names
 from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment
-from espnet_topdown.models.layers import LayerStack, kept_stack, load_stack, shipped
+from espnet_topdown.models.layers import LayerStack, load_stack, read_stack, shipped
 from espnet_topdown.models.weights import Weights, differing, header_of, load_weights
 
 
@@ -93,7 +93,7 @@ def _stack_of(folder: Path, job: Mapping[str, Any], base: Weights) -> LayerStack
     Raises:
         TopDownError: E_VERSION (78) where it does not; E_DIGEST (65).
     """
-    spec, header = kept_stack(folder, job), header_of(base)
+    spec, header = read_stack(folder, job), header_of(base)
     if spec is not None:
         return spec.bind(header).join(tied_names(header))
     bound = load_stack(job["stack"]).bind(header) if job["stack"] in shipped() else None

@@ -90,7 +90,7 @@ def read_header(path: Path) -> Header:
         from espnet_topdown.models.weights import header_of, load_weights
 
         return header_of(load_weights(path))
-    return without_prefix(header, path)
+    return strip_prefix(header, path)
 
 
 def check_archive(path: Path) -> None:
@@ -135,7 +135,7 @@ def _broken(code: str, what: str) -> TopDownError:
     return TopDownError(code, what, do, DATA)
 
 
-def without_prefix(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def strip_prefix(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The same values by the names that the model has without DataParallel.
 
     Args:
@@ -151,7 +151,7 @@ def without_prefix(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return {name[len(_PARALLEL) :]: value for name, value in state.items()}
 
 
-def differs_from(train_dtype: str, dtypes: Iterable[str], path: Path) -> bool:
+def has_other_dtype(train_dtype: str, dtypes: Iterable[str], path: Path) -> bool:
     """Whether a file has another precision than the training; warns of it.
 
     Args:

@@ -29,7 +29,7 @@ from espnet_topdown.errors import (
 )
 from espnet_topdown.files import read_json, sha256, write_json
 from espnet_topdown.models import type_checks
-from espnet_topdown.models.checkpoint import Header, differs_from, read_header
+from espnet_topdown.models.checkpoint import Header, has_other_dtype, read_header
 from espnet_topdown.models.config import read_config
 from espnet_topdown.models.layers import is_statistic
 from espnet_topdown.models.tasks import kind_of
@@ -306,11 +306,11 @@ class Experiment:
         Raises:
             TopDownError: E_PARTIAL (78) when the experiment saved a part of its model.
         """
-        from espnet_topdown.models.weights import as_type, load_weights
+        from espnet_topdown.models.weights import load_weights, to_dtype
 
         self._check_whole()
         path = self.model_file(which)
-        return as_type(load_weights(path), self.train_dtype, path)
+        return to_dtype(load_weights(path), self.train_dtype, path)
 
     def header(self) -> Header:
         """Names, shapes and types of the best epoch's tensors, read without torch.
@@ -324,7 +324,7 @@ class Experiment:
         self._check_whole()
         path = self.model_file()
         header = read_header(path)
-        differs_from(self.train_dtype, {i.dtype for i in header.values()}, path)
+        has_other_dtype(self.train_dtype, {i.dtype for i in header.values()}, path)
         return header
 
     @property

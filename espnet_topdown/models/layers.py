@@ -485,7 +485,7 @@ def _generic_part(part: str, names: Sequence[str]) -> list[dict[str, Any]]:
     return layers
 
 
-def keep_stack(spec: StackSpec, folder: Path) -> None:
+def write_stack(spec: StackSpec, folder: Path) -> None:
     """Write a stack's text into the folder of a job or a search.
 
     Args:
@@ -495,7 +495,7 @@ def keep_stack(spec: StackSpec, folder: Path) -> None:
     write_bytes(Path(folder) / _STACK_FILE, spec.text.encode())
 
 
-def kept_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
+def read_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
     """The stack that a folder of a job or a search carries.
 
     Args:
@@ -519,7 +519,7 @@ def kept_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
     return spec
 
 
-def stack_again(
+def resolve_stack(
     config: Mapping[str, Any],
     asked: str,
     folder: Path,
@@ -543,9 +543,9 @@ def stack_again(
         The stack.
 
     Raises:
-        TopDownError: E_STACK; those of ``kept_stack``.
+        TopDownError: E_STACK; those of ``read_stack``.
     """
-    kept = kept_stack(folder, record)
+    kept = read_stack(folder, record)
     if kept is None:
         return stack_for(config, asked, names)
     try:

@@ -26,7 +26,7 @@ def quiet_imports() -> Iterator[None]:
     What ESPnet and its packages print then, of a download that failed or of a faster
     package that is not there, is no news for a user; it goes to the log (DEBUG).
     """
-    leave_out()
+    disable_typeguard()
     warnings.filterwarnings("ignore", category=FutureWarning, module="espnet2")
     text = io.StringIO()
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
@@ -48,7 +48,7 @@ def import_quietly(module: str) -> ModuleType:
         return importlib.import_module(module)
 
 
-def leave_out() -> None:
+def disable_typeguard() -> None:
     """Make ``@typechecked`` do nothing; call it before ESPnet is imported."""
     try:
         import typeguard

@@ -20,9 +20,9 @@ from espnet_topdown.models.checkpoint import (
     Header,
     TensorInfo,
     check_archive,
-    differs_from,
+    has_other_dtype,
+    strip_prefix,
     tied_names,
-    without_prefix,
 )
 from espnet_topdown.models.tasks import find_task, kind_of
 
@@ -63,7 +63,7 @@ def load_weights(path: Path) -> Weights:
         what = f"{path} is no mapping of names to tensors"
         raise TopDownError("E_CKPT_KEYS", what, do, DATA)
     _check_finite(state, path)
-    return without_prefix(state, path)
+    return strip_prefix(state, path)
 
 
 def header_of(state: Mapping[str, torch.Tensor]) -> Header:
@@ -83,7 +83,7 @@ def header_of(state: Mapping[str, torch.Tensor]) -> Header:
     return {name: info(tensor) for name, tensor in state.items()}
 
 
-def as_type(state: Mapping[str, torch.Tensor], name: str, path: Path) -> Weights:
+def to_dtype(state: Mapping[str, torch.Tensor], name: str, path: Path) -> Weights:
     """The same tensors in the precision that a training computes with.
 
     Args:
@@ -95,7 +95,7 @@ def as_type(state: Mapping[str, torch.Tensor], name: str, path: Path) -> Weights
         Name -> tensor.
     """
     header = header_of(state)
-    if not differs_from(name, {info.dtype for info in header.values()}, path):
+    if not has_other_dtype(name, {info.dtype for info in header.values()}, path):
         return dict(state)
     wanted, tied = getattr(torch, name), tied_names(header)
     first = {n: t for n, t in state.items() if n not in tied}

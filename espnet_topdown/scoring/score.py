@@ -14,7 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.data.kaldi_dir import c_sorted, iter_pairs, read_pairs, twice
+from espnet_topdown.data.kaldi_dir import (
+    c_sorted,
+    duplicate_error,
+    iter_pairs,
+    read_pairs,
+)
 from espnet_topdown.errors import warn
 from espnet_topdown.files import check_output, write_bytes, write_json
 from espnet_topdown.scoring._align import count, paths
@@ -85,7 +90,7 @@ def _count_list(
                 others[utt] = None
                 continue
             if seen is not _UNREAD:
-                raise twice(names[1], utt)
+                raise duplicate_error(names[1], utt)
             counts[utt] = _READ
             waiting.append(utt)
             if is_suspect(text):

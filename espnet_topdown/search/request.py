@@ -21,8 +21,8 @@ from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import (
     LayerStack,
     StackSpec,
-    keep_stack,
-    stack_again,
+    resolve_stack,
+    write_stack,
 )
 from espnet_topdown.models.tasks import Task, find_task, read_tasks
 from espnet_topdown.records import Journal
@@ -177,7 +177,7 @@ class Search:
         made = folder / "search.yaml"
         record = read_record(made) if made.is_file() else {}
         names = base.header
-        spec = stack_again(base.config, request.stack, folder, record, names)
+        spec = resolve_stack(base.config, request.stack, folder, record, names)
         task = find_task(spec.task)
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
@@ -350,7 +350,7 @@ def write_request(search: Search) -> list[str]:
     path, want = folder / "search.yaml", _record(search)
     if not path.is_file():
         _check_budget(search)
-        keep_stack(search.spec, folder)
+        write_stack(search.spec, folder)
         write_yaml(path, want)
         return []
     wider = _widened(read_record(path), want, path)

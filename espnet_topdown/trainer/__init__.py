@@ -2,4 +2,4 @@
 
 from espnet_topdown.models import type_checks
 
-type_checks.leave_out()
+type_checks.disable_typeguard()

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from espnet2.utils import config_argparse
 
 from espnet_topdown.errors import CREATE, USAGE, TopDownError, nearest, warn
-from espnet_topdown.files import Lock, read_yaml, true_or_false
+from espnet_topdown.files import Lock, read_yaml, str2bool
 from espnet_topdown.trainer import _processes
 from espnet_topdown.trainer._checkpoints import repair
 from espnet_topdown.trainer._checks import check_options
@@ -131,7 +131,7 @@ def complete(parser: argparse.ArgumentParser, task: str) -> argparse.ArgumentPar
     for option, (default, text) in table.items():
         more: dict[str, Any] = {"type": type(default), "choices": _CHOICES.get(option)}
         if isinstance(default, bool):
-            more = {"type": true_or_false, "metavar": "true|false"}
+            more = {"type": str2bool, "metavar": "true|false"}
         group.add_argument(option, default=default, help=text, **more)
     return parser
 

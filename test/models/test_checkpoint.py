@@ -19,13 +19,13 @@ from espnet_topdown.files import sha256
 from espnet_topdown.models import weights as by_torch
 from espnet_topdown.models.checkpoint import read_header, tied_names
 from espnet_topdown.models.weights import (
-    as_type,
     check_keys,
     differing,
     header_of,
     load_weights,
     read_checkpoint,
     save_weights,
+    to_dtype,
 )
 
 FILE = Path("a.pth")
@@ -246,7 +246,7 @@ def test_refused_in_the_same_words_and_never_run(case, folder):
 def test_what_is_tied_stays_tied_in_another_precision():
     one = torch.ones(2, 3, dtype=torch.float16)
     state = {"embed": one, "out": one, "count": torch.tensor(1)}
-    taken = as_type(state, "float32", FILE)
+    taken = to_dtype(state, "float32", FILE)
     assert [t.dtype for t in taken.values()] == [torch.float32] * 2 + [torch.int64]
     assert tied_names(header_of(taken)) == {"out": "embed"}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from espnet_topdown.cli.data import source
 from espnet_topdown.cli.parser import flag, option, path, script
 from espnet_topdown.data import archives
-from espnet_topdown.data.kaldi_dir import place, read_pairs, write_sets
+from espnet_topdown.data.kaldi_dir import locate, read_pairs, write_sets
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 
 URL = "https://www.openslr.org/resources/12"
@@ -49,7 +49,9 @@ def collect(folder: Path) -> Lists:
         for utt, text in read_pairs(texts).items():
             of_chapter = utt.startswith(f"{speaker}-")
             if not (of_chapter and re.fullmatch("[A-Z' ]+", text)):
-                what = f"{place(texts, utt)}: not '{speaker}-NUMBER WORDS' in A-Z and '"
+                what = (
+                    f"{locate(texts, utt)}: not '{speaker}-NUMBER WORDS' in A-Z and '"
+                )
                 do = "move that folder away and run the same command again"
                 raise TopDownError("E_CORPUS", what, do, DATA)
             wav = texts.with_name(f"{utt}.flac")

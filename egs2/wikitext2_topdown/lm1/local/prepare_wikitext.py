@@ -14,9 +14,9 @@ from pathlib import Path
 
 from espnet_topdown.cli.parser import Parser
 from espnet_topdown.data.archives import check_digest, http_download
-from espnet_topdown.data.words import END, UNKNOWN, lines_of, vocabulary, word_counts
+from espnet_topdown.data.words import END, UNKNOWN, read_words, vocabulary, word_counts
 from espnet_topdown.errors import DATA, MISSING, TopDownError, command
-from espnet_topdown.files import check_output, true_or_false, write_bytes
+from espnet_topdown.files import check_output, str2bool, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def prepare(folder: Path, output: Path) -> dict[str, int]:
         _must_be(f"{paths[name]}: tokens", sum(counts[name].values()), want)
     words = vocabulary(sum(counts.values(), type(counts["train"])()))
     _must_be(f"{folder}: words", len(words), WORDS)
-    texts = {name: [*lines_of(path)] for name, path in paths.items()}
+    texts = {name: [*read_words(path)] for name, path in paths.items()}
     return _write(output, texts, words)
 
 
@@ -115,7 +115,7 @@ def prepare_small(
     min_count: int = MIN_COUNT,
 ) -> dict[str, int]:
     """The same from parts of the test and the validation text; not comparable."""
-    whole = {of: [*lines_of(find_text(folder, of))] for of in ("dev", "test")}
+    whole = {of: [*read_words(find_text(folder, of))] for of in ("dev", "test")}
     texts = {}
     for name, part in parts.items():
         lines = whole[part.of]
@@ -168,7 +168,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--output_dir", type=Path, required=True, help="Gets the texts and the words")
     add(
         "--small",
-        type=true_or_false,
+        type=str2bool,
         default=False,
         help="Parts of valid and test only; figures are not comparable with others",
     )
