@@ -220,9 +220,10 @@ def _check_vocabulary(base: Experiment, layers: Layers) -> None:
 
 
 def _check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
-    """Refuse a stack with an output layer below its top layer.
+    """Refuse a stack with an output layer hidden in a layer below the top one.
 
-    A matrix of a decoder with one row for each token is taken for one.
+    A matrix of a decoder with one row for each token is taken for one. A layer of
+    nothing else was meant: to freeze one of two softmax layers alone.
 
     Raises:
         TopDownError: E_STACK (78): it is not for us to say where it belongs.
@@ -233,9 +234,13 @@ def _check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
             output = name.startswith("decoder.") and _may_be_output(name, header)
             if not output or header[name].shape[0] != size:
                 continue
+            if all(
+                n.rpartition(".")[0] == name.rpartition(".")[0] for n in group.params
+            ):
+                continue
             what = f"{name} has a row for each of the {size} tokens, as an output layer"
             what += f" has, and lies in layer {group.name}"
-            do = "give --stack FILE.yaml that puts it into the softmax, or names it"
+            do = "give --stack FILE.yaml with it in the softmax or in its own layer"
             raise TopDownError("E_STACK", what, do)
 
 

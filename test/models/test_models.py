@@ -309,6 +309,15 @@ def test_an_output_layer_of_another_name_is_asked_about(toy_experiment):
     folder = write_experiment(Path("exp/head"), {**rnn_weights(), **more})
     with pytest.raises(TopDownError, match="E_STACK.*decoder.head.weight.*5 tokens"):
         layer_table(folder)
+    stack = {
+        "ctc": "ctc\\.",
+        "head": "decoder\\.head\\.",
+        "rest": "decoder\\.embed|enc",
+    }
+    lines = [f"- {{name: {name}, params: ['{stack[name]}']}}" for name in stack]
+    Path("mine.yaml").write_text("\n".join(["layers:", *lines]))
+    table = layer_table(folder, "mine.yaml")
+    assert re.search("1 +ctc.*\n.* 2 +head.*\n.* 3 +rest", table)
 
 
 @pytest.mark.parametrize("verb", ["layers", "plan"])
