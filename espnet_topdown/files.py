@@ -305,6 +305,22 @@ def check_output(folder: Path, names: Iterable[str], ours: bytes = b"") -> None:
         raise TopDownError("E_CREATE", f"{path} is there and not ours", do, CREATE)
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, before all the work.
+
+    Args:
+        folder: ``--output_dir``; it need not be there.
+
+    Raises:
+        TopDownError: E_CREATE (73).
+    """
+    place = Path(folder).absolute()
+    there = next(path for path in (place, *place.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        what = f"{there} is no folder that can be written to"
+        raise TopDownError("E_CREATE", what, "name another output folder", CREATE)
+
+
 def check_apart(source: Path, folder: Path) -> None:
     """Refuse to write data over those that they are made from.
 

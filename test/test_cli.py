@@ -52,14 +52,22 @@ def test_wrong_command_lines(words: str, message: str, capsys) -> None:
     assert verb in err or "Do: leave it out." in err
 
 
+DECODE = "decode exp --wav_scp wav.scp"
+FILE = "wav.scp is no folder that can be written to. Do: name another output folder."
+
+
 @pytest.mark.parametrize(
     "words, status, message",
     [
-        ("--ngpu 1", 78, "E_GPU: ngpu 1 is asked for, this machine shows 0 GPUs. Do: "),
-        ("--output_dir wav.scp/x", 73, "wav.scp is no folder that can be written to."),
+        (f"{DECODE} --ngpu 1", 78, "E_GPU: ngpu 1 is asked for, this machine shows 0"),
+        (f"{DECODE} --output_dir wav.scp/x", 73, FILE),
+        ("search exp wav.scp/x", 73, FILE),
+        ("retrain exp --output_dir wav.scp --freeze softmax", 73, FILE),
+        ("report exp --output_dir wav.scp/a/b", 73, FILE),
+        ("score --ref wav.scp --hyp wav.scp --output_dir wav.scp/x", 73, FILE),
     ],
 )
-def test_a_decoding_that_cannot_be(
+def test_what_cannot_be_done_here(
     words: str, status: int, message: str, tmp_path, monkeypatch, capsys
 ) -> None:
     """Before the work, and nothing is left behind."""
@@ -67,7 +75,7 @@ def test_a_decoding_that_cannot_be(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     Path("wav.scp").write_text("u u.wav\n")
     with pytest.raises(SystemExit) as e:
-        main(["decode", "exp", "--wav_scp", "wav.scp", *words.split()])
+        main(words.split())
     assert e.value.code == status and message in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["wav.scp"]
 

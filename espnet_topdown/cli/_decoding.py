@@ -6,13 +6,13 @@ a recipe decodes: name, experiment and file, with tabs between.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import CREATE, USAGE, TopDownError, command
+from espnet_topdown.errors import USAGE, TopDownError, command
+from espnet_topdown.files import check_writable
 from espnet_topdown.models.type_checks import import_quietly
 from espnet_topdown.scoring.counts import amount_of
 from espnet_topdown.search.state import (
@@ -60,7 +60,7 @@ def decode_sets(
     if bool(data) == bool(wav_scp) or (wav_scp and is_search):
         raise TopDownError("E_USAGE", "decode: which set?", "give --data DIR", USAGE)
     check_gpus(options["ngpu"])
-    _check_writable(output_dir or exp)
+    check_writable(output_dir or exp)
     decode_set = import_quietly("espnet_topdown.scoring.decode").decode_set
     if wav_scp:
         out = output_dir or exp / "decode_ctc_greedy" / _name(wav_scp.parent)
@@ -80,15 +80,6 @@ def decode_sets(
     if is_search:
         write_report([exp], exp)
         yield f"report: {exp / 'RESULTS.md'}, {exp / 'report.html'}"
-
-
-def _check_writable(folder: Path) -> None:
-    # before all the work; what is not there yet is made
-    place = folder.absolute()
-    there = next(path for path in (place, *place.parents) if path.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        what = f"{there} is no folder that can be written to"
-        raise TopDownError("E_CREATE", what, "give another --output_dir", CREATE)
 
 
 def _line(what: str, score: Mapping[str, Any] | None) -> Iterator[str]:

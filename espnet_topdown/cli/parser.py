@@ -95,8 +95,9 @@ def option(names: str, about: str, default: Any = None, **settings: Any) -> Opti
 
 
 def path(names: str, about: str, **settings: Any) -> Option:
-    """Return an option whose value is a file or a folder."""
-    return option(names, about, type=Path, **settings)
+    """Return an option whose value is a file or a folder; one to write to is tried."""
+    kind = _to_write if "--output_dir" in names else Path
+    return option(names, about, type=kind, **settings)
 
 
 def flag(name: str, about: str, default: bool | None = False) -> Option:
@@ -236,7 +237,8 @@ class _Help(argparse.RawDescriptionHelpFormatter):
             return names or action.dest
         if shown is None and action.choices:
             shown = "|".join(map(str, action.choices))
-        word = {int: "N", whole: "N", float: "X", Path: "PATH", None: "WORD"}
+        word = {int: "N", whole: "N", float: "X", None: "WORD"}
+        word |= {Path: "PATH", _to_write: "PATH"}
         return f"{names} {shown or word.get(action.type, 'LIST')}"
 
     def _get_help_string(self, action: argparse.Action) -> str:
@@ -259,6 +261,13 @@ def _truth(text: str) -> bool:
     from espnet_topdown.files import str2bool  # with it comes a parser of YAML
 
     return str2bool(text)
+
+
+def _to_write(text: str) -> Path:
+    from espnet_topdown.files import check_writable
+
+    check_writable(Path(text))
+    return Path(text)
 
 
 def whole(text: str) -> int:

@@ -413,13 +413,13 @@ def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> li
         if key in _WIDENS and _is_wider(key, old, new):
             wider.append(key)
         elif old != new:
-            raise TopDownError(
-                "E_CONFIG_CHANGED",
-                f"{path}: {key} was {old}, now {new}",
-                "give another --output_dir (in a recipe: --topdown_dir), or ask for "
-                "the same as before or more",
-                CONFIG,
-            )
+            what = f"{path}: {key} was {old}, now {new}"
+            do = "ask for the same as before or more"
+            if key in _DIGESTS:
+                what = f"{_DIGESTS[key].format_map(want)} has changed since the search "
+                what, do = f"{what}in {path.parent} began", "bring it back"
+            do = f"give another --output_dir (in a recipe: --topdown_dir), or {do}"
+            raise TopDownError("E_CONFIG_CHANGED", what, do, CONFIG)
     return wider
 
 
@@ -439,6 +439,14 @@ def _is_wider(key: str, old: Any, new: Any) -> bool:
     if key == "budget" and 0 in (old, new):  # no limit
         return bool(old)
     return bool(old < new)
+
+
+# The files whose digests search.yaml holds.
+_DIGESTS = {
+    "base_digest": "{base_model}",
+    "base_config_digest": "{base_exp}/config.yaml",
+    "stack_sha256": "layer stack {stack}",
+}
 
 
 # What search.yaml holds.
