@@ -314,7 +314,7 @@ def check_writable(folder: Path) -> None:
     Raises:
         TopDownError: E_CREATE (73).
     """
-    place = Path(folder).absolute()
+    place = Path(folder)
     there = next(path for path in (place, *place.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         what = f"{there} is no folder that can be written to"

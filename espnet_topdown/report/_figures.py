@@ -343,7 +343,7 @@ def _differences(study: Study, differences: Sequence[Difference]) -> Chart:
         ours = f"{text.label(d.ours)}\n" if study.several else ""
         place = f"{study.sets[d.key]}, " if len(study.tests) > 1 else ""
         n = f"\n{place}n = {d.n}" if d.n else f"\n{place}no interval"
-        ticks.append(f"{ours}against {text.label(d.other)}{n}")
+        ticks.append(f"{ours}against\n{text.label(d.other)}{n}")
         point = Point(k, d.value, d.low, d.high)
         colour = ink.get(d.other.name, numbered(0))
         name = f"{d.key[1]} {d.unit.name}" if d.key else d.unit.name

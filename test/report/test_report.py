@@ -24,8 +24,9 @@ from made_up_search import LAYERS, write_decode, write_result, write_search, wri
 from espnet_topdown.bin.main import main, parser_of
 from espnet_topdown.files import read_json, write_json, write_yaml
 from espnet_topdown.report import write
-from espnet_topdown.report._figures import Chart, Point, Series, draw
+from espnet_topdown.report._figures import Chart, Point, Series, charts, draw
 from espnet_topdown.report._palette import LIGHT, numbered
+from espnet_topdown.report._study import differences, read_study
 from espnet_topdown.report._text import commands
 from espnet_topdown.search.state import read_state
 
@@ -208,6 +209,18 @@ def test_pages_are_well_formed_and_load_nothing(written):
         ElementTree.fromstring(drawing)
         assert "aria-label" in drawing or "aria-hidden" in drawing
         assert not any(colour in drawing for colour in LIGHT.values())
+
+
+def test_names_below_a_figure_do_not_touch(tmp_path: Path):
+    figures = pytest.importorskip("matplotlib.figure")
+    study = read_study(write_seeds(tmp_path))
+    for chart in charts(study, differences(study)):
+        figure = figures.Figure(figsize=(len(chart.ticks) + 1, 3.2))
+        axes = figure.subplots()
+        draw(chart, axes)
+        figure.canvas.draw()
+        boxes = [t.get_window_extent() for t in axes.get_xticklabels()]
+        assert all(a.x1 < b.x0 for a, b in zip(boxes, boxes[1:])), chart.name
 
 
 def test_the_drawing_of_the_layers(search: Path, no_figures):
