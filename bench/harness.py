@@ -274,12 +274,12 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cmd: list[str] | None = None) -> None:
     """Measure and print."""
-    from espnet_topdown.trainer.fast.process import do_not_spin
+    from espnet_topdown.trainer.fast.process import limit_spinning
 
     args = get_parser().parse_args(cmd)
     if unknown := set(args.works) - set(WORKS):
         raise SystemExit(f"no work {', '.join(unknown)}; take of {', '.join(WORKS)}")
-    do_not_spin()  # the same for both
+    limit_spinning()  # the same for both
     import torch
 
     recorded = (

@@ -142,7 +142,7 @@ def search_replay(folder: str) -> Iterator[Pair]:
     only decides by the recorded errors which trainings run.
     """
     from espnet_topdown.files import read_json, read_yaml
-    from espnet_topdown.scoring.counts import amount_of
+    from espnet_topdown.scoring.counts import unit_score
     from espnet_topdown.search.composition import Composition
     from espnet_topdown.search.curves import read_curve
     from espnet_topdown.search.strategies import STRATEGIES, Space
@@ -158,7 +158,7 @@ def search_replay(folder: str) -> Iterator[Pair]:
             for name in batch:
                 if not (job := Path(folder) / str(name) / "score.json").is_file():
                     raise NotRun(f"{folder} has no {name}: give one of --search full")
-                errors[name] = amount_of(read_json(job)[asked["criterion"]]).errors
+                errors[name] = unit_score(read_json(job)[asked["criterion"]]).errors
         retrained = [name for name in errors if name.parent]
         return sum(len(read_curve(Path(folder) / str(name))) for name in retrained)
 

@@ -151,9 +151,9 @@ class SearchFolder:
 
     def status(self) -> Text:
         """Return every model with its state, epoch, time left and where it runs."""
-        from espnet_topdown.cli.status import screen
+        from espnet_topdown.cli.status import format_status
 
-        return Text(screen(self.state))
+        return Text(format_status(self.state))
 
     def report(self, output_dir: str | Path | None = None) -> Text:
         """Write RESULTS.md, report.html and figures.
@@ -180,11 +180,14 @@ class SearchFolder:
 
 
 def list_layers(base_exp: str | Path, **options: Any) -> Text:
-    """Return an experiment's layers, from the top (near the output) to the bottom.
+    """An experiment's layers, from the top (near the output) to the bottom.
 
     Args:
         base_exp: A trained ESPnet experiment.
         **options: Those of ``espnet-topdown layers``: ``stack``, ``base_model``.
+
+    Returns:
+        A table: number, layer, parameters, first and last tensor.
 
     Raises:
         TopDownError: E_EXP (66), E_STACK (78) and others of ``espnet-topdown layers``.
@@ -196,12 +199,16 @@ def list_layers(base_exp: str | Path, **options: Any) -> Text:
 
 
 def plan_retraining(base_exp: str | Path, freeze: str, **options: Any) -> Text:
-    """Return what a retraining would freeze, re-initialise and train. Writes nothing.
+    """What a retraining would freeze, re-initialise and train. Writes nothing.
 
     Args:
         base_exp: A trained ESPnet experiment.
         freeze: Names of layers: a list, or with commas.
         **options: Those of ``espnet-topdown plan``.
+
+    Returns:
+        A table: layer, parameters, state ("frozen", "new", ...), where its values are
+        from.
 
     Raises:
         TopDownError: E_FREEZE_ORDER (78) and others of ``espnet-topdown plan``.
@@ -274,10 +281,13 @@ def run_search(
 
 
 def load_search(folder: str | Path) -> SearchFolder:
-    """Return the search of a folder, finished or not.
+    """The search of a folder, finished or not.
 
     Args:
         folder: What ``run_search`` or ``espnet-topdown search`` wrote.
+
+    Returns:
+        The search.
 
     Raises:
         TopDownError: E_NO_SEARCH (66).

@@ -426,9 +426,9 @@ class Lock:
         looks = 3  # somebody who only asks who holds it is in the way for a moment
         while not self.take():
             looks -= 1
-            owner = holder(self.path)
+            owner = lock_holder(self.path)
             if time.monotonic() >= deadline and (owner or not looks):
-                what = f"{self.path.parent} is held by {name_of(owner)}"
+                what = f"{self.path.parent} is held by {holder_name(owner)}"
                 do = "wait until it has finished, or stop it"
                 do += ", then run the same command again"
                 raise TopDownError("E_LOCKED", what, do, RETRY)
@@ -497,7 +497,7 @@ def lock_file(fd: int, path: str | os.PathLike[str], lifetime: str = "family") -
     return True
 
 
-def holder(path: str | os.PathLike[str]) -> dict[str, Any]:
+def lock_holder(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read who holds a lock.
 
     A lock whose holder was killed still has its name in it, but is free.
@@ -515,18 +515,18 @@ def holder(path: str | os.PathLike[str]) -> dict[str, Any]:
     return {}
 
 
-def name_of(owner: Mapping[str, Any]) -> str:
+def holder_name(owner: Mapping[str, Any]) -> str:
     """The holder of a lock as a phrase.
 
     Args:
-        owner: From ``holder``.
+        owner: From ``lock_holder``.
 
     Returns:
         For example as here.
 
-    >>> name_of({"pid": 7, "host": "vm", "since": "10:00", "doing": "exp/m1.4"})
+    >>> holder_name({"pid": 7, "host": "vm", "since": "10:00", "doing": "exp/m1.4"})
     'pid 7 on vm since 10:00 (exp/m1.4)'
-    >>> name_of({})
+    >>> holder_name({})
     'another process'
     """
     if not owner:
@@ -558,7 +558,7 @@ def _is_held(fd: int) -> bool:
     return False
 
 
-def has_locks(folder: Path) -> bool:
+def supports_locks(folder: Path) -> bool:
     """Try whether a folder's file system has locks.
 
     Returns:

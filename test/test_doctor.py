@@ -113,9 +113,15 @@ CASES = [
     (python("3.13.2"), "Python", MUST, True, "3.13.2"),
     (lambda f: f.disk(0.4, 9), "free", MUST, False, "0 GiB"),
     (lambda f: f.disk(9, 0.4), "shared", NOTE, False, "--shm-size 2g"),
-    (lambda f: f.set(doctor, "has_locks", bool), "file", OPTIONAL, True, "work here"),
     (
-        lambda f: f.set(doctor, "has_locks", lambda folder: False),
+        lambda f: f.set(doctor, "supports_locks", bool),
+        "file",
+        OPTIONAL,
+        True,
+        "work here",
+    ),
+    (
+        lambda f: f.set(doctor, "supports_locks", lambda folder: False),
         "file",
         OPTIONAL,
         False,

@@ -24,11 +24,11 @@ from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import (
     Lock,
-    has_locks,
-    holder,
-    name_of,
+    holder_name,
+    lock_holder,
     read_json,
     read_yaml,
+    supports_locks,
     write_bytes,
     write_json,
     write_yaml,
@@ -257,12 +257,12 @@ def test_of_many_starters_one_gets_the_lock(tmp_path: Path, lifetime: str) -> No
         assert all(s.startswith("75 E_LOCKED") for s in losers)
         assert all(f"pid {winners[0].pid} on " in s for s in losers)
         assert all("(this and that)" in s for s in losers)
-        assert holder(path)["pid"] == winners[0].pid
+        assert lock_holder(path)["pid"] == winners[0].pid
     finally:
         for child in children:
             child.kill()
             child.communicate()
-    assert holder(path) == {}, "the dead do not hold it, though it has their name"
+    assert lock_holder(path) == {}, "the dead do not hold it, though it has their name"
     with Lock(path, lifetime):
         pass
 
@@ -309,7 +309,7 @@ def test_lock_is_free_after_the_block_and_after_an_error(tmp_path: Path) -> None
     finally:
         child.kill()
         child.wait()
-    assert name_of({}) == "another process"  # one that has not signed yet
+    assert holder_name({}) == "another process"  # one that has not signed yet
 
 
 @pytest.mark.parametrize("lifetime, call", [("family", "flock"), ("process", "lockf")])
@@ -319,11 +319,11 @@ def test_file_system_without_locks_is_a_warning(
     def unsupported(fd: int, how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    assert has_locks(tmp_path) and not has_locks(tmp_path / "none")
+    assert supports_locks(tmp_path) and not supports_locks(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(fcntl, call, unsupported)
     with Lock(tmp_path / "lock", lifetime):
         pass
     assert "W_LOCK_NOT_ENFORCED" in caplog.text
     monkeypatch.setattr(fcntl, "flock", lambda fd, how: None)
-    assert not has_locks(tmp_path), "nor where a second holder is let in"
+    assert not supports_locks(tmp_path), "nor where a second holder is let in"

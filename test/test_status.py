@@ -19,7 +19,7 @@ import pytest
 from espnet_topdown.bin.main import main
 from espnet_topdown.cli import _clean as clean
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import Lock, holder
+from espnet_topdown.files import Lock, lock_holder
 from espnet_topdown.records import Journal
 from espnet_topdown.report import write
 from espnet_topdown.scoring import decode
@@ -197,7 +197,7 @@ def test_cancel_ends_the_search(search: Path) -> None:
     line = [sys.executable, "-c", SEARCHING, str(search)]
     running = subprocess.Popen(line, env=env)
     deadline = time.monotonic() + 20
-    while not holder(search / "lock"):
+    while not lock_holder(search / "lock"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert clean.cancel(search) == [f"search (pid {running.pid}): asked to stop"]

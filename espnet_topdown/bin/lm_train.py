@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from espnet_topdown.errors import command
-from espnet_topdown.trainer.fast.process import do_not_spin
+from espnet_topdown.trainer.fast.process import limit_spinning
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Train."""
-    do_not_spin()
+    limit_spinning()
     from espnet_topdown.trainer.lm_task import TopDownLMTask
 
     TopDownLMTask.main(cmd=cmd)

@@ -33,9 +33,9 @@ def main(cmd: Sequence[str] | None = None) -> None:
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("espnet_topdown").setLevel(logging.INFO)
     if "_ARGCOMPLETE" in os.environ:  # a shell asks, see cli/complete.py
-        from espnet_topdown.cli.complete import answer
+        from espnet_topdown.cli.complete import print_completions
 
-        answer()
+        print_completions()
     name, *rest = (sys.argv[1:] if cmd is None else list(cmd)) or ["--help"]
     if name in ("-h", "--help"):
         print(usage())

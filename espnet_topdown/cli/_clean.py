@@ -10,7 +10,7 @@ from pathlib import Path
 
 from espnet_topdown.cmd.launch import cancel_jobs
 from espnet_topdown.errors import CONFIG, RETRY, TopDownError
-from espnet_topdown.files import holder
+from espnet_topdown.files import lock_holder
 from espnet_topdown.records import DONE
 from espnet_topdown.search.state import JOINT, check_search, read_state
 
@@ -59,7 +59,7 @@ def cancel(folder: Path) -> list[str]:
         TopDownError: E_LOCKED (75) if the search runs on another machine.
     """
     folder, done = check_search(folder), []
-    if owner := holder(folder / "lock"):
+    if owner := lock_holder(folder / "lock"):
         pid, host = owner.get("pid"), owner.get("host")
         if host != socket.gethostname():
             what = f"{folder} is searched by pid {pid} on {host}"
@@ -67,7 +67,7 @@ def cancel(folder: Path) -> list[str]:
         os.kill(int(owner["pid"]), signal.SIGTERM)
         done.append(f"search (pid {pid}): asked to stop")
         deadline = time.monotonic() + 60.0
-        while holder(folder / "lock") and time.monotonic() < deadline:
+        while lock_holder(folder / "lock") and time.monotonic() < deadline:
             time.sleep(0.2)
     for job in sorted(p for p in folder.iterdir() if p.is_dir()):
         done += [f"{job.name}: {line}" for line in cancel_jobs(job)]

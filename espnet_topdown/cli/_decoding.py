@@ -14,7 +14,7 @@ from typing import Any
 from espnet_topdown.errors import USAGE, TopDownError, command
 from espnet_topdown.files import check_writable
 from espnet_topdown.models.type_checks import import_quietly
-from espnet_topdown.scoring.counts import amount_of
+from espnet_topdown.scoring.counts import unit_score
 from espnet_topdown.search.state import (
     CANDIDATE,
     check_finished,
@@ -84,7 +84,7 @@ def decode_sets(
 
 def _line(what: str, score: Mapping[str, Any] | None) -> Iterator[str]:
     if score:
-        rates = [amount_of(score[unit]).show(unit) for unit in ("cer", "wer")]
+        rates = [unit_score(score[unit]).show(unit) for unit in ("cer", "wer")]
         yield f"{what}: {', '.join(rates)}"
 
 

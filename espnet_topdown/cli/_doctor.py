@@ -20,9 +20,9 @@ from pathlib import Path
 from espnet_topdown import __version__
 from espnet_topdown.cli import installation
 from espnet_topdown.cmd.local import processors
-from espnet_topdown.cmd.places import visible
+from espnet_topdown.cmd.places import visible_gpus
 from espnet_topdown.errors import USAGE, TopDownError, nearest
-from espnet_topdown.files import has_locks
+from espnet_topdown.files import supports_locks
 
 MUST, OPTIONAL, NOTE = "Everything needs", "Nice to have", "Good to know"
 WIDTH = 72  # of the last column
@@ -186,7 +186,7 @@ def _packages() -> Iterator[Check]:
             yield Check(level, name, False, error.what, error.remedy)
         else:
             yield Check(level, name, True, version)
-    gpus = visible()
+    gpus = visible_gpus()
     if gpus and not trial.gpus:
         what = f"the driver shows {len(gpus)} GPUs, torch sees none: is it a CPU build?"
         yield Check(NOTE, "GPU", False, what)
@@ -198,7 +198,7 @@ def _machine() -> Iterator[Check]:
     free = shutil.disk_usage(here).free / 2**30
     fix = "" if free >= 1 else "free some space, or work on another disk"
     yield Check(MUST, "free disk", free >= 1, f"{free:.0f} GiB in {here}", fix)
-    ok = has_locks(here)
+    ok = supports_locks(here)
     lack = "this file system has none: start a search only once"
     fix = "" if ok else "use a local disk"
     yield Check(OPTIONAL, "file locks", ok, "work here" if ok else lack, fix)

@@ -8,7 +8,7 @@ from typing import Any
 
 import espnet_topdown
 from espnet_topdown.cli.look import SEARCH_DIR
-from espnet_topdown.cli.parser import flag, option, path, place, verb
+from espnet_topdown.cli.parser import flag, option, path, positional, verb
 from espnet_topdown.errors import MISSING
 
 FORMAT = "md: write the report; csv or json: print a row a model, write nothing"
@@ -33,7 +33,7 @@ def report(search_dir: Path, output_dir: Path | None, format: str) -> None:
 
 
 @verb(
-    place("DIR...", "--search_dirs", "Folders of searches, one a seed", nargs="+"),
+    positional("DIR...", "--search_dirs", "Folders of searches, one a seed", nargs="+"),
     path("--output_dir", "Where to write", required=True),
 )
 def seeds(search_dirs: list[Path], output_dir: Path) -> None:

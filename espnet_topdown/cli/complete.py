@@ -20,7 +20,7 @@ Completer = Callable[..., Iterable[str]]
 _EXP, _SEARCH = "config.yaml", "search.yaml"  # what shows an experiment, a search
 
 
-def answer() -> None:
+def print_completions() -> None:
     """Tell the shell what fits, and end the process."""
     import argcomplete
 
@@ -40,7 +40,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
     fits = _completer(option)
     named = parser.add_argument(*option.names, **settings)
     actions = [named]
-    if option.place:
+    if option.positional:
         word = f"{named.dest} by its place"
         actions.append(parser.add_argument(word, nargs="?"))
     for action in actions if fits else ():
@@ -51,7 +51,7 @@ def _completer(option: Option) -> Completer | None:
     """Return what completes an option's value; None leaves it to argcomplete."""
     name = option.names[0].lstrip("-")
     if name in ("base_exp", "exp", "frozen_from"):
-        return _folders(_EXP, _SEARCH) if option.place == "DIR" else _folders(_EXP)
+        return _folders(_EXP, _SEARCH) if option.positional == "DIR" else _folders(_EXP)
     if name in ("search_dir", "search_dirs"):
         return _folders(_SEARCH)
     if name == "freeze":
@@ -83,8 +83,10 @@ def _layers(given: argparse.Namespace) -> Iterable[str]:
     from espnet_topdown.models.layers import stack_for
 
     values = vars(given)
-    place = next(iter(v for k, v in values.items() if k.startswith("base_exp") and v))
-    experiment = Experiment(Path(place))
+    base_exp = next(
+        iter(v for k, v in values.items() if k.startswith("base_exp") and v)
+    )
+    experiment = Experiment(Path(base_exp))
     stack = stack_for(experiment.config, values.get("stack"), experiment.header)
     return bind(experiment, stack).stack.names
 

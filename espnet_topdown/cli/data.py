@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.cli.parser import Option, flag, option, path, place, verb
+from espnet_topdown.cli.parser import Option, flag, option, path, positional, verb
 
-OUT = place("OUT_DIR", "--output_dir", "To be made")
+OUT = positional("OUT_DIR", "--output_dir", "To be made")
 FS = option("--fs", "Sample rate, e.g. 8k or 8000", "16k")
 SHARDS = (
     option("--nj", "Number of shards", 1),
@@ -40,7 +40,7 @@ def source(*places: str) -> Option:
 
 
 @verb(
-    place("DATA_DIR", "--data_dir", "From stage 1"),
+    positional("DATA_DIR", "--data_dir", "From stage 1"),
     path("--output_dir", "All copies together; default: DATA_DIR_sp"),
     option("--factors", f"Speeds; default: {' '.join(SPEEDS)}", SPEEDS, nargs="+"),
     *AUDIO,
@@ -61,7 +61,7 @@ def perturb_speed(**options: Any) -> None:
 
 
 @verb(
-    place("DATA_DIR", "--data_dir", "From stage 1 or 2"),
+    positional("DATA_DIR", "--data_dir", "From stage 1 or 2"),
     OUT,
     FS,
     option("--audio_format", "flac or wav", "flac", choices=("flac", "wav")),
@@ -82,7 +82,7 @@ def format_wav(**options: Any) -> None:
 
 
 @verb(
-    place("DATA_DIR", "--data_dir", "From stage 3"),
+    positional("DATA_DIR", "--data_dir", "From stage 3"),
     OUT,
     FS,
     option("--min_wav_duration", "Longer is kept (s)", 0.1),

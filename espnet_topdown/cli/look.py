@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import espnet_topdown
-from espnet_topdown.cli.parser import flag, option, path, place, verb
+from espnet_topdown.cli.parser import flag, option, path, positional, verb
 
-SEARCH_DIR = place("DIR", "--search_dir", "The folder of a search")
+SEARCH_DIR = positional("DIR", "--search_dir", "The folder of a search")
 BASE = (
-    place("EXP", "--base_exp --exp", "A trained ESPnet experiment"),
+    positional("EXP", "--base_exp --exp", "A trained ESPnet experiment"),
     path("--base_model", "Its weights: a file in it, or a path; default: best epoch"),
 )
 STACK = option("--stack", "A shipped layer stack, or a .yaml file", "auto")

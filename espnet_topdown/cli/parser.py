@@ -2,7 +2,7 @@
 
 A module of this room declares its verbs::
 
-    @verb(place("EXP", "--exp", "An experiment"), flag("--yes", "Do not ask"))
+    @verb(positional("EXP", "--exp", "An experiment"), flag("--yes", "Do not ask"))
     def layers(**options: Any) -> None:
         ...
 
@@ -45,7 +45,7 @@ class Option:
 
     names: tuple[str, ...]
     settings: dict[str, Any]
-    place: str = ""
+    positional: str = ""
     group: str = ""
 
 
@@ -101,13 +101,26 @@ def path(names: str, about: str, **settings: Any) -> Option:
 
 
 def flag(name: str, about: str, default: bool | None = False) -> Option:
-    """Return an option that needs no value, and takes ``true`` or ``false``."""
+    """Return an option that needs no value, and takes ``true`` or ``false``.
+
+    Args:
+        name: With its dashes.
+        about: Its help text.
+        default: None where it matters whether it was given.
+    """
     return option(name, about, default, type=_truth, nargs="?", const=True)
 
 
-def place(shown: str, names: str, about: str, **settings: Any) -> Option:
-    """Return a folder that is given by its place; its long names are the same."""
-    return dataclasses.replace(path(names, about, **settings), place=shown)
+def positional(shown: str, names: str, about: str, **settings: Any) -> Option:
+    """Return the option of a folder that needs no name before it.
+
+    Args:
+        shown: What the usage calls it, such as ``EXP``.
+        names: Its names with blanks between, for those who give it by name.
+        about: Its help text.
+        **settings: More for ``argparse``.
+    """
+    return dataclasses.replace(path(names, about, **settings), positional=shown)
 
 
 def group(title: str, *options: Option) -> tuple[Option, ...]:
@@ -119,10 +132,10 @@ def parser_of(name: str) -> Parser:
     """Return the parser of a verb."""
     wanted = VERBS[name]
     text, _, example = inspect.cleandoc(wanted.run.__doc__ or "").partition("Example:")
-    places = [o.place for o in wanted.options if o.place]
+    positionals = [o.positional for o in wanted.options if o.positional]
     parser = Parser(
         prog=f"{PROGRAM} {name}",
-        usage=" ".join([PROGRAM, name, *places, "[OPTION]..."]),
+        usage=" ".join([PROGRAM, name, *positionals, "[OPTION]..."]),
         description=text.strip(),
         epilog=f"example:\n  {inspect.cleandoc(example)}",
     )
@@ -160,7 +173,7 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.places: list[argparse.Action] = []
+        self.positionals: list[argparse.Action] = []
         super().__init__(formatter_class=_Help, allow_abbrev=False, **settings)
 
     def add_options(self, options: tuple[Option, ...]) -> None:
@@ -170,9 +183,9 @@ class Parser(argparse.ArgumentParser):
             if item.group not in groups:
                 groups[item.group] = self.add_argument_group(item.group)
             action = groups[item.group].add_argument(*item.names, **item.settings)
-            if item.place:
-                action.metavar = item.place
-                self.places.append(action)
+            if item.positional:
+                action.metavar = item.positional
+                self.positionals.append(action)
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """Return values and what is left of a command line, see ``argparse``."""
@@ -185,16 +198,20 @@ class Parser(argparse.ArgumentParser):
                 if "".join(args[n + 1 : n + 2]).lower() not in _TRUTHS:
                     args[n] += "=true"  # or it would take what stands in a place
         namespace, extra = super().parse_known_args(args, namespace)
-        return namespace, self._fill_places(namespace, extra) if self.places else extra
+        return namespace, self._fill_positionals(
+            namespace, extra
+        ) if self.positionals else extra
 
-    def _fill_places(self, values: argparse.Namespace, extra: list[str]) -> list[str]:
+    def _fill_positionals(
+        self, values: argparse.Namespace, extra: list[str]
+    ) -> list[str]:
         # words without a name go to the places that are not filled yet
         words = [w for w in extra if w != "--"]
         unknown = [n for n, w in enumerate(words) if w.startswith("-")]
         if unknown and "--" not in extra:
             return words[unknown[0] :]
-        empty = [a for a in self.places if getattr(values, a.dest) is None]
-        for action in empty if len(words) <= len(empty) else self.places:
+        empty = [a for a in self.positionals if getattr(values, a.dest) is None]
+        for action in empty if len(words) <= len(empty) else self.positionals:
             if words and action.nargs == "+":
                 given, words = [self._get_value(action, w) for w in words], []
             elif words:
@@ -205,7 +222,7 @@ class Parser(argparse.ArgumentParser):
             else:
                 break
             setattr(values, action.dest, given)
-        for action in self.places:
+        for action in self.positionals:
             if getattr(values, action.dest) is None:
                 self.error(f"{action.metavar} is missing")
         return words
@@ -237,7 +254,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
             return names or action.dest
         if shown is None and action.choices:
             shown = "|".join(map(str, action.choices))
-        word = {int: "N", whole: "N", float: "X", None: "WORD"}
+        word = {int: "N", non_negative_int: "N", float: "X", None: "WORD"}
         word |= {Path: "PATH", _to_write: "PATH"}
         return f"{names} {shown or word.get(action.type, 'LIST')}"
 
@@ -270,17 +287,17 @@ def _to_write(text: str) -> Path:
     return Path(text)
 
 
-def whole(text: str) -> int:
+def non_negative_int(text: str) -> int:
     """Return a whole number from 0 on."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be 0 or more, got '{text}'")
     return int(text)
 
 
-def numbers(text: str) -> tuple[int, ...]:
+def int_list(text: str) -> tuple[int, ...]:
     """Return the whole numbers of a text with commas between.
 
-    >>> numbers("20,40")
+    >>> int_list("20,40")
     (20, 40)
     """
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from espnet_topdown.cli import installation
 from espnet_topdown.cli.look import FIX_EVAL_DROPOUT
-from espnet_topdown.cli.parser import flag, option, path, place, verb
+from espnet_topdown.cli.parser import flag, option, path, positional, verb
 
 NLSYMS = path("--nlsyms", "Symbols not scored, one a line")
 REF = path("--ref", "Text that was said", required=True)
@@ -17,7 +17,7 @@ MODEL_FILE = "Of an experiment: best, an epoch number, a file name in it, or a p
 
 
 @verb(
-    place("DIR", "--exp", "An ESPnet experiment, or the folder of a search"),
+    positional("DIR", "--exp", "An ESPnet experiment, or the folder of a search"),
     path("--data", "Data directories: sets", nargs="+", default=[]),
     path("--wav_scp", "Audio to decode, instead of --data"),
     path("--text", "Its references; with them, score"),
@@ -86,7 +86,7 @@ def score_set(**options: Any) -> None:
 
 
 @verb(
-    place("EXP", "--exp", "The language model's experiment"),
+    positional("EXP", "--exp", "The language model's experiment"),
     path("--text", "A sentence a line", required=True),
     path("--output_dir", "Gets score.json", required=True),
     option("--model_file --base_model", "best, an epoch, or a file in EXP", "best"),
@@ -99,16 +99,16 @@ def perplexity(**options: Any) -> None:
     Example:
         espnet-topdown perplexity exp/lm --text data/test.txt --output_dir decode
     """
-    from espnet_topdown.trainer.fast.process import do_not_spin
+    from espnet_topdown.trainer.fast.process import limit_spinning
 
-    do_not_spin()
+    limit_spinning()
     from espnet_topdown.scoring.perplexity import score_experiment
 
     print(score_experiment(**options))
 
 
 @verb(
-    place("EXP", "--exp", "An ESPnet experiment"),
+    positional("EXP", "--exp", "An ESPnet experiment"),
     option("--n", "How many epochs, by its own criterion", 10),
 )
 def average(exp: Path, n: int) -> None:

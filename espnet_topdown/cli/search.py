@@ -21,12 +21,12 @@ from espnet_topdown.cli.look import (
 from espnet_topdown.cli.parser import (
     flag,
     group,
-    numbers,
+    int_list,
+    non_negative_int,
     option,
     path,
-    place,
+    positional,
     verb,
-    whole,
 )
 from espnet_topdown.search.state import LIKELIHOOD
 from espnet_topdown.search.strategies import CONTROLS
@@ -35,7 +35,9 @@ CMD = (
     option("--cmd", "Launcher and options, e.g. 'slurm.pl --mem 4G'", ""),
     option("--cmd_backend", "local, slurm or sge, if no --cmd", "local"),
 )
-NGPU = option("--ngpu", "GPUs of each; default: as the base experiment", type=whole)
+NGPU = option(
+    "--ngpu", "GPUs of each; default: as the base experiment", type=non_negative_int
+)
 INFEASIBLE = flag(
     "--allow_infeasible", "Train on, though CTC cannot align some utterances"
 )
@@ -57,12 +59,14 @@ SHARING = (
     *group(
         "what is searched",
         *BASE,
-        place("DIR", "--output_dir", "The folder of the search"),
+        positional("DIR", "--output_dir", "The folder of the search"),
         option("--strategy --search", STRATEGY, "greedy"),
-        option("--epochs", "Of joint training: 20,40,60", (), type=numbers),
+        option("--epochs", "Of joint training: 20,40,60", (), type=int_list),
         option("--width", "Of the beam: models that go on", 2),
-        option("--budget", "Retrainings at most; 0: no limit", 0, type=whole),
-        option("--steps", "Freeze only so many layers: 1,4,8", (), type=numbers),
+        option(
+            "--budget", "Retrainings at most; 0: no limit", 0, type=non_negative_int
+        ),
+        option("--steps", "Freeze only so many layers: 1,4,8", (), type=int_list),
         option("--max_frozen", "Freeze N layers at most; default: all but 1", type=int),
         option("--criterion", CRITERION, "auto"),
         STACK,
@@ -124,7 +128,7 @@ def _last_words() -> Iterator[None]:
 
 @verb(
     *BASE,
-    place("DIR", "--output_dir", "The model's folder"),
+    positional("DIR", "--output_dir", "The model's folder"),
     *RETRAINING,
     NGPU,
     INFEASIBLE,

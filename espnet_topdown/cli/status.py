@@ -16,7 +16,7 @@ from espnet_topdown.search.state import (
 STALE_SECONDS = 900.0  # a running job that has written nothing for so long is named
 
 
-def screen(search: SearchState) -> str:
+def format_status(search: SearchState) -> str:
     """Return the whole state of a search as text, a row a model."""
     heads = ("model", "state", "epoch", "left", "where", "")
     rows = [_row(search, c) for c in search.candidates if c.status != NOT_RUN]

@@ -81,7 +81,7 @@ def run(request: Request, kind: type[Scheduler]) -> int:
             (both cancel the job) and HUP (leaves it; the same call attaches again).
     """
     _hang_up_with_parent()
-    scheduler = scheduler_for(request.given, kind)
+    scheduler = scheduler_for(request.options, kind)
     submission = Submission(request)
     with _process.StopRequests() as stop, submission.lock(GRACE_SECONDS):
         job = Job(submission, scheduler, stop)
@@ -114,7 +114,7 @@ class Job:
         return Signs(self.token, str(self.submission.script))
 
     def _note(self, waits: str = "") -> None:
-        self.submission.note(self.scheduler.name, self.token, self.id, waits)
+        self.submission.write_job(self.scheduler.name, self.token, self.id, waits)
 
     def attach(self) -> bool:
         """Take over the job of an earlier call, unless it is over and has failed.
@@ -126,11 +126,11 @@ class Job:
             TopDownError: E_CLUSTER_UNREACHABLE (76), where it cannot be known whether
                 there is one: submitting again could run it twice.
         """
-        noted, log = self.submission.noted(), self.submission.request.log
+        noted, log = self.submission.read_job(), self.submission.request.log
         if noted is None:
             return False
         self.id, self.token = noted.job, noted.token
-        if self.submission.take_statuses():
+        if self.submission.read_statuses():
             try:
                 self.id = self.id or self.scheduler.find(self.signs)
                 rows = self.scheduler.tasks(self.id, self.signs) if self.id else {}
@@ -147,7 +147,7 @@ class Job:
                 self._note()
                 say(self.scheduler.name, f"attached to job {self.id} again")
                 return True
-            self.submission.take_statuses()  # it may have ended well since we looked
+            self.submission.read_statuses()  # it may have ended well since we looked
         return all(task.status == 0 for task in self.submission.tasks.values())
 
     def submit(self) -> None:
@@ -165,7 +165,7 @@ class Job:
         self._note()
         line = self.scheduler.submit_line(self.submission, self.token)
         begun, pause = time.monotonic(), 1.0
-        while not self.id and self.submission.take_statuses():
+        while not self.id and self.submission.read_statuses():
             status, out, err = _process.capture(line, environ=without_job(os.environ))
             if status == 0:
                 self.id = self.scheduler.job_of(out)
@@ -173,7 +173,7 @@ class Job:
             message = " ".join((err or out).split()) or f"status {status}"
             kind = kind_of(message)
             if time.monotonic() - begun >= _PATIENCE.get(kind, _UNKNOWN_SECONDS):
-                self.submission.forget()
+                self.submission.remove_job()
                 raise self._refused(kind, os.path.basename(line[0]), message)
             waits = f"not submitted yet: {message}"
             code = "W_CLUSTER_UNREACHABLE" if kind == AWAY else "W_CLUSTER_REFUSED"
@@ -185,7 +185,7 @@ class Job:
 
     def _refused(self, kind: str, program: str, message: str) -> TopDownError:
         option = option_of(message) or "the launcher's options"
-        conf = self.submission.request.given.get("config") or "the conf file"
+        conf = self.submission.request.options.get("config") or "the conf file"
         do = f"correct {option}, or the lines of {conf}"
         if kind == AWAY:
             do = "run the same command again when the scheduler answers"
@@ -208,7 +208,7 @@ class Job:
         every = min(_FIRST_ASK, ASK_SECONDS)
         begun = asked = time.monotonic()
         try:
-            while set(self.submission.take_statuses()) - set(self.lost):
+            while set(self.submission.read_statuses()) - set(self.lost):
                 self.stop.check()
                 # a hundredth of the time it took so far, once it takes seconds
                 time.sleep(min(max(0.1, (time.monotonic() - begun) / 100), 2.0))
@@ -225,9 +225,9 @@ class Job:
                 what = f"{self.scheduler.name}: job {self.id} is not cancelled: {why}"
                 warn("W_CLUSTER_CANCEL", f"{what}; the same command attaches to it")
             else:
-                self.submission.forget()
+                self.submission.remove_job()
             raise
-        self.submission.forget()
+        self.submission.remove_job()
 
     def _ask(self) -> None:
         """Learn of tasks that can write no file any more."""
@@ -267,7 +267,7 @@ class Job:
         One that it does not know, but that lives, runs on.
         """
         missing = {}
-        for number in self.submission.take_statuses():
+        for number in self.submission.read_statuses():
             if number not in rows and self.submission.is_running(number):
                 log = self.submission.tasks[number].log
                 what = f"job {self.id} is unknown, but {log} is being written"

@@ -51,7 +51,17 @@ class Job:
 
 
 def backend_cmd(name: str) -> list[str]:
-    """Return the launcher of a backend: ``local``, ``slurm``, ``sge`` or ``pbs``."""
+    """The launcher of a backend, as the words of a command.
+
+    Args:
+        name: ``local``, ``slurm``, ``sge``, or ``pbs`` with Kaldi's ``pbs.pl``.
+
+    Returns:
+        What goes before the options, the log and the command.
+
+    Raises:
+        TopDownError: E_CLUSTER_BACKEND (78); E_CLUSTER_CMD (76) without ``pbs.pl``.
+    """
     if name in _OURS:
         return python_module(f"espnet_topdown.cmd.{name}")
     if name not in _KALDI:
@@ -86,11 +96,13 @@ def check_launcher(
     options = words[backends.index(backend) + 1 :]
     request = local.parse([*options, "x.log", "true"])
     if backend in _SCHEDULERS:
-        _cluster.scheduler_for(request.given, _SCHEDULERS[backend])
+        _cluster.scheduler_for(request.options, _SCHEDULERS[backend])
         return
     places.Places(request.count("gpu"))
-    if ngpu and ngpu > len(places.visible()):
-        what = f"--ngpu {ngpu}, but this machine shows {len(places.visible())} GPUs"
+    if ngpu and ngpu > len(places.visible_gpus()):
+        what = (
+            f"--ngpu {ngpu}, but this machine shows {len(places.visible_gpus())} GPUs"
+        )
         do = "give a smaller --ngpu, 0 for the CPU, or --cmd_backend slurm or sge"
         raise TopDownError("E_GPU", what, do, CONFIG)
 
@@ -104,7 +116,7 @@ def _check_sharing(backend: str, ngpu: int | None, jobs: int) -> None:
         do += "cluster run the search itself in a job that has the GPU"
     elif ngpu != 1:
         what, do = f"{option}: a training has --ngpu {ngpu}", f"give --ngpu 1, or {do}"
-    elif any(places.free_mib(gpu) is None for gpu in places.visible()):
+    elif any(places.free_mib(gpu) is None for gpu in places.visible_gpus()):
         what = f"{option}: nvidia-smi does not tell the free memory of the GPUs"
     else:
         return

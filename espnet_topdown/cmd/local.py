@@ -44,20 +44,20 @@ class Request:
     """One launcher call.
 
     Attributes:
-        given: the options, by Kaldi's names, as they were given.
+        options: by Kaldi's names, as they were given.
         numbers: of the tasks; None for a single task without a number.
         name: the word that stands for the number, usually ``JOB``.
     """
 
     log: str
     command: list[str]
-    given: dict[str, str] = dataclasses.field(default_factory=dict)
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
     numbers: list[int] | None = None
     name: str = ""
 
     def count(self, option: str, default: int = 0) -> int:
         """Return an option that is a number."""
-        return int(self.given.get(option, default))
+        return int(self.options.get(option, default))
 
     def tasks(self) -> list[Task]:
         """Return the tasks, each with its own number filled in."""
@@ -177,7 +177,7 @@ def _usage(what: str, do: str = "see python -m espnet_topdown.cmd.local") -> NoR
     raise TopDownError("E_USAGE", f"local: {what}", do, USAGE)
 
 
-def call(
+def launcher_main(
     about: str, run: Callable[[Request], int], cmd: Sequence[str] | None
 ) -> NoReturn:
     """Be a launcher: read its command line, run it, exit with its status."""
@@ -191,7 +191,7 @@ def call(
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    call(str(__doc__), _run, cmd)
+    launcher_main(str(__doc__), _run, cmd)
 
 
 if __name__ == "__main__":

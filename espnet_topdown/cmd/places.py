@@ -18,7 +18,7 @@ from pathlib import Path
 from espnet_topdown.cmd._process import capture
 from espnet_topdown.cmd._task import Task, say
 from espnet_topdown.errors import CONFIG, TopDownError
-from espnet_topdown.files import Lock, holder, name_of
+from espnet_topdown.files import Lock, holder_name, lock_holder
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _ASK_S = 20.0  # between two looks at the memory of a GPU
@@ -33,7 +33,7 @@ class Places:
 
     def __init__(self, gpus: int) -> None:
         self._gpus = gpus
-        self._visible = visible() if gpus else []
+        self._visible = visible_gpus() if gpus else []
         if self._visible and gpus > len(self._visible):
             what = f"--gpu {gpus}: this machine shows {len(self._visible)} GPUs"
             raise TopDownError("E_GPU", what, "ask for fewer", CONFIG)
@@ -90,27 +90,28 @@ class SharedGPUs:
     suffices for it, and for those that have not taken theirs yet.
 
     Args:
-        most: Jobs on one GPU.
-        need: MiB that a job takes, as far as any has shown; 0 if none has.
-        grown: Whether a job, by its name, has taken its memory since a time (seconds).
+        max_jobs: On one GPU.
+        job_mib: Memory that a job takes, as far as any has shown; 0 if none has.
+        has_allocated: Whether a job, by name, has taken its memory since a time (s).
 
     Attributes:
-        alone: Names of jobs that want a GPU for themselves.
-        shared: Names of jobs that were not alone on theirs.
+        exclusive: Names of jobs that want a GPU for themselves.
+        shared: Names of jobs that had others on theirs.
     """
 
     def __init__(
         self,
-        most: int,
-        need: Callable[[], float],
-        grown: Callable[[str, float], bool],
+        max_jobs: int,
+        job_mib: Callable[[], float],
+        has_allocated: Callable[[str, float], bool],
     ) -> None:
-        self._most, self._need, self._grown = most, need, grown
-        self._jobs: dict[str, dict[str, float]] = {gpu: {} for gpu in visible()}
+        self._max_jobs, self._job_mib = max_jobs, job_mib
+        self._has_allocated = has_allocated
+        self._jobs: dict[str, dict[str, float]] = {gpu: {} for gpu in visible_gpus()}
         self._locks: dict[str, Lock] = {}
         self._ask_at: dict[str, float] = {}
         self._said: dict[str, str] = {}
-        self.alone: set[str] = set()
+        self.exclusive: set[str] = set()
         self.shared: set[str] = set()
 
     def take(self, job: str) -> dict[str, str]:
@@ -149,12 +150,12 @@ class SharedGPUs:
     # What is in the way of all these jobs on a GPU.
     def _missing(self, gpu: str, jobs: set[str]) -> str:
         now, there = time.monotonic(), self._jobs[gpu]
-        if len(jobs) > self._most or self.alone & jobs:
+        if len(jobs) > self._max_jobs or self.exclusive & jobs:
             return f"the place is taken by {', '.join(there)}"
         if now < self._ask_at.get(gpu, now):
             return self._said[gpu]
-        young = sum(not self._grown(job, since) for job, since in there.items())
-        need = self._need() * (1 + young)
+        young = sum(not self._has_allocated(job, since) for job, since in there.items())
+        need = self._job_mib() * (1 + young)
         if need and (free_mib(gpu) or 0) >= need:
             return ""
         self._ask_at[gpu] = now + _ASK_S
@@ -179,7 +180,7 @@ def free_mib(gpu: str) -> int | None:
     return int(out) if status == 0 and out.strip().isdecimal() else None
 
 
-def visible() -> list[str]:
+def visible_gpus() -> list[str]:
     """The GPUs that programs see here, as ``CUDA_VISIBLE_DEVICES`` names them.
 
     Returns:
@@ -208,5 +209,7 @@ def _file(name: str) -> Path:
 
 
 def _holders(names: Sequence[str]) -> str:
-    owners = [name_of(owner) for owner in map(holder, map(_file, names)) if owner]
+    owners = [
+        holder_name(owner) for owner in map(lock_holder, map(_file, names)) if owner
+    ]
     return "held by " + " and ".join(owners or ["another process"])

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from espnet_topdown.cmd import _cluster, _process
 from espnet_topdown.cmd._scheduler import Row, Scheduler
-from espnet_topdown.cmd.local import call
+from espnet_topdown.cmd.local import launcher_main
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
@@ -48,7 +48,7 @@ class GridEngine(Scheduler):
 
     def submit_line(self, submission: Submission, token: str) -> list[str]:
         """Return the call of qsub."""
-        given = submission.request.given
+        given = submission.request.options
         line = [*self._line, "-terse", "-ac", f"topdown={token}", "-r", "y"]
         line += ["-notify", "-o", str(submission.folder / "out"), "-j", "y"]
         if "name" not in given:
@@ -115,7 +115,7 @@ def _field(text: str, name: str) -> str:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    call(str(__doc__), lambda request: _cluster.run(request, GridEngine), cmd)
+    launcher_main(str(__doc__), lambda request: _cluster.run(request, GridEngine), cmd)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from espnet_topdown.cmd import _cluster, _process
 from espnet_topdown.cmd._scheduler import Row, Scheduler, Signs
-from espnet_topdown.cmd.local import call
+from espnet_topdown.cmd.local import launcher_main
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
@@ -83,7 +83,7 @@ class Slurm(Scheduler):
         output = "out.%a" if submission.array else "out"
         line += [f"--output={submission.folder}/{output}"]
         line += [f"--signal=B:USR2@{_SIGNAL_SECONDS}"]
-        if "name" not in submission.request.given:
+        if "name" not in submission.request.options:
             line += [f"--job-name={submission.folder.parents[1].name}"]
         if submission.array:
             most = submission.request.count("max_jobs_run")
@@ -162,7 +162,7 @@ def _row(fields: Sequence[str], place: list[str]) -> Row:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run one launcher call."""
-    call(str(__doc__), lambda request: _cluster.run(request, Slurm), cmd)
+    launcher_main(str(__doc__), lambda request: _cluster.run(request, Slurm), cmd)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,9 @@ class Submission:
     def lock(self, wait_seconds: float) -> Lock:
         """Return the lock of a call; a killed search's launcher may be on its way out.
 
+        Args:
+            wait_seconds: How long it is waited for.
+
         Raises:
             TopDownError: when it is entered, E_CREATE (73), E_LOCKED (75).
         """
@@ -111,7 +114,9 @@ class Submission:
         ]
         return "\n".join(lines) + "\n"
 
-    def note(self, scheduler: str, token: str, job: str = "", waits: str = "") -> None:
+    def write_job(
+        self, scheduler: str, token: str, job: str = "", waits: str = ""
+    ) -> None:
         """Remember what is about to be, or has been, submitted, and what it waits for.
 
         The file is replaced as a whole; see ``OpenJob``.
@@ -120,15 +125,15 @@ class Submission:
         text.update(log=self.request.log, waits=waits)
         write_bytes(self.folder / "submit.json", json_bytes(text))
 
-    def noted(self) -> OpenJob | None:
+    def read_job(self) -> OpenJob | None:
         """Return the job of an earlier call that nobody has seen the end of."""
-        return _noted(self.folder)
+        return _read_job(self.folder)
 
-    def forget(self) -> None:
+    def remove_job(self) -> None:
         """The end of the job was seen: the next call submits anew."""
         (self.folder / "submit.json").unlink(missing_ok=True)
 
-    def take_statuses(self) -> list[str]:
+    def read_statuses(self) -> list[str]:
         """Give the tasks the exit statuses that are there.
 
         Returns:
@@ -145,7 +150,11 @@ class Submission:
         return [number for number, task in self.tasks.items() if task.status is None]
 
     def is_running(self, number: str) -> bool:
-        """Return whether a task lives, whatever the scheduler says of it."""
+        """Return whether a task lives, whatever the scheduler says of it.
+
+        Args:
+            number: Of the task, a key of ``tasks``.
+        """
         return is_held(self.folder / f"run.{number}")
 
     def job_output(self, lines: int = 5) -> list[str]:
@@ -156,7 +165,7 @@ class Submission:
         return words[-lines:]
 
 
-def _noted(folder: Path) -> OpenJob | None:
+def _read_job(folder: Path) -> OpenJob | None:
     try:
         text = json.loads((folder / "submit.json").read_text("utf-8"))
         fields = (str(text.get(n, "")) for n in ("scheduler", "token", "job", "waits"))
@@ -175,7 +184,7 @@ def open_jobs(folder: Path) -> list[OpenJob]:
         In the order of their names.
     """
     places = sorted((Path(folder) / "q").glob("*"))
-    return [job for job in map(_noted, places) if job]
+    return [job for job in map(_read_job, places) if job]
 
 
 def why_waiting(log: Path) -> str:

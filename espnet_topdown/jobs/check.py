@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_topdown.cmd.places import visible
+from espnet_topdown.cmd.places import visible_gpus
 from espnet_topdown.data.audio import Source
 from espnet_topdown.data.characters import warn_two_spellings
 from espnet_topdown.data.kaldi_dir import read_pairs
@@ -68,6 +68,11 @@ def check_asr_data(
 ) -> None:
     """Check the sets that a recogniser's experiment names.
 
+    Args:
+        base: The experiment.
+        allow_pipes: Do not refuse commands in ``wav.scp``.
+        allow_overlap: Do not refuse utterances that are in both sets.
+
     Raises:
         TopDownError: E_TOKENS, E_OVERLAP, or what is wrong with an utterance, with its
             file and line.
@@ -120,7 +125,7 @@ def check_gpus(ngpu: int) -> None:
     Raises:
         TopDownError: E_GPU (78).
     """
-    shown = len(visible()) if ngpu else 0
+    shown = len(visible_gpus()) if ngpu else 0
     if ngpu > shown:
         what = f"ngpu {ngpu} is asked for, this machine shows {shown} GPUs"
         raise TopDownError("E_GPU", what, "give --ngpu 0 for the CPU, or fewer")
@@ -211,9 +216,9 @@ def _check_training(base: Experiment, task: Task, options: argparse.Namespace) -
         TopDownError: E_CONFIG_KEY or E_INSTALL (78).
         FileNotFoundError: A list is gone.
     """
-    from espnet_topdown.trainer.trainer import parts_of
+    from espnet_topdown.trainer.trainer import part_builders
 
-    for keys, build in parts_of(task.call("task"), options).items():
+    for keys, build in part_builders(task.call("task"), options).items():
         with _named(base, keys):
             build()
 
@@ -244,7 +249,16 @@ def _named(base: Experiment, about: str) -> Iterator[None]:
 def check_asr_model(
     base: Experiment, stack: LayerStack, check_data: Callable[[], None]
 ) -> None:
-    """``check_works`` of a model that recognises speech."""
+    """``check_works`` of a model that recognises speech.
+
+    Args:
+        base: The experiment.
+        stack: Its layers.
+        check_data: Reads all data; called once the model is built.
+
+    Raises:
+        TopDownError: See ``check_works``.
+    """
     _check_ctc(base)
     from espnet_topdown.scoring.decode import Recognizer
 
@@ -266,15 +280,15 @@ def check_lm_model(
     """``check_works`` of a language model on continuous text."""
     from espnet_topdown.scoring.model import load_model
     from espnet_topdown.scoring.perplexity import token_nll
-    from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows
+    from espnet_topdown.trainer.bptt import Batches, batchify, fixed_windows
 
     model = load_model(base, base.model_file())
     _check_layers(base, stack, model)
     check_data()
     tokens, steps = base.token_list, 20
     texts = {p: read_ids(base.data_path(p, "text")[0], tokens) for p in _PHASES}
-    token_nll(model.lm, columns(texts["valid"][: 2 * steps], 2))
-    text = columns(texts["train"][: 2 * steps], 2)
+    token_nll(model.lm, batchify(texts["valid"][: 2 * steps], 2))
+    text = batchify(texts["train"][: 2 * steps], 2)
     ((_, batch), *_) = Batches(text, fixed_windows(text.shape[1], steps), steps)
     _check_gradients(base, stack, model, batch, "its first lines")
 
@@ -284,13 +298,13 @@ def check_sentence_model(
 ) -> None:
     """``check_works`` of ESPnet's own language model, which reads single sentences."""
     from espnet_topdown.scoring.model import load_model
-    from espnet_topdown.scoring.perplexity import sentences
+    from espnet_topdown.scoring.perplexity import read_sentences
 
     model = load_model(base, base.model_file())
     _check_layers(base, stack, model)
     check_data()
     for phase in ("valid", "train"):
-        names, batch = next(iter(sentences(base, phase, 2)))
+        names, batch = next(iter(read_sentences(base, phase, 2)))
         model.nll(**batch)  # type: ignore[operator]
     _check_gradients(base, stack, model, batch, " and ".join(names))
 

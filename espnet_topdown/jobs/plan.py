@@ -106,7 +106,7 @@ class Plan:
         copied, total = layers.count(self.copied), sum(layers.sizes.values())
         frozen = layers.count(self.frozen_params)
         rows.append(("all", f"{total:,}", f"{frozen:,} frozen", ""))
-        begun = f"by {spec.reinit}" if Reinit.parse(spec.reinit).takes else ""
+        begun = f"by {spec.reinit}" if Reinit.parse(spec.reinit).from_trained else ""
         rows.append(("", "", f"{total - copied:,} {begun or 're-initialised'}", ""))
         rows.append(("", "", f"{total - frozen:,} trained", ""))
         for other, first in layers.tied.items():
@@ -125,7 +125,7 @@ class Plan:
         if group.name in spec.frozen:
             state = "copied" if spec.trainable else "frozen"
             source, began = str(spec.frozen_from), 0
-        elif Reinit.parse(spec.reinit).takes:
+        elif Reinit.parse(spec.reinit).from_trained:
             state, source = spec.reinit, str(spec.start_from)
         else:
             state, source = "new", f"seed {spec.seed}"
@@ -328,6 +328,11 @@ def _check_tokens(a: Experiment, b: Experiment) -> None:
 
 def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> str:
     """The ordered layers of an experiment: name, values, first and last tensor.
+
+    Args:
+        exp: The experiment.
+        stack: See ``stack_for``.
+        model: A file of weights; None is the best epoch's.
 
     Returns:
         The table, lines of text.

@@ -116,7 +116,7 @@ def _load_values(places: Places, train_dtype: str = "") -> Weights:
 
 # Initial values of the layers that are not copied, where a file has them.
 def _start(spec: RetrainSpec, planned: Plan) -> Weights:
-    if not Reinit.parse(spec.reinit).takes:
+    if not Reinit.parse(spec.reinit).from_trained:
         return _load_values(planned.initial)
     names = [p for g in planned.layers.stack.groups for p in g.params]
     names = [n for n in names if n not in planned.copied]
@@ -137,7 +137,7 @@ def _train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, A
     stock = known_options(spec.task.options_of)
     config = {k: v for k, v in config.items() if k in stock}
     files = ["frozen.pth"] if planned.copied else []
-    starts = planned.initial or Reinit.parse(spec.reinit).takes
+    starts = planned.initial or Reinit.parse(spec.reinit).from_trained
     files += ["start.pth"] if starts else []
     config.update(
         output_dir=str(folder),
@@ -250,7 +250,13 @@ def _git_commit(folder: Path) -> str:
 
 
 def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
-    """The joint model's folder: it is scored there, and lives where it was trained."""
+    """Write the joint model's folder: it is scored there, and stays where it is.
+
+    Args:
+        base: The experiment.
+        folder: Such as ``m5`` in the folder of a search.
+        task: The kind of model.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "retrain.yaml").is_file():
         return

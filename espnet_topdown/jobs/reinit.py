@@ -60,12 +60,17 @@ class Reinit:
         )
 
     @property
-    def takes(self) -> bool:
+    def from_trained(self) -> bool:
         """Whether it begins at values of a trained model."""
         return self.kind not in ("full", "random")
 
     def values(self, source: Weights, names: Iterable[str], seed: int) -> Weights:
         """The starting values of these tensors; the same seed gives the same noise.
+
+        Args:
+            source: Tensor -> its value in the trained model.
+            names: Of the tensors.
+            seed: Of the noise (``shrink``).
 
         Returns:
             Tensor -> its first value.
@@ -97,6 +102,10 @@ class Reinit:
 
 def classifier_file(base: Experiment, epoch: int) -> Path:
     """The file with the classifier of one epoch of joint training.
+
+    Args:
+        base: The joint training.
+        epoch: From 1.
 
     Returns:
         A file of weights that has at least the classifier.

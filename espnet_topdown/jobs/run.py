@@ -19,7 +19,7 @@ from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task
 from espnet_topdown.records import DONE, write_seal
-from espnet_topdown.scoring.counts import amount_of
+from espnet_topdown.scoring.counts import unit_score
 
 
 def run_job(
@@ -125,6 +125,10 @@ def is_trained(folder: Path) -> bool:
 def score(folder: Path, job: Mapping[str, Any]) -> dict[str, Any]:
     """Integer error counts of the best epoch on the whole validation set.
 
+    Args:
+        folder: The job.
+        job: What its retrain.yaml holds.
+
     Returns:
         What score.json holds.
     """
@@ -161,4 +165,4 @@ def run_by_hand(
     result = read_json(Path(folder) / "score.json")
     task = find_task(read_record(Path(folder) / "retrain.yaml")["task"])
     for unit in task.criteria[:2]:
-        print(f"valid {amount_of(result[unit]).show(unit)}")
+        print(f"valid {unit_score(result[unit]).show(unit)}")

@@ -145,7 +145,7 @@ def spec_by_hand(
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},
         reinit=reinit,
-        start_from=start if rule.takes else None,
+        start_from=start if rule.from_trained else None,
     )
 
 

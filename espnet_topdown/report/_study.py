@@ -9,7 +9,7 @@ from statistics import fmean
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
-from espnet_topdown.scoring.counts import FILE, Amount, Counts, read_counts, total
+from espnet_topdown.scoring.counts import FILE, Counts, UnitScore, read_counts, total
 from espnet_topdown.scoring.score import recount
 from espnet_topdown.search.state import (
     CANDIDATE,
@@ -56,7 +56,7 @@ class Unit:
         """For example CER."""
         return self.name.upper()
 
-    def of(self, score: Score | None) -> Amount | None:
+    def of(self, score: Score | None) -> UnitScore | None:
         """What a score says in this unit."""
         return score.counts.get(self.name) if score else None
 
@@ -159,7 +159,7 @@ class Study:
     @property
     def joint(self) -> Group | None:
         """Joint training."""
-        return next(iter(self.having(JOINT)), None)
+        return next(iter(self.with_role(JOINT)), None)
 
     @property
     def best(self) -> Group | None:
@@ -167,7 +167,7 @@ class Study:
         name = BEST if self.several else self.first.best_name
         return next((g for g in self.groups if g.name == name), None)
 
-    def having(self, role: str) -> tuple[Group, ...]:
+    def with_role(self, role: str) -> tuple[Group, ...]:
         """The groups of a role."""
         return tuple(g for g in self.groups if g.role == role)
 
@@ -289,16 +289,16 @@ def differences(study: Study) -> tuple[Difference, ...]:
     training is the best, minus what was retrained. Of several: all others minus joint
     training, then the best, and the first retraining, minus each control.
     """
-    best, joint, controls = study.best, study.joint, study.having(CONTROL)
+    best, joint, controls = study.best, study.joint, study.with_role(CONTROL)
     if joint is None or (best is None and not study.several):
         return ()
     against = [(best, control) for control in controls if best]
     if study.several:
         others = [g for g in study.groups if g not in (best, joint)]
         pairs = [(g, joint) for g in ([best] if best else []) + others] + against
-        pairs += [(g, c) for g in study.having(CANDIDATE)[:1] for c in controls]
+        pairs += [(g, c) for g in study.with_role(CANDIDATE)[:1] for c in controls]
     elif best is None or best is joint:
-        pairs = [(joint, g) for g in study.having(CANDIDATE)] + against
+        pairs = [(joint, g) for g in study.with_role(CANDIDATE)] + against
     else:
         pairs = [(best, joint), *against]
     every = (

@@ -29,9 +29,9 @@ from espnet_topdown.search.state import (
     JOINT,
     LIKELIHOOD,
     NOT_RUN,
-    Amount,
     Candidate,
     SearchState,
+    UnitScore,
 )
 from espnet_topdown.search.strategies import CONTROLS
 
@@ -95,14 +95,14 @@ def label(group: Group) -> str:
     return "best of the search" if group.role == BEST else math(group.name)
 
 
-def rate(amount: Amount | None) -> str:
+def rate(amount: UnitScore | None) -> str:
     """A rate, two decimals: on 10,000 characters one error shows."""
     if amount is None:
         return NOT_RUN
     return f"{amount.rate:.2f}" if amount.ref else "no reference"
 
 
-def sum_of(amount: Amount | None) -> str:
+def sum_of(amount: UnitScore | None) -> str:
     """Errors, or nats with three decimals."""
     if amount is None:
         return NOT_RUN
@@ -279,7 +279,7 @@ def _not_ended(study: Study) -> str:
     if search.status == NOT_RUN:
         return "This search has not run yet: no model was retrained."
     if not search.finished:
-        scored = sum(c.valid is not None for c in search.having(CANDIDATE))
+        scored = sum(c.valid is not None for c in search.with_role(CANDIDATE))
         begun = "was interrupted" if search.status == "interrupted" else "is running"
         return (
             f"This search {begun}; {plural(scored, 'retrained model')} scored so far."
@@ -315,7 +315,7 @@ def evidence(study: Study, differences: Sequence[Difference]) -> list[str]:
             lines.append(f"{study.sets[d.key]}: {_measured(d, against)}.")
     running = [str(k) for k, s in study.searches.items() if not s.finished]
     if study.several:
-        of_controls = {s for g in study.having(CONTROL) for s in g.members}
+        of_controls = {s for g in study.with_role(CONTROL) for s in g.members}
         lacking = [str(s) for s in study.searches if s not in of_controls]
         if running:
             lines.append(f"Not finished: the search of seed {', '.join(running)}.")
@@ -366,13 +366,13 @@ def _warnings(search: SearchState) -> list[str]:
     if valid and chosen and is_errors and 0 < (valid.utts or 0) < MIN_UTTS:
         few = f"{plural(valid.utts or 0, 'utterance')}; at least {MIN_UTTS} are needed"
         lines.append(f"The search decided on {few}.")
-    for c in search.having(CANDIDATE):
+    for c in search.with_role(CANDIDATE):
         parent = search.find(str(c.composition.parent)) if c.composition else None
         if parent and c.errors is not None and c.errors == parent.errors:
             tie = f"{math(c.name)} and {math(parent.name)} tie on {dev}"
             lines.append(f"{tie} ({c.errors:g} {unit.amount}); ties continue.")
     if best and best is not joint and best.errors is not None:
-        errors = {c.name: c.errors for c in search.having(CONTROL)}
+        errors = {c.name: c.errors for c in search.with_role(CONTROL)}
         equal = [k for k, n in errors.items() if n is not None and n <= best.errors]
         names = [math(name) for name in equal]
         if names:
@@ -414,7 +414,7 @@ def ending(search: SearchState) -> str:
 def controls(search: SearchState) -> list[str]:
     """Which controls ran, one sentence each; asked for but absent ones say so."""
     asked = [str(c) for c in search.request.get("controls") or ()]
-    ran = {c.control or c.name.partition(".")[2]: c for c in search.having(CONTROL)}
+    ran = {c.control or c.name.partition(".")[2]: c for c in search.with_role(CONTROL)}
     lines = []
     for kind in dict.fromkeys([*asked, *ran]):
         if kind not in ran and f"{kind}1" in ran:  # a chain of models

@@ -19,7 +19,7 @@ from espnet_topdown.report._palette import Ink, numbered
 from espnet_topdown.report._tables import Line, Table
 from espnet_topdown.report._text import NOT_RUN
 from espnet_topdown.report.write import OURS, Part, render, write_pages
-from espnet_topdown.scoring.counts import Amount, Counts
+from espnet_topdown.scoring.counts import Counts, UnitScore
 from espnet_topdown.search.rows import RANDOM, Paper, Row, check_count
 from espnet_topdown.search.state import ERROR_UNITS, Score, read_score
 
@@ -52,7 +52,7 @@ class _Measured:
         # Percent, or perplexity, by set; NaN without a reference.
         return {name: x.rate for name, x in self.amounts().items()}
 
-    def amounts(self) -> dict[str, Amount]:
+    def amounts(self) -> dict[str, UnitScore]:
         return {name: x.counts[self.unit] for name, x in self.scores.items()}
 
 

@@ -66,7 +66,7 @@ def batches(utterances: Iterable[Sound], most: float) -> Iterator[list[Sound]]:
     An utterance longer than that is a batch of its own.
 
     Args:
-        utterances: Best with those of like lengths together, see ``longest_first``.
+        utterances: Best in the order of ``read_longest_first``.
         most: Samples of a batch.
 
     Yields:

@@ -19,17 +19,23 @@ def paired_bootstrap(
     n: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95 % interval of error rate A minus error rate B, in percent points.
+    """The 95 % interval of error rate A minus error rate B, in percent points.
 
     Utterances are drawn with replacement, the same ones for both systems (Bisani and
     Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation",
     ICASSP 2004). An interval without 0 is a difference.
 
     Args:
-        a: Counts of system A by utterance, from ``score_pairs``.
+        a: Counts of system A by utterance, from ``count_set``.
         b: Counts of system B on the same references.
         n: How many sets are drawn.
         seed: The same seed gives the same interval.
+
+    Returns:
+        The two ends of the interval.
+
+    Raises:
+        TopDownError: E_UTT_SETS (65) for systems with different utterances.
     """
     low, high = np.percentile(_drawn(a, b, n, seed), [2.5, 97.5])
     return float(low), float(high)

@@ -76,10 +76,10 @@ class Likelihood(NamedTuple):
         return f"{unit.upper()} {self.rate:.2f} ({self.nll} nats, {self.ref} tokens)"
 
 
-Amount = Counts | Likelihood
+UnitScore = Counts | Likelihood
 
 
-def amount_of(raw: Mapping[str, int | float]) -> Amount:
+def unit_score(raw: Mapping[str, int | float]) -> UnitScore:
     """What a search compares, of one unit of ``score.json``.
 
     Args:

@@ -24,19 +24,19 @@ from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task, kind_of
 from espnet_topdown.models.text import TextReader
-from espnet_topdown.scoring.greedy import Hypothesis, decoder_of, greedy
+from espnet_topdown.scoring.greedy import Hypothesis, greedy, greedy_decoder
 from espnet_topdown.scoring.model import load_model
 from espnet_topdown.scoring.score import (
     check_score_dir,
     check_score_file,
+    count_record,
     count_set,
-    record,
-    record_of_counts,
-    speakers,
-    warn_of_syntax,
+    read_speakers,
+    score_record,
+    warn_sclite_syntax,
     write_scores,
 )
-from espnet_topdown.scoring.sound import longest_first, read_wav_scp
+from espnet_topdown.scoring.sound import read_longest_first, read_wav_scp
 from espnet_topdown.scoring.units import UNITS, check_same_utterances, read_nlsyms
 
 # What ESPnet's decoding leaves beside files of the same names as ours.
@@ -80,7 +80,7 @@ class Recognizer:
         self.weights = Path(weights)
         self.model: Any = load_model(experiment, weights, device)
         cpu.install(self.model)
-        self.decoder = decoder_of(self.model)
+        self.decoder = greedy_decoder(self.model)
         self.options = {**options, "fs": experiment.sample_rate}
 
     def _task(self, part: str, train: bool) -> Any:
@@ -116,7 +116,7 @@ class Recognizer:
         """
         prepare = self._task("build_preprocess_fn", True)
         join = self._task("build_collate_fn", True)
-        sounds = longest_first(sources.values(), self.experiment.sample_rate)
+        sounds = read_longest_first(sources.values(), self.experiment.sample_rate)
         raw = ((utt, {"speech": sound, "text": texts[utt]}) for utt, sound in sounds)
         _, batch = join([(utt, prepare(utt, data)) for utt, data in raw])
         return batch
@@ -127,7 +127,7 @@ class Recognizer:
         return self.conf["token_type"] == "phn"
 
     def tokens(self, hyp: Hypothesis) -> list[str]:
-        """Return the symbols of a hypothesis."""
+        """Return the symbols of a hypothesis, such as characters or pieces of BPE."""
         return [self.model.token_list[i] for i in hyp.token_ids]
 
     def text(self, hyp: Hypothesis) -> str:
@@ -147,7 +147,7 @@ class Recognizer:
         prepare, rate = self.preprocess, self.experiment.sample_rate
         sounds = (
             (utt, prepare(utt, {"speech": samples})["speech"])
-            for utt, samples in longest_first(sources.values(), rate)
+            for utt, samples in read_longest_first(sources.values(), rate)
         )
         start = time.perf_counter()
         hyps = {hyp.utt: hyp for hyp in greedy(self.model, sounds, **self.options)}
@@ -158,7 +158,15 @@ class Recognizer:
     def infeasible(
         self, hyps: Mapping[str, Hypothesis], ref: Mapping[str, str]
     ) -> list[str]:
-        """Return those whose reference needs more frames than the encoder yields."""
+        """Find references that CTC cannot align: they need more frames than there are.
+
+        Args:
+            hyps: By utterance id.
+            ref: What was said; the same ids.
+
+        Returns:
+            Their utterance ids, sorted; none for an attention decoder.
+        """
         found = []
         for utt, hyp in hyps.items() if self.decoder == "ctc_greedy" else ():
             ids = self.preprocess(utt, {"text": ref[utt]})["text"].tolist()
@@ -180,7 +188,11 @@ class Recognizer:
         return {**cuts, "ter": self.reader.tokenizer.text2tokens}
 
     def clean(self, ref: Mapping[str, str]) -> dict[str, str]:
-        """Return references as training saw them: cleaned, or as phones."""
+        """Return references as training saw them: cleaned, or as phones.
+
+        Args:
+            ref: Utterance id -> text that was said.
+        """
         if self._of_phones:
             return {utt: " ".join(self.reader.tokens(t)) for utt, t in ref.items()}
         return {utt: self.reader.clean(text) for utt, text in ref.items()}
@@ -220,12 +232,12 @@ class Recognizer:
             if folder and (unit != "ter" or self.conf["token_type"] == "bpe"):
                 part = folder / f"score_{unit}"
                 counts[unit] = write_scores(part, said, spoken, cut, utt2spk or {})
-                warn_of_syntax(unit, said, spoken)
+                warn_sclite_syntax(unit, said, spoken)
             else:
                 counts[unit] = count_set(said, spoken, cut)
         epoch = self.experiment.epoch_of(self.weights)
-        numbers = {**record_of_counts(counts, spoken), "infeasible": len(too_long)}
-        return record(name, self.decoder, self.weights, epoch, **numbers)
+        numbers = {**count_record(counts, spoken), "infeasible": len(too_long)}
+        return score_record(name, self.decoder, self.weights, epoch, **numbers)
 
 
 def validation_score(
@@ -312,7 +324,7 @@ def decode_set(
         write_pairs(out_dir / name, {utt: line(hyp) for utt, hyp in hyps.items()})
     if text is None:
         return None
-    speaker = speakers(utt2spk, beside=text)
+    speaker = read_speakers(utt2spk, beside=text)
     score = model.score(out_dir.name, hyps, ref, out_dir, speaker)
     score["seconds"] = round(time.perf_counter() - start, 3)
     write_json(out_dir / "score.json", score)

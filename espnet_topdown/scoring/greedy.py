@@ -37,8 +37,11 @@ class Hypothesis:
     n_frames: int
 
 
-def decoder_of(model: Any) -> str:
+def greedy_decoder(model: Any) -> str:
     """Return ``ctc_greedy``, or ``attention_greedy`` for a model without CTC.
+
+    Args:
+        model: An ``ESPnetASRModel``.
 
     Raises:
         TopDownError: E_NO_CTC (78) when it has neither CTC nor a decoder that works
@@ -74,7 +77,7 @@ def greedy(
         TopDownError: E_NO_CTC or E_EVAL_RANDOM (78), E_WAV_SHORT (65),
             E_OUTPUT_NONFINITE (70).
     """
-    by_ctc = decoder_of(model) == "ctc_greedy"
+    by_ctc = greedy_decoder(model) == "ctc_greedy"
     search = _best_path if by_ctc else _best_tokens
     for utts, encoded, frames in encoded_batches(model, utterances, **options):
         with torch.inference_mode():

@@ -18,10 +18,10 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import check_output, write_json
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.tasks import find_task, kind_of
-from espnet_topdown.scoring.counts import amount_of
+from espnet_topdown.scoring.counts import unit_score
 from espnet_topdown.scoring.model import load_model
-from espnet_topdown.scoring.score import check_score_file, record
-from espnet_topdown.trainer.bptt import columns, fixed_windows
+from espnet_topdown.scoring.score import check_score_file, score_record
+from espnet_topdown.trainer.bptt import batchify, fixed_windows
 
 DECODER = "perplexity"
 DEV_WIDTH, TEST_WIDTH, STEPS = 10, 1, 70
@@ -59,7 +59,7 @@ def _score_text(
 ) -> dict[str, Any]:
     """Return ``score.json`` of a text."""
     start = time.perf_counter()
-    text = columns(read_ids(path, experiment.token_list), width)
+    text = batchify(read_ids(path, experiment.token_list), width)
     nll = token_nll(load_model(experiment, weights, device).lm, text)
     counts = width, nll.numel(), nll.flatten().tolist()
     return _record(experiment, weights, Path(path).stem, *counts, start)
@@ -78,17 +78,28 @@ def _record(
     seconds = round(time.perf_counter() - start, 3)
     numbers = {"utts": utts, "ppl": counts, "seconds": seconds}
     epoch = experiment.epoch_of(weights)
-    return record(name, DECODER, weights, epoch, **numbers)
+    return score_record(name, DECODER, weights, epoch, **numbers)
 
 
 def validation_score(experiment: Experiment, weights: Path) -> dict[str, Any]:
-    """Return ``score.json`` of the validation text, in the columns of training."""
+    """The likelihood of the validation text, read in the columns of training.
+
+    Args:
+        experiment: Of a model on continuous text; its config names the set.
+        weights: A file of weights of the same experiment.
+
+    Returns:
+        What ``score.json`` holds; ``ppl`` has the tokens and their nats.
+
+    Raises:
+        TopDownError: Those of ``load_model`` and ``read_ids``.
+    """
     path, _ = experiment.data_path("valid", "text")
     width = experiment.config.get("valid_batch_size") or DEV_WIDTH
     return _score_text(experiment, weights, path, width)
 
 
-def sentences(
+def read_sentences(
     experiment: Experiment, phase: str, size: int = SENTENCES
 ) -> Iterable[tuple[list[str], dict[str, Tensor]]]:
     """Read sentences as ESPnet's training does.
@@ -116,14 +127,24 @@ def sentences(
 
 @torch.no_grad()
 def sentence_score(experiment: Experiment, weights: Path) -> dict[str, Any]:
-    """Return ``score.json`` of the validation sentences, by the model's likelihood.
+    """The likelihood of the validation sentences.
 
     Each ends with ``<sos/eos>``, which counts as a token.
+
+    Args:
+        experiment: Of ESPnet's own language model; its config names the set.
+        weights: A file of weights of the same experiment.
+
+    Returns:
+        What ``score.json`` holds; ``ppl`` has the tokens and their nats.
+
+    Raises:
+        TopDownError: Those of ``load_model``.
     """
     start = time.perf_counter()
     model: Any = load_model(experiment, weights)
     utts, ref, nats = 0, 0, []
-    for names, batch in sentences(experiment, "valid"):
+    for names, batch in read_sentences(experiment, "valid"):
         nll, lengths = model.nll(**batch)  # (B, T), 0 beyond a sentence's end; (B,)
         utts += len(names)
         ref += int(lengths.sum())
@@ -163,4 +184,4 @@ def score_experiment(
     score = _score_text(experiment, model, text, width, device)
     Path(output_dir).mkdir(parents=True, exist_ok=True)
     write_json(Path(output_dir) / "score.json", score)
-    return f"{text}: {amount_of(score['ppl']).show('ppl')}"
+    return f"{text}: {unit_score(score['ppl']).show('ppl')}"

@@ -182,17 +182,27 @@ def check_score_file(folder: Path) -> None:
     check_output(folder, ("score.json",), ours=rb'\A\{\s*"schema": \d+,\s*"set": ')
 
 
-def speakers(utt2spk: Path | None, beside: Path) -> dict[str, str]:
-    """Return speakers: of ``utt2spk``, of the one next to a file, or nothing.
+def read_speakers(utt2spk: Path | None, beside: Path) -> dict[str, str]:
+    """Read the speakers as a ``.trn`` file names them.
 
-    A blank or parenthesis, which would end an id in a ``.trn`` file, is ``_`` there.
+    A blank or parenthesis, which would end an id there, becomes ``_``.
+
+    Args:
+        utt2spk: The list; None is the one beside a file, if there is one.
+        beside: That file, such as ``data/test/text``.
+
+    Returns:
+        Utterance id -> speaker.
+
+    Raises:
+        TopDownError: Those of ``read_pairs``.
     """
     found = Path(utt2spk) if utt2spk else Path(beside).with_name("utt2spk")
     spoken_by = read_pairs(found) if utt2spk or found.is_file() else {}
     return {utt: re.sub(r"[()\s]", "_", name) for utt, name in spoken_by.items()}
 
 
-def record(
+def score_record(
     name: str, decoder: str, weights: Path, epoch: int | None, **numbers: Any
 ) -> dict[str, Any]:
     """What ``score.json`` says.
@@ -212,7 +222,7 @@ def record(
     return {**head, "epoch": epoch, **numbers}
 
 
-def record_of_counts(
+def count_record(
     counts: Mapping[str, Mapping[str, Counts]], hyp: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return what ``score.json`` says of recognised texts.
@@ -226,13 +236,22 @@ def record_of_counts(
 
 
 def hypothesis_digest(text: Mapping[str, str]) -> str:
-    """Return the SHA-256 of the lines ``utterance text``, sorted by utterance."""
+    """Return the SHA-256 of the lines ``utterance text``, sorted by utterance.
+
+    Args:
+        text: Utterance id -> text that was recognised.
+    """
     lines = "".join(f"{utt} {text[utt]}\n" for utt in sorted(text))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def warn_of_syntax(unit: str, *texts: Mapping[str, str]) -> None:
-    """Say it if sclite would count these texts in another way; see ``sclite_note``."""
+def warn_sclite_syntax(unit: str, *texts: Mapping[str, str]) -> None:
+    """Warn (W_SCLITE_SYNTAX) if sclite would count these texts in another way.
+
+    Args:
+        unit: ``cer`` or ``wer``.
+        *texts: Utterance id -> text, of reference and hypothesis.
+    """
     if note := sclite_note(unit, *texts):
         warn("W_SCLITE_SYNTAX", note)
 
@@ -264,11 +283,11 @@ def score_set(
     said, text = _read_sides(ref, Path(decode_dir) / "text")
     symbols, counts = read_nlsyms(nlsyms), {}
     for unit, cut in UNITS.items():
-        warn_of_syntax(unit, said, text)
+        warn_sclite_syntax(unit, said, text)
         counts[unit] = count_set(said, text, functools.partial(cut, nlsyms=symbols))
     name = Path(decode_dir).name
-    numbers = {**record_of_counts(counts, text), "seconds": None, "infeasible": 0}
-    score = record(name, decoder, model_file, None, **numbers)
+    numbers = {**count_record(counts, text), "seconds": None, "infeasible": 0}
+    score = score_record(name, decoder, model_file, None, **numbers)
     write_json(Path(decode_dir) / "score.json", score)
     return score
 
@@ -315,7 +334,7 @@ def score_files(
         counts, text = _count_list(said, (ref, hyp), cut)
     else:
         said, text = _read_sides(ref, hyp)
-        speaker = speakers(utt2spk, beside=ref)
+        speaker = read_speakers(utt2spk, beside=ref)
         counts = write_scores(output_dir, said, text, cut, speaker)
     lines = [f"### {unit.upper()}: Wrd are {_NAMES[unit]}", ""]
     lines += [_HEAD, _row(hyp, counts)]

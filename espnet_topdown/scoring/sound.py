@@ -13,7 +13,13 @@ from espnet_topdown.errors import DATA, TopDownError
 
 
 def read_wav_scp(path: Path) -> dict[str, Source]:
-    """Return what to read by utterance id. A line that would run a command is an error.
+    """Read a ``wav.scp``; a line that would run a command is an error.
+
+    Args:
+        path: The list, or a folder of its parts.
+
+    Returns:
+        Utterance id -> its audio.
 
     Raises:
         TopDownError: E_DEV_EMPTY (65) and those of ``read_pairs`` and ``audio_path``.
@@ -27,7 +33,7 @@ def read_wav_scp(path: Path) -> dict[str, Source]:
     return sources
 
 
-def longest_first(
+def read_longest_first(
     sources: Iterable[Source], fs: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Read sounds one at a time, those with the most samples first.
@@ -35,6 +41,12 @@ def longest_first(
     Args:
         sources: From ``read_wav_scp``.
         fs: The sample rate that every file must have, in Hz.
+
+    Yields:
+        Utterance id and samples, (n_samples,), float32 between -1 and 1.
+
+    Raises:
+        TopDownError: E_WAV_RATE (65), and those of ``data.audio.read``.
     """
     lengths = {source: header(source)[0] for source in sources}
     for source in sorted(lengths, key=lambda s: (-lengths[s], s.utt)):

@@ -29,7 +29,7 @@ from espnet_topdown.jobs.check import check_trained, check_works
 from espnet_topdown.jobs.prepare import prepare, prepare_base, versions
 from espnet_topdown.jobs.run import is_done, is_trained
 from espnet_topdown.records import Journal
-from espnet_topdown.scoring.counts import amount_of
+from espnet_topdown.scoring.counts import unit_score
 from espnet_topdown.search import _controls, state
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.curves import read_curve
@@ -48,6 +48,9 @@ _CONTEXT_MIB = 1024  # of CUDA and its libraries in a process, beside torch's me
 
 def run_search(request: SearchRequest) -> dict[str, Any]:
     """Run or continue a search; a finished one is returned as it is.
+
+    Args:
+        request: What is asked for; its ``output_dir`` is the folder.
 
     Returns:
         What result.json holds.
@@ -102,7 +105,7 @@ class Driver:
         self.jobs: dict[str, str] = {}  # name -> the last event of this run
         self.gpus: SharedGPUs | None = None
         if (most := self.request.jobs_per_gpu) > 1:
-            self.gpus = SharedGPUs(most, self._memory_mib, self._has_grown)
+            self.gpus = SharedGPUs(most, self._memory_mib, self._has_allocated)
         self.errors: dict[Composition, float] = {}  # of folders that were checked
 
     def run(self) -> dict[str, Any]:
@@ -167,7 +170,7 @@ class Driver:
         return 1024 * most + _CONTEXT_MIB if most else 0.0
 
     # Whether a job has ended an epoch since it was started.
-    def _has_grown(self, name: str, since: float) -> bool:
+    def _has_allocated(self, name: str, since: float) -> bool:
         curve = self.search.folder(name) / "curve.jsonl"
         return curve.is_file() and curve.stat().st_mtime > since
 
@@ -204,7 +207,7 @@ class Driver:
         if composition != self.root:
             root = self.search.folder(str(self.root))
             _check_same_set(name, score, root, criterion)
-        amount = amount_of(score[criterion])
+        amount = unit_score(score[criterion])
         self.errors[composition] = errors = amount.errors
         verdict = None
         if composition.parent and self.request.strategy == "greedy":
@@ -298,7 +301,7 @@ class Driver:
             log.error("%s failed with status %d, see %s", job.name, status, job.log)
             if self.gpus and job.name in self.gpus.shared and out_of_gpu_memory(job):
                 log.warning("%s was short of GPU memory: again, alone", job.name)
-                self.gpus.alone.add(job.name)
+                self.gpus.exclusive.add(job.name)
                 self._note("started", job.name)
                 return [job]
             return []
@@ -344,7 +347,7 @@ class Driver:
 
     def _summary(self, name: str) -> dict[str, Any]:
         score = read_json(self.search.folder(name) / "score.json")
-        amount = amount_of(score[self.request.criterion])
+        amount = unit_score(score[self.request.criterion])
         return {"errors": amount.errors, "ref": amount.ref, "epoch": score["epoch"]}
 
 

@@ -85,6 +85,13 @@ def run_and_show(
 ) -> int:
     """Run one training through a launcher, with a line of progress now and then.
 
+    Args:
+        command: Words of the training's command.
+        log_file: Where the launcher writes its output.
+        folder: Of the training, which writes ``progress.json`` there.
+        cmd: The launcher with its options; "" takes that of ``backend``.
+        backend: See ``backend_cmd``.
+
     Returns:
         The launcher's exit status.
     """

@@ -271,7 +271,9 @@ class Search:
             self.seed(composition),
             source,
             reinit=self.request.reinit,
-            start_from=start if Reinit.parse(self.request.reinit).takes else None,
+            start_from=start
+            if Reinit.parse(self.request.reinit).from_trained
+            else None,
         )
 
     def retraining(

@@ -306,6 +306,12 @@ def check_count(
 ) -> None:
     """Refuse a set with another number of utterances than the paper's.
 
+    Args:
+        name: Of the set.
+        have: Its number of utterances.
+        sets: The paper's number, by set.
+        allow_partial: Take fewer.
+
     Raises:
         TopDownError: E_EVAL_SET (65).
     """

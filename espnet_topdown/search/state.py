@@ -15,9 +15,9 @@ from typing import Any
 from espnet_topdown.cmd.submission import open_jobs, why_waiting
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.files import (
-    holder,
     json_bytes,
     link,
+    lock_holder,
     read_json,
     read_yaml,
     sha256,
@@ -25,7 +25,7 @@ from espnet_topdown.files import (
 )
 from espnet_topdown.models.config import read_record
 from espnet_topdown.records import DONE, Journal, check_seal
-from espnet_topdown.scoring.counts import Amount, amount_of
+from espnet_topdown.scoring.counts import UnitScore, unit_score
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.curves import Epoch, read_curve
 
@@ -45,7 +45,7 @@ class Score:
     decoder: str
     utts: int | None
     epoch: int | None
-    counts: Mapping[str, Amount]
+    counts: Mapping[str, UnitScore]
     folder: Path
 
     @property
@@ -104,7 +104,7 @@ class SearchState:
         layers: From the top; with their number of parameters where it is known.
         train_hours: Speech of the training set; None where its shape file is not here.
         candidates: Joint training first, then as the search went, controls last.
-        owner: Who searches here now, see ``files.holder``.
+        owner: Who searches here now, see ``files.lock_holder``.
     """
 
     folder: Path
@@ -128,7 +128,7 @@ class SearchState:
     @property
     def joint(self) -> Candidate | None:
         """The joint training."""
-        return next(iter(self.having(JOINT)), None)
+        return next(iter(self.with_role(JOINT)), None)
 
     @property
     def best(self) -> Candidate | None:
@@ -164,7 +164,7 @@ class SearchState:
         """
         return next((c for c in self.candidates if c.name == name), None)
 
-    def having(self, role: str) -> tuple[Candidate, ...]:
+    def with_role(self, role: str) -> tuple[Candidate, ...]:
         """The candidates of a role, in the order of the search.
 
         Returns:
@@ -231,7 +231,7 @@ def read_state(folder: Path) -> SearchState:
         last_event=_last_event(events),
         versions=result.get("versions") or request.get("versions") or {},
         request=request,
-        owner=holder(folder / "lock"),
+        owner=lock_holder(folder / "lock"),
     )
     candidates = []
     for name in _names(search, events):
@@ -453,6 +453,11 @@ def read_progress(folder: Path) -> dict[str, Any]:
 def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:
     """Read a ``score.json``; names from the folder win over names in the file.
 
+    Args:
+        path: The file.
+        set_name: Of the set, if the folder tells it.
+        decoder: The tag of ``decode_<tag>``, if the folder tells it.
+
     Returns:
         The score.
 
@@ -460,11 +465,11 @@ def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:
         TopDownError: E_SCORE (65), E_JSON.
     """
     raw = read_json(path)
-    counts: dict[str, Amount] = {}
+    counts: dict[str, UnitScore] = {}
     try:
         for unit in (*ERROR_UNITS, LIKELIHOOD):
             if raw.get(unit):
-                counts[unit] = amount_of(raw[unit])
+                counts[unit] = unit_score(raw[unit])
                 kinds = {type(n) for n in counts[unit]}
                 if kinds != ({int, float} if unit == LIKELIHOOD else {int}):
                     raise ValueError(f"'{unit}' has a count that is no whole number")
@@ -531,7 +536,13 @@ def check_finished(folder: Path) -> SearchState:
 
 
 def write_result(folder: Path, journal: Journal, result: Mapping[str, Any]) -> None:
-    """The link ``best``, the journal's last event with the digest, then the file."""
+    """End a search: the link ``best``, the journal's last event, then the file.
+
+    Args:
+        folder: Of the search.
+        journal: Gets ``search_done`` with the digest of the file.
+        result: What ``result.json`` will hold.
+    """
     link(result["best"], Path(folder) / "best")
     told = {"best": result["best"], "reason": result["reason"]}
     digest = hashlib.sha256(json_bytes(result)).hexdigest()

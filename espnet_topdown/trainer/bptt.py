@@ -30,7 +30,7 @@ class Window:
     drawn: int
 
 
-def columns(ids: np.ndarray, width: int) -> torch.Tensor:
+def batchify(ids: np.ndarray, width: int) -> torch.Tensor:
     """A text as ``width`` columns of equal length; the rest of it is left out.
 
     Args:
@@ -89,7 +89,7 @@ class Batches:
     """One pass over a text, as ESPnet's trainer takes batches.
 
     Attributes:
-        text: (columns, length), see ``columns``.
+        text: (columns, length), see ``batchify``.
         steps: The usual length of a window; the learning rate is for this length.
     """
 

@@ -22,7 +22,7 @@ from espnet_topdown.trainer._checks import check_options
 from espnet_topdown.trainer._contract import check_model
 from espnet_topdown.trainer._optim import NT_ASGD, NTASGD
 from espnet_topdown.trainer.awd_lstm import AWDLSTM, ContinuousLanguageModel
-from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows, random_windows
+from espnet_topdown.trainer.bptt import Batches, batchify, fixed_windows, random_windows
 from espnet_topdown.trainer.trainer import TopDownTrainer
 
 lm_choices.classes["awd_lstm"] = AWDLSTM
@@ -59,7 +59,7 @@ class _TextFactory(AbsIterFactory):
         data = "data_path_and_name_and_type"
         entries = getattr(args, f"{'train' if train else 'valid'}_{data}")
         width = args.batch_size if train else args.valid_batch_size or 10
-        self.text = columns(read_ids(Path(entries[0][0]), args.token_list), width)
+        self.text = batchify(read_ids(Path(entries[0][0]), args.token_list), width)
         self.steps, self.seed, self.train = args.bptt, args.seed, train
 
     def build_iter(self, epoch: int, shuffle: bool | None = None) -> Batches:

@@ -236,7 +236,9 @@ def _check_result(folder: Path, reporter: TopDownReporter, criteria: Any) -> Non
             raise TopDownError("E_BEST_LOST", what, do, DATA)
 
 
-def parts_of(task: Any, options: argparse.Namespace) -> dict[str, Callable[[], object]]:
+def part_builders(
+    task: Any, options: argparse.Namespace
+) -> dict[str, Callable[[], object]]:
     """What ESPnet builds after the model, each part to be tried alone.
 
     Args:

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer.bptt import Batches, columns, fixed_windows, random_windows
+from espnet_topdown.trainer.bptt import Batches, batchify, fixed_windows, random_windows
 
 
 def test_columns_are_parts_of_the_text() -> None:
-    text = columns(np.arange(11), 3)
+    text = batchify(np.arange(11), 3)
     assert text.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     with pytest.raises(TopDownError, match="E_TEXT_SHORT"):
-        columns(np.arange(5), 3)
+        batchify(np.arange(5), 3)
 
 
 @pytest.mark.parametrize("length", [2, 8, 9, 70, 71, 500])

@@ -244,7 +244,7 @@ def test_the_likelihood_of_sentences(reads_sentences, name):
 def test_sentences_in_splits(reads_sentences):
     """A training set as ``--num_splits_lm`` leaves it."""
     from espnet_topdown.models.experiment import Experiment
-    from espnet_topdown.scoring.perplexity import sentences
+    from espnet_topdown.scoring.perplexity import read_sentences
 
     exp = Experiment(reads_sentences("LSTM"))
     folder, lines = Path("splits2/text"), Path("dev/text").read_text().splitlines()
@@ -253,7 +253,7 @@ def test_sentences_in_splits(reads_sentences):
     for n in range(2):
         (folder / f"split.{n}").write_text("\n".join(lines[n::2]))
     exp.config["train_data_path_and_name_and_type"][0][0] = str(folder)
-    names, batch = next(iter(sentences(exp, "train", 2)))
+    names, batch = next(iter(read_sentences(exp, "train", 2)))
     assert names == ["u00", "u02"] and batch["text"].shape[0] == 2
 
 

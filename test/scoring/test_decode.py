@@ -30,7 +30,7 @@ from espnet_topdown.scoring import decode  # noqa: E402
 from espnet_topdown.scoring._encode import encode  # noqa: E402
 from espnet_topdown.scoring.greedy import Hypothesis, greedy  # noqa: E402
 from espnet_topdown.scoring.model import load_model  # noqa: E402
-from espnet_topdown.scoring.sound import longest_first, read_wav_scp  # noqa: E402
+from espnet_topdown.scoring.sound import read_longest_first, read_wav_scp  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -361,7 +361,7 @@ def test_an_experiment_that_upstreams_asr_sh_made(mini_an4, monkeypatch, tmp_pat
     assert (out / "score_cer" / "ref.trn").read_bytes() == stock.read_bytes()
     model = load(exp)
     sources = read_wav_scp(test / "wav.scp").values()
-    for utt, sound in longest_first(sources, 16000):
+    for utt, sound in read_longest_first(sources, 16000):
         ids = " ".join(map(str, by_hand(model, sound)))
         assert f"{utt} {ids}" in (out / "token_int").read_text().splitlines()
     assert score["cer"]["ref"] == 67 and score["wer"]["ref"] == 10

@@ -15,9 +15,9 @@ from espnet_topdown.scoring.counts import Counts, read_counts, total
 from espnet_topdown.scoring.score import (
     count_set,
     hypothesis_digest,
+    read_speakers,
     recount,
     score_files,
-    speakers,
     write_scores,
 )
 from espnet_topdown.scoring.units import UNITS
@@ -100,7 +100,7 @@ def test_equals_what_espnet_left(mini_an4, tmp_path) -> None:
             dict(line.split(" ", 1) for line in file.read_text().splitlines())
             for file in (mini_an4 / "dump/raw/test/text", test / "text")
         ]
-        spk = speakers(None, beside=mini_an4 / "dump/raw/test/text")
+        spk = read_speakers(None, beside=mini_an4 / "dump/raw/test/text")
         assert len(spk) == 2
         write_scores(tmp_path, *sides, cut, spk)
         for name in ("ref.trn", "hyp.trn"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.scoring.sound import longest_first, read_wav_scp
+from espnet_topdown.scoring.sound import read_longest_first, read_wav_scp
 
 soundfile = pytest.importorskip("soundfile")
 NOISE = np.random.default_rng(1).normal(0, 0.1, 999)
@@ -19,7 +19,7 @@ def test_sounds_are_read_as_espnet_reads_them_the_longest_first(tmp_path) -> Non
         lines.append(f"{name[:2]} {file}\n")
     (tmp_path / "wav.scp").write_text("".join(lines))
     sources = read_wav_scp(tmp_path / "wav.scp").values()
-    got = dict(longest_first(sources, 16000))
+    got = dict(read_longest_first(sources, 16000))
     assert list(got) == ["u7", "u5", "v5", "u3"]
     for name in files:
         want, _ = soundfile.read(tmp_path / name, dtype="float32")
@@ -53,5 +53,5 @@ def test_what_is_refused_is_named_with_its_line(
     line = r"utt u1 \(wav.scp line 1\)" if file else "wav.scp"
     wav_scp = (tmp_path / "wav.scp").relative_to(tmp_path)
     with pytest.raises(TopDownError, match=f"{code}: {line}") as e:
-        list(longest_first(read_wav_scp(wav_scp).values(), 16000))
+        list(read_longest_first(read_wav_scp(wav_scp).values(), 16000))
     assert e.value.status == status

@@ -429,7 +429,7 @@ def test_parts_share_the_threads_and_raise_their_errors(n_threads):
     ],
 )
 def test_threads_do_not_spin_unless_the_user_says_so(before, after):
-    process.do_not_spin(before)
+    process.limit_spinning(before)
     assert before == after
 
 

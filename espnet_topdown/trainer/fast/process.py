@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-def do_not_spin(environ: MutableMapping[str, str] = os.environ) -> None:
+def limit_spinning(environ: MutableMapping[str, str] = os.environ) -> None:
     """Let waiting OpenMP threads sleep after a few microseconds.
 
     An LSTM meets a barrier at every frame. By default libgomp's threads spin at a
