@@ -359,3 +359,19 @@ def test_run_sh_names_the_part(run, tmp_path, args, part, rest):
     assert words[lang + 1] == f"en{part}"
     left = [a for a in args if "train_minutes" not in a and a not in ("30", "0")]
     assert words[len(words) - len(left) :] == left
+
+
+@pytest.mark.espnet
+def test_what_freezing_changes_is_measured(monkeypatch, capsys, tmp_path):
+    """On ESPnet's own experiment, which keeps its epochs and its log."""
+    recipe = ASR1.parents[3] / "shared" / "data" / "espnet_mini_an4"
+    if not recipe.is_dir():
+        pytest.skip(f"no {recipe}")
+    monkeypatch.chdir(recipe)
+    (exp,) = Path("exp").glob("asr_train_*")
+    sets = ["--dev", "dump/raw/train_dev", "--train", "dump/raw/train_nodev"]
+    load("why").main([str(exp), *sets, "--figure", str(tmp_path / "why.svg")])
+    epochs = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [cells[1] for cells in epochs] == ["1"]
+    assert 0 <= float(epochs[0][2]) <= 100 and float(epochs[0][3]) > 0
+    assert "blank frames" in (tmp_path / "why.svg").read_text()

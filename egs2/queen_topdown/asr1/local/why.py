@@ -11,81 +11,81 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import soundfile
 import torch
 
+from espnet_topdown.data.audio import parse_rate
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import command
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.scoring.model import load_model
+from espnet_topdown.scoring.sound import read_longest_first, read_wav_scp
+from espnet_topdown.search.curves import Epoch, read_curve
 
 BATCH = 4  # as in training
 PANELS = {
     "training loss": ("train", "loss"),
     "dev loss": ("valid", "loss"),
     "dev CER without spaces": ("valid", "cer_ctc"),
-    "blank frames on dev, %": "blank",
-    "gradient of the softmax layer": "gradient",
+    "blank frames on dev, %": ("valid", "blank"),
+    "gradient of the softmax layer": ("train", "gradient"),
 }
 
 
-def batches(data: Path, ids: dict[str, int], most: int) -> Iterator[list]:
-    """Samples and token numbers of a data directory, some utterances at a time."""
-    sounds, texts = read_pairs(data / "wav.scp"), read_pairs(data / "text")
-    utts = iter(sorted(sounds)[:most])
-    while group := list(itertools.islice(utts, BATCH)):
-        pairs = []
-        for utt in group:
-            tokens = [ids[c if c != " " else "<space>"] for c in texts[utt]]
-            samples, _ = soundfile.read(sounds[utt], dtype="float32")
-            pairs.append((torch.from_numpy(samples), torch.tensor(tokens)))
-        pairs.sort(key=lambda pair: -len(pair[0]))
-        yield [x for side in zip(*pairs) for x in pad(side)]
+def batches(exp: Experiment, data: Path, most: int) -> Iterator[list[torch.Tensor]]:
+    """Samples, tokens, lengths of a data directory, those of like lengths together."""
+    ids = {token: k for k, token in enumerate(exp.config["token_list"])}
+    sources, texts = read_wav_scp(data / "wav.scp"), read_pairs(data / "text")
+    fs = parse_rate(exp.config["frontend_conf"].get("fs", 16000))
+    sounds = read_longest_first([sources[u] for u in sorted(sources)[:most]], fs)
+    while group := list(itertools.islice(sounds, BATCH)):
+        lines = [["<space>" if c == " " else c for c in texts[utt]] for utt, _ in group]
+        tokens = [[ids[c] for c in line] for line in lines]
+        sides = [torch.from_numpy(s) for _, s in group], [*map(torch.tensor, tokens)]
+        yield [x for side in sides for x in pad(side)]
 
 
-def pad(rows: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def pad(rows: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (B, longest) and the lengths."""
-    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     return padded, torch.tensor([len(row) for row in rows])
 
 
-def look(exp: Experiment, weights: Path, dev: Path, train: Path, most: int) -> dict:
+def look(
+    exp: Experiment, weights: Path, dev: Path, train: Path, most: int
+) -> tuple[float, float]:
     """Blank frames in percent and the gradient's norm of one epoch's model."""
     model = load_model(exp, weights)
-    ids = {token: k for k, token in enumerate(exp.config["token_list"])}
     blank = frames = 0
     with torch.no_grad():
-        for speech, n_samples, _, _ in batches(dev, ids, 10**9):
+        for speech, n_samples, _, _ in batches(exp, dev, 10**9):
             encoded, n_frames = model.encode(speech, n_samples)
             for row, n in zip(model.ctc.argmax(encoded), n_frames):
                 blank, frames = blank + int((row[:n] == 0).sum()), frames + int(n)
     norms = []
-    for speech, n_samples, tokens, n_tokens in batches(train, ids, most):
+    for speech, n_samples, tokens, n_tokens in batches(exp, train, most):
         loss = model.ctc(*model.encode(speech, n_samples), tokens, n_tokens)
         top = torch.autograd.grad(loss, list(model.ctc.ctc_lo.parameters()))
         norms.append(float(torch.cat([g.flatten() for g in top]).norm()))
-    return {"blank": 100 * blank / frames, "gradient": sum(norms) / len(norms)}
+    return 100 * blank / frames, sum(norms) / len(norms)
 
 
-def value(epoch: dict, key: str | tuple[str, str]) -> float | None:
-    """Of an epoch, where it is known."""
-    return epoch.get(key) if isinstance(key, str) else epoch[key[0]][key[1]]
-
-
-def draw(curves: dict[str, list[dict]], figure: Path) -> None:
+def draw(curves: dict[str, tuple[Epoch, ...]], figure: Path) -> None:
     """A panel a measure, a line an experiment."""
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(3 * len(PANELS), 2.8), layout="constrained")
-    for axes, (title, key) in zip(drawing.subplots(1, len(PANELS)), PANELS.items()):
+    panels = zip(drawing.subplots(1, len(PANELS)), PANELS.items())
+    for axes, (title, (side, measure)) in panels:
         for name, curve in curves.items():
-            line = [(e["epoch"], value(e, key)) for e in curve]
-            line = [(x, y) for x, y in line if y is not None]
-            axes.plot(*zip(*line), marker="." if len(line) < 5 else "", label=name)
+            known = [e for e in curve if measure in getattr(e, side)]
+            line = [
+                [e.epoch for e in known],
+                [getattr(e, side)[measure] for e in known],
+            ]
+            axes.plot(*line, marker="." if len(known) < 5 else "", label=name)
         scale = "log" if title == "training loss" else "linear"
         axes.set(title=title, xlabel="epoch", yscale=scale)
     axes.legend()
@@ -104,15 +104,17 @@ def main(cmd: list[str] | None = None) -> None:
     args = parser.parse_args(cmd)
     curves = {}
     for folder in args.exps:
-        lines = (folder / "curve.jsonl").read_text().splitlines()
-        curve = curves[folder.name] = [json.loads(line) for line in lines]
         exp = Experiment(folder)
-        for epoch in curve:
-            weights = folder / f"{epoch['epoch']}epoch.pth"
-            if weights.is_file():
-                epoch.update(look(exp, weights, args.dev, args.train, args.utterances))
-                cells = (f"{epoch[key]:.4g}" for key in ("blank", "gradient"))
-                print(folder.name, epoch["epoch"], *cells, sep="\t", flush=True)
+        epochs = {e.epoch: e for e in read_curve(folder)}
+        for weights in folder.glob("*epoch.pth"):
+            number = int(weights.name.partition("epoch")[0])
+            epoch = epochs.setdefault(number, Epoch(number))
+            seen = look(exp, weights, args.dev, args.train, args.utterances)
+            epoch.valid["blank"], epoch.train["gradient"] = seen
+            print(
+                folder.name, number, *(f"{x:.4g}" for x in seen), sep="\t", flush=True
+            )
+        curves[folder.name] = tuple(epochs[number] for number in sorted(epochs))
     if args.figure:
         draw(curves, args.figure)
 
