@@ -35,7 +35,7 @@ class ProgressLine:
         if now - self._looked < _INTERVAL_S:
             return
         self._looked, line = now, self.line(running, left)
-        if line != shown or now - then >= _REPEAT_S:
+        if line and (line != shown or now - then >= _REPEAT_S):
             log.info("%s", line)
             self._shown = (now, line)
 
@@ -43,12 +43,14 @@ class ProgressLine:
         """For example ``m1.4 epoch 12/40, 3 min left | search: about 9 min left``.
 
         Returns:
-            The line; without the search's time where no job has trained yet.
+            The line, of jobs that a launcher has begun; without the search's time
+            where none has trained yet.
         """
         states = {name: read_progress(self.folder / name) for name in running}
         parts = [
             f"{name} {beside_training(self.folder / name, s) or _epoch(s)}"
             for name, s in states.items()
+            if s or (self.folder / name / "train.log").exists()
         ]
         known = [s for s in states.values() if s]
         if known:
