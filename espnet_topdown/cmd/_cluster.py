@@ -21,7 +21,7 @@ from espnet_topdown.cmd._scheduler import (
     FULL,
     TOKEN,
     WRONG,
-    Row,
+    QueueRow,
     Scheduler,
     Signs,
     Unreachable,
@@ -84,7 +84,7 @@ def run(request: Request, kind: type[Scheduler]) -> int:
     scheduler = scheduler_for(request.options, kind)
     submission = Submission(request)
     with _process.StopRequests() as stop, submission.lock(GRACE_SECONDS):
-        job = Job(submission, scheduler, stop)
+        job = ClusterJob(submission, scheduler, stop)
         if not job.attach():
             stop.check()
             job.submit()
@@ -93,7 +93,7 @@ def run(request: Request, kind: type[Scheduler]) -> int:
     return report(kind.name, request.log, tasks, job.id, job.what_was_lost())
 
 
-class Job:
+class ClusterJob:
     """The job of one launcher call, from its submission to its end."""
 
     def __init__(
@@ -247,7 +247,7 @@ class Job:
         elif time.monotonic() - self._gone_since >= GRACE_SECONDS:
             self.lost.update(missing)
 
-    def _tell_queue(self, active: Sequence[Row]) -> None:
+    def _tell_queue(self, active: Sequence[QueueRow]) -> None:
         """Say what the job waits for, if no task runs; warn of what may never start."""
         reasons = [row.waits for row in active]
         waits = reasons[0] if reasons and all(reasons) else ""
@@ -261,7 +261,7 @@ class Job:
         elif waits and self._due("queue", waits):
             say(self.scheduler.name, f"{about} waits in the queue: {waits}")
 
-    def _missing(self, rows: Mapping[str, Row]) -> dict[str, str]:
+    def _missing(self, rows: Mapping[str, QueueRow]) -> dict[str, str]:
         """Return the tasks without a file that the scheduler runs no more.
 
         One that it does not know, but that lives, runs on.

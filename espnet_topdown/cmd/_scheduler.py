@@ -97,7 +97,7 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True)
-class Row:
+class QueueRow:
     """One task as the scheduler lists it; "" where it does not say.
 
     Attributes:
@@ -148,7 +148,7 @@ class Scheduler:
         """The call that submits; what we add stands behind the conf file's words."""
         raise NotImplementedError
 
-    def rows(self, job: str = "") -> list[Row]:
+    def rows(self, job: str = "") -> list[QueueRow]:
         """The tasks of a job, or those of all jobs.
 
         Raises:
@@ -177,7 +177,7 @@ class Scheduler:
             raise TopDownError("E_CLUSTER_SUBMIT", what, do, CLUSTER)
         return str(ids[-1])
 
-    def tasks(self, job: str, signs: Signs) -> dict[str, Row]:
+    def tasks(self, job: str, signs: Signs) -> dict[str, QueueRow]:
         """Return those that are still known; none if the id is another's by now."""
         rows = self.rows(job)
         return {row.task: row for row in rows if signs.fit(row.token, row.script)}

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 
 from espnet_topdown.cmd import _cluster, _process
-from espnet_topdown.cmd._scheduler import Row, Scheduler
+from espnet_topdown.cmd._scheduler import QueueRow, Scheduler
 from espnet_topdown.cmd.local import launcher_main
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
@@ -59,18 +59,18 @@ class GridEngine(Scheduler):
                 line += ["-tc", given["max_jobs_run"]]
         return [*line, str(submission.script)]
 
-    def rows(self, job: str = "") -> list[Row]:
+    def rows(self, job: str = "") -> list[QueueRow]:
         """Return the tasks; Grid Engine forgets one that has ended."""
         rows = []
         listed = self.ask(["qstat", "-j", job or "*"])
         for text in re.split("^=+$", listed, flags=re.MULTILINE):
             number, script = _field(text, "job_number"), _field(text, "script_file")
             if number:
-                row = Row(number, _field(text, "context"), script)
+                row = QueueRow(number, _field(text, "context"), script)
                 rows += self._tasks(row) if job else [row]
         return rows
 
-    def _tasks(self, job: Row) -> list[Row]:
+    def _tasks(self, job: QueueRow) -> list[QueueRow]:
         rows = []
         listed = self.ask(["qstat", "-g", "d", "-u", "*"])
         for words in map(str.split, listed.splitlines()):

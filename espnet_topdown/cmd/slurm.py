@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 
 from espnet_topdown.cmd import _cluster, _process
-from espnet_topdown.cmd._scheduler import Row, Scheduler, Signs
+from espnet_topdown.cmd._scheduler import QueueRow, Scheduler, Signs
 from espnet_topdown.cmd.local import launcher_main
 from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
@@ -90,7 +90,7 @@ class Slurm(Scheduler):
             line += [f"--array={submission.array}" + (f"%{most}" if most else "")]
         return [*line, str(submission.script)]
 
-    def rows(self, job: str = "") -> list[Row]:
+    def rows(self, job: str = "") -> list[QueueRow]:
         """Return what squeue lists."""
         number, where = _place(job)
         rows = []
@@ -102,7 +102,7 @@ class Slurm(Scheduler):
                 rows += [_row(row, place)] if row[2] else []
         return rows
 
-    def tasks(self, job: str, signs: Signs) -> dict[str, Row]:
+    def tasks(self, job: str, signs: Signs) -> dict[str, QueueRow]:
         """Return those that are still known; a requeued one is let go on soon."""
         tasks = super().tasks(job, signs)
         for row in tasks.values():
@@ -149,14 +149,14 @@ def _place(job: str) -> tuple[str, list[str]]:
     return number, ["-M", cluster_name] if cluster_name else []
 
 
-def _row(fields: Sequence[str], place: list[str]) -> Row:
+def _row(fields: Sequence[str], place: list[str]) -> QueueRow:
     number, index, word, comment, reason, script = fields
     job = ";".join([number, *place[1:]])
     task, own = (index, f"{number}_{index}") if index.isdigit() else ("1", number)
     waits = f"{word}, {reason}" if word == "PENDING" else ""
     stuck = bool(waits and _STUCK.search(reason))
     active = word not in _ENDED
-    return Row(job, comment, script, task, own, word, active, waits, stuck)
+    return QueueRow(job, comment, script, task, own, word, active, waits, stuck)
 
 
 @command

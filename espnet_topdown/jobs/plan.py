@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from espnet_topdown.errors import DATA, TopDownError, warn
-from espnet_topdown.jobs.reinit import Reinit, initial_places
+from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
+from espnet_topdown.jobs.reinit import Reinit
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.checkpoint import (
     Header,
@@ -16,7 +16,8 @@ from espnet_topdown.models.checkpoint import (
     read_header,
     tied_names,
 )
-from espnet_topdown.models.experiment import Experiment, experiment_of
+from espnet_topdown.models.config import InitParam
+from espnet_topdown.models.experiment import Experiment, as_names, experiment_of
 from espnet_topdown.models.layers import (
     LayerGroup,
     LayerStack,
@@ -174,9 +175,25 @@ def plan(spec: RetrainSpec) -> Plan:
     initial: Places = {}
     if spec.reinit == "full":
         free = {n: info for n, info in header.items() if n not in copied}
-        initial = initial_places(base, free)
+        initial = _initial_places(base, free)
     frozen = tuple(layers.own if spec.trainable else copied)
     return Plan(layers, frozen, copied, initial)
+
+
+# Where the first values of these tensors are, by the base's own ``init_param``.
+def _initial_places(base: Experiment, model: Header) -> Places:
+    places: dict[str, tuple[Path, str]] = {}
+    for text in as_names(base.config.get("init_param")):
+        init = InitParam.parse(text)
+        if not init.path.is_file():
+            what = f"{base.folder}/config.yaml: init_param names {init.path}"
+            do = "bring it back, or begin at random values with --reinit random"
+            raise TopDownError("E_MISSING", f"{what}, which is gone", do, MISSING)
+        for name, info in read_header(init.path).items():
+            goal = init.target(name)
+            if goal in model and model[goal].shape == info.shape:
+                places[goal] = (init.path, name)
+    return places
 
 
 def bind(base: Experiment, spec: StackSpec) -> Layers:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 
 if TYPE_CHECKING:
-    from espnet_topdown.models.checkpoint import Header
     from espnet_topdown.models.experiment import Experiment
     from espnet_topdown.models.weights import Weights
 
@@ -123,34 +122,3 @@ def classifier_file(base: Experiment, epoch: int) -> Path:
     what = f"{base.folder} has no weights of epoch {epoch}; it has {have}"
     do = "ask for one of these, or train the joint model with --harvest"
     raise TopDownError("E_HARVEST", what, do, MISSING)
-
-
-def initial_places(base: Experiment, model: Header) -> dict[str, tuple[Path, str]]:
-    """Where the first values of these tensors are, by the base's own ``init_param``.
-
-    Args:
-        base: The experiment.
-        model: Tensors of its model.
-
-    Returns:
-        Tensor -> the file with its first value, and its name there.
-
-    Raises:
-        TopDownError: E_MISSING (66) when a file is gone; those of ``read_header``.
-    """
-    from espnet_topdown.models.checkpoint import read_header
-    from espnet_topdown.models.config import InitParam
-    from espnet_topdown.models.experiment import as_names
-
-    places = {}
-    for text in as_names(base.config.get("init_param")):
-        init = InitParam.parse(text)
-        if not init.path.is_file():
-            what = f"{base.folder}/config.yaml: init_param names {init.path}"
-            do = "bring it back, or begin at random values with --reinit random"
-            raise TopDownError("E_MISSING", f"{what}, which is gone", do, MISSING)
-        for name, info in read_header(init.path).items():
-            goal = init.target(name)
-            if goal in model and model[goal].shape == info.shape:
-                places[goal] = (init.path, name)
-    return places

@@ -117,7 +117,7 @@ def _is_number(value: Any) -> bool:
         return False
 
 
-class Progress:
+class ProgressWriter:
     """Writes what a person or a search needs to see of one training.
 
     Args:

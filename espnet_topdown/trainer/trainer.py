@@ -22,7 +22,7 @@ from espnet_topdown.trainer._checkpoints import CHECKPOINT, check_room, durable
 from espnet_topdown.trainer._harvest import Harvest
 from espnet_topdown.trainer._hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
 from espnet_topdown.trainer._processes import Stop, on_signal
-from espnet_topdown.trainer._progress import Progress, TopDownReporter
+from espnet_topdown.trainer._progress import ProgressWriter, TopDownReporter
 from espnet_topdown.trainer.fast.process import keep_memory
 
 
@@ -43,7 +43,7 @@ class _Session:
 
     stop: Stop
     guard: CTCGuard
-    progress: Progress | None
+    progress: ProgressWriter | None
     harvest: Harvest | None
     folder: Path
     first: bool
@@ -117,7 +117,9 @@ class TopDownTrainer(Trainer):
         first = not several or distributed_option.dist_rank == 0
         progress = harvest = None
         if options.progress and first:
-            progress = Progress(folder, options.max_epoch, options.best_model_criterion)
+            progress = ProgressWriter(
+                folder, options.max_epoch, options.best_model_criterion
+            )
         if options.harvest and first:
             harvest = Harvest(folder, options.harvest, model, options.harvest_stack)
         if options.frozen_norm == "eval" and (names := keep_in_eval(model)):

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from espnet_topdown.trainer import _progress as module
-from espnet_topdown.trainer._progress import Progress, TopDownReporter
+from espnet_topdown.trainer._progress import ProgressWriter, TopDownReporter
 
 pytestmark = pytest.mark.espnet
 LOSS = [["valid", "loss", "min"]]
@@ -30,14 +30,14 @@ def read(folder):
 
 
 def test_nan_is_left_out(tmp_path):
-    Progress(tmp_path, 3, LOSS).epoch(reporter([math.nan]))
+    ProgressWriter(tmp_path, 3, LOSS).epoch(reporter([math.nan]))
     assert read(tmp_path)["valid"] == {} and read(tmp_path)["best_epoch"] is None
 
 
 def test_inside_an_epoch(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    progress = Progress(tmp_path, 10, LOSS)
+    progress = ProgressWriter(tmp_path, 10, LOSS)
     progress.start_epoch()
     progress.batch(1, 40)
     assert not (tmp_path / "progress.json").exists()
