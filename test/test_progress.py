@@ -44,7 +44,7 @@ def write(folder, node, **changes):
         (
             ["ended", "m5"],
             0,
-            "ended being scored | m5 being scored | search: about 8 m",
+            "ended all epochs trained | m5 being scored | search: about 8 m",
         ),
         (
             ["control.warm"],
@@ -83,6 +83,7 @@ def test_the_same_line_is_repeated_after_a_minute(tmp_path, monkeypatch, caplog)
     for times in (1, 1, 2, 2):
         shown.show(["exp"])
         assert caplog.text.count("exp epoch 12/40") == times
+    assert "search" not in caplog.messages[0]  # it is one training
 
 
 @pytest.mark.parametrize("status", [0, 3])

@@ -24,12 +24,12 @@ class ProgressLine:
         self.folder = Path(folder)
         self._looked, self._shown = float("-inf"), (0.0, "")  # when; when, what
 
-    def show(self, running: Iterable[str], left: int = 0) -> None:
+    def show(self, running: Iterable[str], left: int | None = None) -> None:
         """Log a line if something has changed since the last one, or a minute ago.
 
         Args:
             running: Names of the jobs.
-            left: Jobs that may come after them.
+            left: Jobs that may come after them in a search; None for one training.
         """
         now, (then, shown) = time.monotonic(), self._shown
         if now - self._looked < _INTERVAL_S:
@@ -39,7 +39,7 @@ class ProgressLine:
             log.info("%s", line)
             self._shown = (now, line)
 
-    def line(self, running: Iterable[str], left: int = 0) -> str:
+    def line(self, running: Iterable[str], left: int | None = None) -> str:
         """For example ``m1.4 epoch 12/40, 3 min left | search: about 9 min left``.
 
         Returns:
@@ -53,7 +53,7 @@ class ProgressLine:
             if s or (self.folder / name / "train.log").exists()
         ]
         known = [s for s in states.values() if s]
-        if known:
+        if known and left is not None:
             parts += [_time_left(known, left + len(states) - len(known))]
         return " | ".join(parts)
 

@@ -320,13 +320,15 @@ def beside_training(folder: Path, progress: Mapping[str, Any]) -> str:
         progress: What ``read_progress`` says of it.
 
     Returns:
-        "waiting", "being scored", "no epoch yet", or nothing while it trains.
+        "waiting", "being scored" (the joint model), "no epoch yet", "all epochs
+        trained", or nothing while it trains.
     """
     if why_waiting(folder / "train.log"):
         return "waiting"
-    trains = _record(folder / "retrain.yaml").get("trainer", True)
-    if not trains or progress.get("epoch", 0) == progress.get("max_epoch"):
+    if not _record(folder / "retrain.yaml").get("trainer", True):
         return "being scored"
+    if progress.get("epoch", 0) == progress.get("max_epoch"):
+        return "all epochs trained"
     return "" if progress else "no epoch yet"
 
 
