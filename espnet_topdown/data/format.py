@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_topdown.data import audio
+from espnet_topdown.data._characters import normalize_spaces
 from espnet_topdown.data.audio import Source, sources_of
-from espnet_topdown.data.characters import normalize_spaces
 from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     check_target,

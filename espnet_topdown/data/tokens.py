@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.data.characters import normalize_spaces
+from espnet_topdown.data._characters import normalize_spaces
 from espnet_topdown.data.kaldi_dir import read_lines, read_pairs, write_lines
 from espnet_topdown.errors import DATA, TopDownError
 from espnet_topdown.files import check_output

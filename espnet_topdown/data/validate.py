@@ -10,19 +10,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from espnet_topdown.data import audio
-from espnet_topdown.data.audio import Source, sources_of
-from espnet_topdown.data.characters import (
+from espnet_topdown.data._characters import (
     char_name,
     check_hidden,
     warn_two_spellings,
     warn_unusual,
 )
+from espnet_topdown.data.audio import Source, sources_of
 from espnet_topdown.data.kaldi_dir import locate, read_pairs
 from espnet_topdown.data.tokens import check_tokens, frames_needed
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
@@ -62,11 +62,13 @@ class Front:
 
 @dataclass
 class SetReport:
-    """What was seen in a set: its texts, samples an utterance, seconds in all.
+    """What was seen in a set: its lists, texts, samples an utterance, seconds in all.
 
     ``full``: every sample was read.
     """
 
+    wav_scp: Path
+    text: Path
     texts: dict[str, str]
     samples: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -124,7 +126,7 @@ def validate_set(
         raise TopDownError("E_SET_EMPTY", what, "check the stage that wrote it", DATA)
     lengths = _check_ids(wavs, text, texts, shape_files)
     needs = check_text(text, texts, cut, token_list, is_trained)
-    report = SetReport(texts)
+    report = SetReport(wav_scp, text, texts)
     _check_audio(wav_scp, wavs, fs, allow_pipes, full, report)
     _check_lengths(lengths, report.samples)
     _check_front(front, report.samples, needs)
@@ -385,7 +387,7 @@ def validate_sets(
 
     Raises:
         TopDownError: E_USAGE (64) without a set, E_DEV_EMPTY (65), and those of
-            ``validate_set`` and ``check_overlap``.
+            ``validate_set`` and ``compare_sets``.
     """
     roles = {"train": train, "dev": dev, **{str(t): t for t in test}}
     folders = {role: Path(f) for role, f in roles.items() if f is not None}
@@ -393,12 +395,8 @@ def validate_sets(
         do = "give --train, --dev, --test or --texts"
         raise TopDownError("E_USAGE", "no set to check", do, USAGE)
     reports = {r: _validate(r, f, stats_dir, **options) for r, f in folders.items()}
-    read = {folder / "text": reports[role].texts for role, folder in folders.items()}
-    read |= {path: _validate_text(path, **options) for path in texts}
-    warn_two_spellings(read)
-    if not allow_overlap:
-        full = all(report.full for report in reports.values())
-        check_overlap([f / "wav.scp" for f in folders.values()], full, check_speakers)
+    sentences = {path: _validate_text(path, **options) for path in texts}
+    compare_sets(reports.values(), allow_overlap, check_speakers, sentences)
     return reports
 
 
@@ -446,21 +444,32 @@ def _validate_text(
     return texts
 
 
-def check_overlap(
-    sets: Sequence[Path], recordings: bool = True, speakers: bool = False
+def compare_sets(
+    reports: Collection[SetReport],
+    allow_overlap: bool = False,
+    speakers: bool = False,
+    sentences: Mapping[Path, Mapping[str, str]] | None = None,
 ) -> None:
-    """Refuse sets that share something.
+    """Refuse sets that share something; name letters that they write in two ways.
+
+    The bytes of the audio are compared where every sample of all sets was read.
 
     Args:
-        sets: Their ``wav.scp``.
-        recordings: Compare the bytes of the audio; commands are left out.
+        reports: Of the sets.
+        allow_overlap: They may share utterances.
         speakers: Compare ``utt2spk``: a corpus of one speaker is a fair corpus.
+        sentences: More lists, of a language model: list -> line -> text.
 
     Raises:
         TopDownError: E_OVERLAP (65), and those of ``audio_path``.
     """
-    if len(sets) < 2:
-        return
+    warn_two_spellings({**{r.text: r.texts for r in reports}, **(sentences or {})})
+    if not allow_overlap and len(reports) > 1:
+        sets = [report.wav_scp for report in reports]
+        _check_overlap(sets, all(report.full for report in reports), speakers)
+
+
+def _check_overlap(sets: Sequence[Path], recordings: bool, speakers: bool) -> None:
     wavs = {path: read_pairs(path) for path in sets}
     _compare({p: {u: u for u in wavs[p]} for p in sets}, "utterances")
     if speakers:

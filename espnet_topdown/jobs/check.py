@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_topdown.cmd.places import visible_gpus
 from espnet_topdown.data.audio import Source
-from espnet_topdown.data.characters import warn_two_spellings
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.data.validate import (
     SetReport,
-    check_overlap,
     check_text,
+    compare_sets,
     validate_set,
 )
 from espnet_topdown.data.words import check_vocabulary, read_ids
@@ -78,16 +77,8 @@ def check_asr_data(
             file and line.
     """
     reader = TextReader.of(base.config, base.folder / "config.yaml")
-    lists, texts, full = [], {}, True
-    for phase in _PHASES:
-        report = _check_set(base, phase, reader, allow_pipes)
-        if report is not None:
-            lists.append(base.data_path(phase, "speech")[0])
-            texts[base.data_path(phase, "text")[0]] = report.texts
-            full = full and report.full
-    warn_two_spellings(texts)
-    if len(lists) == 2 and not allow_overlap:
-        check_overlap(lists, full, False)
+    reports = [_check_set(base, phase, reader, allow_pipes) for phase in _PHASES]
+    compare_sets([r for r in reports if r is not None], allow_overlap)
 
 
 def _check_set(

@@ -17,7 +17,8 @@ from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.data.validate import (
     Front,
-    check_overlap,
+    SetReport,
+    compare_sets,
     validate_set,
     validate_sets,
 )
@@ -124,8 +125,8 @@ def sets(make_set):
     return {name: make_set(name, texts) for name, texts in TEXTS.items()}
 
 
-def lists(sets) -> list[Path]:
-    return [folder / "wav.scp" for folder in sets.values()]
+def reports(sets) -> list[SetReport]:
+    return [SetReport(f / "wav.scp", f / "text", {}) for f in sets.values()]
 
 
 def run(sets, *options: str) -> None:
@@ -165,7 +166,7 @@ def test_the_same_utterance_in_two_sets(sets, other):
         pairs = read_pairs(sets["dev"] / name)
         write_pairs(sets["dev"] / name, {shared: pairs["b-1"]})
     with pytest.raises(TopDownError) as e:
-        check_overlap(lists(sets), recordings=False)
+        compare_sets(reports(sets))
     assert e.value.code == "E_OVERLAP" and f"({shared})" in str(e.value)
 
 
@@ -181,9 +182,9 @@ def test_the_same_recording_under_another_id(sets, capsys):
 
 def test_speakers_only_when_asked(sets):
     write_pairs(sets["dev"] / "utt2spk", {"b-1": "a"})
-    check_overlap(lists(sets))
+    compare_sets(reports(sets))
     with pytest.raises(TopDownError, match=r"E_OVERLAP: 1 speakers .*\(a\)"):
-        check_overlap(lists(sets), speakers=True)
+        compare_sets(reports(sets), speakers=True)
 
 
 def test_shapes_and_tokens(sets, tmp_path, capsys):
