@@ -424,7 +424,7 @@ class Lock:
         """
         deadline = time.monotonic() + self.wait_seconds
         looks = 3  # somebody who only asks who holds it is in the way for a moment
-        while not self.take():
+        while not self.acquire():
             looks -= 1
             owner = lock_holder(self.path)
             if time.monotonic() >= deadline and (owner or not looks):
@@ -441,9 +441,9 @@ class Lock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.give_back()
+        self.release()
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Take the lock and sign it.
 
         Returns:
@@ -467,7 +467,7 @@ class Lock:
             os.pwrite(self._fd, json.dumps(signed).encode() + b"\n", 0)
         return True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let go of the lock."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)

@@ -287,7 +287,7 @@ def test_what_a_fork_keeps_of_a_killed_holder(tmp_path, lifetime, free) -> None:
         os.kill(first, signal.SIGKILL)
         os.waitpid(first, 0)
         lock = Lock(tmp_path / "lock", lifetime)
-        assert lock.take() == free
+        assert lock.acquire() == free
     finally:
         os.kill(worker, signal.SIGKILL)
         os.close(write)
@@ -305,7 +305,7 @@ def test_lock_is_free_after_the_block_and_after_an_error(tmp_path: Path) -> None
         child = subprocess.Popen(["sleep", "30"])
         assert json.loads(path.read_text())["pid"] == os.getpid()
     try:
-        assert path.read_text() == "" and Lock(path).take()
+        assert path.read_text() == "" and Lock(path).acquire()
     finally:
         child.kill()
         child.wait()

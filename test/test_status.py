@@ -69,7 +69,7 @@ def submit(folder: Path, **more: str) -> None:
 def hold(folder: Path, log: str) -> Lock:
     (folder / "m1.1.1" / "train.log").write_text(log)
     lock = Lock(folder / "lock")
-    lock.take()
+    lock.acquire()
     return lock
 
 
@@ -101,7 +101,7 @@ SCREENS: list[tuple[Callable[[Path], object], str]] = [
     ),
     (begin, r"control\.joint +running +this machine +no epoch yet"),
     (begin, r"control\.warm +waiting +for its turn"),
-    (lambda f: begin(f).give_back(), r"(?s)joint +interrupted(?!.*warm)"),
+    (lambda f: begin(f).release(), r"(?s)joint +interrupted(?!.*warm)"),
     (submit, "its trainings run on the cluster; the same command takes them over"),
     (submit, r"m1\.1\.1 +running +3/40 +5 min +job 17"),
     (
@@ -125,7 +125,7 @@ def test_the_screen(search: Path, change: Callable, line: str, capsys) -> None:
     main(["status", str(search)])
     assert re.search(line, capsys.readouterr().out)
     if isinstance(held, Lock):
-        held.give_back()
+        held.release()
 
 
 @pytest.mark.parametrize("verb", ["status", "cancel", "du", "clean", "report", "fsck"])

@@ -179,12 +179,12 @@ def run_jobs(
 
     def may_start(call: _Call) -> bool:
         if gpus is not None:
-            call.environment = gpus.take(call.job.name)
+            call.environment = gpus.acquire(call.job.name)
         return gpus is None or bool(call.environment)
 
     def end(call: _Call) -> list[_Call]:
         if gpus is not None:
-            gpus.give_back(call.job.name)
+            gpus.release(call.job.name)
         status[call.job.name] = call.status
         more = on_done(call.job, call.status) if on_done is not None else None
         return [_Call(launcher, job) for job in more or ()]
@@ -195,7 +195,7 @@ def run_jobs(
         run_all(calls, most, may_start, end, poll, grace, hup=True)
     finally:
         if gpus is not None:
-            gpus.give_back()
+            gpus.release()
     return status
 
 

@@ -150,7 +150,7 @@ def _run(request: Request) -> int:
     places = Places(request.count("gpu"))
 
     def may_start(task: Task) -> bool:
-        missing = places.take(task)
+        missing = places.reserve(task)
         if missing and task.waits(missing):
             say("local", f"{task.log} waits for {missing}")
         return not missing
@@ -162,7 +162,7 @@ def _run(request: Request) -> int:
             for line in task.new_lines() if task.process is not None else ():
                 print(f"[{name}] {line}", flush=True)
 
-    run_all(tasks, at_once, may_start, places.give_back, show)
+    run_all(tasks, at_once, may_start, places.release, show)
     return report("local", request.log, tasks)
 
 

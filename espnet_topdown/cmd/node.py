@@ -45,7 +45,7 @@ def _run_task(request: Path, number: str) -> int:
     task = Task(log, command, int(asked["threads"]), append=restarts > 0)
     received: list[int] = []
     running = Lock(request.parent / f"run.{number}", "process", doing=log)
-    running.take()  # a sign of life; two runs are kept apart by the log's lock
+    running.acquire()  # a sign of life; two runs are kept apart by the log's lock
 
     def pass_on(signum: int, frame: FrameType | None) -> None:
         child = task.process

@@ -45,40 +45,40 @@ class Places:
         self._slots = [f"{digest}.slot{n}" for n in range(int(slots))]
         self._held: dict[Task, list[Lock]] = {}
 
-    def take(self, task: Task) -> str:
+    def reserve(self, task: Task) -> str:
         """Reserve all that a task needs, or nothing.
 
         Returns:
             What is in the way, with its holders; empty if the task may start.
         """
-        if self._slots and not self._reserve(task, self._slots, 1):
+        if self._slots and not self._lock(task, self._slots, 1):
             what = f"a place, TOPDOWN_SLOTS={len(self._slots)}"
             return f"{what}: {_holders(self._slots)}"
         if self._visible:
-            names = self._reserve(task, self._visible, self._gpus)
+            names = self._lock(task, self._visible, self._gpus)
             if not names:
-                self.give_back(task)
+                self.release(task)
                 what = f"{self._gpus} of {len(self._visible)} GPUs"
                 return f"{what}: {_holders(self._visible)}"
             task.environment.update(_environment(names))
         return ""
 
-    def give_back(self, task: Task) -> None:
+    def release(self, task: Task) -> None:
         """Release what the task had."""
         for lock in self._held.pop(task, []):
-            lock.give_back()
+            lock.release()
 
-    def _reserve(self, task: Task, names: Sequence[str], number: int) -> list[str]:
+    def _lock(self, task: Task, names: Sequence[str], number: int) -> list[str]:
         """Return so many of the places, none if too few are free."""
         taken: dict[str, Lock] = {}
         for name in names:
             lock = Lock(_file(name), doing=f"{task.log} in {os.getcwd()}")
-            if len(taken) < number and lock.take():
+            if len(taken) < number and lock.acquire():
                 taken[name] = lock
         self._held.setdefault(task, []).extend(taken.values())
         if len(taken) == number:
             return list(taken)
-        self.give_back(task)
+        self.release(task)
         return []
 
 
@@ -114,7 +114,7 @@ class SharedGPUs:
         self.exclusive: set[str] = set()
         self.shared: set[str] = set()
 
-    def take(self, job: str) -> dict[str, str]:
+    def acquire(self, job: str) -> dict[str, str]:
         """Find a place for a job, on an empty GPU if there is one.
 
         Returns:
@@ -125,7 +125,7 @@ class SharedGPUs:
             if others:
                 missing = self._missing(gpu, {job, *others})
             else:
-                missing = "" if lock.take() else _holders([gpu])
+                missing = "" if lock.acquire() else _holders([gpu])
             if missing:
                 if self._said.get(gpu) != missing:
                     say("search", f"GPU {gpu}: another training waits, {missing}")
@@ -138,14 +138,14 @@ class SharedGPUs:
             return _environment([gpu])
         return {}
 
-    def give_back(self, *jobs: str) -> None:
+    def release(self, *jobs: str) -> None:
         """Release the places of jobs; without names those of all."""
         self._ask_at.clear()
         for gpu, there in self._jobs.items():
             for job in jobs or list(there):
                 there.pop(job, None)
             if not there and gpu in self._locks:
-                self._locks.pop(gpu).give_back()
+                self._locks.pop(gpu).release()
 
     # What is in the way of all these jobs on a GPU.
     def _missing(self, gpu: str, jobs: set[str]) -> str:

@@ -50,31 +50,6 @@ def frames_needed(units: Sequence[object]) -> int:
     return len(units) + sum(a == b for a, b in zip(units, units[1:]))
 
 
-def check_tokens(tokens: Sequence[str], where: str) -> None:
-    """E_TOKENS unless ``<blank>`` is first and the list is one that ESPnet can use.
-
-    Args:
-        tokens: In their order.
-        where: What they are from, for the message.
-
-    Raises:
-        TopDownError: E_TOKENS (65).
-    """
-    problem = ""
-    if not tokens:
-        problem = "is empty"
-    elif tokens[0] != BLANK:
-        problem = f"starts with '{tokens[0]}', not {BLANK}"
-    elif UNK not in tokens or SOS_EOS not in tokens:
-        problem = f"lacks {UNK if UNK not in tokens else SOS_EOS}"
-    elif len(set(tokens)) != len(tokens):
-        twice = next(t for i, t in enumerate(tokens) if t in tokens[:i])
-        problem = f"has '{twice}' twice"
-    if problem:
-        do = "run stage 5 again"
-        raise TopDownError("E_TOKENS", f"{where} {problem}", do, DATA)
-
-
 def train_bpe(
     texts: Sequence[Path],
     output_dir: Path,

@@ -24,7 +24,7 @@ from espnet_topdown.data._characters import (
 )
 from espnet_topdown.data.audio import Source, sources_of
 from espnet_topdown.data.kaldi_dir import locate, read_pairs
-from espnet_topdown.data.tokens import check_tokens, frames_needed
+from espnet_topdown.data.tokens import BLANK, SOS_EOS, UNK, frames_needed
 from espnet_topdown.errors import DATA, USAGE, TopDownError, warn
 from espnet_topdown.files import sha256
 
@@ -160,8 +160,25 @@ def check_text(
         check_hidden(texts, path)
     warn_unusual(texts, path)
     if token_list is not None:
-        check_tokens(token_list, "the token list")
+        _check_token_list(token_list)
     return _check_tokens(path, texts, cut, token_list)
+
+
+def _check_token_list(tokens: Sequence[str]) -> None:
+    """E_TOKENS unless ``<blank>`` is first and the list is one that ESPnet can use."""
+    problem = ""
+    if not tokens:
+        problem = "is empty"
+    elif tokens[0] != BLANK:
+        problem = f"starts with '{tokens[0]}', not {BLANK}"
+    elif UNK not in tokens or SOS_EOS not in tokens:
+        problem = f"lacks {UNK if UNK not in tokens else SOS_EOS}"
+    elif len(set(tokens)) != len(tokens):
+        twice = next(t for i, t in enumerate(tokens) if t in tokens[:i])
+        problem = f"has '{twice}' twice"
+    if problem:
+        do = "run stage 5 again"
+        raise TopDownError("E_TOKENS", f"the token list {problem}", do, DATA)
 
 
 def read_shape(path: Path) -> dict[str, list[int]]:

@@ -26,7 +26,7 @@ from espnet_topdown.models.layers import (
     stack_for,
 )
 
-Places = Mapping[str, tuple[Path, str]]  # tensor -> a file, and its name there
+TensorSources = Mapping[str, tuple[Path, str]]  # tensor -> a file, and its name there
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class Plan:
 
     layers: Layers
     frozen_params: tuple[str, ...]
-    copied: Places
-    initial: Places = field(default_factory=dict)
+    copied: TensorSources
+    initial: TensorSources = field(default_factory=dict)
 
     def table(self, spec: RetrainSpec) -> str:
         """One row a layer: its size, what happens to it and where it comes from.
@@ -172,16 +172,16 @@ def plan(spec: RetrainSpec) -> Plan:
     _check_source(spec, header, source, names)
     copied = {n: (Path(spec.frozen_from or model), n) for n in names}
     copied.update({n: (model, n) for n in layers.own if n not in copied})
-    initial: Places = {}
+    initial: TensorSources = {}
     if spec.reinit == "full":
         free = {n: info for n, info in header.items() if n not in copied}
-        initial = _initial_places(base, free)
+        initial = _initial_sources(base, free)
     frozen = tuple(layers.own if spec.trainable else copied)
     return Plan(layers, frozen, copied, initial)
 
 
 # Where the first values of these tensors are, by the base's own ``init_param``.
-def _initial_places(base: Experiment, model: Header) -> Places:
+def _initial_sources(base: Experiment, model: Header) -> TensorSources:
     places: dict[str, tuple[Path, str]] = {}
     for text in as_names(base.config.get("init_param")):
         init = InitParam.parse(text)

@@ -17,7 +17,7 @@ from typing import Any
 from espnet_topdown import __version__
 from espnet_topdown.errors import CREATE, TopDownError
 from espnet_topdown.files import check_output, read_yaml, sha256, write_yaml
-from espnet_topdown.jobs.plan import Places, Plan, plan
+from espnet_topdown.jobs.plan import Plan, TensorSources, plan
 from espnet_topdown.jobs.reinit import Reinit
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.config import read_record
@@ -97,7 +97,7 @@ def check_place(
         raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
 
 
-def _load_values(places: Places, train_dtype: str = "") -> Weights:
+def _load_values(places: TensorSources, train_dtype: str = "") -> Weights:
     """The tensors that are at these places, each file read once.
 
     Args:

@@ -299,10 +299,10 @@ def test_places_of_another_checkout_are_its_own(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("TOPDOWN_SLOTS", "1")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     first = places.Places(0)
-    assert first.take(Task("a.log", [])) == ""
-    assert "held by pid" in places.Places(0).take(Task("b.log", []))
+    assert first.reserve(Task("a.log", [])) == ""
+    assert "held by pid" in places.Places(0).reserve(Task("b.log", []))
     monkeypatch.setattr(places, "_CHECKOUT", tmp_path)
-    assert places.Places(0).take(Task("b.log", [])) == ""
+    assert places.Places(0).reserve(Task("b.log", [])) == ""
 
 
 @pytest.mark.parametrize(
@@ -325,12 +325,12 @@ def test_as_many_share_a_gpu_as_its_memory_allows(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(places, "free_mib", lambda gpu: free)
     gpus = places.SharedGPUs(3, lambda: need, lambda job, since: grown)
-    assert [bool(gpus.take(job)) for job in "abcd"] == [n < fit for n in range(4)]
+    assert [bool(gpus.acquire(job)) for job in "abcd"] == [n < fit for n in range(4)]
     other, task = places.Places(1), Task("x.log", [])
     for job in "abc"[:fit]:
-        assert "held by pid" in other.take(task)
-        gpus.give_back(job)
-    assert other.take(task) == "" and gpus.take("a") == {}
+        assert "held by pid" in other.reserve(task)
+        gpus.release(job)
+    assert other.reserve(task) == "" and gpus.acquire("a") == {}
 
 
 def test_who_waits_says_so_every_minute(tmp_path, monkeypatch) -> None:
