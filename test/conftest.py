@@ -42,6 +42,16 @@ def toys_may_be_searched() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def threads_stay() -> Iterator[None]:
+    """A fork of a process that had two threads hangs, and sums are in another order."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and (left := torch.get_num_threads()) != 1:
+        torch.set_num_threads(1)
+        pytest.fail(f"the test leaves {left} threads to those after it")
+
+
 @pytest.fixture
 def toy_experiment(tmp_path, monkeypatch) -> Path:
     """A finished joint training of three layers: softmax, blstm1, blstm0."""

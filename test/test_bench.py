@@ -68,7 +68,8 @@ def test_results_that_differ_end_the_run(monkeypatch, tmp_path):
         harness.measure(works[2], "tiny", {})
 
 
-def test_what_is_not_there_is_said(capsys):
+def test_what_is_not_there_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     harness.main(["search_replay", "--size", "tiny"])
     assert "not run: give --folder" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no work what; take of lstm_ctc, "):

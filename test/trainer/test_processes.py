@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,6 +39,7 @@ class Processes:
 
     def __init__(self, tones: Path, folder: Path) -> None:
         self.tones, self.root = tones, folder
+        self.running: set[int] = set()
 
     def start(
         self, name: str, nodes: int, at_batch: Any = None, **changes: Any
@@ -61,6 +62,7 @@ class Processes:
     def _fork(self, line: list[str], name: str, number: int, at_batch: Any) -> int:
         pid = os.fork()
         if pid:
+            self.running.add(pid)
             return pid
         status = 70
         try:
@@ -82,7 +84,9 @@ class Processes:
             os._exit(status)
 
     def wait(self, pids: list[int]) -> list[int]:
-        return [os.waitstatus_to_exitcode(os.waitpid(p, 0)[1]) for p in pids]
+        ended = [os.waitpid(p, 0) for p in pids]
+        self.running.difference_update(pids)
+        return [os.waitstatus_to_exitcode(status) for _, status in ended]
 
     def run(self, name: str, nodes: int, at_batch: Any = None, **changes: Any) -> list:
         return self.wait(self.start(name, nodes, at_batch, **changes))
@@ -125,8 +129,12 @@ def keep_last(path: Path) -> None:
 
 
 @pytest.fixture
-def processes(tones: Path, tmp_path: Path) -> Processes:
-    return Processes(tones, tmp_path)
+def processes(tones: Path, tmp_path: Path) -> Iterator[Processes]:
+    both = Processes(tones, tmp_path)
+    yield both
+    for pid in both.running:  # the test has failed, at its limit perhaps
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:
