@@ -192,9 +192,11 @@ def _options(base: Experiment, task: Task, trainer: str) -> argparse.Namespace:
 def _check_options(base: Experiment, task: Task, options: argparse.Namespace) -> None:
     """What our trainers ask before they begin, with the file that it is about."""
     check = getattr(task.call("task"), "check_options", None)
+    anew = copy.copy(options)
+    anew.output_dir = None  # the base is trained, a candidate is not begun
     try:
         if check:  # ESPnet's own trainers have none
-            check(copy.copy(options))
+            check(anew)
     except TopDownError as e:
         what = f"{base.folder}/config.yaml: {e.what}"
         raise TopDownError(e.code, what, e.remedy, e.status) from e
