@@ -104,3 +104,42 @@ def test_a_full_search_whose_driver_is_killed(base) -> None:
     work = Counter(Path("work").read_text().splitlines())
     assert set(work.values()) == {1}, "nothing is done twice"
     assert submitted() == len(ERRORS), "nothing is submitted twice"
+
+
+SHARING = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+from toys import toys_pass
+
+from espnet_topdown.search import driver
+from espnet_topdown.search.request import SearchRequest
+
+driver.python_module = lambda name: [sys.executable, sys.argv[1]]
+asked = {"strategy": "full", "ngpu": 1, "max_jobs": 2, "jobs_per_gpu": 2}
+with toys_pass():
+    driver.run_search(SearchRequest(Path("exp/joint"), Path("exp/search"), **asked))
+"""
+
+
+@pytest.mark.espnet
+def test_trainings_share_the_gpu_of_one_allocation(base, cluster) -> None:
+    """docs/cluster.md: the search itself is the job; its trainings run in that."""
+    Path("errors.json").write_text(json.dumps({"root": "m4", **ERRORS}))
+    Path("bin").mkdir()
+    Path("bin/nvidia-smi").write_text("#!/bin/sh\necho 9999\n")
+    Path("bin/nvidia-smi").chmod(0o755)
+    Path("sharing.py").write_text(SHARING)
+    words = [sys.executable, "sharing.py", str(FIXTURES / "fake_job.py")]
+    variables = f"FAKE_DIR={Path.cwd()} FAKE_GPU=meet PATH={Path.cwd()}/bin:$PATH"
+    script = f"env {variables} {shlex.join(words)}"
+    options = ("-W", "--gres=gpu:1", "--mem=2G", "-o", "search.log")
+    cluster.call("sbatch", *options, "--wrap", script, check=False)
+    result = Path("exp/search/result.json")
+    assert result.exists(), Path("search.log").read_text()
+    assert json.loads(result.read_text())["best"] == "m1.2.1"
+    ran = [line.split() for line in Path("gpu").read_text().splitlines()]
+    assert max(int(count) for _, count, _ in ran) == 2, "two at a time"
+    assert {gpu for *_, gpu in ran} == {"0"}, "the one that Slurm gave"
+    assert submitted() == 1

@@ -6,12 +6,17 @@ The game is made up (``queen_game``), but for one test with Debian's package.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import signal
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 import soundfile
 from corpora import check_foreign, load
+from launching import wait_for
 from packages import deb, fake_apt_get
 from queen_game import dialogue, game, mp3
 
@@ -359,6 +364,30 @@ def test_run_sh_names_the_part(run, tmp_path, args, part, rest):
     assert words[lang + 1] == f"en{part}"
     left = [a for a in args if "train_minutes" not in a and a not in ("30", "0")]
     assert words[len(words) - len(left) :] == left
+
+
+TRAINS = """#!/usr/bin/env bash
+trap 'echo saved >>said; exit 143' TERM
+echo started >>said
+sleep 30 & wait
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_experiment_and_its_training(tmp_path, number):
+    asr1 = tmp_path / "egs2" / "queen_topdown" / "asr1"
+    (asr1 / "dump/raw/train").mkdir(parents=True)
+    shutil.copy(ASR1 / "experiment.sh", asr1)
+    (asr1 / "run.sh").write_text(TRAINS)
+    (asr1 / "run.sh").chmod(0o755)
+    queue = subprocess.Popen([asr1 / "experiment.sh", "1"], start_new_session=True)
+    try:
+        wait_for(asr1 / "said")
+        queue.send_signal(number)
+        assert queue.wait(10) == 143
+        assert (asr1 / "said").read_text() == "started\nsaved\n", "no other seed"
+    finally:
+        os.killpg(queue.pid, signal.SIGKILL)  # the sleep of run.sh
 
 
 @pytest.mark.espnet

@@ -16,8 +16,14 @@ case "${block}" in
 esac
 if [ "$#" -eq 0 ]; then read -r -a all <<<"${default}" && set -- "${all[@]}"; fi
 
+# A signal ends what runs, which saves; the same command goes on.
+child=
+trap 'trap "" INT TERM; if [ -n "${child}" ]; then kill "${child}" && wait "${child}" || true; fi; exit 143' INT TERM
+
 search() { # seed options: joint training if it is not there, search, decoding, report
-    ./run.sh --seeds "$1" --stage 11 --asr_tag queen "${@:2}"
+    ./run.sh --seeds "$1" --stage 11 --asr_tag queen "${@:2}" &
+    child=$!
+    wait "${child}"
 }
 
 collect() { # folder: what is small and holds no text
