@@ -77,7 +77,7 @@ def char_name(char: str) -> str:
     return f"U+{ord(char):04X} {unicodedata.name(char, '')}".rstrip()
 
 
-def normalize_spaces(texts: Mapping[str, str], path: Path) -> dict[str, str]:
+def normalize_spaces(texts: dict[str, str], path: Path) -> dict[str, str]:
     """Texts of a list with plain spaces only; says what it changed.
 
     Args:
@@ -85,7 +85,7 @@ def normalize_spaces(texts: Mapping[str, str], path: Path) -> dict[str, str]:
         path: Where they are from, for messages.
 
     Returns:
-        The same utterances.
+        The same utterances; ``texts`` itself if there is nothing to change.
 
     Raises:
         TopDownError: E_TEXT_CHAR (65) for a character that cannot be seen.
@@ -93,7 +93,7 @@ def normalize_spaces(texts: Mapping[str, str], path: Path) -> dict[str, str]:
     check_hidden(texts, path)
     counts = _counted(texts, _is_space)
     if not counts:
-        return dict(texts)
+        return texts
     warn("W_TEXT_SPACE", f"{path}: {_listed(counts)} written as plain spaces")
     spaces = re.compile("[" + "".join(map(re.escape, counts)) + "]")
     return {utt: spaces.sub(" ", text).strip() for utt, text in texts.items()}

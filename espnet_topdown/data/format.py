@@ -19,7 +19,7 @@ from espnet_topdown.data.kaldi_dir import (
     c_sorted,
     check_target,
     copy_dir,
-    intersect,
+    keep_common,
     locate,
     read_dir,
     read_pairs,
@@ -239,23 +239,26 @@ def filter_dir(
     check_output(out, ("data",))  # of stage 3
     check_target(out, "utt2num_samples", lists["wav.scp"])
     samples = read_pairs(source / "utt2num_samples")
-    rate = audio.parse_rate(fs)
+    rate, n_all = audio.parse_rate(fs), len(samples)
     low, high = int(min_wav_duration * rate), int(max_wav_duration * rate)
     for utt, n in samples.items():
         if not (n.isascii() and n.isdigit()):
             what = f"{locate(source / 'utt2num_samples', utt)}: '{n}' is not a number"
             raise TopDownError("E_SHAPE", what, "run stage 3 again", DATA)
-    right = {u: n for u, n in samples.items() if low < int(n) < high}
+    for utt in [u for u, n in samples.items() if not low < int(n) < high]:
+        del samples[utt]
     texts = normalize_spaces(lists.get("text", {}), source / "text")
-    lists["text"] = {u: t for u, t in texts.items() if t}
-    kept = intersect({"utt2num_samples": right, **lists})
+    for utt in [u for u, t in texts.items() if not t]:
+        del texts[utt]
+    kept = {"utt2num_samples": samples, **lists, "text": texts}
+    keep_common(kept)
     if not kept["text"]:
         what = f"no utterance of {source} is longer than {min_wav_duration} s, shorter"
         what += f" than {max_wav_duration} s and has text"
         raise TopDownError("E_SET_EMPTY", what, "change the limits", DATA)
     copy_dir(source, out, leave_out=(*kept, "spk2utt"))
     write_dir(out, kept)
-    logging.info("%s: %d of %d utterances kept", out, len(kept["text"]), len(samples))
+    logging.info("%s: %d of %d utterances kept", out, len(kept["text"]), n_all)
 
 
 def filter_texts(inputs: Sequence[Path], output: Path) -> None:

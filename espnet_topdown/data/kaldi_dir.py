@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -199,7 +200,7 @@ def iter_pairs(path: Path, as_espnet: bool = False) -> Iterator[tuple[str, str]]
             if not words:
                 what = f"{part} line {number} is empty"
                 raise TopDownError("E_TEXT_LINE", what, "delete the line", DATA)
-            key = words[0]
+            key = sys.intern(words[0])
             if not _is_id(key):
                 check_id(key, f"{part} line {number}")
             yield key, words[1].rstrip() if len(words) == 2 else ""
@@ -457,22 +458,28 @@ def subset(
     return out
 
 
-def intersect(lists: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """Only the utterances that every list has (what ``fix_data_dir.sh`` keeps).
+def keep_common(lists: Mapping[str, dict[str, str]]) -> None:
+    """Remove the utterances that a list lacks from the others, as fix_data_dir.sh does.
 
     Args:
-        lists: Of a data directory.
-
-    Returns:
-        Lists of the same names.
+        lists: Of a data directory; with segments, wav.scp keeps their recordings.
     """
-    per_utt: dict[str, Container[str]] = dict(lists)
+    cuts, wavs = lists.get("segments", {}), lists["wav.scp"]
+    utts = cuts if "segments" in lists else wavs
+    others = [x for name, x in lists.items() if name not in ("wav.scp", "segments")]
     if "segments" in lists:
-        recordings = lists["wav.scp"]
-        cuts = lists["segments"].items()
-        per_utt["wav.scp"] = {u for u, v in cuts if v.split(" ")[0] in recordings}
-    utts = lists["segments" if "segments" in lists else "wav.scp"]
-    return subset(lists, (u for u in utts if all(u in x for x in per_utt.values())))
+        _keep(cuts, {u for u, v in cuts.items() if v.split(" ")[0] in wavs})
+    for pairs in others:
+        _keep(utts, pairs)
+    for pairs in others:
+        _keep(pairs, utts)
+    if "segments" in lists:
+        _keep(wavs, {v.split(" ")[0] for v in cuts.values()})
+
+
+def _keep(pairs: dict[str, str], keys: Container[str]) -> None:
+    for key in [k for k in pairs if k not in keys]:
+        del pairs[key]
 
 
 def copy_dir(source: Path, target: Path, leave_out: Sequence[str] = ()) -> None:

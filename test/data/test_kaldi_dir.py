@@ -97,21 +97,25 @@ def test_a_list_that_somebody_changed_is_kept(tmp_path, caplog):
     assert len(list((tmp_path / ".backup").iterdir())) == 3
 
 
-def test_intersect_keeps_what_all_lists_have():
-    kept = kd.intersect(LISTS)
-    assert {name: list(pairs) for name, pairs in kept.items()} == dict.fromkeys(
+def test_what_a_list_lacks_leaves_the_others():
+    lists = {name: dict(pairs) for name, pairs in LISTS.items()}
+    kd.keep_common(lists)
+    assert {name: list(pairs) for name, pairs in lists.items()} == dict.fromkeys(
         LISTS, ["b"]
     )
 
 
-def test_subset_and_intersect_follow_segments_to_recordings():
+def test_subset_and_keep_common_follow_segments_to_recordings():
     lists = {
-        "wav.scp": {"r1": "1", "r2": "2"},
+        "wav.scp": {"r1": "1", "r2": "2", "r4": "4"},
         "segments": {"a": "r1 0 1", "b": "r2 0 1", "c": "r3 0 1"},
         "text": {"a": "x", "b": "y", "c": "z"},
     }
     assert kd.subset(lists, ["b"])["wav.scp"] == {"r2": "2"}
-    assert set(kd.intersect(lists)["text"]) == {"a", "b"}  # r3 has no audio
+    del lists["text"]["b"]
+    kd.keep_common(lists)
+    assert set(lists["text"]) == {"a"} == set(lists["segments"])  # r3 has no audio
+    assert set(lists["wav.scp"]) == {"r1"}
 
 
 def test_copy_dir_leaves_files_out(tmp_path):
