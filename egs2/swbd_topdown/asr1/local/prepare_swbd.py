@@ -616,7 +616,6 @@ def _one(source: Path, name: str, output_dir: Path) -> bool:
 
 
 EVAL_SIDES, EVAL_SEGMENTS = 80, 4459  # of the whole set; segments that are scored
-PART_SEGMENTS = {"swbd": 1831, "callhm": 2628}
 MARGIN = 0.1  # seconds that segments are extended by
 _HESITATION = re.compile(r" \(%[^)]*\)")
 _MARK = re.compile(r" <.*>")
