@@ -83,6 +83,15 @@ def test_another_number_of_utterances_is_no_comparison(decoded):
         write_rows(WSJ, decoded.folder, allow_partial=True)
 
 
+def test_a_page_of_somebody_else_stays(decoded):
+    decoded("C.1", 120)
+    page = decoded.folder / "RESULTS.md"
+    page.write_text("mine\n")
+    with pytest.raises(TopDownError, match="E_CREATE: .*RESULTS.md"):
+        write_rows(WSJ, decoded.folder)
+    assert page.read_text() == "mine\n"
+
+
 def test_figure_1(decoded):
     for s in (1, 2):
         decoded(f"F1.5.{s}", 300 + s)
