@@ -253,6 +253,15 @@ def test_a_row_is_made_by_stages(maker, names, calls):
     assert not [call for call in made if call.startswith("retrain")], "it is finished"
 
 
+def test_a_retraining_that_fails_ends_the_rows(maker, monkeypatch):
+    made, _ = maker
+    monkeypatch.setattr(rows, "run_and_show", lambda *words: 65)
+    with pytest.raises(TopDownError, match="E_JOB: row C.1.low failed.*65") as e:
+        ours = RowMaker(WSJ, Path("exp/rows"), ["run.sh"], "exp/asr_CONFIG_rawARGS")
+        ours.make_rows(["C.1.low"])
+    assert e.value.status == 65 and made == [f"11 {C} "]
+
+
 def test_rows_of_a_language_model(maker):
     """Of the one baseline, with seeds that are counted from its seed."""
     made, experiment = maker

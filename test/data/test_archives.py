@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 
 import pytest
@@ -104,6 +106,21 @@ def test_what_is_not_fetched(tmp_path, site, url):
     begun = {"a.bin.part": b"123"} if url == "{}/short" else {}
     assert {p.name: p.read_bytes() for p in tmp_path.glob("a.bin*")} == begun
     assert url.startswith(("http:", "{}")) or "not an http address" in str(e.value)
+
+
+def test_a_download_on_a_full_disk(tmp_path, site, monkeypatch):
+    """What has come stays, and the same command goes on with it."""
+    (site[1] / "whole").write_bytes(b"abc")
+
+    def full(reply, file):
+        file.write(reply.read(2))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as m, pytest.raises(TopDownError, match="E_DISK") as e:
+        m.setattr(archives.shutil, "copyfileobj", full)
+        archives.http_download(f"{site[0]}/whole", tmp_path / "a.bin")
+    assert e.value.status == 74
+    assert [p.name for p in tmp_path.glob("a.bin*")] == ["a.bin.part"]
 
 
 @pytest.mark.parametrize(

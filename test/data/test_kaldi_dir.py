@@ -97,6 +97,13 @@ def test_a_list_that_somebody_changed_is_kept(tmp_path, caplog):
     assert len(list((tmp_path / ".backup").iterdir())) == 3
 
 
+def test_a_folder_that_is_no_data_directory(tmp_path):
+    (tmp_path / "text").write_text("a x\n")
+    with pytest.raises(TopDownError, match="E_DATA_DIR: .* has no wav.scp") as e:
+        kd.read_dir(tmp_path)
+    assert e.value.status == 66
+
+
 def test_what_a_list_lacks_leaves_the_others():
     lists = {name: dict(pairs) for name, pairs in LISTS.items()}
     kd.keep_common(lists)

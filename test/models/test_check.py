@@ -254,6 +254,16 @@ def test_a_base_that_does_not_work_leaves_nothing(sounds, spoil, message, max_jo
     assert not out.exists()
 
 
+def test_a_search_reads_the_data_of_a_base_that_works(sounds):
+    folder = sounds.experiment("rnn", sure=50.0)
+    base_of(folder)  # its shapes are of other sounds
+    out = sounds.folder / "out"
+    request = SearchRequest(folder, out, base_model=MODEL, allow_overlap=True)
+    with pytest.raises(TopDownError, match="E_WAV_LENGTH: utt u0"):
+        run_search(request)
+    assert not out.exists()
+
+
 def test_the_layers_hold_what_the_trainer_trains(sounds):
     base = base_of(sounds.experiment("rnn", sure=40.0))
     spec = spec_by_hand(base.folder, "softmax", base_model=MODEL)

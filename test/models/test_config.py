@@ -21,6 +21,7 @@ from espnet_topdown.models.config import (
     InitParam,
     check_config,
     read_config,
+    read_record,
 )
 
 BASE = Path("exp/joint")
@@ -91,6 +92,15 @@ def test_any_value_of_what_a_search_wrote(tmp_path, monkeypatch, capsys, file, k
             with pytest.raises(SystemExit, match="78"):
                 main(["status", "exp/search"])
             assert f"E_CONFIG_KEY: {path}: {key} is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_that_holds_a_list(tmp_path, name):
+    (tmp_path / name).write_text("[1, 2]\n")
+    with pytest.raises(
+        TopDownError, match=r"(E_YAML|E_CONFIG_KEY): .*(a list|\[1, 2\])"
+    ):
+        read_record(tmp_path / name)
 
 
 @pytest.mark.parametrize(
