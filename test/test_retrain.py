@@ -199,6 +199,22 @@ def test_another_job_may_not_use_the_folder(files):
         prepare(made, JOB)
 
 
+@pytest.mark.parametrize(
+    "place, said",
+    [
+        ("exp/joint", "is the base experiment, which is only read"),
+        ("exp/joint/retrained", "lies in the base experiment"),
+        ("exp", "contains the base experiment"),
+    ],
+)
+def test_a_retraining_stays_out_of_its_base(toy_experiment, place, said):
+    before = {p: p.read_bytes() for p in Path("exp").rglob("*") if p.is_file()}
+    with pytest.raises(TopDownError, match=f"E_CREATE: {place} {said}") as e:
+        prepare(spec(), Path(place))
+    assert e.value.status == 73
+    assert before == {p: p.read_bytes() for p in Path("exp").rglob("*") if p.is_file()}
+
+
 def test_a_run_is_made_longer_never_shorter(toy_experiment):
     prepare(spec(), JOB)
     for asked, got in [(9, 9), (5, 9)]:
