@@ -200,7 +200,7 @@ def iter_pairs(path: Path, as_espnet: bool = False) -> Iterator[tuple[str, str]]
             if not words:
                 what = f"{part} line {number} is empty"
                 raise TopDownError("E_TEXT_LINE", what, "delete the line", DATA)
-            key = sys.intern(words[0])
+            key = sys.intern(words[0])  # kept once for all lists that have it
             if not _is_id(key):
                 check_id(key, f"{part} line {number}")
             yield key, words[1].rstrip() if len(words) == 2 else ""

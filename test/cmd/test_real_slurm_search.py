@@ -113,9 +113,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 from toys import toys_pass
 
+from espnet_topdown.cmd import places
 from espnet_topdown.search import driver
 from espnet_topdown.search.request import SearchRequest
 
+places._ASK_S = 0.5
 driver.python_module = lambda name: [sys.executable, sys.argv[1]]
 asked = {"strategy": "full", "ngpu": 1, "max_jobs": 2, "jobs_per_gpu": 2}
 with toys_pass():
