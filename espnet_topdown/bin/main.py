@@ -5,6 +5,7 @@ Top-down training for ESPnet. 'espnet-topdown VERB --help' explains a verb.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -29,6 +30,7 @@ def usage() -> str:
 @command
 def main(cmd: Sequence[str] | None = None) -> None:
     """Run a verb."""
+    gc.set_threshold(100_000, 20, 100)  # long lists hold no cycles to look for
     if cmd is None:  # what ESPnet says of a model that is only checked is no news
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("espnet_topdown").setLevel(logging.INFO)

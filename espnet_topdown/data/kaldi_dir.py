@@ -22,6 +22,7 @@ from espnet_topdown.files import check_output, decode_utf8, write_bytes, write_j
 
 _LISTS = ("wav.scp", "text", "utt2spk", "segments")
 _is_id = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}").fullmatch
+_SHORT = 10  # characters of a value that recurs, as speakers and numbers do
 T = TypeVar("T")
 
 
@@ -203,7 +204,10 @@ def iter_pairs(path: Path, as_espnet: bool = False) -> Iterator[tuple[str, str]]
             key = sys.intern(words[0])  # kept once for all lists that have it
             if not _is_id(key):
                 check_id(key, f"{part} line {number}")
-            yield key, words[1].rstrip() if len(words) == 2 else ""
+            value = words[1].rstrip() if len(words) == 2 else ""
+            if len(value) < _SHORT:
+                value = sys.intern(value)
+            yield key, value
 
 
 def duplicate_error(path: Path, key: str) -> TopDownError:
@@ -276,7 +280,9 @@ def write_lines(path: Path, lines: Iterable[str], backup: bool = False) -> None:
     if backup and path.is_file():
         lines = list(lines)
         _back_up(path, lines)
-    write_bytes(path, (f"{line}\n".encode() for line in lines))
+    lines = iter(lines)
+    parts = iter(lambda: list(itertools.islice(lines, 10_000)), [])
+    write_bytes(path, ("\n".join([*part, ""]).encode() for part in parts))
 
 
 def _back_up(path: Path, lines: Iterable[str]) -> None:
@@ -303,8 +309,9 @@ def write_pairs(path: Path, mapping: Mapping[str, str], backup: bool = False) ->
     Raises:
         TopDownError: E_UTT_ID or E_TEXT_LINE (65) before anything is written.
     """
+    where = str(path)
     for key, value in mapping.items():
-        check_id(key, str(path))
+        check_id(key, where)
         if "\n" in value or "\r" in value:
             what = f"the value of {key} holds a line break"
             raise TopDownError("E_TEXT_LINE", what, "put it on one line", DATA)
