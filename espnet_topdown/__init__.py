@@ -243,7 +243,8 @@ def retrain(
     installation.check()
     from espnet_topdown.jobs.run import run_by_hand
 
-    run = [options.pop(name) for name in ("output_dir", "ngpu", "allow_infeasible")]
+    names = "output_dir ngpu allow_infeasible allow_pipes allow_overlap"
+    run = [options.pop(name) for name in names.split()]
     run_by_hand(_spec(options, run[0]), *run)
     return run[0]
 

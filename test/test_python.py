@@ -191,9 +191,9 @@ def test_one_retraining(finished: Path, monkeypatch) -> None:
     assert retrain("exp/joint", "exp/soft", freeze="softmax", ngpu=1) == Path(
         "exp/soft"
     )
-    ((spec, folder, ngpu, infeasible),) = asked
+    ((spec, folder, ngpu, *allowed),) = asked
     assert (spec.frozen, folder, ngpu) == (("softmax",), Path("exp/soft"), 1)
-    assert spec.base.folder == Path("exp/joint") and infeasible is False
+    assert spec.base.folder == Path("exp/joint") and allowed == [False] * 3
 
 
 INTERRUPTING = """import os, runpy, signal, sys, time

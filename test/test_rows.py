@@ -192,7 +192,7 @@ C, M = "exp/asr_train_ctc_raw", "valid.loss.best.pth"
 A, B = "exp/asr_train_att_a_raw", "exp/asr_train_att_vgg_b_raw"
 BEAM = "--inference_config beam.yaml"
 AGAIN = "retrain base_exp={} freeze={} frozen_from={} seed={} allow_any_order={} "
-AGAIN += "output_dir={}"
+AGAIN += "allow_pipes=True allow_overlap=True output_dir={}"
 
 
 @pytest.mark.parametrize(
@@ -269,10 +269,11 @@ def test_rows_of_a_language_model(maker):
     paper_ = paper("wikitext2")
     RowMaker(paper_, Path("rows"), ["lm.sh"], "exp/lm").make_rows(["L.2", "L.2.long"])
     start = "retrain base_exp=exp/lm freeze="
+    allowed = "allow_pipes=True allow_overlap=True "
     assert [call for call in made if call.startswith("retrain")] == [
         f"{start}softmax frozen_from=exp/lm/{M} seed=6000 allow_any_order=False "
-        "output_dir=rows/L.2",
-        f"{start} seed=6000 allow_any_order=False max_epoch=14 "
+        f"{allowed}output_dir=rows/L.2",
+        f"{start} seed=6000 allow_any_order=False {allowed}max_epoch=14 "
         "output_dir=rows/L.2.long",
     ]
     assert len(made) == 4

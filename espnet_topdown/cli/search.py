@@ -41,6 +41,11 @@ NGPU = option(
 INFEASIBLE = flag(
     "--allow_infeasible", "Train on, though CTC cannot align some utterances"
 )
+ALLOWED = (
+    flag("--allow_pipes", "Allow commands in wav.scp"),
+    flag("--allow_overlap", "Allow utterances in both training and validation set"),
+    INFEASIBLE,
+)
 STRATEGY = (
     "greedy (Algorithm 1), full (all compositions), beam, epoch (classifiers of "
     "--epochs) or layers_x_epochs"
@@ -86,9 +91,7 @@ SHARING = (
         flag("--use_wandb", "Log each training to W&B, as ESPnet does; one group"),
         option("--trainer", "Training module; auto: the stack's", "auto"),
         flag("--allow_unfinished", "Allow a base model not trained to its end"),
-        flag("--allow_pipes", "Allow commands in wav.scp"),
-        flag("--allow_overlap", "Allow utterances in both training and validation set"),
-        INFEASIBLE,
+        *ALLOWED,
     ),
 )
 def search(**options: Any) -> None:
@@ -131,7 +134,7 @@ def _last_words() -> Iterator[None]:
     positional("DIR", "--output_dir", "The model's folder"),
     *RETRAINING,
     NGPU,
-    INFEASIBLE,
+    *ALLOWED,
 )
 def retrain(**options: Any) -> None:
     """One retraining by hand; the same command continues.

@@ -127,7 +127,7 @@ def check_works(
     stack: LayerStack,
     task: Task,
     trainer: str,
-    check_data: Callable[[], None] | None = None,
+    check_data: Callable[[], None],
 ) -> None:
     """Build the base once, train it for one batch, decode and score two utterances.
 
@@ -147,7 +147,6 @@ def check_works(
             E_MISSING (66) for a file that is gone.
     """
     _check_kind(base, task)
-    check_data = check_data or (lambda: None)
     if trainer in (task.trainer, task.options_of):
         import_quietly(task.task.partition(":")[0])
         options = _options(base, task, trainer)

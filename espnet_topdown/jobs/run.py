@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Mapping
@@ -147,8 +148,18 @@ def run_by_hand(
     folder: Path,
     ngpu: int | None = None,
     allow_infeasible: bool = False,
+    allow_pipes: bool = False,
+    allow_overlap: bool = False,
 ) -> None:
     """Prepare a retraining, show its plan, run it here and show its errors.
+
+    Args:
+        spec: What is trained.
+        folder: Its folder.
+        ngpu: See ``run_job``.
+        allow_infeasible: See ``run_job``.
+        allow_pipes: See ``check_asr_data``.
+        allow_overlap: See ``check_asr_data``.
 
     Raises:
         TopDownError: E_GPU (78) when the configuration asks for GPUs that are not here;
@@ -158,7 +169,10 @@ def run_by_hand(
     asked = spec.base.config.get("ngpu") or 0 if ngpu is None else ngpu
     check_gpus(int(asked))
     if not (Path(folder) / "retrain.yaml").is_file():
-        check_works(spec.base, plan(spec).layers.stack, spec.task, spec.trainer)
+        allowed = allow_pipes, allow_overlap
+        check_data = functools.partial(spec.task.call("check"), spec.base, *allowed)
+        layers = plan(spec).layers.stack
+        check_works(spec.base, layers, spec.task, spec.trainer, check_data)
     planned = prepare(spec, folder)
     print(planned.table(spec), flush=True)
     run_job(folder, ngpu=ngpu, allow_infeasible=allow_infeasible)

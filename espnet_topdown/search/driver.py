@@ -6,6 +6,7 @@ holds nothing that those two do not.
 
 from __future__ import annotations
 
+import functools
 import logging
 import shlex
 import time
@@ -86,10 +87,8 @@ def _check_base(search: Search) -> None:
     """
     request, base, task = search.request, search.base, search.task
     check_trained(base, request.allow_unfinished)
-
-    def check_data() -> None:
-        task.call("check")(base, request.allow_pipes, request.allow_overlap)
-
+    allowed = request.allow_pipes, request.allow_overlap
+    check_data = functools.partial(task.call("check"), base, *allowed)
     check_works(base, search.stack, task, request.trainer, check_data)
 
 

@@ -424,6 +424,7 @@ class RowMaker:
         if source:
             options["frozen_from"] = source
         options |= {"seed": seed, "allow_any_order": row.any_order}
+        options |= dict.fromkeys(("allow_pipes", "allow_overlap"), True)  # as stage 10
         if row.times > 1:
             options["max_epoch"] = row.times * int(config["max_epoch"])
         options["output_dir"] = folder

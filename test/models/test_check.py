@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import types
 from pathlib import Path
 
 import pytest
+import soundfile
 from random_models import BLOCKS, Set
 from toys import rnn_weights, write_experiment
 
+from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.jobs import check
@@ -43,9 +46,12 @@ def base_of(folder: Path) -> Experiment:
     config = read_yaml(folder / "config.yaml")
     key = "data_path_and_name_and_type"
     config[f"train_{key}"] = config[f"valid_{key}"]
-    shape = folder / "speech_shape"  # of the longest sound, which ESPnet takes as it is
-    sounds = Path(config[f"valid_{key}"][0][0]).read_text().splitlines()
-    shape.write_text("".join(f"{line.split()[0]} 16000\n" for line in sounds))
+    shape, sounds = (
+        folder / "speech_shape",
+        read_pairs(Path(config[f"valid_{key}"][0][0])),
+    )
+    lengths = {utt: soundfile.info(path).frames for utt, path in sounds.items()}
+    shape.write_text("".join(f"{utt} {n}\n" for utt, n in lengths.items()))
     config.update(batch_type="sorted", train_shape_file=[str(shape)])
     config["valid_shape_file"] = [str(shape)]
     write_yaml(folder / "config.yaml", config)
@@ -55,7 +61,7 @@ def base_of(folder: Path) -> Experiment:
 def works(base: Experiment, stack: LayerStack | None = None) -> None:
     spec = spec_by_hand(base.folder, "softmax", base_model=MODEL)
     stack = stack or spec.stack.bind(base.weights())
-    check.check_works(base, stack, spec.task, spec.trainer)
+    check.check_works(base, stack, spec.task, spec.trainer, lambda: None)
 
 
 def test_the_base_is_trained_decoded_and_scored(sounds):
@@ -229,7 +235,8 @@ def test_options_that_the_trainer_refuses(sounds, monkeypatch, change, message):
     write_yaml(folder / "config.yaml", {**config, **change})
     out = sounds.folder / "out"
     with pytest.raises(TopDownError, match=message):
-        run_by_hand(spec_by_hand(folder, "softmax", base_model=MODEL), out)
+        spec = spec_by_hand(folder, "softmax", base_model=MODEL)
+        run_by_hand(spec, out, allow_overlap=True)
     assert not out.exists()
 
 
@@ -254,14 +261,14 @@ def test_a_base_that_does_not_work_leaves_nothing(sounds, spoil, message, max_jo
     assert not out.exists()
 
 
-def test_a_search_reads_the_data_of_a_base_that_works(sounds):
+def test_the_data_of_a_base_that_works_are_read(sounds):
+    """By a search and by a retraining, before anything is written."""
     folder = sounds.experiment("rnn", sure=50.0)
-    base_of(folder)  # its shapes are of other sounds
-    out = sounds.folder / "out"
-    request = SearchRequest(folder, out, base_model=MODEL, allow_overlap=True)
-    with pytest.raises(TopDownError, match="E_WAV_LENGTH: utt u0"):
-        run_search(request)
-    assert not out.exists()
+    base_of(folder)
+    shape = folder / "speech_shape"  # of other sounds
+    shape.write_text(re.sub(r" \d+", " 16000", shape.read_text()))
+    refused(Experiment(folder), sounds.folder / "out", "E_WAV_LENGTH: utt u0")
+    assert not (sounds.folder / "out").exists()
 
 
 def test_the_layers_hold_what_the_trainer_trains(sounds):
@@ -326,7 +333,8 @@ def test_a_stack_of_the_other_kind_of_language_model(toy_experiment, model, task
     folder = write_experiment(Path("exp/lm"), rnn_weights(), lm="seq_rnn", model=model)
     message = f"E_KIND.*is of kind '{kind}'.*'{task}'.*'task: {kind}'"
     with pytest.raises(TopDownError, match=message):
-        check.check_works(Experiment(folder), LayerStack(()), find_task(task), "mine")
+        base, stack = Experiment(folder), LayerStack(())
+        check.check_works(base, stack, find_task(task), "mine", lambda: None)
 
 
 def refused(base: Experiment, out: Path, message: str) -> None:
@@ -335,7 +343,8 @@ def refused(base: Experiment, out: Path, message: str) -> None:
     with pytest.raises(TopDownError, match=message):
         run_search(SearchRequest(base.folder, out, **more))
     with pytest.raises(TopDownError, match=message):
-        run_by_hand(spec_by_hand(base.folder, "softmax", base_model=MODEL), out)
+        spec = spec_by_hand(base.folder, "softmax", base_model=MODEL)
+        run_by_hand(spec, out, allow_overlap=True)
 
 
 def test_what_costs_nothing_is_refused_first(sounds, monkeypatch):

@@ -161,10 +161,10 @@ def test_a_retraining_of(trained, name):
     spec = spec_by_hand(folder, freeze, stack=stack, base_model=model)
     if "search" in case:
         with pytest.raises(TopDownError, match=case["search"]):
-            run_by_hand(spec, Path("exp/job"))
+            run_by_hand(spec, Path("exp/job"), allow_overlap=True)
         assert not Path("exp/job").exists()
         return
-    run_by_hand(spec, Path("exp/job"))
+    run_by_hand(spec, Path("exp/job"), allow_overlap=True)
     assert (Path("exp/job") / ".done").is_file()
     if "enc1" in freeze:
         base, after = (
