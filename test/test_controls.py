@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from espnet_topdown.cmd import launch
 from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.records import Journal
+from espnet_topdown.search import driver
 from espnet_topdown.search._controls import _random_values, control_spec
 from espnet_topdown.search.request import Search, SearchRequest
 from espnet_topdown.search.strategies import CONTROLS
@@ -18,7 +20,21 @@ pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
 
 
-def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
+def test_joint_control_trains_while_the_search_goes_on(
+    search, toy_experiment, monkeypatch
+):
+    said = []  # after each job: the epochs that it may come to
+
+    def run_jobs(jobs, cmd, on_poll, on_done, **options):
+        def done(job, status):
+            more = on_done(job, status)
+            on_poll()
+            return more
+
+        return launch.run_jobs(jobs, cmd, on_poll=on_poll, on_done=done, **options)
+
+    monkeypatch.setattr(driver, "run_jobs", run_jobs)
+    monkeypatch.setattr(driver.ProgressLine, "show", lambda *args: said.append(args[3]))
     edit = toy_experiment / "config.yaml"
     edit.write_text(edit.read_text().replace("patience: null", "patience: 1"))
     errors = {"m3": 50, "m1.2": 40, "m1.1.1": 30}
@@ -34,6 +50,7 @@ def test_joint_control_trains_while_the_search_goes_on(search, toy_experiment):
     assert joint["max_epoch"] == 4 + 4 + 4  # base, m1.2, m1.1.1
     assert joint["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
     assert joint["init_param"] == [] and joint["freeze_param"] == []
+    assert said[0] == joint["max_epoch"] and said[-1] == 0, said
 
 
 def with_schedule(folder: Path, scheduler: str, conf: dict) -> None:

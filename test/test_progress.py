@@ -74,6 +74,28 @@ def test_one_line_for_all_running_jobs(tmp_path, running, left, says):
     assert line.startswith(says) and bool(line) == bool(says)
 
 
+@pytest.mark.parametrize(
+    "running, path, says",
+    [
+        (["control.joint"], 57, "epoch 30/35 (at most 57), 50 s left | search: about "),
+        (["control.joint"], 35, "epoch 30/35, 50 s left | search: about 80 s left"),
+        (["control.joint"], 0, "epoch 30/35, 50 s left | search: about 80 s left"),
+        (
+            ["m1.4", "control.joint"],
+            57,
+            "epoch 12/40, 5 min left | control.joint epoch "
+            "30/35 (at most 57), 50 s left | search: about 9 min left",
+        ),
+        (["m1.4"], 57, "epoch 12/40, 5 min left | search: about 9 min left"),
+    ],
+)
+def test_control_joint_may_be_trained_on(tmp_path, running, path, says):
+    write(tmp_path, "control.joint", epoch=30, max_epoch=35, eta_seconds=50, valid={})
+    write(tmp_path, "m1.4", valid={})
+    line = ProgressLine(tmp_path).line(running, 0, path)
+    assert line.startswith(f"{running[0]} {says}")
+
+
 def test_the_same_line_is_repeated_after_a_minute(tmp_path, monkeypatch, caplog):
     clock = iter((100.0, 130.0, 161.0, 170.0))
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))

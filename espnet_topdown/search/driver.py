@@ -106,6 +106,9 @@ class Driver:
         if (most := self.request.jobs_per_gpu) > 1:
             self.gpus = SharedGPUs(most, self._memory_mib, self._has_allocated)
         self.errors: dict[Composition, float] = {}  # of folders that were checked
+        self.path = 0  # epochs that control joint may come to; 0 once that is known
+        if "joint" in self.request.controls:
+            self.path = search.max_path_epochs
 
     def run(self) -> dict[str, Any]:
         """Train until the strategy is satisfied, then the controls, then the result.
@@ -126,7 +129,9 @@ class Driver:
             [*self._candidates(), *self._controls()],
             self._launcher(),
             max_jobs=self.request.max_jobs,
-            on_poll=lambda: progress.show(self._running(), most - self._begun()),
+            on_poll=lambda: progress.show(
+                self._running(), most - self._begun(), self.path
+            ),
             on_done=self._done,
             gpus=self.gpus,
         )
@@ -271,6 +276,7 @@ class Driver:
             epochs = _controls.least_epochs(self.search, self.errors)
         else:
             best = self._outcome().best
+            self.path = 0
             epochs = _controls.path_epochs(self.search, self.errors, best)
         enough = epochs <= _controls.joint_epochs(self.search)
         if enough and (is_done(folder) or (parts and is_trained(folder))):

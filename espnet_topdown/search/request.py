@@ -209,11 +209,16 @@ class Search:
         return max_retrainings(r.strategy, self.space) + len(r.controls) + max(0, chain)
 
     @property
+    def max_path_epochs(self) -> int:
+        """From the start of joint training to the last retraining; of control joint."""
+        joint = int(self.base.config.get("max_epoch") or 0)
+        return joint + max(1, self.space.max_frozen) * self.max_epoch
+
+    @property
     def max_total_epochs(self) -> int:
         """Epochs of all these, controls from scratch at their own length."""
         joint = int(self.base.config.get("max_epoch") or 0)
-        path = joint + max(1, self.space.max_frozen) * self.max_epoch
-        own = {"joint": path, "long": 2 * joint}
+        own = {"joint": self.max_path_epochs, "long": 2 * joint}
         scratch = [own[c] for c in self.request.controls if c in own]
         return sum(scratch) + (self.max_trainings - len(scratch)) * self.max_epoch
 
