@@ -13,7 +13,8 @@ pass_signals_on "$@"
 {
     OPTION_FILES=(utils/asr_options.sh)
     LAST_STAGE=11
-    help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAME ...\" [options]
+    SCRIPT=${TOPDOWN_SCRIPT:-$0} # what the user called
+    help_message="Usage: ${SCRIPT} --train_set NAME --valid_set NAME --test_sets \"NAME ...\" [options]
 Stages: $(stage_table 11)
 The language model (6-8) is made only with --use_lm true.
 Options, with their defaults:"

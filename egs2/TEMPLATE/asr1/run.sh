@@ -2,7 +2,7 @@
 # The choices of this recipe; the steps are in topdown.sh. See ./run.sh --help.
 set -euo pipefail
 
-exec ./topdown.sh \
+TOPDOWN_SCRIPT=$0 exec ./topdown.sh \
     --lang en \
     --fs 16k \
     --token_type char \

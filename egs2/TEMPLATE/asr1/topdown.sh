@@ -13,8 +13,9 @@ pass_signals_on "$@"
 {
     OPTION_FILES=(utils/asr_options.sh utils/topdown_options.sh)
     LAST_STAGE=16
-    help_message="Usage: $0 --asr_exp DIR --stage topdown [options]
-       $0 --asr_config FILE --train_set NAME --valid_set NAME --test_sets \"NAME ...\" [options]
+    SCRIPT=${TOPDOWN_SCRIPT:-$0} # what the user called
+    help_message="Usage: ${SCRIPT} --asr_exp DIR --stage topdown [options]
+       ${SCRIPT} --asr_config FILE --train_set NAME --valid_set NAME --test_sets \"NAME ...\" [options]
 Stages: $(stage_table 16)
 In ESPnet's asr.sh stage 12 is decoding; here it is the top-down search, and 13 decodes.
 Options, with their defaults:"

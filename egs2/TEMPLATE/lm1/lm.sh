@@ -12,7 +12,8 @@ pass_signals_on "$@"
 {
     OPTION_FILES=(lm_options.sh)
     LAST_STAGE=15
-    help_message="Usage: $0 [options]
+    SCRIPT=${TOPDOWN_SCRIPT:-$0} # what the user called
+    help_message="Usage: ${SCRIPT} [options]
 Stages: $(stage_table 15)
 Options, with their defaults:"
 }
@@ -95,8 +96,9 @@ if stage_on 13; then
     while IFS=$'\t' read -r -u 3 NAME EXP MODEL; do
         for TEXT in "${TEXTS[@]}"; do
             DIR=${topdown_dir}/${NAME}/decode_perplexity/${TEXT% *}
-            if [ -f "${decode_candidates}" ] && [ "${DIR}/score.json" -nt "${EXP}/${MODEL}" ]; then continue; fi
-            "${PYTHON[@]}" -m espnet_topdown perplexity --exp "${EXP}" --model_file "${MODEL}" \
+            READ=("${EXP}/${MODEL}" "${EXP}/config.yaml" "${data_dir}/${TEXT% *}.txt")
+            once "${DIR}" <(stat -L -c '%n %s %Y' "${READ[@]}" 2>/dev/null) -- \
+                "${PYTHON[@]}" -m espnet_topdown perplexity --exp "${EXP}" --model_file "${MODEL}" \
                 --text "${data_dir}/${TEXT% *}.txt" --width "${TEXT#* }" --output_dir "${DIR}"
         done
     done 3< <(list_models "${topdown_dir}" "${decode_candidates}")

@@ -2,6 +2,6 @@
 # The choices of this recipe; the steps are in lm.sh. See ./run.sh --help.
 set -euo pipefail
 
-exec ./lm.sh \
+TOPDOWN_SCRIPT=$0 exec ./lm.sh \
     --lm_config conf/train.yaml \
     "$@"

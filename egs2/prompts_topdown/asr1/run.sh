@@ -13,7 +13,7 @@ done
 of=_${lang}
 if [ "${lang}" = es ]; then of=; fi
 
-exec ./topdown.sh \
+TOPDOWN_SCRIPT=$0 exec ./topdown.sh \
     --local_data_opts "--lang ${lang}${of:+ --set_suffix ${of}}" \
     --train_set "train${of}" --valid_set "dev${of}" --test_sets "test${of}" \
     --lang "${lang}" --fs 8k --audio_format wav --nj 2 --ngpu 0 \

@@ -16,7 +16,7 @@ set -- ${args[@]+"${args[@]}"}
 minutes=${minutes#0} # 0: all
 part=${minutes:+_${minutes}min} # its own names, so that parts can live side by side
 
-exec ./topdown.sh \
+TOPDOWN_SCRIPT=$0 exec ./topdown.sh \
     --local_data_opts "${minutes:+--train_minutes ${minutes}}" \
     --train_set "train${part}" --valid_set dev --test_sets test \
     --lang "en${part}" --fs 8k --audio_format wav --nj 2 --ngpu 0 \

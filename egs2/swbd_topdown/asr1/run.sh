@@ -4,7 +4,7 @@
 # Rows of the paper's Table 3: ./run.sh --stop_stage stats, then ./run.sh --row "W W.td"
 set -euo pipefail
 
-exec ./topdown.sh \
+TOPDOWN_SCRIPT=$0 exec ./topdown.sh \
     --train_set train_nodup --valid_set train_dev --test_sets eval2000 \
     --lang en --fs 16k --audio_format flac --nj 32 --ngpu 1 \
     --token_type bpe --nbpe 2000 --bpemode bpe \

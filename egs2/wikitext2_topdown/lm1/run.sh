@@ -27,4 +27,4 @@ if "${small}"; then
     choices=(--lm_config conf/train_small.yaml --data_dir data/small --ngpu 0 --test_width 10)
 fi
 
-exec ./lm.sh "${choices[@]}" --local_data_opts "${data_opts}" ${rest[@]+"${rest[@]}"}
+TOPDOWN_SCRIPT=$0 exec ./lm.sh "${choices[@]}" --local_data_opts "${data_opts}" ${rest[@]+"${rest[@]}"}

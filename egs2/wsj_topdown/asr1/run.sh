@@ -4,7 +4,7 @@
 # Rows of the paper's tables: ./run.sh --stop_stage stats, then ./run.sh --row "C.1.td A.B"
 set -euo pipefail
 
-exec ./topdown.sh \
+TOPDOWN_SCRIPT=$0 exec ./topdown.sh \
     --train_set train_si284 --valid_set test_dev93 --test_sets "test_dev93 test_eval92" \
     --lang en --fs 16k --audio_format flac --nj 32 --ngpu 1 \
     --token_type char --nlsyms_txt data/nlsyms.txt --use_lm false \

@@ -51,7 +51,7 @@ need() { # option...: every named option must have a value
     local name
     for name in "$@"; do
         if [ -z "${!name}" ]; then
-            die E_USAGE "option --${name} is required" "write --${name} VALUE (see $0 --help)"
+            die E_USAGE "option --${name} is required" "write --${name} VALUE (see ${SCRIPT:-$0} --help)"
         fi
     done
 }

@@ -8,7 +8,8 @@
 # with status 64 and one line, `CODE: what. Do: remedy.` (espnet_topdown/cli/recipe.py)
 #
 # Read if set: help_message; STAGES (names of the stages, so that `--stage train` works);
-# LAST_STAGE; OPTION_FILES (where `name=default  # what` lines are, for --help).
+# LAST_STAGE; OPTION_FILES (where `name=default  # what` lines are, for --help); SCRIPT
+# (what messages call the script).
 
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
     printf 'E_USAGE: bash %s is too old. Do: use bash 4.4 or later.\n' "${BASH_VERSION}" >&2
@@ -27,7 +28,7 @@ _po_parse() { # argument...: names and values of the options given, NUL after ea
     _po_root=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../../..
     if [ -f ./path.sh ]; then . ./path.sh; fi # here only: which Python
     cd "${_po_root}" || return
-    PYTHONPATH=${PWD} python3 -m espnet_topdown.cli.recipe "$0" "${help_message:-Usage: $0 [options]}" \
+    PYTHONPATH=${PWD} python3 -m espnet_topdown.cli.recipe "${SCRIPT:-$0}" "${help_message:-Usage: $0 [options]}" \
         "${_po_stages}" "${LAST_STAGE:-}" "${#_po_files[@]}" "${_po_files[@]}" \
         "${#_po_options[@]}" "${_po_options[@]}" "$@"
 }
