@@ -189,8 +189,6 @@ def read_study(folders: Sequence[Path]) -> Study:
             both = f"{by_seed[seed].folder} and {search.folder}"
             raise _not_seeds(f"{both} have the same seed, {seed}")
         by_seed[seed] = search
-    if not by_seed:
-        raise TopDownError("E_SEEDS", "no search was given", _SEEDS_DO, MISSING)
     searches = dict(sorted(by_seed.items())) if len(by_seed) > 1 else by_seed
     study = Study(searches, _groups(searches))
     if study.several:

@@ -235,7 +235,7 @@ def headline(study: Study, differences: Sequence[Difference]) -> str:
     best, joint, unit, n = study.best, study.joint, study.unit, len(study.searches)
     ended = _not_ended(study)
     if ended or best is None or joint is None:
-        return ended or f"No model of {plural(n, 'search')} was scored."
+        return ended
     subject = f"Over {plural(n, 'seed')} the search"
     if not study.several:
         n, k = len(study.first.layers), len(next(iter(best.members.values())).frozen)

@@ -35,19 +35,6 @@ _LETTERS = np.frombuffer(b"SICISDCD" * 2 + b"\0", dtype=np.uint8)  # by these bi
 Pair = tuple[Sequence[str], Sequence[str]]
 
 
-def align(ref: Sequence[str], hyp: Sequence[str]) -> Counts:
-    """Return the counts of correct, substituted, deleted and inserted tokens.
-
-    Args:
-        ref: The tokens (characters or words) that were said.
-        hyp: The tokens that were recognised.
-
-    >>> align("a b c d".split(), "A x c d e".split())
-    Counts(ref=4, corr=3, sub=1, dele=0, ins=1)
-    """
-    return count(next(paths([(ref, hyp)])))
-
-
 def count(ops: str) -> Counts:
     """Return the counts of an alignment.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from espnet_topdown.data.kaldi_dir import c_sorted, read_lines, write_lines
 from espnet_topdown.errors import DATA, TopDownError
-from espnet_topdown.scoring._align import fold
+from espnet_topdown.scoring._align import count, fold
 from espnet_topdown.scoring.counts import Counts, err_utts, total
 
 Cells = list[str]
@@ -37,17 +37,12 @@ _ALIKE = {"cer": re.compile(r"[\\;]"), "wer": re.compile(r"(?<!\S)[\\;](?!\S)")}
 _LINE = re.compile(r"(.*?)[ \t]*\(([^()\s]+)\)[ \t]*")
 
 
-def _trn_id(utt: str, utt2spk: Mapping[str, str]) -> str:
-    """Return ``speaker-utterance``; an utterance without a speaker is its own."""
-    return f"{utt2spk.get(utt, utt)}-{utt}"
-
-
 def write_trn(
     path: Path, tokens: Mapping[str, Sequence[str]], utt2spk: Mapping[str, str]
 ) -> None:
-    """Write tokens by utterance id, sorted by it."""
+    """Write tokens by utterance id, sorted by it; without a speaker it is its own."""
     lines = (
-        f"{' '.join(tokens[utt])}\t({_trn_id(utt, utt2spk)})"
+        f"{' '.join(tokens[utt])}\t({utt2spk.get(utt, utt)}-{utt})"
         for utt in c_sorted(tokens)
     )
     write_lines(path, lines)
@@ -119,8 +114,7 @@ def render(
     """
     by_speaker: dict[str, dict[str, Counts]] = {}
     for utt, steps in ops.items():
-        counts = Counts(len(ref[utt]), *(steps.count(op) for op in "CSDI"))
-        by_speaker.setdefault(speaker[utt], {})[utt] = counts
+        by_speaker.setdefault(speaker[utt], {})[utt] = count(steps)
     parts = [
         _table(name, table_rows(by_speaker, True)),
         _NO_REFERENCE if _without_reference(by_speaker) else "",

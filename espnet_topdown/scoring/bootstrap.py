@@ -56,7 +56,7 @@ def seeds_interval(
     utterances; :func:`paired_bootstrap` holds the trainings fixed.
 
     Args:
-        a: Of each seed, the counts of system A by utterance.
+        a: Of each of two or more seeds, the counts of system A by utterance.
         b: Of the same seeds, the counts of system B on the same references.
         n: How many sets are drawn.
         seed: The same seed gives the same interval.
@@ -65,11 +65,8 @@ def seeds_interval(
         The mean, and the two ends of the interval.
 
     Raises:
-        ValueError: For fewer than two seeds, which say nothing of another.
         TopDownError: E_UTT_SETS where the utterances are not the same.
     """
-    if len(a) < 2 or len(a) != len(b):
-        raise ValueError("an interval over seeds needs two of them, with both systems")
     from scipy.special import stdtrit  # here, as its import takes a second
 
     for other in (*a[1:], *b):

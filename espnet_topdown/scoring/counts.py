@@ -16,11 +16,7 @@ HEAD = "utt\tref\tcorr\tsub\tdel\tins"
 
 
 class Counts(NamedTuple):
-    """Integer counts of one utterance, or of many added up.
-
-    >>> Counts(ref=4, corr=3, sub=0, dele=1, ins=1) + Counts(2, 1, 1, 0, 0)
-    Counts(ref=6, corr=4, sub=1, dele=1, ins=1)
-    """
+    """Integer counts of one utterance, or of many added up."""
 
     ref: int = 0
     corr: int = 0
@@ -46,9 +42,6 @@ class Counts(NamedTuple):
         """
         percent = 100 * self.errors / max(1, self.ref)
         return f"{unit.upper()} {percent:.1f} % ({self.errors} errors of {self.ref})"
-
-    def __add__(self, other: Counts) -> Counts:  # type: ignore[override]
-        return total((self, other))
 
 
 class Likelihood(NamedTuple):
@@ -94,7 +87,11 @@ def unit_score(raw: Mapping[str, int | float]) -> UnitScore:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Return the sum over utterances."""
+    """Return the sum over utterances.
+
+    >>> total([Counts(ref=4, corr=3, sub=0, dele=1, ins=1), Counts(2, 1, 1, 0, 0)])
+    Counts(ref=6, corr=4, sub=1, dele=1, ins=1)
+    """
     often = Counter(counts).items()  # of a million utterances most are the same
     return Counts(*(sum(c[i] * n for c, n in often) for i in range(5)))
 

@@ -97,12 +97,6 @@ def test_interval_over_seeds(errors: list[list[int]], data: st.DataObject) -> No
     assert narrow >= 1.959 * spread / math.sqrt(len(a)) - 1e-9, "t is above the normal"
 
 
-@pytest.mark.parametrize("a, b", [(1, 1), (0, 0), (2, 3)])
-def test_interval_over_seeds_needs_two(a: int, b: int) -> None:
-    with pytest.raises(ValueError):
-        seeds_interval([by_errors([1])] * a, [by_errors([1])] * b)
-
-
 def test_seeds_must_have_the_same_utterances() -> None:
     with pytest.raises(TopDownError, match="E_UTT_SETS"):
         seeds_interval([by_errors([1, 2]), by_errors([1])], [by_errors([1, 2])] * 2)
