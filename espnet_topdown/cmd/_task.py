@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from espnet_topdown.cmd import _process
-from espnet_topdown.errors import CREATE, IO, RETRY, TopDownError
+from espnet_topdown.errors import RETRY, TopDownError, disk_error
 from espnet_topdown.files import lock_file
 
 SAY_SECONDS = 60.0  # how often a task that waits says so
@@ -130,8 +130,7 @@ class Task:
             os.write(self._fd, os.fsencode(text))
         except OSError as e:  # a full disk must not lose the command's own status
             if self.status is None:
-                what = f"cannot write {self.log}: {e.strerror}"
-                raise TopDownError("E_DISK", what, "make room and run again", IO) from e
+                raise disk_error(Path(self.log), len(text), e) from e
 
 
 def say(launcher: str, what: str) -> None:
@@ -199,9 +198,7 @@ def _open_log(path: str, append: bool) -> int:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as e:
-            what = f"cannot write the log {path}: {e.strerror}"
-            do = "choose a folder you can write to"
-            raise TopDownError("E_CREATE", what, do, CREATE) from e
+            raise disk_error(Path(path), 0, e) from e
         while not lock_file(fd, path):
             if time.monotonic() > deadline:
                 os.close(fd)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import CREATE, TopDownError
+from espnet_topdown.errors import disk_error
 from espnet_topdown.files import check_output, write_bytes
 from espnet_topdown.report import _tables as tables
 from espnet_topdown.report import _text as text
@@ -133,8 +133,7 @@ def write_pages(
     try:
         (output / "figures" if figures else output).mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        what, do = f"{output}: {e.strerror}", "choose another --output_dir"
-        raise TopDownError("E_CREATE", what, do, CREATE) from e
+        raise disk_error(output, 0, e) from e
     for name, content in files.items():
         write_bytes(output / name, content)
 
