@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,18 +189,12 @@ def test_text_is_aligned_and_every_lack_has_its_remedy(fake: FakeMachine) -> Non
     assert {s.index("->") for s in lines if "->" in s} == {column}
 
 
-def test_json(fake: FakeMachine) -> None:
-    report = json.loads(doctor.examine().json())
-    assert report["ready"] is True
-    assert set(report["checks"][0]) == {"level", "name", "ok", "result", "fix"}
-
-
 @pytest.mark.espnet
 @pytest.mark.nightly
 def test_what_the_tests_run_with_works(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "espnet_topdown", "doctor", "--json"]
+    words = [sys.executable, "-m", "espnet_topdown", "doctor"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     ran = subprocess.run(words, env=env, cwd=tmp_path, capture_output=True, text=True)
     assert ran.stderr == ""
-    checks = {c["name"]: c for c in json.loads(ran.stdout)["checks"]}
-    assert all(checks[name]["ok"] for name in ("Python", "torchaudio"))
+    for name in ("Python", "torchaudio"):
+        assert re.search(rf"^  ok +{name} +\d", ran.stdout, re.MULTILINE)

@@ -6,8 +6,6 @@ their own (nothing heavy is imported here), programs are started.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import platform
 import shutil
@@ -127,12 +125,6 @@ class Machine:
                 lines.append(head + rest[0])
                 lines += [" " * len(head) + part for part in rest[1:]]
         return "\n".join([*lines, "", "ready" if self.ready else "not ready yet"])
-
-    def json(self) -> str:
-        """Return the same for programs."""
-        checks = [dataclasses.asdict(check) for check in self.checks]
-        report = {"about": header(), "ready": self.ready, "checks": checks}
-        return json.dumps(report, indent=2)
 
 
 def header() -> str:

@@ -156,9 +156,8 @@ def fsck(search_dir: Path, repair: bool, decode: bool) -> None:
 
 @verb(
     option("--recipe", "One recipe: what it needs counts, too", "all"),
-    flag("--json", "Output for programs"),
 )
-def doctor(recipe: str, json: bool) -> None:
+def doctor(recipe: str) -> None:
     """What is missing on this machine, and the one command that mends each.
 
     For everything or for one recipe. Exit status 0 if nothing needed is missing, else
@@ -170,5 +169,5 @@ def doctor(recipe: str, json: bool) -> None:
     from espnet_topdown.cli._doctor import examine
 
     machine = examine(recipe)
-    print(machine.json() if json else machine.text())
+    print(machine.text())
     sys.exit(0 if machine.ready else MISSING)
