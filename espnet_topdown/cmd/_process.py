@@ -6,7 +6,6 @@ import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from espnet_topdown.cmd.python import python_path
 
 GRACE_SECONDS = 5.0  # between TERM and KILL
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+_libc = ctypes.CDLL(None)
 
 
 class Runnable(Protocol):
@@ -88,8 +87,7 @@ class StopRequests:
 
 def die_with_parent(number: int) -> None:
     """Let Linux send us a signal when the thread that has started us ends."""
-    if _libc is not None:
-        _libc.prctl(1, int(number))  # PR_SET_PDEATHSIG
+    _libc.prctl(1, int(number))  # PR_SET_PDEATHSIG
 
 
 def start(
@@ -116,7 +114,7 @@ def start(
 
     def in_child() -> None:
         die_with_parent(death_signal)
-        if _libc is not None and os.getppid() != parent:  # it died before we could ask
+        if os.getppid() != parent:  # it died before we could ask
             os._exit(1)
 
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]

@@ -168,9 +168,7 @@ def _run(request: Request) -> int:
 
 def processors() -> int:
     """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def _usage(what: str, do: str = "see python -m espnet_topdown.cmd.local") -> NoReturn:
