@@ -351,11 +351,8 @@ def sha256(path: Path) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    h = hashlib.sha256()
     with Path(path).open("rb") as f:
-        for block in iter(lambda: f.read(1 << 20), b""):
-            h.update(block)
-    return h.hexdigest()
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def link(target: str, path: Path) -> None:

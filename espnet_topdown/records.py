@@ -14,7 +14,6 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -228,12 +227,11 @@ def read_seal(folder: Path) -> dict[str, Any]:
     return seal
 
 
-def check_seal(folder: Path, seal: Mapping[str, Any] | None = None) -> list[str]:
+def check_seal(folder: Path) -> list[str]:
     """Compare files with their digests.
 
     Args:
         folder: The job.
-        seal: From ``read_seal``, if it was read already.
 
     Returns:
         The files that are gone: the checkpoint and models but the best may have been
@@ -243,7 +241,7 @@ def check_seal(folder: Path, seal: Mapping[str, Any] | None = None) -> list[str]
         TopDownError: E_DIGEST (65).
     """
     folder = Path(folder)
-    seal = read_seal(folder) if seal is None else seal
+    seal = read_seal(folder)
     gone = []
     for name, digest in seal.get("sha256", {}).items():
         path = folder / name
