@@ -262,9 +262,7 @@ def _greedy_outcome(space: Space, errors: Errors) -> Outcome:
         best = path[-2]
         reason = f"{last} is worse: {errors[last]} > {errors[best]} errors"
         return Outcome(best, last.ancestry, reason)
-    if last.children and last.n_frozen < space.max_frozen and not space.steps:
-        reason = "stopped early"
-    elif last.n_frozen >= space.n - 1:
+    if last.n_frozen >= space.n - 1:
         reason = "every layer but the lowest is frozen"
     elif last.n_frozen >= space.max_frozen:
         reason = f"--max_frozen {space.max_frozen} reached"
