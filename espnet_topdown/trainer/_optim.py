@@ -32,7 +32,6 @@ class AdadeltaEpsDecay(AbsValEpochStepScheduler):
         optimizer: One whose parameter groups have an ``eps``.
         factor: 0.01 in ESPnet1.
         mode: Whether ``min`` or ``max`` of the value is best.
-        patience: How many worse epochs in a row are let pass.
     """
 
     def __init__(
@@ -40,7 +39,6 @@ class AdadeltaEpsDecay(AbsValEpochStepScheduler):
         optimizer: torch.optim.Optimizer,
         factor: float = 0.01,
         mode: str = "min",
-        patience: int = 0,
     ) -> None:
         if not 0.0 < factor < 1.0:
             what = f"eps factor is {factor}"
@@ -51,9 +49,8 @@ class AdadeltaEpsDecay(AbsValEpochStepScheduler):
             name = type(optimizer).__name__
             raise TopDownError("E_RANGE", f"{name} has no eps", "use optim: adadelta")
         self.optimizer = optimizer
-        self.factor, self.mode, self.patience = factor, mode, patience
+        self.factor, self.mode = factor, mode
         self.best = math.inf if mode == "min" else -math.inf
-        self.bad = 0
 
     def step(self, val: float, epoch: int | None = None) -> None:
         """Take an epoch's validation value; a NaN counts as worse.
@@ -64,18 +61,15 @@ class AdadeltaEpsDecay(AbsValEpochStepScheduler):
         """
         val = float(val)
         worse = val > self.best if self.mode == "min" else val < self.best
-        if worse or math.isnan(val):
-            self.bad += 1
-        else:
-            self.best, self.bad = val, 0
-        if self.bad > self.patience:
-            self.bad = 0
-            for group in self.optimizer.param_groups:
-                group["eps"] *= self.factor
+        if not worse and not math.isnan(val):
+            self.best = val
+            return
+        for group in self.optimizer.param_groups:
+            group["eps"] *= self.factor
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed training needs; the optimizer has ``eps``."""
-        return {"best": self.best, "bad": self.bad}
+        return {"best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue.
@@ -83,7 +77,7 @@ class AdadeltaEpsDecay(AbsValEpochStepScheduler):
         Args:
             state: What ``state_dict`` gave.
         """
-        self.best, self.bad = state["best"], state["bad"]
+        self.best = state["best"]
 
 
 def use_eps_decay(args: argparse.Namespace) -> None:
@@ -130,11 +124,6 @@ class NTASGD(torch.optim.Optimizer):
         known = dict(lr=lr, weight_decay=weight_decay)
         super().__init__(params, {**known, "average": False, "holds_average": False})
         self.scale = 1.0
-
-    @property
-    def averages(self) -> bool:
-        """Returns whether iterates are averaged."""
-        return bool(self.param_groups[0]["average"])
 
     def start_average(self) -> None:
         """Average from the next update on."""
