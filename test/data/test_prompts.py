@@ -265,18 +265,6 @@ def test_unusable(lang, text, reason):
         prompts.normalise(text, spec["letters"], spec["digits"])
 
 
-@pytest.mark.parametrize(
-    "lang, text, expected",
-    [("es", "número niño über", "numero niño uber"), ("ru", "мой ёж", "мой еж")],
-)
-def test_fold_accents(lang, text, expected):
-    spec = LANGUAGES[lang]
-    letters = spec["letters"] + "ü"
-    assert (
-        prompts.normalise(text, letters, spec["digits"], fold_accents=True) == expected
-    )
-
-
 def test_every_language_has_ten_digits_in_its_own_letters():
     for lang, spec in LANGUAGES.items():
         assert len(spec["digits"]) == 10, lang

@@ -11,7 +11,6 @@ help_message="Usage: $0 [--lang es|en|fr|it|ru] [--source auto|local|apt|http] [
 lang=es            # which language
 source=auto        # where the archives come from; auto: local, apt, http in turn
 url=               # folder of the upstream archives [the one in prompts.yaml]
-fold_accents=false # true: vowels without accents
 set_suffix=        # ends the names of the sets, so that languages can live side by side
 
 if [ ! -f utils/common.sh ]; then cd ..; fi # ESPnet's asr.sh runs in .upstream/
@@ -29,7 +28,7 @@ for name in train dev test; do
 done
 log "prompts in '${lang}': ${PROMPTS_TOPDOWN} -> data/{train,dev,test}${set_suffix}"
 python3 -P local/prepare_prompts.py --lang "${lang}" --downloads "${PROMPTS_TOPDOWN}" \
-    --output_dir "${output_dir}" --source "${source}" --fold_accents "${fold_accents}" \
+    --output_dir "${output_dir}" --source "${source}" \
     ${url:+--url "${url}"}
 if [ -n "${set_suffix}" ]; then
     for name in train dev test; do

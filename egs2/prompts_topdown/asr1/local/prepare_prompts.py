@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.cli.data import source
-from espnet_topdown.cli.parser import flag, option, path, script
+from espnet_topdown.cli.parser import option, path, script
 from espnet_topdown.data import archives
 from espnet_topdown.data.archives import (
     apt_download,
@@ -47,9 +47,7 @@ class Unusable(ValueError):
     """The words spoken cannot be told from the transcript; the text says why."""
 
 
-def normalise(
-    text: str, letters: str, digits: Sequence[str], fold_accents: bool = False
-) -> str:
+def normalise(text: str, letters: str, digits: Sequence[str]) -> str:
     """Lower case, no punctuation, lone digits spelled; spelling errors stay.
 
     ``[noise]`` is taken away; a transcript with words both inside and outside of
@@ -69,7 +67,7 @@ def normalise(
     out = " ".join(token for token in spelled if token)
     if not out:
         raise Unusable("no speech")
-    return _without_accents(out) if fold_accents else out
+    return out
 
 
 def _outside_brackets(text: str) -> str:
@@ -96,14 +94,6 @@ def _word(token: str, letters: str, digits: Sequence[str]) -> str:
         if char not in letters:
             raise Unusable("sign or letter of unknown reading")
     return token
-
-
-def _without_accents(text: str) -> str:
-    """Vowels lose their accents; ``ñ``, ``ç`` and ``й`` are letters of their own."""
-    marks = {"\u0300", "\u0301", "\u0302", "\u0308"}
-    decomposed = unicodedata.normalize("NFD", text)
-    plain = "".join(char for char in decomposed if char not in marks)
-    return unicodedata.normalize("NFC", plain)
 
 
 def catalogue() -> dict[str, Any]:
@@ -236,7 +226,6 @@ def prepare(
     output_dir: Path = Path("data"),
     source: str = "auto",
     url: str | None = None,
-    fold_accents: bool = False,
 ) -> dict[str, Any]:
     """Write ``output_dir/{train,dev,test}``; returns what ``prompts.json`` holds.
 
@@ -245,10 +234,10 @@ def prepare(
     """
     known = catalogue()
     spec = language(lang)
-    request = {"lang": lang, "version": known["version"], "fold_accents": fold_accents}
+    request = {"lang": lang, "version": known["version"]}
     _refuse_other_request(Path(output_dir) / "prompts.json", request)
     folder = obtain(lang, Path(downloads), source, url or known["url"])
-    corpus = collect(folder, lang, spec, known["not_speech"], fold_accents)
+    corpus = collect(folder, lang, spec, known["not_speech"])
     sets = split(corpus.prompts)
     utts = {name: [p.utt for p in prompts] for name, prompts in sets.items()}
     check_sets(output_dir, "prompts.json", utts)
@@ -297,7 +286,6 @@ def collect(
     lang: str,
     spec: Mapping[str, Any],
     not_speech: Sequence[str],
-    fold_accents: bool = False,
 ) -> Corpus:
     """Pair recordings with transcripts; every one left out gets a reason."""
     import soundfile
@@ -310,7 +298,7 @@ def collect(
             if any(fnmatch.fnmatchcase(name, p) for p in not_speech):
                 raise Unusable("not speech")
             text = _only(texts.pop(name if name in texts else name.lower(), []))
-            text = normalise(text, spec["letters"], spec["digits"], fold_accents)
+            text = normalise(text, spec["letters"], spec["digits"])
             info = soundfile.info(str(wav))
             if info.frames == 0:
                 raise Unusable("empty recording")
@@ -379,7 +367,6 @@ main = script(
     path("--downloads", "folder for the archives", default=Path("downloads")),
     source("local", "apt", "http"),
     option("--url", "folder of the upstream archives"),
-    flag("--fold_accents", "vowels without accents (Spanish transcripts mix both)"),
 )
 
 if __name__ == "__main__":
