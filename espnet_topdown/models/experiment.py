@@ -294,11 +294,8 @@ class Experiment:
         write_json(beside, record)
         return target
 
-    def weights(self, which: str | int = "best") -> Weights:
-        """The tensors of a model file, checked; see ``load_weights``.
-
-        Args:
-            which: See ``model_file``.
+    def weights(self) -> Weights:
+        """The tensors of the best epoch, checked; see ``load_weights``.
 
         Returns:
             Name -> tensor, in the precision of the training.
@@ -309,7 +306,7 @@ class Experiment:
         from espnet_topdown.models.weights import load_weights, to_dtype
 
         self._check_whole()
-        path = self.model_file(which)
+        path = self.model_file()
         return to_dtype(load_weights(path), self.train_dtype, path)
 
     def header(self) -> Header:
