@@ -59,7 +59,7 @@ FILE = "wav.scp is no folder that can be written to. Do: name another output fol
 @pytest.mark.parametrize(
     "words, status, message",
     [
-        (f"{DECODE} --ngpu 1", 78, "E_GPU: ngpu 1 is asked for, this machine shows 0"),
+        (f"{DECODE} --ngpu 1", 78, "E_GPU: 1 GPUs are asked for, this machine shows 0"),
         (f"{DECODE} --output_dir wav.scp/x", 73, FILE),
         ("search exp wav.scp/x", 73, FILE),
         ("retrain exp --output_dir wav.scp --freeze softmax", 73, FILE),

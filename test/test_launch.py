@@ -169,7 +169,7 @@ def test_a_signal_is_not_first_seen_when_a_job_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "cmd, ngpu, path, says",
     [
-        (LOCAL, 1, True, "E_GPU: --ngpu 1, but this machine shows 0"),
+        (LOCAL, 1, True, "E_GPU: 1 GPUs are asked for, this machine shows 0"),
         ("no_such.pl --gpu 1", 0, True, "E_CLUSTER_CMD.*'no_such.pl'"),
         (["/no/such/cmd"], 0, True, "E_CLUSTER_CMD.*no.such"),
         ("", None, True, "E_CLUSTER_CMD"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.cmd.places import check_gpus
 from espnet_topdown.errors import USAGE, TopDownError, command
 from espnet_topdown.files import check_writable
 from espnet_topdown.models.type_checks import import_quietly
@@ -53,7 +54,6 @@ def decode_sets(
         TopDownError: E_USAGE (64), E_GPU (78), E_CREATE (73); those of the decoding
             and of the report.
     """
-    from espnet_topdown.jobs.check import check_gpus
     from espnet_topdown.report.write import write_report
 
     is_search = (exp / "search.yaml").is_file()

@@ -99,12 +99,8 @@ def check_launcher(
         _cluster.scheduler_for(request.options, _SCHEDULERS[backend])
         return
     places.Places(request.count("gpu"))
-    if ngpu and ngpu > len(places.visible_gpus()):
-        what = (
-            f"--ngpu {ngpu}, but this machine shows {len(places.visible_gpus())} GPUs"
-        )
-        do = "give a smaller --ngpu, 0 for the CPU, or --cmd_backend slurm or sge"
-        raise TopDownError("E_GPU", what, do, CONFIG)
+    do = "give a smaller --ngpu, 0 for the CPU, or --cmd_backend slurm or sge"
+    places.check_gpus(ngpu or 0, do)
 
 
 def _check_sharing(backend: str, ngpu: int | None, jobs: int) -> None:

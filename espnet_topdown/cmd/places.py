@@ -34,9 +34,8 @@ class Places:
     def __init__(self, gpus: int) -> None:
         self._gpus = gpus
         self._visible = visible_gpus() if gpus else []
-        if self._visible and gpus > len(self._visible):
-            what = f"--gpu {gpus}: this machine shows {len(self._visible)} GPUs"
-            raise TopDownError("E_GPU", what, "ask for fewer", CONFIG)
+        if self._visible:
+            check_gpus(gpus, "ask for fewer")
         slots = os.environ.get("TOPDOWN_SLOTS") or "0"
         if not slots.isdecimal():
             what = f"TOPDOWN_SLOTS is '{slots}'"
@@ -195,6 +194,22 @@ def visible_gpus() -> list[str]:
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     status, out, _ = capture(query, seconds=60)
     return out.split() if status == 0 else []
+
+
+def check_gpus(ngpu: int, do: str = "give --ngpu 0 for the CPU, or fewer") -> None:
+    """Refuse to work on more GPUs than this machine shows.
+
+    Args:
+        ngpu: So many are asked for.
+        do: What else could be done.
+
+    Raises:
+        TopDownError: E_GPU (78).
+    """
+    shown = len(visible_gpus()) if ngpu else 0
+    if ngpu > shown:
+        what = f"{ngpu} GPUs are asked for, this machine shows {shown}"
+        raise TopDownError("E_GPU", what, do, CONFIG)
 
 
 def _environment(names: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_topdown.cmd.places import visible_gpus
 from espnet_topdown.data.audio import Source
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.data.validate import (
@@ -108,18 +107,6 @@ def _check_set(
         report.depth,
     )
     return report
-
-
-def check_gpus(ngpu: int) -> None:
-    """Refuse to work on more GPUs than this machine shows.
-
-    Raises:
-        TopDownError: E_GPU (78).
-    """
-    shown = len(visible_gpus()) if ngpu else 0
-    if ngpu > shown:
-        what = f"ngpu {ngpu} is asked for, this machine shows {shown} GPUs"
-        raise TopDownError("E_GPU", what, "give --ngpu 0 for the CPU, or fewer")
 
 
 def check_works(

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_topdown.cmd.places import check_gpus
 from espnet_topdown.errors import INTERNAL, TopDownError
 from espnet_topdown.files import Lock, read_json, read_yaml, write_json
-from espnet_topdown.jobs.check import check_gpus, check_works
+from espnet_topdown.jobs.check import check_works
 from espnet_topdown.jobs.plan import plan
 from espnet_topdown.jobs.prepare import check_place, prepare
 from espnet_topdown.jobs.spec import RetrainSpec

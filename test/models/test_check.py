@@ -284,7 +284,7 @@ def test_the_layers_hold_what_the_trainer_trains(sounds):
 def test_gpus_that_are_not_here(toy_experiment, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     folder = write_experiment(Path("exp/gpu"), rnn_weights(), ngpu=1)
-    with pytest.raises(TopDownError, match="E_GPU.*ngpu 1.*0 GPUs.*--ngpu 0"):
+    with pytest.raises(TopDownError, match="E_GPU: 1 GPUs are.*shows 0.*--ngpu 0"):
         run_by_hand(spec_by_hand(folder, "softmax"), Path("exp/job"))
     assert not Path("exp/job").exists()
 
