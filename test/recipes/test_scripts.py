@@ -73,6 +73,8 @@ def test_every_option_has_a_comment():
         ("topdown.sh", "--stage 13", 66, "E_ORDER: no finished joint model"),
         ("topdown.sh", "--stage 16 --skip_packing false", 66, "E_ORDER: no finished"),
         ("topdown.sh", "--asr_exp exp/base --stage 13", 66, "no finished search in"),
+        # a published model has the mean of its epochs alone
+        ("topdown.sh", "--asr_exp exp/zoo --stage 13", 66, "no finished search in"),
         ("topdown.sh", "--stage 5 --stop_stage 4", 64, "E_USAGE: --stage 5 is after"),
         ("topdown.sh", "--use_lm true --lm_config lm.yaml", 64, "E_USAGE.*awd_lstm"),
         ("asr_pip.sh", "", 64, "E_USAGE: option --train_set is required"),
@@ -133,9 +135,10 @@ def test_what_a_call_is_told(recipe, run, tmp_path, script, args, status, says):
         for link in [p for p in folder.iterdir() if p.is_symlink()]:
             link.unlink()
             link.symlink_to((LM / link.name).resolve())
-    (folder / "exp/base").mkdir(parents=True)
-    for name in ("config.yaml", "1epoch.pth"):
-        (folder / "exp/base" / name).touch()
+    for exp, weights in (("base", "1epoch.pth"), ("zoo", "valid.acc.ave_10best.pth")):
+        (folder / "exp" / exp).mkdir(parents=True)
+        for name in ("config.yaml", weights):
+            (folder / "exp" / exp / name).touch()
     (folder / "lm.yaml").write_text("lm: awd_lstm\n")
     for name in ("c", "c2"):
         (folder / "data" / name).mkdir(parents=True)
