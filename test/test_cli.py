@@ -60,6 +60,7 @@ FILE = "wav.scp is no folder that can be written to. Do: name another output fol
     "words, status, message",
     [
         (f"{DECODE} --ngpu 1", 78, "E_GPU: 1 GPUs are asked for, this machine shows 0"),
+        ("perplexity exp --text wav.scp --output_dir x --ngpu 1", 78, "E_GPU: 1 GPUs"),
         (f"{DECODE} --output_dir wav.scp/x", 73, FILE),
         ("search exp wav.scp/x", 73, FILE),
         ("retrain exp --output_dir wav.scp --freeze softmax", 73, FILE),

@@ -91,7 +91,7 @@ def score_set(**options: Any) -> None:
     path("--output_dir", "Gets score.json", required=True),
     option("--model_file --base_model", "best, an epoch, or a file in EXP", "best"),
     option("--width", "Columns that the text is read in", 1),
-    option("--ngpu", "1: on the GPU", 0),
+    option("--ngpu", "1: on the GPU", 0, choices=(0, 1)),
 )
 def perplexity(**options: Any) -> None:
     """Perplexity of a text under a language model, the hidden state carried along.
@@ -102,8 +102,10 @@ def perplexity(**options: Any) -> None:
     from espnet_topdown.trainer.fast.process import limit_spinning
 
     limit_spinning()
+    from espnet_topdown.cmd.places import check_gpus
     from espnet_topdown.scoring.perplexity import score_experiment
 
+    check_gpus(options["ngpu"])
     print(score_experiment(**options))
 
 
