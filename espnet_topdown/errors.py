@@ -73,12 +73,13 @@ def nearest(name: str, names: Iterable[str], n: int = 3) -> str:
     'nearest: softmax'
     >>> nearest("zzz", ["softmax", "blstm0"])
     'known: softmax, blstm0'
+    >>> nearest("1epoch.pth", [])
+    'known: none'
     """
     names = list(names)
     close = difflib.get_close_matches(name, names, n=n, cutoff=0.5)
-    return (
-        f"nearest: {', '.join(close)}" if close else f"known: {', '.join(names[:12])}"
-    )
+    known = ", ".join(names[:12]) or "none"
+    return f"nearest: {', '.join(close)}" if close else f"known: {known}"
 
 
 def warn(code: str, what: str) -> None:

@@ -191,7 +191,7 @@ def files() -> dict[Path, bytes | bool]:
             )
         ],
         *[
-            (command, place, "exp/found. Do: give another --output_dir, such as /")
+            (command, place, "exp/found. Do: give another folder, such as /")
             for command in (SEARCH, RETRAIN)
             for place in ("exp/found/m3", "exp/found/m1.2/x", "exp/./found/x/y")
         ],

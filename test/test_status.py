@@ -89,10 +89,21 @@ def silent(folder: Path) -> None:
     submit(folder)
 
 
+def scoring(folder: Path) -> None:
+    """It was stopped while the joint model was scored."""
+    (folder / "journal.jsonl").unlink()
+    Journal(folder / "journal.jsonl").append("started", node="m3")
+    for node in ("m1.2", "m1.1.1"):
+        shutil.rmtree(folder / node)
+    (folder / "m3" / ".done").unlink()
+    (folder / "m3" / "train.log").touch()
+
+
 SCREENS: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: None, "interrupted; the same command continues"),
     (lambda f: None, r"m1\.2 +accepted .*40 errors"),
     (lambda f: None, r"m1\.1\.1 +interrupted +3/40 +the same command continues"),
+    (scoring, r"greedy, interrupted; the same command(.*\n)+m3 +interrupted"),
     (lambda f: hold(f, ""), r"running \(pid \d+ on "),
     (lambda f: hold(f, ""), r"m1\.1\.1 +running +3/40 +5 min +this machine"),
     (

@@ -58,7 +58,8 @@ def decode_sets(
 
     is_search = (exp / "search.yaml").is_file()
     if bool(data) == bool(wav_scp) or (wav_scp and is_search):
-        raise TopDownError("E_USAGE", "decode: which set?", "give --data DIR", USAGE)
+        what = "decode needs sets: --data, or --wav_scp with an experiment"
+        raise TopDownError("E_USAGE", what, "give --data DIR", USAGE)
     check_gpus(options["ngpu"])
     check_writable(output_dir or exp)
     decode_set = import_quietly("espnet_topdown.scoring.decode").decode_set

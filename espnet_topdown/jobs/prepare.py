@@ -80,7 +80,7 @@ def check_place(
         TopDownError: E_CREATE (73).
     """
     base, place = Path(base_exp).resolve(), Path(folder).resolve()
-    wrong, do = "", f"give another --output_dir, such as {base_exp}_topdown"
+    wrong, do = "", f"give another folder, such as {base_exp}_topdown"
     if base == place:
         wrong = "is the base experiment, which is only read"
     elif base in place.parents:
@@ -92,7 +92,7 @@ def check_place(
         for search in () if in_a_search else place.parents:
             if (search / "search.yaml").is_file():
                 wrong = f"lies in the folder of another search, {search}"
-                do = f"give another --output_dir, such as {search}_{place.name}"
+                do = f"give another folder, such as {search}_{place.name}"
     if wrong:
         raise TopDownError("E_CREATE", f"{folder} {wrong}", do, CREATE)
 
@@ -216,7 +216,7 @@ def _check_same_job(
             raise TopDownError(
                 "E_CONFIG_CHANGED",
                 f"{folder}/retrain.yaml: {key} was {have.get(key)}, now {want[key]}",
-                "give another --output_dir, or move the old folder away",
+                "give another folder, or move the old one away",
             )
     for name in ("espnet", "torch"):
         old, new = have.get("versions", {}).get(name), want["versions"][name]
@@ -224,7 +224,7 @@ def _check_same_job(
             raise TopDownError(
                 "E_ENV_DRIFT",
                 f"{folder} was begun with {name} {old}, this is {new}",
-                f"continue with {name} {old}, or give another --output_dir",
+                f"continue with {name} {old}, or give another folder",
             )
 
 

@@ -35,7 +35,12 @@ from espnet_topdown.search import _controls, state
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.curves import read_curve
 from espnet_topdown.search.progress import ProgressLine
-from espnet_topdown.search.request import Search, SearchRequest, write_request
+from espnet_topdown.search.request import (
+    Search,
+    SearchRequest,
+    check_budget,
+    write_request,
+)
 from espnet_topdown.search.strategies import (
     STRATEGIES,
     Outcome,
@@ -83,9 +88,10 @@ def _check_base(search: Search) -> None:
     """Try a new search's base experiment and check its data, cheap refusals first.
 
     Raises:
-        TopDownError: Those of ``jobs.check``.
+        TopDownError: E_BUDGET (78); those of ``jobs.check``.
     """
     request, base, task = search.request, search.base, search.task
+    check_budget(search)
     check_trained(base, request.allow_unfinished)
     allowed = request.allow_pipes, request.allow_overlap
     check_data = functools.partial(task.call("check"), base, *allowed)
@@ -369,7 +375,7 @@ def _check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) 
             "E_EVAL_SET",
             f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
             f"{Path(root).name} on {its[1]} and {its[0]}",
-            "give another --output_dir (in a recipe: --topdown_dir): the validation "
+            "give another folder (in a recipe: --topdown_dir): the validation "
             "set has changed",
             INTERNAL,
         )

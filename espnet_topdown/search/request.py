@@ -351,18 +351,17 @@ def write_request(search: Search) -> list[str]:
     Raises:
         TopDownError: E_CONFIG_CHANGED (78) when the folder belongs to another search,
             E_VERSION (78) when that was asked for what this version does not do,
-            E_BUDGET (78) when it is larger than expected.
+            E_BUDGET (78) when the wider one is larger than expected.
     """
     folder = search.request.output_dir
     path, want = folder / "search.yaml", _record(search)
     if not path.is_file():
-        _check_budget(search)
         write_stack(search.spec, folder)
         write_yaml(path, want)
         return []
     wider = _widened(read_record(path), want, path)
     if wider:
-        _check_budget(search)
+        check_budget(search)
         digest = hashlib.sha256(yaml_bytes(want)).hexdigest()
         journal = Journal(folder / "journal.jsonl")
         journal.append("search_widened", options=wider, request=digest)
@@ -371,8 +370,11 @@ def write_request(search: Search) -> list[str]:
     return wider
 
 
-def _check_budget(search: Search) -> None:
+def check_budget(search: Search) -> None:
     """Refuse a search that is larger than expected.
+
+    Args:
+        search: Before it begins.
 
     Raises:
         TopDownError: E_BUDGET (78).
@@ -408,7 +410,7 @@ def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> li
         raise TopDownError(
             "E_VERSION",
             f"{path} asks for --{old[0]}, which was removed",
-            "finish it with espnet_topdown 0.1.0, or give another --output_dir "
+            "finish it with espnet_topdown 0.1.0, or give another folder "
             "(in a recipe: --topdown_dir)",
             CONFIG,
         )
@@ -425,7 +427,7 @@ def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> li
             if key in _DIGESTS:
                 what = f"{_DIGESTS[key].format_map(want)} has changed since the search "
                 what, do = f"{what}in {path.parent} began", "bring it back"
-            do = f"give another --output_dir (in a recipe: --topdown_dir), or {do}"
+            do = f"give another folder (in a recipe: --topdown_dir), or {do}"
             raise TopDownError("E_CONFIG_CHANGED", what, do, CONFIG)
     return wider
 

@@ -143,7 +143,7 @@ class SearchState:
         active = {"running", "waiting"} & {c.status for c in self.candidates}
         if self.owner or active:
             return "running"
-        begun = any(c.status != NOT_RUN for c in self.candidates if c.role != JOINT)
+        begun = any(c.status != NOT_RUN for c in self.candidates)
         return "interrupted" if begun else NOT_RUN
 
     @property
