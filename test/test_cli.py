@@ -98,7 +98,7 @@ def test_wrong_command_lines_of_a_job(words: str, message: str, capsys) -> None:
 @pytest.mark.parametrize(
     "words, wanted",
     [
-        ("search exp out --yes", {"yes": True, "max_jobs": 1}),
+        ("search exp out --yes", {"yes": True, "max_jobs": 1, "controls": ""}),
         ("search --yes exp --max_jobs 1 out", {"yes": True, "max_jobs": 1}),
         ("search exp --output_dir out --yes true", {"yes": True}),
         ("search out --base_exp exp", {"yes": False}),

@@ -166,6 +166,14 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "text": (lambda s: rescore(ins="two"), "E_SCORE: .*'cer' .*no whole number"),
     "float": (lambda s: rescore(ins=0.0), "E_SCORE: .*'cer' .*no whole number"),
     "boolean": (lambda s: rescore(ins=False), "E_SCORE: .*no whole number"),
+    "nats": (  # a likelihood has no integers that could add up
+        lambda s: (
+            edit(JOB / "score.json", ppl={"ref": 9, "nll": 1.5}),
+            write_seal(JOB),
+            forge(s),
+        ),
+        "",
+    ),
     "journal": (
         lambda s: forge(s, errors=39),
         "E_SCORE: .*m1.2/score.json has 40 errors, the journal 39",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from papers import paper
 
+from espnet_topdown.bin.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.search import rows
-from espnet_topdown.search.rows import RANDOM, RowMaker, check_sets, read_paper
+from espnet_topdown.search.rows import RANDOM, RowMaker, read_paper
 
 WSJ = paper("wsj")
 CONF = Path(__file__).parents[1] / "egs2" / "wsj_topdown" / "asr1" / "conf"
@@ -127,25 +129,6 @@ def test_a_classifier_that_cannot_fit(tmp_path, key):
     other.check(["B.B"])
 
 
-@pytest.mark.parametrize(
-    "utts, partial, code",
-    [(333, False, ""), (332, False, "E_EVAL_SET"), (332, True, "")]
-    + [(334, True, "E_EVAL_SET"), (None, True, "E_ORDER")],
-)
-def test_sets_must_be_the_papers(tmp_path, utts, partial, code):
-    folders = [tmp_path / "org" / "test_dev93", tmp_path / "test_eval92"]
-    for folder, n in zip(folders, (503, utts)):
-        folder.mkdir(parents=True)
-        if n is not None:
-            lines = "".join(f"u{i} A\n" for i in range(n))
-            (folder / "text").write_text(lines)
-    if not code:
-        check_sets(WSJ, tmp_path, partial)
-        return
-    with pytest.raises(TopDownError, match=code):
-        check_sets(WSJ, tmp_path, partial)
-
-
 @pytest.fixture
 def maker(tmp_path, monkeypatch):
     """What stages and retrainings rows are made of; nothing is trained."""
@@ -169,6 +152,9 @@ def maker(tmp_path, monkeypatch):
             args = given["--asr_args"]
             experiment(exp, args.partition("--seed ")[2])
             said += [args, *words[11:]]
+        elif given["--stage"] == "12":
+            experiment(f"{exp}_topdown/m1.4", "")
+            said += words[7:]
         elif given["--stage"] == "13":
             said += words[words.index("--decode_candidates") + 2 :]
         made.append(" ".join(said))
@@ -181,6 +167,9 @@ def maker(tmp_path, monkeypatch):
         made.append("retrain " + " ".join(f"{k[2:]}={v}" for k, v in given.items()))
         return 0
 
+    best = SimpleNamespace(name="m1.4", frozen=("softmax",))
+    found = lambda folder: SimpleNamespace(best=best)  # noqa: E731
+    monkeypatch.setattr(rows, "read_state", found)
     monkeypatch.setattr(rows.subprocess, "run", stages)
     monkeypatch.setattr(rows, "run_and_show", retrain)
     monkeypatch.setattr(rows, "make_part", lambda *a: made.append(f"part {a[0]}"))
@@ -199,6 +188,14 @@ AGAIN += "allow_pipes=True allow_overlap=True output_dir={}"
     "names, calls",
     [
         ("C.1", [f"11 {C} ", f"13 {C}"]),
+        (
+            "C.1.td",
+            [
+                f"11 {C} ",
+                f"12 {C} --topdown_dir {C}_topdown --retrain_seed same",
+                f"13 {C}_topdown/m1.4",
+            ],
+        ),
         (
             "C.1.low",
             [
@@ -251,6 +248,38 @@ def test_a_row_is_made_by_stages(maker, names, calls):
     made.clear()
     ours.make_rows([names])
     assert not [call for call in made if call.startswith("retrain")], "it is finished"
+
+
+@pytest.mark.parametrize(
+    "utts, row, more, status, message",
+    [
+        (333, "C.1", [], 0, ""),
+        (332, "C.1", [], 65, "E_EVAL_SET: test_eval92 has 332 utterances"),
+        (332, "C.1", ["--allow_partial"], 0, ""),
+        (334, "C.1", ["--allow_partial"], 65, "E_EVAL_SET: test_eval92 has 334"),
+        (None, "C.1", ["--allow_partial"], 66, "E_ORDER"),
+        (333, "A.C", [], 64, "E_ROW: --row A.C is unknown"),
+        (333, "C.1 A.B", ["--conf", "mine"], 66, "mine/train_att_a.yaml"),
+    ],
+)
+def test_mistakes_are_named_before_a_row_is_made(
+    maker, capsys, utts, row, more, status, message
+):
+    for name, n in (("org/test_dev93", 503), ("test_eval92", utts)):
+        folder = Path("dump", name)
+        folder.mkdir(parents=True)
+        if n is not None:
+            (folder / "text").write_text("".join(f"u{i} A\n" for i in range(n)))
+    Path("mine").mkdir()
+    for name in ("rows.yaml", "train_ctc.yaml"):
+        Path("mine", name).write_text((CONF / name).read_text())
+    call = ["rows", "--conf", str(CONF), "--train_dir", "dump/train", "--rows_dir"]
+    call += ["exp/rows", "--exp", "exp/asr_CONFIG_rawARGS", "--row", row, *more]
+    try:
+        main([*call, "--", "run.sh"])
+    except SystemExit as e:
+        assert e.code == status and message in capsys.readouterr().err
+    assert maker[0] == ([] if status else [f"11 {C} ", f"13 {C}"])
 
 
 def test_a_retraining_that_fails_ends_the_rows(maker, monkeypatch):

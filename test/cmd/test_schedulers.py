@@ -81,6 +81,9 @@ def test_an_array_with_a_failing_task_and_espnets_conf_file(
     assert status == 1 and "1 of 3 tasks failed (job 1)" in err and "  I am 2" in err
     (line,) = place.submissions()
     assert [w for w in words if w not in line] == []
+    assert place.call("b.log", "true")[0] == 0  # nobody has asked for a GPU
+    line = place.submissions()[1]
+    assert "gpu" not in line and ("-p cpu" in line) == (backend == "slurm")
 
 
 def test_the_commands_own_status(anywhere: Place) -> None:

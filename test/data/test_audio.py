@@ -46,6 +46,7 @@ def test_resample_keeps_length_pitch_and_level(rate, target):
     assert abs(len(out) - target) <= 1
     middle = slice(target // 10, -target // 10)
     assert np.abs(out[middle] - sine(1.0, target, 440)[: len(out)][middle]).max() < 1e-3
+    assert audio.resample(out, target, target) is out, "nothing changes"
 
 
 @pytest.mark.parametrize(

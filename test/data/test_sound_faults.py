@@ -281,6 +281,18 @@ def test_segments_that_are_cut(segment, samples, hertz, caplog):
     assert not Path("o/segments").exists()
 
 
+@pytest.mark.parametrize("channel, hertz", [(1, 300), (2, 900), (0, None), (3, None)])
+def test_the_channel_that_is_asked_for(channel, hertz, capsys):
+    t = np.arange(FS) / FS
+    write("u.wav", np.stack([0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)], 1))
+    message = said("format_wav", [*STAGE_3[:-1], str(channel)], capsys)
+    if not hertz:
+        assert message.startswith("E_WAV_CHANNELS: utt u1") and "2 channels" in message
+        return
+    got, _ = soundfile.read("o/data/format.1/u1.flac")
+    assert np.argmax(abs(np.fft.rfft(got))) == hertz
+
+
 def test_a_channel_column_survives_the_change_of_speed():
     t = np.arange(2 * FS) / FS
     both = [0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)]

@@ -88,9 +88,10 @@ def language_model(folder: Path) -> None:
     request = {"base_exp": "exp/lm", "stack": "lm_awd_lstm", "strategy": "greedy"}
     request.update(criterion="ppl", decoder="perplexity", layers=["softmax", "lstm0"])
     write_yaml(folder / "search.yaml", request)
-    for name, nats in (("m2", 400.0), ("m1.1", 390.0), ("control.joint", 380.0)):
+    controls = {"control.joint": 380.0, "control.warm": 390.0, "control.long": 395.0}
+    for name, nats in {"m2": 400.0, "m1.1": 390.0, **controls}.items():
         job = {"node": name, "frozen": ["softmax"] if name == "m1.1" else []}
-        job["control"] = "joint" if "control" in name else None
+        job["control"] = name.partition(".")[2] if name in controls else None
         (folder / name).mkdir()
         write_yaml(folder / name / "retrain.yaml", job)
         score = {"set": "dev", "decoder": "perplexity", "epoch": 3, "utts": 10}
@@ -255,9 +256,9 @@ def test_any_number_of_layers(tmp_path: Path, no_figures, n: int):
 def test_what_users_name_is_never_markup(tmp_path: Path, no_figures):
     folder = tmp_path / NASTY.replace("/", "_") / "s"
     named = {"stack": NASTY, "strategy": NASTY, "controls": [NASTY]}
-    write_search(folder, layers=[NASTY, "a|b", *LAYERS[2:]], **named)
+    write_search(folder, layers=[NASTY, "a|b`c`*", *LAYERS[2:]], **named)
     text = write.write_report([folder], folder)
-    assert "<script" not in text.split("~~~~")[0] and "a\\|b" in text
+    assert "<script" not in text.split("~~~~")[0] and r"a\|b\`c\`\*" in text
     page = (folder / "report.html").read_text()
     assert "script" not in {tag for tag, _ in Page(page).seen}
     assert page.count("&lt;script&gt;") >= 5

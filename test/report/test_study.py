@@ -81,6 +81,8 @@ def test_seeds_are_compared_over_seeds_and_utterances(three: list[Path]):
     assert (d.better, of(three, "best", "m5").better) == (3, 2)
     shutil.rmtree(three[1] / "m1.1.3/decode_ctc_greedy")
     assert of(three, "m1.1.3", "m5").seeds == (1, 3), "left out on both sides"
+    (three[2] / "m5/score.json").unlink()  # it was not scored yet
+    assert list(read_study(three).joint.members) == [1, 2]
 
 
 def without_files(folder: Path) -> None:

@@ -45,6 +45,12 @@ def test_every_utterance_comes_out_once(lengths: list, most: int) -> None:
         assert len(batch) == 1 or len(batch) * sizes[0] <= most
 
 
+def test_of_a_long_stream_one_batch_is_held() -> None:
+    stream = iter(sounds(*[5] * 100))
+    assert len(next(batches(stream, 10))) == 2
+    assert len(list(stream)) == 97
+
+
 class VGG2L(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +73,8 @@ def test_only_layers_that_padding_leaves_alone_are_batched(modules, exact) -> No
     model = types.SimpleNamespace(modules=encoder.modules, **parts)
     assert pads_exactly(model) is exact
     model.postencoder = encoder
+    assert not pads_exactly(model)
+    model.postencoder = model.encoder = None
     assert not pads_exactly(model)
 
 

@@ -78,6 +78,7 @@ def test_the_files(texts) -> None:
     files = ["counts.tsv", "hyp.trn", "ref.trn", "result.txt"]
     assert sorted(p.name for p in out.iterdir()) == files
     assert "N O\t(t-u3)\n" in (out / "ref.trn").read_text()  # utt2spk beside --ref
+    assert read_speakers(None, beside=texts / "d" / "text") == {}, "none is there"
     assert read_counts(out)["u3"] == Counts(2, 0, 0, 2, 0)
     assert list(recount(out).values()) == list(read_counts(out).values())
     text = (out / "result.txt").read_text()

@@ -174,6 +174,7 @@ class Model(torch.nn.Module):
 def test_few_references_are_tried_before_the_first_batch(tmp_path, n_short, dtype):
     units = {f"u{i}": 11 if n_short and i == 7 else 5 for i in range(500)}
     samples = {utt: 1000 + i for i, utt in enumerate(units)}
+    units["text"], samples["sound"] = 99, 1  # in one of the lists only
     files = [tmp_path / "speech", tmp_path / "text"]
     for file, shapes in zip(files, (samples, units)):
         file.write_text("".join(f"{utt} {n}\n" for utt, n in shapes.items()))

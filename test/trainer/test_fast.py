@@ -420,6 +420,19 @@ def test_parts_share_the_threads_and_raise_their_errors(n_threads):
         side_by_side([product, wrong], [(torch.ones(2, 3),) * 2] * 2)
 
 
+def test_parts_notice_changed_inputs_and_their_threads_never_end():
+    x = torch.ones(2, requires_grad=True)
+    w = x * 1
+    part = lambda x, w: (x.sin() * w,)  # noqa: E731
+    found = side_by_side([part, part], [(x, w), (x, w)])
+    w.detach().add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found[0][0].sum().backward()
+    # one that ends while Python ends aborts the process
+    threads = [t for t in threading.enumerate() if t.name.startswith("side_")]
+    assert len(threads) >= 2 and all(t.daemon for t in threads)
+
+
 @pytest.mark.parametrize(
     "before, after",
     [
