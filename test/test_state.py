@@ -8,6 +8,7 @@ import pytest
 from made_up_search import write_decode, write_search
 
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.files import read_json, write_json
 from espnet_topdown.search.state import read_state
 
 
@@ -38,6 +39,15 @@ def test_sets_below_org_and_the_validation_set_again(search: Path):
         ("ctc_greedy", "test"),
         ("beam", "test"),
     )
+
+
+def test_a_set_decoded_before_the_model_was_trained_on(search: Path):
+    path = search / "control.joint" / "score.json"
+    assert read_state(search).find("control.joint").tests
+    write_json(path, {**read_json(path), "epoch": 12})
+    assert not read_state(search).find("control.joint").tests
+    write_json(path, {**read_json(path), "model_file": "12epoch.pth"})
+    assert read_state(search).find("control.joint").tests, "a choice of the user's"
 
 
 def test_decisions_without_a_journal_come_from_the_path(search: Path):

@@ -47,6 +47,7 @@ class Score:
     epoch: int | None
     counts: Mapping[str, UnitScore]
     folder: Path
+    model_file: str = ""
 
     @property
     def key(self) -> Key:
@@ -275,7 +276,7 @@ def _candidate(
         seconds=_total(curve),
         errors=mine.errors if mine else _first(*told[-1:]),
         valid=score,
-        tests=_decodes(folder),
+        tests=_decodes(folder, score),
         curve=curve,
         progress=progress,
     )
@@ -486,17 +487,21 @@ def read_score(path: Path, set_name: str = "", decoder: str = "") -> Score:
         epoch=raw.get("epoch"),
         counts=counts,
         folder=path.parent,
+        model_file=str(raw.get("model_file") or ""),
     )
 
 
-# Every scored set below ``decode_<tag>/``, also those in ESPnet's ``org/``.
-def _decodes(folder: Path) -> dict[Key, Score]:
+# Every scored set below ``decode_<tag>/``, also those in ESPnet's ``org/``; not those
+# of a control that was trained on since and whose best epoch is another one now.
+def _decodes(folder: Path, valid: Score | None) -> dict[Key, Score]:
     found = {}
     for path in sorted(folder.glob("decode_*/**/score.json")):
         tag = path.relative_to(folder).parts[0]
         name = path.parent.relative_to(folder / tag).as_posix()
         score = read_score(path, name, tag[len("decode_") :])
-        found[score.key] = score
+        now = valid if valid and valid.model_file == score.model_file != "" else score
+        if now.epoch == score.epoch:
+            found[score.key] = score
     return found
 
 
