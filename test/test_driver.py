@@ -406,19 +406,21 @@ def test_a_wider_request_lets_control_joint_train_on(search):
     assert read_yaml(joint)["max_epoch"] == 4 + 4 + 4
 
 
-@pytest.mark.parametrize("when", ["before search.yaml", "after search.yaml"])
-def test_killed_while_it_was_widened(search, monkeypatch, when):
-    """The journal speaks first: either request then continues, and none is finished."""
+@pytest.mark.parametrize(
+    "place, name", [(os, "replace"), (request, "write_yaml"), (driver.Driver, "run")]
+)
+def test_killed_while_it_was_widened(search, monkeypatch, place, name):
+    """The journal speaks first, then the result goes: the same request continues."""
     search(EVERY, max_frozen=1)
 
     def killed(*args: object) -> None:
         raise KeyboardInterrupt
 
-    name = "write_yaml" if when == "before search.yaml" else "_put_aside"
     with monkeypatch.context() as m:
-        m.setattr(request, name, killed)
+        m.setattr(place, name, killed)
         with pytest.raises(KeyboardInterrupt):
             search(EVERY)
+    assert (OUT / "result.json").exists() == (place is os)
     result, calls = search(EVERY)
     assert (calls, result["best"]) == (["m1.1.1"], "m1.1.1")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.errors import CONFIG, REMOVED_OPTIONS, TopDownError, nearest
-from espnet_topdown.files import sha256, sync_folder, write_yaml, yaml_bytes
+from espnet_topdown.files import sha256, write_yaml, yaml_bytes
 from espnet_topdown.jobs.plan import bind
 from espnet_topdown.jobs.prepare import check_place, versions
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
@@ -365,8 +365,9 @@ def write_request(search: Search) -> list[str]:
         digest = hashlib.sha256(yaml_bytes(want)).hexdigest()
         journal = Journal(folder / "journal.jsonl")
         journal.append("search_widened", options=wider, request=digest)
+        if (result := folder / RESULT).is_file():  # nobody may take it for the end
+            os.replace(result, result.with_name("result.narrower.json"))
         write_yaml(path, want)
-        _put_aside(folder / RESULT)
     return wider
 
 
@@ -388,13 +389,6 @@ def check_budget(search: Search) -> None:
         f"{search.max_time}; --max_jobs_total is {request.max_jobs_total}",
         "give --yes true to go on, or --max_frozen, --steps, --budget to do less",
     )
-
-
-# Rename the result of a narrower request, so that nobody takes it for the end.
-def _put_aside(result: Path) -> None:
-    if result.is_file():
-        os.replace(result, result.with_name("result.narrower.json"))
-        sync_folder(result.parent)
 
 
 def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> list[str]:
