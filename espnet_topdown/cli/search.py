@@ -199,7 +199,6 @@ def rows(
     wanted = read_paper(paper, conf)
     if options["stages"]:
         maker = RowMaker(wanted, rows_dir, train_dir=train_dir, **options)
-        wanted.check(row.split())
         if train_dir:
             check_sets(wanted, train_dir.parent, allow_partial)
         maker.make_rows(row.split())

@@ -155,7 +155,6 @@ def run_all(
     with StopRequests() as requests:
         try:
             while waiting or running:
-                requests.check()
                 while waiting and len(running) < most and may_start(waiting[-1]):
                     running.append(waiting.pop())
                     running[-1].start()

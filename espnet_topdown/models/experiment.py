@@ -301,11 +301,10 @@ class Experiment:
             Name -> tensor, in the precision of the training.
 
         Raises:
-            TopDownError: E_PARTIAL (78) when the experiment saved a part of its model.
+            TopDownError: Those of ``model_file`` and ``load_weights``.
         """
         from espnet_topdown.models.weights import load_weights, to_dtype
 
-        self._check_whole()
         path = self.model_file()
         return to_dtype(load_weights(path), self.train_dtype, path)
 
