@@ -62,6 +62,7 @@ FILE = "wav.scp is no folder that can be written to. Do: name another output fol
         (f"{DECODE} --ngpu 1", 78, "E_GPU: 1 GPUs are asked for, this machine shows 0"),
         ("perplexity exp --text wav.scp --output_dir x --ngpu 1", 78, "E_GPU: 1 GPUs"),
         (f"{DECODE} --output_dir wav.scp/x", 73, FILE),
+        ("decode wav.scp --wav_scp wav.scp", 73, FILE),
         ("search exp wav.scp/x", 73, FILE),
         ("retrain exp --output_dir wav.scp --freeze softmax", 73, FILE),
         ("report exp --output_dir wav.scp/a/b", 73, FILE),

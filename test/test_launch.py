@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,19 @@ def test_a_signal_is_not_first_seen_when_a_job_ends(tmp_path: Path) -> None:
         run_jobs([shell(tmp_path, "a", script)], ["bash", "-c", '"$@"'], 1)
     assert e.value.code == 143
     assert not (tmp_path / "ended").exists()
+
+
+def test_a_signal_interrupts_what_follows_a_job(tmp_path: Path) -> None:
+    """Scoring takes its time."""
+    scored: list[str] = []
+
+    def score(job: Job, status: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        scored.append(job.name)
+
+    with pytest.raises(SystemExit, match="143"):
+        run_jobs([shell(tmp_path, "a", "true")], LOCAL, 1, None, score)
+    assert not scored
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_seed_is_given_where_it_is_not_the_configurations(row, args):
 
 
 @pytest.mark.parametrize("key", ["encoder_conf", "decoder_conf"])
-def test_a_classifier_that_cannot_fit(tmp_path, key):
+def test_a_classifier_that_cannot_fit(maker, tmp_path, key):
     for name in ("a", "vgg_b"):
         text = (CONF / f"train_att_{name}.yaml").read_text()
         if name == "vgg_b":
@@ -124,8 +124,8 @@ def test_a_classifier_that_cannot_fit(tmp_path, key):
     (tmp_path / "rows.yaml").write_text((CONF / "rows.yaml").read_text())
     other = read_paper("", tmp_path)
     with pytest.raises(TopDownError, match=f"E_SHAPE_MISMATCH: row A.B: {key}") as e:
-        other.check(["A.B"])
-    assert e.value.status == 65
+        RowMaker(other, Path("rows"), ["run.sh"], "exp/CONFIG").make_rows(["A.B"])
+    assert e.value.status == 65 and maker[0] == []
     other.check(["B.B"])
 
 

@@ -366,6 +366,19 @@ def test_a_job_that_slurm_forgets_while_it_runs(slurm: Place, died: bool) -> Non
     assert "W_CLUSTER_UNKNOWN_JOB" in err and once(slurm)
 
 
+def test_a_job_whose_number_nobody_knows(slurm: Place) -> None:
+    """Its launcher was killed before the answer, and Slurm has forgotten it."""
+    slurm.started(*HELD).kill()
+    (slurm.fake / "jobs.json").write_text('{"next": 1}')
+    (note,) = slurm.folder.glob("q/*/submit.json")
+    note.write_text(re.sub('"job": "1"', '"job": ""', note.read_text()))
+    launched = slurm.start(*HELD)
+    wait_until(lambda: launched.poll() is not None)
+    go(slurm)
+    assert launched.wait(30) == 75
+    assert "E_LOCKED: a job of an earlier call is writing" in launched.stderr.read()
+
+
 def test_a_requeued_job_is_waited_for(requeuing: Place) -> None:
     """Slurm's log goes on. Started in the second of its requeue it would fail."""
     script = "echo run | tee -a runs; touch started; [ -e go ] || exec sleep 60"

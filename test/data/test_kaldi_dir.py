@@ -90,9 +90,11 @@ def test_a_list_that_somebody_changed_is_kept(tmp_path, caplog):
     assert not (tmp_path / ".backup").exists()
     for n, theirs in enumerate([b"a-1 corrected\n", b"a-1 X\na-2 y\n", b""], 1):
         (tmp_path / "text").write_bytes(theirs)
+        file, kept = (tmp_path / "text").stat().st_ino, tmp_path / f".backup/text.{n}"
         kd.write_dir(tmp_path, lists)
         assert (tmp_path / "text").read_bytes() == b"a-1 x\n"
-        assert (tmp_path / ".backup" / f"text.{n}").read_bytes() == theirs
+        assert kept.read_bytes() == theirs
+        assert kept.stat().st_ino == file, "renamed, not copied"
         assert f"kept in {tmp_path}/.backup/text.{n}" in caplog.text
     assert len(list((tmp_path / ".backup").iterdir())) == 3
 

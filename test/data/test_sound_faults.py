@@ -234,6 +234,7 @@ def test_samples_beyond_full_scale(first, factor, capsys):
         ("r1 0 1 0 0", "E_SEGMENT"),
         ("r1 0 1 -2", "E_SEGMENT"),
         ("r1 0 1 2", "E_WAV_CHANNELS"),
+        ("r1 1 1.00001", "E_WAV_EMPTY"),
         ("r1 1.0 0.5", "E_SEGMENT"),
         ("r1 x 1", "E_SEGMENT"),
         ("r1 0", "E_SEGMENT"),

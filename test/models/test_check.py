@@ -267,8 +267,12 @@ def test_the_data_of_a_base_that_works_are_read(sounds):
     base_of(folder)
     shape = folder / "speech_shape"  # of other sounds
     shape.write_text(re.sub(r" \d+", " 16000", shape.read_text()))
-    refused(Experiment(folder), sounds.folder / "out", "E_WAV_LENGTH: utt u0")
-    assert not (sounds.folder / "out").exists()
+    out = sounds.folder / "out"
+    refused(Experiment(folder), out, "E_WAV_LENGTH: utt u0")
+    more = {"base_model": MODEL, "trainer": "my.own"}  # whose model is not known
+    with pytest.raises(TopDownError, match="E_WAV_LENGTH: utt u0"):
+        run_search(SearchRequest(folder, out, allow_overlap=True, **more))
+    assert not out.exists()
 
 
 def test_the_layers_hold_what_the_trainer_trains(sounds):

@@ -205,6 +205,8 @@ def reads_sentences(build):
         shapes = [f"u{i:02} {len(words[i % 5])},12\n" for i in range(43)]
         Path("dev/text_shape").write_text("".join(shapes))
         case = FACTS["lm"][name]
+        if name not in SENTENCES:
+            Path("dev/text").write_text("a b\n" * 43)
         more = {"fold_length": [150], **TRAINING}
         del more["allow_infeasible"]
         for phase in ("train", "valid"):
@@ -263,6 +265,49 @@ def test_a_continuous_text_is_not_for_a_model_of_sentences(reads_sentences):
     exp = reads_sentences("LSTM")
     with pytest.raises(TopDownError, match="E_KIND.*'sentence_lm'.*calc_perplexity"):
         score_experiment(exp, "best", Path("dev/text"), 1, 0, Path("decode"))
+
+
+@pytest.mark.parametrize("name", FACTS["lm"])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        ("layers", "E_STACK: the trainer of .* has "),
+        ("data", "E_OVERLAP: of the data"),
+        ("weights", "E_NAN: .*the loss of "),
+        ("package", "E_INSTALL: .*wandb"),
+    ],
+)
+def test_a_language_model_that_cannot_be_retrained(
+    reads_sentences, monkeypatch, name, spoil, message
+):
+    """ESPnet's own trainer asks for no package before it has begun."""
+    import torch
+
+    from espnet_topdown.jobs.check import check_works
+    from espnet_topdown.jobs.plan import bind
+    from espnet_topdown.jobs.spec import spec_by_hand
+    from espnet_topdown.models.experiment import Experiment
+    from espnet_topdown.models.layers import LayerStack
+
+    base = Experiment(reads_sentences(name), Path("1epoch.pth"))
+    spec = spec_by_hand(base.folder, "softmax", base_model=base.model)
+    stack = bind(base, spec.stack).stack
+    if spoil == "layers":
+        stack = LayerStack(stack.groups[:1])
+    if spoil == "weights":
+        huge = base.weights()
+        for value in huge.values():
+            value.fill_(3e38)
+        torch.save(huge, base.model_file())  # tied ones stay so
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    base.config["use_wandb"] = spoil == "package"
+
+    def check_data() -> None:
+        if spoil == "data":
+            raise TopDownError("E_OVERLAP", "of the data", "")
+
+    with pytest.raises(TopDownError, match=message):
+        check_works(base, stack, spec.task, spec.trainer, check_data)
 
 
 @pytest.mark.nightly

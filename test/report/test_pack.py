@@ -88,7 +88,9 @@ def test_what_is_packed(finished: Path, tmp_path: Path, capsys) -> None:
     ):
         assert text in card
     assert not re.search(r"[ (]/\w+/", card)
+    file = archive.stat().st_ino
     main(["pack", str(finished)])  # its own archive is written anew
+    assert archive.stat().st_ino != file, "whoever reads the old one has all of it"
 
 
 def test_espnet_unpacks_it(finished: Path, tmp_path: Path) -> None:
