@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import functools
+import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _PHASES = ("train", "valid")
-_TRIES = 8  # stochastic depth passes some layers by
+_TRIES = 8  # stochastic depth passes layers by; a gradient may vanish in one batch
 
 
 def check_trained(base: Experiment, allow_unfinished: bool = False) -> None:
@@ -244,13 +246,17 @@ def check_asr_model(
     recognizer = Recognizer(base, base.model_file())
     _check_layers(base, stack, recognizer.model)
     check_data()
-    files, texts = _shortest(base, "valid")
+    files, texts = next(_shortest(base, "valid"))
     with _named(base, f"the model cannot be run on {' and '.join(texts)}"):
         recognizer.score("check", recognizer.recognize(files), texts)
-    files, texts = _shortest(base, "train")
-    with _named(base, f"the model cannot be run on {' and '.join(texts)}"):
-        batch = recognizer.training_batch(files, texts)
-        _check_gradients(base, stack, recognizer.model, batch, " and ".join(texts))
+    batches = (
+        (
+            " and ".join(texts),
+            functools.partial(recognizer.training_batch, files, texts),
+        )
+        for files, texts in itertools.cycle(_shortest(base, "train"))
+    )
+    _check_gradients(base, stack, recognizer.model, batches)
 
 
 def check_lm_model(
@@ -269,7 +275,8 @@ def check_lm_model(
     token_nll(model.lm, batchify(texts["valid"][: 2 * steps], 2))
     text = batchify(texts["train"][: 2 * steps], 2)
     ((_, batch), *_) = Batches(text, fixed_windows(text.shape[1], steps), steps)
-    _check_gradients(base, stack, model, batch, "its first lines")
+    batches = itertools.repeat(("its first lines", lambda: batch))
+    _check_gradients(base, stack, model, batches)
 
 
 def check_sentence_model(
@@ -285,15 +292,20 @@ def check_sentence_model(
     for phase in ("valid", "train"):
         names, batch = next(iter(read_sentences(base, phase, 2)))
         model.nll(**batch)  # type: ignore[operator]
-    _check_gradients(base, stack, model, batch, " and ".join(names))
+    batches = itertools.repeat((" and ".join(names), lambda: batch))
+    _check_gradients(base, stack, model, batches)
 
 
-# Audio and text of the two utterances that have the shortest text.
-def _shortest(base: Experiment, phase: str) -> tuple[dict[str, Source], dict[str, str]]:
+# Audio and text of two utterances at a time, those with the shortest texts first.
+def _shortest(
+    base: Experiment, phase: str
+) -> Iterator[tuple[dict[str, Source], dict[str, str]]]:
     files = read_wav_scp(base.data_path(phase, "speech")[0])
     texts = read_pairs(base.data_path(phase, "text")[0])
-    names = sorted(files.keys() & texts.keys(), key=lambda utt: len(texts[utt]))[:2]
-    return {n: files[n] for n in names}, {n: texts[n] for n in names}
+    names = sorted(files.keys() & texts.keys(), key=lambda utt: (len(texts[utt]), utt))
+    while names:
+        two, names = names[:2], names[2:]
+        yield {n: files[n] for n in two}, {n: texts[n] for n in two}
 
 
 def _check_ctc(base: Experiment) -> None:
@@ -333,18 +345,18 @@ def _check_gradients(
     base: Experiment,
     stack: LayerStack,
     model: torch.nn.Module,
-    batch: Mapping[str, Any],
-    which: str,
+    batches: Iterator[tuple[str, Callable[[], Mapping[str, Any]]]],
 ) -> None:
-    """The loss of a batch must be finite and have a gradient in every layer.
+    """The losses of a few batches must be finite and have a gradient in every layer.
 
     Raises:
         TopDownError: E_NAN (65) or E_STACK (78).
     """
     model.train()
     parameters = dict(model.named_parameters())
-    for _ in range(_TRIES):
-        loss = model(**batch)[0].sum()
+    for which, make_batch in itertools.islice(batches, _TRIES):
+        with _named(base, f"the model cannot be run on {which}"):
+            loss = model(**make_batch())[0].sum()
         if not loss.isfinite():
             what = f"{base.folder}: the loss of {which} of the training set is {loss}"
             do = "look at their audio and transcripts, or give --base_model FILE"

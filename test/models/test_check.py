@@ -23,6 +23,7 @@ from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.layers import LayerStack
 from espnet_topdown.models.tasks import find_task
 from espnet_topdown.models.weights import save_weights
+from espnet_topdown.scoring.decode import Recognizer
 from espnet_topdown.search.driver import run_search
 from espnet_topdown.search.request import SearchRequest
 
@@ -97,11 +98,25 @@ def test_lists_in_splits(sounds):
     works(Experiment(base.folder, MODEL))
 
 
-def test_a_layer_that_no_gradient_reaches(sounds):
-    """Its output is the same whatever it is given: the layers below learn nothing."""
-    base = base_of(sounds.experiment("rnn", sure=0.0))
+def test_a_layer_that_no_gradient_reaches(sounds, monkeypatch):
+    """Its output is the same whatever it is given: the layers below learn nothing.
+
+    It is said after several batches, which are the same in every process.
+    """
+    base, tried = base_of(sounds.experiment("rnn", sure=0.0)), []
+    batch = Recognizer.training_batch
+
+    def training_batch(self, files, texts):
+        tried.append(list(texts))
+        return batch(self, files, texts)
+
+    monkeypatch.setattr(Recognizer, "training_batch", training_batch)
     with pytest.raises(TopDownError, match="E_STACK.*gradient.*layer blstm1, blstm0"):
         works(base)
+    texts = read_pairs(base.data_path("train", "text")[0])
+    names = sorted(texts, key=lambda utt: (len(texts[utt]), utt))
+    pairs = [names[i : i + 2] for i in range(0, len(names), 2)]
+    assert tried == (8 * pairs)[:8]
 
 
 def test_a_loss_that_is_not_a_number(sounds):
