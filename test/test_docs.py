@@ -67,12 +67,9 @@ def relative(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", markdown(), ids=relative)
-def test_links_of_documents_lead_somewhere(path: Path) -> None:
+def test_a_document(path: Path) -> None:
+    """Its links lead somewhere, and the commands that it shows exist."""
     assert broken(path) == []
-
-
-@pytest.mark.parametrize("path", markdown(), ids=relative)
-def test_commands_in_documents_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     modules = set(MODULE.findall(text))
     gone = {m for m in modules if importlib.util.find_spec(m) is None}
@@ -110,39 +107,11 @@ def test_the_code_that_the_structure_names_is_there() -> None:
     assert unknown_code(text) == []
 
 
-def test_a_wrong_name_of_code_is_found() -> None:
-    right = "`jobs/run.run_job` `search/driver.Driver.run` `models/tasks.yaml` `files`"
-    assert unknown_code(right) == []
-    wrong = "`jobs/gone` `jobs/run.gone` `search/driver.Driver.gone` `models/gone.yaml`"
-    assert len(unknown_code(wrong)) == 4
-
-
 def test_the_proofs_that_the_promises_name_are_there() -> None:
     text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
     named = set(TEST_FILE.findall(text))
     assert len(named) > 20
     assert {n for n in named if not (ROOT / "test" / n).is_file()} == set()
-
-
-@pytest.mark.parametrize(
-    "text, found",
-    [
-        ("[a](b.md) ![x](i.png)", ["b.md", "i.png"]),
-        ("[a](https://x.org) [m](mailto:a@b.c)", []),
-        ('<img width="3" src="a.svg"> <a href="b.md#c">', ["a.svg", "b.md#c"]),
-        ("`[a](b.md)`\n```\n[a](c.md)\n```\n[t](d.md 'x')", []),
-        ('[t](d.md "title") [s](<e.md>)', ["d.md", "e.md"]),
-    ],
-)
-def test_links_are_recognised(text: str, found: list[str]) -> None:
-    assert targets(text) == found
-
-
-def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path: Path) -> None:
-    (tmp_path / "a.md").write_text("# What it does, in `short`\n[x](b.md) [y](#none)")
-    assert broken(tmp_path / "a.md") == ["b.md", "#none"]
-    (tmp_path / "c.md").write_text("[x](a.md#what-it-does-in-short)")
-    assert broken(tmp_path / "c.md") == []
 
 
 @pytest.mark.parametrize("name", VERBS)
