@@ -65,7 +65,7 @@ setup(
             "uv",
         ],
     },
-    entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.bin.main:main"]},
+    entry_points={"console_scripts": ["espnet-topdown = espnet_topdown.cli.main:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",
         "Topic :: Multimedia :: Sound/Audio :: Speech",

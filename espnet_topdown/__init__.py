@@ -310,8 +310,7 @@ def __dir__() -> list[str]:
 
 # The command line's own parser reads a verb's options: its names, values and errors.
 def _read(verb: str, **options: Any) -> dict[str, Any]:
-    from espnet_topdown.cli import look, search  # noqa: F401  (they declare the verbs)
-    from espnet_topdown.cli.parser import parser_of
+    from espnet_topdown.cli.main import parser_of
 
     words = [f"--{n}={_word(v)}" for n, v in options.items() if v is not None]
     return vars(parser_of(verb).parse_args(words))

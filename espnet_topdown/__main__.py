@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from espnet_topdown.bin import run_job
-from espnet_topdown.bin.main import main, parser_of
+from espnet_topdown.cli.main import main, parser_of
 from espnet_topdown.cli.parser import VERBS, Parser
 from espnet_topdown.errors import TopDownError, command
 from espnet_topdown.report import write

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.bin.main import VERBS, main, parser_of
+from espnet_topdown.cli.main import VERBS, main, parser_of
 
 ROOT = Path(__file__).parents[1]
 SKIPPED = {".git", ".venv", "downloads", "dump", "exp", "data", "build", "dist"}

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from espnet_topdown.bin.main import main
 from espnet_topdown.cli import _doctor as doctor
 from espnet_topdown.cli import installation
 from espnet_topdown.cli._doctor import MUST, NOTE, OPTIONAL, Check, Machine
 from espnet_topdown.cli.installation import Trial
+from espnet_topdown.cli.main import main
 
 PACKAGES = dict.fromkeys((*doctor.PACKAGES, "kaldiio"), "1.0")
 PROGRAMS = {"hubscr.pl": 255, "sclite": 1, "apt-get": 0}  # and how they end

@@ -407,7 +407,7 @@ def test_a_wider_request_lets_control_joint_train_on(search):
 
 
 @pytest.mark.parametrize(
-    "place, name", [(os, "replace"), (request, "write_yaml"), (driver.Driver, "run")]
+    "place, name", [(os, "replace"), (request, "write_yaml"), (driver._Driver, "run")]
 )
 def test_killed_while_it_was_widened(search, monkeypatch, place, name):
     """The journal speaks first, then the result goes: the same request continues."""

@@ -14,8 +14,8 @@ import pytest
 from finished_search import ERRORS, inside, make_search, run_here
 from made_up_search import write_decode
 
-from espnet_topdown.bin.main import main
 from espnet_topdown.cli._fsck import Report, fsck, stray
+from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, sha256
 from espnet_topdown.jobs import run

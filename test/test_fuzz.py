@@ -125,8 +125,8 @@ def test_yaml(tmp_path):
 
 def test_command_lines(tmp_path, monkeypatch, capsys):
     """Every command, any words: a status of the table, a message, no traceback."""
-    from espnet_topdown.bin.main import main, parser_of
     from espnet_topdown.cli import installation
+    from espnet_topdown.cli.main import main, parser_of
 
     monkeypatch.setattr(installation, "check", lambda: None)  # it starts a process
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.files import write_bytes
 
 pytestmark = pytest.mark.espnet

@@ -22,8 +22,8 @@ from espnet_topdown import (
     retrain,
     run_search,
 )
-from espnet_topdown.bin.main import main
 from espnet_topdown.cli import installation
+from espnet_topdown.cli.main import main
 from espnet_topdown.jobs import run
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from espnet_topdown.bin import run_job
-from espnet_topdown.bin.main import VERBS, parser_of
+from espnet_topdown.cli.main import VERBS, parser_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "espnet_topdown"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from papers import paper
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.search import rows
 from espnet_topdown.search.rows import RANDOM, RowMaker, read_paper

@@ -16,8 +16,8 @@ from pathlib import Path
 import fake_slurm
 import pytest
 
-from espnet_topdown.bin.main import main
 from espnet_topdown.cli import _clean as clean
+from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, lock_holder
 from espnet_topdown.records import Journal

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.files import write_yaml
 from espnet_topdown.jobs import run
 from espnet_topdown.trainer import _checks
@@ -82,7 +82,7 @@ def test_the_runs_of_a_search_are_a_group(
     job.mkdir(parents=True)
     if in_a_search:
         write_yaml(job.parent / "search.yaml", {})
-    run.train(job, {"trainer": "idle_trainer"}, None, False)
+    run._train(job, {"trainer": "idle_trainer"}, None, False)
     assert seen == [group]
 
 

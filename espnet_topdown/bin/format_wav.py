@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 
 if __name__ == "__main__":
     main(["format_wav", *sys.argv[1:]])

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from espnet_topdown.cli.parser import Parser, flag, path
-from espnet_topdown.cli.search import INFEASIBLE, NGPU
+from espnet_topdown.cli.parser import INFEASIBLE, NGPU, Parser, flag, path
 from espnet_topdown.errors import command
 
 

@@ -305,3 +305,32 @@ def int_list(text: str) -> tuple[int, ...]:
     except ValueError as e:
         what = f"must be whole numbers with commas, got '{text}'"
         raise argparse.ArgumentTypeError(what) from e
+
+
+# What several commands have.
+NGPU = option(
+    "--ngpu", "GPUs of each; default: as the base experiment", type=non_negative_int
+)
+INFEASIBLE = flag(
+    "--allow_infeasible", "Train on, though CTC cannot align some utterances"
+)
+SHARDS = (
+    option("--nj", "Number of shards", 1),
+    option("--job", "Make only this shard, from 1", type=int),
+)
+STEP = option(  # of a corpus on discs; a script of its recipe
+    "--step",
+    "Find files, make FLAC files in shards, write the sets",
+    "all",
+    choices=("lists", "convert", "sets", "all"),
+)
+
+
+def source(*places: str) -> Option:
+    """Return the option of a recipe's script that says where its archives come from.
+
+    Args:
+        *places: Of local, apt (Debian's packages) and http.
+    """
+    about = f"Where archives come from; auto: {', '.join(places)} in turn"
+    return option("--source", about, "auto", choices=("auto", *places))

@@ -29,9 +29,9 @@ from espnet_topdown.cmd._scheduler import (
     option_of,
     without_job,
 )
+from espnet_topdown.cmd._submission import Submission
 from espnet_topdown.cmd._task import SAY_SECONDS, Task, report, say
 from espnet_topdown.cmd.local import Request
-from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import CLUSTER, RETRY, TopDownError, warn
 
 GRACE_SECONDS = float(os.environ.get("TOPDOWN_CLUSTER_GRACE") or 10)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from espnet_topdown.cmd import _process
-from espnet_topdown.cmd.submission import Submission
+from espnet_topdown.cmd._submission import Submission
 from espnet_topdown.errors import CLUSTER, TopDownError
 
 TOKEN = "topdown-"  # how our tokens begin

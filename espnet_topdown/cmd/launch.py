@@ -21,11 +21,11 @@ from pathlib import Path
 from espnet_topdown.cmd import _cluster, _process, local, places
 from espnet_topdown.cmd._process import run_all
 from espnet_topdown.cmd._scheduler import Scheduler
-from espnet_topdown.cmd._task import Task
+from espnet_topdown.cmd._submission import OpenJob, read_open_job
+from espnet_topdown.cmd._task import Task, waits_for
 from espnet_topdown.cmd.python import python_module
 from espnet_topdown.cmd.sge import GridEngine
 from espnet_topdown.cmd.slurm import Slurm
-from espnet_topdown.cmd.submission import open_jobs
 from espnet_topdown.errors import CLUSTER, CONFIG, USAGE, TopDownError, nearest
 
 _SCHEDULERS: dict[str, type[Scheduler]] = {"slurm": Slurm, "sge": GridEngine}
@@ -117,6 +117,32 @@ def _check_sharing(backend: str, ngpu: int | None, jobs: int) -> None:
     else:
         return
     raise TopDownError("E_GPU", what, do, CONFIG)
+
+
+def open_jobs(folder: Path) -> list[OpenJob]:
+    """The jobs whose logs are in ``folder`` and whose end nobody has seen.
+
+    Args:
+        folder: of logs, such as a job's folder.
+
+    Returns:
+        In the order of their names.
+    """
+    places = sorted((Path(folder) / "q").glob("*"))
+    return [job for job in map(read_open_job, places) if job]
+
+
+def why_waiting(log: Path) -> str:
+    """What the task of a log waits for, with those who hold it.
+
+    Args:
+        log: where the task writes, or will write.
+
+    Returns:
+        A phrase; "" if it runs.
+    """
+    queued = [job.waits for job in open_jobs(Path(log).parent) if job.waits]
+    return waits_for(log) or "; ".join(queued)
 
 
 def cancel_jobs(folder: Path) -> list[str]:

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 
 from espnet_topdown.cmd import _cluster, _process
 from espnet_topdown.cmd._scheduler import QueueRow, Scheduler
+from espnet_topdown.cmd._submission import Submission
 from espnet_topdown.cmd.local import launcher_main
-from espnet_topdown.cmd.submission import Submission
 from espnet_topdown.errors import command
 
 _BUILTIN = """command qsub -v PATH -cwd -S /bin/bash -j y

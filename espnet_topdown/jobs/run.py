@@ -48,7 +48,7 @@ def run_job(
         return
     with Lock(folder / ".lock"):
         if job["trainer"]:
-            train(folder, job, ngpu, allow_infeasible)
+            _train(folder, job, ngpu, allow_infeasible)
         if train_only:
             return
         if job["trainer"]:
@@ -66,7 +66,7 @@ def is_done(folder: Path) -> bool:
     return (Path(folder) / DONE).is_file()
 
 
-def train(
+def _train(
     folder: Path, job: Mapping[str, Any], ngpu: int | None, allow_infeasible: bool
 ) -> None:
     """Train to the end of train.yaml, from the last checkpoint if there is one.

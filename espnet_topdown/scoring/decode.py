@@ -155,7 +155,7 @@ class Recognizer:
         logging.info("decoded %d utterances in %.1f s", len(hyps), seconds)
         return hyps
 
-    def infeasible(
+    def _infeasible(
         self, hyps: Mapping[str, Hypothesis], ref: Mapping[str, str]
     ) -> list[str]:
         """Find references that CTC cannot align: they need more frames than there are.
@@ -222,7 +222,7 @@ class Recognizer:
             TopDownError: E_UTT_SETS (65).
         """
         check_same_utterances(ref, hyps)
-        if too_long := self.infeasible(hyps, ref):
+        if too_long := self._infeasible(hyps, ref):
             which = f"{len(too_long)} references ({', '.join(too_long[:3])}, ...)"
             warn("W_CTC_INFEASIBLE", f"{which} need more frames than there are")
         # as a file that they are written to holds them: nothing at the ends

@@ -81,7 +81,7 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
         if state.is_finished(request.output_dir):
             log.info("this search is finished; nothing to do")
             return read_json(request.output_dir / state.RESULT)
-        return Driver(search).run()
+        return _Driver(search).run()
 
 
 def _check_base(search: Search) -> None:
@@ -98,7 +98,7 @@ def _check_base(search: Search) -> None:
     check_works(base, search.stack, task, request.trainer, check_data)
 
 
-class Driver:
+class _Driver:
     """One run of the loop over the candidates and controls of a search."""
 
     def __init__(self, search: Search) -> None:

@@ -215,7 +215,7 @@ class Search:
         return joint + max(1, self.space.max_frozen) * self.max_epoch
 
     @property
-    def max_total_epochs(self) -> int:
+    def _max_total_epochs(self) -> int:
         """Epochs of all these, controls from scratch at their own length."""
         joint = int(self.base.config.get("max_epoch") or 0)
         own = {"joint": self.max_path_epochs, "long": 2 * joint}
@@ -233,7 +233,7 @@ class Search:
         if not epoch_s or not self.max_epoch:
             return "hours unknown"
         jobs = 1 + self.max_trainings  # the joint model is scored
-        seconds = self.max_total_epochs * epoch_s + jobs * JOB_S
+        seconds = self._max_total_epochs * epoch_s + jobs * JOB_S
         seconds /= min(jobs, self.request.max_jobs)
         if seconds < 3600:
             minutes = max(1, round(seconds / 60))

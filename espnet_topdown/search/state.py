@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.cmd.submission import open_jobs, why_waiting
+from espnet_topdown.cmd.launch import open_jobs, why_waiting
 from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.files import (
     json_bytes,

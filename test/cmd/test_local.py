@@ -17,7 +17,7 @@ from launching import LOCAL, call, environment, output, survivors, wait_until
 
 from espnet_topdown.cmd import _task, local, places
 from espnet_topdown.cmd._task import Task
-from espnet_topdown.cmd.submission import why_waiting
+from espnet_topdown.cmd.launch import why_waiting
 from espnet_topdown.errors import TopDownError
 
 PRINT = [sys.executable, "-c", "import sys; print(ascii(sys.argv[1:]))"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from launching import REPOSITORY, TRAINER, Place, read_until, wait_for, wait_until
 
-from espnet_topdown.cmd.submission import why_waiting
+from espnet_topdown.cmd.launch import why_waiting
 
 CONF = REPOSITORY / "egs2" / "TEMPLATE" / "asr1" / "conf"
 pytestmark = pytest.mark.timeout(240)

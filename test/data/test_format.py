@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.data.format import filter_dir
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import TopDownError

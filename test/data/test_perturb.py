@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.data.kaldi_dir import read_dir, read_pairs, write_pairs
 
 

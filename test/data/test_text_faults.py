@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.experiment import Experiment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.data.kaldi_dir import read_lines, write_pairs
 
 TEXTS = {f"a-{i}": f"marque {word} para salir" for i, word in enumerate("abcdefgh")}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.data.tokens import read_token_list
 from espnet_topdown.data.validate import (

@@ -274,7 +274,7 @@ WITHOUT_TORCH = """
 import sys
 for name in ("torch", "espnet", "espnet2"):
     sys.modules[name] = None
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 main(sys.argv[1:])
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.config import (
     KEYS,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import rnn_weights, write_experiment
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.models.experiment import Criterion, Experiment, rank_epochs
 from espnet_topdown.models.weights import (

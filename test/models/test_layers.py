@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tones import tiny_config, write_corpus
 from toys import rnn_weights, write_experiment
 
-from espnet_topdown.bin.main import main
 from espnet_topdown.cli._fsck import fsck
+from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, write_yaml
 from espnet_topdown.jobs.prepare import prepare

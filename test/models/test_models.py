@@ -370,7 +370,7 @@ def test_weights_of_another_vocabulary(toy_experiment, capsys, verb):
     """Known from names and shapes, before a model is built."""
     from toys import TOKENS, rnn_weights, write_experiment
 
-    from espnet_topdown.bin.main import main
+    from espnet_topdown.cli.main import main
 
     write_experiment(Path("exp/other"), rnn_weights(), token_list=[*TOKENS, "c"])
     words = {"layers": [], "plan": ["--freeze", "softmax"]}[verb]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.models.layers import load_stack, shipped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_topdown.cli.recipe import main
+from espnet_topdown.cli._recipe import main
 
 SCRIPT = """
 set -euo pipefail

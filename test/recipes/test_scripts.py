@@ -214,7 +214,7 @@ def test_data_of_the_prompts_is_apart_by_language(recipe, run, suffix, place):
         'while [ "$1" != --output_dir ]; do shift; done; mkdir -p "$2"/{train,dev,test}'
     )
     real = shutil.which("python3", path=os.environ["PATH"])
-    parses = f'case "$*" in *cli.recipe*) exec {real} "$@" ;; esac'
+    parses = f'case "$*" in *cli._recipe*) exec {real} "$@" ;; esac'
     (recipe / "local" / "path.sh").write_text(f'PATH="{recipe}/bin:$PATH"\n')
     (recipe / "bin").mkdir()
     (recipe / "bin" / "python3").write_text(f"#!/usr/bin/env bash\n{parses}\n{make}\n")

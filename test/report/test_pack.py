@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from espnet_topdown import TopDownError, load_search
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.report import pack
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -21,7 +21,7 @@ from xml.etree import ElementTree
 import pytest
 from made_up_search import LAYERS, write_decode, write_result, write_search, write_seeds
 
-from espnet_topdown.bin.main import main, parser_of
+from espnet_topdown.cli.main import main, parser_of
 from espnet_topdown.files import read_json, write_json, write_yaml
 from espnet_topdown.report import write
 from espnet_topdown.report._figures import Chart, Point, Series, charts, draw

@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.espnet, pytest.mark.timeout(120)]
 pytest.importorskip("espnet2.tasks.asr")
 pytest.importorskip("soundfile")
 
-from espnet_topdown.bin.main import main  # noqa: E402
 from espnet_topdown.cli import _fsck as fsck  # noqa: E402
+from espnet_topdown.cli.main import main  # noqa: E402
 from espnet_topdown.jobs import run  # noqa: E402
 from espnet_topdown.scoring import decode  # noqa: E402
 from espnet_topdown.scoring._encode import encode  # noqa: E402

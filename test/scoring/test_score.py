@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_topdown.bin.main import main
+from espnet_topdown.cli.main import main
 from espnet_topdown.data.kaldi_dir import read_pairs, write_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json

@@ -28,7 +28,7 @@ _po_parse() { # argument...: names and values of the options given, NUL after ea
     _po_root=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../../..
     if [ -f ./path.sh ]; then . ./path.sh; fi # here only: which Python
     cd "${_po_root}" || return
-    PYTHONPATH=${PWD} python3 -m espnet_topdown.cli.recipe "${SCRIPT:-$0}" "${help_message:-Usage: $0 [options]}" \
+    PYTHONPATH=${PWD} python3 -m espnet_topdown.cli._recipe "${SCRIPT:-$0}" "${help_message:-Usage: $0 [options]}" \
         "${_po_stages}" "${LAST_STAGE:-}" "${#_po_files[@]}" "${_po_files[@]}" \
         "${#_po_options[@]}" "${_po_options[@]}" "$@"
 }

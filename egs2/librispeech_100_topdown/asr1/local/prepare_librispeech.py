@@ -12,8 +12,7 @@ import logging
 import re
 from pathlib import Path
 
-from espnet_topdown.cli.data import source
-from espnet_topdown.cli.parser import flag, option, path, script
+from espnet_topdown.cli.parser import flag, option, path, script, source
 from espnet_topdown.data import archives
 from espnet_topdown.data.kaldi_dir import locate, read_pairs, write_sets
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn

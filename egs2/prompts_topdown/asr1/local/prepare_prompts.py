@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.cli.data import source
-from espnet_topdown.cli.parser import option, path, script
+from espnet_topdown.cli.parser import option, path, script, source
 from espnet_topdown.data import archives
 from espnet_topdown.data.archives import (
     apt_download,

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_topdown.cli.data import source
-from espnet_topdown.cli.parser import option, path, script
+from espnet_topdown.cli.parser import option, path, script, source
 from espnet_topdown.data import archives, audio
 from espnet_topdown.data.archives import apt_download, http_download, members
 from espnet_topdown.data.kaldi_dir import check_sets, write_dir, write_lines

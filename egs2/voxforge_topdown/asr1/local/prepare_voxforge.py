@@ -18,8 +18,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from espnet_topdown.cli.data import source
-from espnet_topdown.cli.parser import flag, option, path, script
+from espnet_topdown.cli.parser import flag, option, path, script, source
 from espnet_topdown.data import archives, audio
 from espnet_topdown.data.kaldi_dir import check_id, subset, write_sets
 from espnet_topdown.errors import DATA, MISSING, TopDownError

@@ -19,8 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_topdown.cli.data import SHARDS, STEP
-from espnet_topdown.cli.parser import flag, option, script
+from espnet_topdown.cli.parser import SHARDS, STEP, flag, option, script
 from espnet_topdown.data import audio, sphere
 from espnet_topdown.data.kaldi_dir import (
     check_sets,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import espnet_topdown
-from espnet_topdown.cli.look import (
+from espnet_topdown.cli._look import (
     BASE,
     FIX_EVAL_DROPOUT,
     REINIT,
@@ -19,6 +19,8 @@ from espnet_topdown.cli.look import (
     STACK,
 )
 from espnet_topdown.cli.parser import (
+    INFEASIBLE,
+    NGPU,
     flag,
     group,
     int_list,
@@ -34,12 +36,6 @@ from espnet_topdown.search.strategies import CONTROLS
 CMD = (
     option("--cmd", "Launcher and options, e.g. 'slurm.pl --mem 4G'", ""),
     option("--cmd_backend", "local, slurm or sge, if no --cmd", "local"),
-)
-NGPU = option(
-    "--ngpu", "GPUs of each; default: as the base experiment", type=non_negative_int
-)
-INFEASIBLE = flag(
-    "--allow_infeasible", "Train on, though CTC cannot align some utterances"
 )
 ALLOWED = (
     flag("--allow_pipes", "Allow commands in wav.scp"),

@@ -18,7 +18,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_topdown.cmd._task import Task, waits_for
+from espnet_topdown.cmd._task import Task
 from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.python import python_module, python_path
 from espnet_topdown.files import Lock, is_held, json_bytes, write_bytes, write_json
@@ -103,7 +103,7 @@ class Submission:
         exported = {k: v for k, v in os.environ.items() if _EXPORTED.fullmatch(k)}
         exported["PYTHONPATH"] = path
         request = str(self.folder / "request.json")
-        command = shlex.join(python_module("espnet_topdown.cmd.node", request))
+        command = shlex.join(python_module("espnet_topdown.cmd._node", request))
         number = f'"${{{task}:?}}"' if self.array else next(iter(self.tasks))
         lines = [
             "#!/bin/bash",
@@ -127,7 +127,7 @@ class Submission:
 
     def read_job(self) -> OpenJob | None:
         """Return the job of an earlier call that nobody has seen the end of."""
-        return _read_job(self.folder)
+        return read_open_job(self.folder)
 
     def remove_job(self) -> None:
         """The end of the job was seen: the next call submits anew."""
@@ -165,36 +165,10 @@ class Submission:
         return words[-lines:]
 
 
-def _read_job(folder: Path) -> OpenJob | None:
+def read_open_job(folder: Path) -> OpenJob | None:
     try:
         text = json.loads((folder / "submit.json").read_text("utf-8"))
         fields = (str(text.get(n, "")) for n in ("scheduler", "token", "job", "waits"))
         return OpenJob(folder, *fields)
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def open_jobs(folder: Path) -> list[OpenJob]:
-    """The jobs whose logs are in ``folder`` and whose end nobody has seen.
-
-    Args:
-        folder: of logs, such as a job's folder.
-
-    Returns:
-        In the order of their names.
-    """
-    places = sorted((Path(folder) / "q").glob("*"))
-    return [job for job in map(_read_job, places) if job]
-
-
-def why_waiting(log: Path) -> str:
-    """What the task of a log waits for, with those who hold it.
-
-    Args:
-        log: where the task writes, or will write.
-
-    Returns:
-        A phrase; "" if it runs.
-    """
-    queued = [job.waits for job in open_jobs(Path(log).parent) if job.waits]
-    return waits_for(log) or "; ".join(queued)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.cli import installation
-from espnet_topdown.cli.look import FIX_EVAL_DROPOUT
+from espnet_topdown.cli._look import FIX_EVAL_DROPOUT
 from espnet_topdown.cli.parser import flag, option, path, positional, verb
 
 NLSYMS = path("--nlsyms", "Symbols not scored, one a line")

@@ -1,6 +1,6 @@
 """The options of a recipe's script, for its utils/parse_options.sh.
 
-``python -m espnet_topdown.cli.recipe SCRIPT HELP STAGES LAST N FILE.. M NAME=DEFAULT..
+``python -m espnet_topdown.cli._recipe SCRIPT HELP STAGES LAST N FILE.. M NAME=DEFAULT..
 ARGUMENT..`` prints names and values of the options given, a NUL after each. The default
 gives the type: true or false, an integer, a decimal number, anything else a word.
 """

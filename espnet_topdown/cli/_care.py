@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import espnet_topdown
-from espnet_topdown.cli.look import SEARCH_DIR
+from espnet_topdown.cli._look import SEARCH_DIR
 from espnet_topdown.cli.parser import flag, option, path, positional, verb
 from espnet_topdown.errors import MISSING
 

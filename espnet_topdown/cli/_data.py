@@ -5,20 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.cli.parser import Option, flag, option, path, positional, verb
+from espnet_topdown.cli.parser import SHARDS, flag, option, path, positional, verb
 
 OUT = positional("OUT_DIR", "--output_dir", "To be made")
 FS = option("--fs", "Sample rate, e.g. 8k or 8000", "16k")
-SHARDS = (
-    option("--nj", "Number of shards", 1),
-    option("--job", "Make only this shard, from 1", type=int),
-)
-STEP = option(  # of a corpus on discs; a script of its recipe
-    "--step",
-    "Find files, make FLAC files in shards, write the sets",
-    "all",
-    choices=("lists", "convert", "sets", "all"),
-)
 AUDIO = (
     option("--channel", "Which one, from 1, if stereo", type=int),
     flag("--allow_pipes", "Run the commands in wav.scp"),
@@ -27,16 +17,6 @@ AUDIO = (
 )
 INPUT = path("--input", "Lists 'utt words...'", nargs="+", required=True)
 SPEEDS = ("0.9", "1.0", "1.1")
-
-
-def source(*places: str) -> Option:
-    """Return the option of a recipe's script that says where its archives come from.
-
-    Args:
-        *places: Of local, apt (Debian's packages) and http.
-    """
-    about = f"Where archives come from; auto: {', '.join(places)} in turn"
-    return option("--source", about, "auto", choices=("auto", *places))
 
 
 @verb(

@@ -12,15 +12,15 @@ import sys
 from collections.abc import Sequence
 
 from espnet_topdown import __version__
-from espnet_topdown.cli import care, data, look, score, search
+from espnet_topdown.cli import _care, _data, _look, _score, _search
 from espnet_topdown.cli.parser import PROGRAM, VERBS, parser_of
 from espnet_topdown.errors import USAGE, TopDownError, command, nearest
 
 
-def usage() -> str:
+def _usage() -> str:
     """Return the help text."""
     lines = [f"usage: {__doc__}".rstrip()]
-    for module in (look, search, score, care, data):
+    for module in (_look, _search, _score, _care, _data):
         lines += ["", f"{module.__doc__}:"]
         mine = [n for n, v in VERBS.items() if v.run.__module__ == module.__name__]
         lines += [f"  {name:<15}{VERBS[name].summary}" for name in mine]
@@ -34,13 +34,13 @@ def main(cmd: Sequence[str] | None = None) -> None:
     if cmd is None:  # what ESPnet says of a model that is only checked is no news
         logging.getLogger().setLevel(logging.WARNING)
         logging.getLogger("espnet_topdown").setLevel(logging.INFO)
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks, see cli/complete.py
-        from espnet_topdown.cli.complete import print_completions
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks, see cli/_complete.py
+        from espnet_topdown.cli._complete import print_completions
 
         print_completions()
     name, *rest = (sys.argv[1:] if cmd is None else list(cmd)) or ["--help"]
     if name in ("-h", "--help"):
-        print(usage())
+        print(_usage())
     elif name == "--version":
         print(__version__)
     elif name in VERBS:
