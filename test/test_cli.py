@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import espnet_topdown
 from espnet_topdown.bin import run_job
 from espnet_topdown.cli.main import main, parser_of
 from espnet_topdown.cli.parser import VERBS, Parser
@@ -150,6 +152,25 @@ def test_what_a_search_is_asked_and_says(
     assert said == "best: exp/b/m1.4 (made up)"
     assert warned == "warning: nothing was learnt."
     assert after == f"next: espnet-topdown {then}"
+
+
+@pytest.mark.parametrize(
+    "score, then",
+    [
+        ({"cer": {}}, "next: espnet-topdown decode exp/soft --data DATA_DIR\n"),
+        ({"ppl": {}}, ""),  # no sound to decode
+    ],
+)
+def test_a_retraining_says_what_comes_next(
+    score, then, monkeypatch, capsys, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("exp/soft")
+    folder.mkdir(parents=True)
+    (folder / "score.json").write_text(json.dumps(score))
+    monkeypatch.setattr(espnet_topdown, "retrain", lambda **options: folder)
+    main(["retrain", "exp/a", str(folder), "--freeze", "softmax"])
+    assert capsys.readouterr().out == then
 
 
 def test_help_lists_every_command(capsys) -> None:

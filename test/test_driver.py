@@ -406,6 +406,20 @@ def test_a_wider_request_lets_control_joint_train_on(search):
     assert read_yaml(joint)["max_epoch"] == 4 + 4 + 4
 
 
+def test_finished_controls_are_not_counted_as_time_left(search, monkeypatch):
+    search(EVERY, max_frozen=1, controls=("warm",))
+    left, run_jobs = [], driver.run_jobs
+
+    def polled(*args, on_poll, **options):
+        on_poll()
+        return run_jobs(*args, on_poll=on_poll, **options)
+
+    monkeypatch.setattr(driver, "run_jobs", polled)
+    monkeypatch.setattr(driver.ProgressLine, "show", lambda *args: left.append(args[2]))
+    search(EVERY, max_frozen=1, controls=("warm", "restart"))
+    assert left == [0], "what runs is the last"
+
+
 @pytest.mark.parametrize(
     "place, name", [(os, "replace"), (request, "write_yaml"), (driver._Driver, "run")]
 )

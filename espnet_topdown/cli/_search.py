@@ -30,6 +30,7 @@ from espnet_topdown.cli.parser import (
     positional,
     verb,
 )
+from espnet_topdown.files import read_json
 from espnet_topdown.search.state import LIKELIHOOD
 from espnet_topdown.search.strategies import CONTROLS
 
@@ -140,7 +141,9 @@ def retrain(**options: Any) -> None:
     Example:
         espnet-topdown retrain exp/asr_a exp/asr_a_softmax --freeze softmax
     """
-    espnet_topdown.retrain(**options)
+    folder = espnet_topdown.retrain(**options)
+    if LIKELIHOOD not in read_json(folder / "score.json"):  # there is sound to decode
+        print(f"next: espnet-topdown decode {folder} --data DATA_DIR")
 
 
 @verb(SEARCH_DIR)

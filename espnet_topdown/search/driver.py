@@ -107,7 +107,7 @@ class _Driver:
         self.root = search.space.root
         self.journal = Journal(self.request.output_dir / "journal.jsonl")
         self.scored: dict[str, Any] = {}  # name -> the journal's event
-        self.jobs: dict[str, str] = {}  # name -> the last event of this run
+        self.jobs: dict[str, str] = {}  # name -> the last event
         self.gpus: SharedGPUs | None = None
         if (most := self.request.jobs_per_gpu) > 1:
             self.gpus = SharedGPUs(most, self._memory_mib, self._has_allocated)
@@ -125,6 +125,9 @@ class _Driver:
         begun = time.time()
         events = self.journal.events()
         self.scored = {e["node"]: e for e in events if e["event"] == "scored"}
+        controls = (f.name for f in self.request.output_dir.glob("control.*"))
+        ended = (name for name in controls if is_done(self.search.folder(name)))
+        self.jobs = dict.fromkeys(ended, "trained")
         asked = sha256(self.request.output_dir / "search.yaml")
         opened = "search_continued" if events else "search_open"
         self.journal.append(opened, request=asked)
@@ -192,7 +195,7 @@ class _Driver:
     def _running(self) -> list[str]:
         return [name for name, event in self.jobs.items() if event == "started"]
 
-    # Jobs that are done or running, but for controls of an earlier run.
+    # Jobs that are done or running.
     def _begun(self) -> int:
         return len({*map(str, self.errors), *self.jobs})
 
@@ -249,7 +252,7 @@ class _Driver:
 
     def _control(self, name: str) -> list[Job]:
         folder = self.search.folder(f"control.{name}")
-        if is_done(folder) or folder.name in self.jobs:
+        if folder.name in self.jobs:
             return []
         prepare(_controls.control_spec(self.search, name), folder)
         return [self._job(folder.name)]
