@@ -330,9 +330,9 @@ def _spec(options: dict[str, Any], folder: Path | None = None) -> RetrainSpec:
 
 def _row(candidate: Candidate) -> dict[str, Any]:
     tests = {
-        f"{unit} {name} ({decoder})": amount.rate
+        f"{unit} {name} ({decoder})": counts.rate
         for (decoder, name), score in candidate.tests.items()
-        for unit, amount in score.counts.items()
+        for unit, counts in score.counts.items()
     }
     return {
         "model": candidate.name,

@@ -90,13 +90,13 @@ def clean(search_dir: Path, keep: str, yes: bool) -> None:
     sizes = [file.stat().st_size for file in files]
     for file, size in zip(files, sizes):
         print(f"{_megabytes(size)}  {file}")
-    amount = f"{len(files)} files, {_megabytes(sum(sizes)).strip()}"
+    size = f"{len(files)} files, {_megabytes(sum(sizes)).strip()}"
     if not files:
         print("nothing to delete")
-    elif yes or _agreed(f"delete these {amount}? [y/N] "):
+    elif yes or _agreed(f"delete these {size}? [y/N] "):
         for file in files:
             file.unlink()
-        print(f"deleted {amount}")
+        print(f"deleted {size}")
     else:
         print("nothing was deleted")
 

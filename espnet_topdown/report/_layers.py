@@ -28,7 +28,7 @@ def _column(c: Candidate, search: SearchState) -> dict[str, Any]:
     ink = {name: x.name for name, x in inks(search).items()}
     state = {JOINT: "joint training", CONTROL: "control"}.get(c.role, c.status)
     is_best = c.name == search.best_name
-    below = f"{text.sum_of(counts)} {unit.amount}" if counts else text.NOT_RUN
+    below = f"{text.sum_of(counts)} {unit.counted}" if counts else text.NOT_RUN
     if not counts and c.status in ("failed", "running", "waiting", "interrupted"):
         below = c.status
     return {
@@ -40,7 +40,7 @@ def _column(c: Candidate, search: SearchState) -> dict[str, Any]:
         "blocks": [
             _block(c, i, name, ink) for i, (name, _) in enumerate(search.layers)
         ],
-        "amount": below,
+        "counts": below,
         "rate": f"{text.rate(counts)}{unit.sign or ' PPL'}" if counts else "",
     }
 

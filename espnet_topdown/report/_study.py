@@ -42,13 +42,13 @@ class Unit:
 
     Attributes:
         token: What the reference is counted in.
-        amount: What is summed over a set: errors, or nats.
+        counted: What is summed over a set: errors, or nats.
         sign: Follows a rate.
     """
 
     name: str
     token: str
-    amount: str = "errors"
+    counted: str = "errors"
     sign: str = " %"
 
     @property
@@ -223,8 +223,8 @@ def _check_same_kind(study: Study) -> None:
 
 
 def _reference_length(search: SearchState, unit: Unit) -> int | None:
-    amount = unit.of(search.joint.valid) if search.joint else None
-    return amount.ref if amount else None
+    counts = unit.of(search.joint.valid) if search.joint else None
+    return counts.ref if counts else None
 
 
 def _groups(searches: Mapping[int | None, SearchState]) -> tuple[Group, ...]:
@@ -317,7 +317,7 @@ def compare(
     if not seeds:
         return None
     sides = [[x[s].counts[unit.name] for s in seeds] for x in (a, b)]
-    first, second = (fmean(amount.rate for amount in side) for side in sides)
+    first, second = (fmean(counts.rate for counts in side) for side in sides)
     better = sum(x.errors < y.errors for x, y in zip(*sides))
     measured = (ours, other, key, unit, seeds, (first, second), better)
     try:

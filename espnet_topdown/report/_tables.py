@@ -67,9 +67,9 @@ def models(study: Study) -> Table:
         ]
         for key in study.sets:
             for unit in study.units:
-                amount = unit.of(score_on(c, key))
-                line += [text.rate(amount)]
-                line += [text.sum_of(amount)] if is_text else []
+                counts = unit.of(score_on(c, key))
+                line += [text.rate(counts)]
+                line += [text.sum_of(counts)] if is_text else []
         return line
 
     note = "Error rates in percent: substitutions, deletions and insertions of the "

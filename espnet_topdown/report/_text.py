@@ -95,18 +95,18 @@ def label(group: Group) -> str:
     return "best of the search" if group.role == BEST else math(group.name)
 
 
-def rate(amount: UnitScore | None) -> str:
+def rate(counts: UnitScore | None) -> str:
     """A rate, two decimals: on 10,000 characters one error shows."""
-    if amount is None:
+    if counts is None:
         return NOT_RUN
-    return f"{amount.rate:.2f}" if amount.ref else "no reference"
+    return f"{counts.rate:.2f}" if counts.ref else "no reference"
 
 
-def sum_of(amount: UnitScore | None) -> str:
+def sum_of(counts: UnitScore | None) -> str:
     """Errors, or nats with three decimals."""
-    if amount is None:
+    if counts is None:
         return NOT_RUN
-    return f"{amount.errors}" if isinstance(amount, Counts) else f"{amount.errors:.3f}"
+    return f"{counts.errors}" if isinstance(counts, Counts) else f"{counts.errors:.3f}"
 
 
 def signed(value: float) -> str:
@@ -289,7 +289,7 @@ def _not_ended(study: Study) -> str:
     if best is joint:
         stays = f"Joint training {label(joint)} stays the best model"
         return (
-            f"{stays}: no retraining made fewer {study.unit.amount} on {study.valid}."
+            f"{stays}: no retraining made fewer {study.unit.counted} on {study.valid}."
         )
     return ""
 
@@ -326,7 +326,7 @@ def evidence(study: Study, differences: Sequence[Difference]) -> list[str]:
         if new and old:
             lines.append(
                 f"{study.valid}, on which the search selects: {sum_of(old)} to "
-                f"{sum_of(new)} {unit.amount} in {old.ref} {unit.token}. A gain there "
+                f"{sum_of(new)} {unit.counted} in {old.ref} {unit.token}. A gain there "
                 "is too good; a test set says more."
             )
     if not running and not study.tests:
@@ -358,7 +358,7 @@ def _warnings(search: SearchState) -> list[str]:
     valid = best.valid if best else None
     chosen = unit.of(valid)
     dev = next((c.valid.set for c in search.candidates if c.valid), "")
-    is_errors = unit.amount == "errors"
+    is_errors = unit.counted == "errors"
     if chosen and is_errors and chosen.ref and chosen.rate >= 100:
         lines.append(
             "The best model makes an error for each token: nothing was learnt."
@@ -370,7 +370,7 @@ def _warnings(search: SearchState) -> list[str]:
         parent = search.find(str(c.composition.parent)) if c.composition else None
         if parent and c.errors is not None and c.errors == parent.errors:
             tie = f"{math(c.name)} and {math(parent.name)} tie on {dev}"
-            lines.append(f"{tie} ({c.errors:g} {unit.amount}); ties continue.")
+            lines.append(f"{tie} ({c.errors:g} {unit.counted}); ties continue.")
     if best and best is not joint and best.errors is not None:
         errors = {c.name: c.errors for c in search.with_role(CONTROL)}
         equal = [k for k, n in errors.items() if n is not None and n <= best.errors]
@@ -433,7 +433,7 @@ def provenance(search: SearchState) -> list[tuple[str, str]]:
     asked, unit, first = search.request, unit_of(search), search.last_event or NOT_RUN
     layers = [f"{name} ({n:,})" if n else name for name, n in search.layers]
     parameters = sum(n or 0 for _, n in search.layers)
-    measure = f"{unit.label} errors" if unit.amount == "errors" else unit.amount
+    measure = f"{unit.label} errors" if unit.counted == "errors" else unit.counted
     hosts = [[c.progress.get(k) for k in _HOST] for c in search.candidates]
     machines = {f"{processor}, {n}": None for processor, n in hosts if processor and n}
     hours = f"{search.train_hours:.3g} h" if search.train_hours else UNRECORDED

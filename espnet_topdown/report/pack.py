@@ -298,8 +298,8 @@ def _upload(hub: Any, place: Path, repo: str) -> str:
         url = hub.create_repo(repo, private=True, exist_ok=True)
         hub.upload_folder(repo_id=repo, folder_path=place, commit_message=message)
     except (of_its_client, OSError, ValueError) as e:
-        said = next(iter(str(e).strip().splitlines()), type(e).__name__)
-        what = f"{hub.endpoint} did not take {repo}: {said}"
+        message = next(iter(str(e).strip().splitlines()), type(e).__name__)
+        what = f"{hub.endpoint} did not take {repo}: {message}"
         do = "mend what it says and run the same command again; the archive is written"
         raise TopDownError("E_HUB", what, do, IO) from e
     return str(url)

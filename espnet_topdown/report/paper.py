@@ -50,9 +50,9 @@ class _Measured:
 
     def rates(self) -> dict[str, float]:
         # Percent, or perplexity, by set; NaN without a reference.
-        return {name: x.rate for name, x in self.amounts().items()}
+        return {name: x.rate for name, x in self.unit_scores().items()}
 
-    def amounts(self) -> dict[str, UnitScore]:
+    def unit_scores(self) -> dict[str, UnitScore]:
         return {name: x.counts[self.unit] for name, x in self.scores.items()}
 
 
@@ -171,7 +171,7 @@ def _tsv(paper: Paper, measured: Sequence[_Measured]) -> str:
     lines: list[list[object]] = [[*head, "errors", "ref", "sub", "del", "ins"]]
     for m in measured:
         for k, name in enumerate(paper.sets):
-            score, x = m.scores.get(name), m.amounts().get(name)
+            score, x = m.scores.get(name), m.unit_scores().get(name)
             number = m.row.paper[k] if m.row.paper else ""
             who: list[object] = [m.row.name, m.row.label, m.seed, m.decoder, name]
             ours: list[object] = [NOT_RUN, *[""] * 5]

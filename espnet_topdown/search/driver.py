@@ -220,16 +220,16 @@ class _Driver:
         if composition != self.root:
             root = self.search.folder(str(self.root))
             _check_same_set(name, score, root, criterion)
-        amount = unit_score(score[criterion])
-        self.errors[composition] = errors = amount.errors
+        counts = unit_score(score[criterion])
+        self.errors[composition] = errors = counts.errors
         verdict = None
         if composition.parent and self.request.strategy == "greedy":
             accepted = errors <= self.errors[composition.parent]
             verdict = "accepted" if accepted else "rejected"
-        log.info("%s: %s %s", name, amount.show(criterion), verdict or "")
+        log.info("%s: %s %s", name, counts.show(criterion), verdict or "")
         if name not in self.scored:
-            told = {"errors": errors, "verdict": verdict, "done": done}
-            self.scored[name] = self.journal.append("scored", node=name, **told)
+            fields = {"errors": errors, "verdict": verdict, "done": done}
+            self.scored[name] = self.journal.append("scored", node=name, **fields)
 
     def _candidate(self, composition: Composition) -> Job:
         name = str(composition)
@@ -361,8 +361,8 @@ class _Driver:
 
     def _summary(self, name: str) -> dict[str, Any]:
         score = read_json(self.search.folder(name) / "score.json")
-        amount = unit_score(score[self.request.criterion])
-        return {"errors": amount.errors, "ref": amount.ref, "epoch": score["epoch"]}
+        counts = unit_score(score[self.request.criterion])
+        return {"errors": counts.errors, "ref": counts.ref, "epoch": score["epoch"]}
 
 
 def _check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) -> None:

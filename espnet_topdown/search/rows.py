@@ -465,9 +465,9 @@ class RowMaker:
         write_bytes(listed, f"{row.name}\t{exp}\t{self._model(row).name}\n".encode())
         places = ["--topdown_dir", self.rows_dir, "--decode_candidates", listed]
         beam = ["--inference_config", self.inference_config]
-        alone = ["--inference_args", f"{self.inference_args} --ctc_weight 0.0".strip()]
+        attention = f"{self.inference_args} --ctc_weight 0.0".strip()
         ways: dict[str, list[list[str]]] = {"greedy": [[]], "joint": [beam]}
-        ways["beam"] = [beam, [*beam, *alone]]
+        ways["beam"] = [beam, [*beam, "--inference_args", attention]]
         for way in ways[row.decode]:
             self._run(13, 14, exp, *places, *way)
 

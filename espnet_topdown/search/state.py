@@ -39,7 +39,7 @@ Key = tuple[str, str]  # decoder and set
 
 @dataclass(frozen=True)
 class Score:
-    """One decoded set: amounts by unit; ``folder`` holds what was scored."""
+    """One decoded set: counts by unit; ``folder`` holds what was scored."""
 
     set: str
     decoder: str
@@ -261,7 +261,7 @@ def _candidate(
     valid = folder / "score.json"
     score = read_score(valid) if valid.is_file() else None
     mine = score.counts.get(search.criterion) if score else None
-    told = [e["errors"] for e in events if e.get("errors") is not None]
+    scored = [e["errors"] for e in events if e.get("errors") is not None]
     return Candidate(
         name=folder.name,
         role=role,
@@ -274,7 +274,7 @@ def _candidate(
         start=str(job.get("start") or ""),
         seed=_first(config.get("seed"), job.get("seed")),
         seconds=_total(curve),
-        errors=mine.errors if mine else _first(*told[-1:]),
+        errors=mine.errors if mine else _first(*scored[-1:]),
         valid=score,
         tests=_decodes(folder, score),
         curve=curve,
@@ -551,9 +551,9 @@ def write_result(folder: Path, journal: Journal, result: Mapping[str, Any]) -> N
         result: What ``result.json`` will hold.
     """
     link(result["best"], Path(folder) / "best")
-    told = {"best": result["best"], "reason": result["reason"]}
+    fields = {"best": result["best"], "reason": result["reason"]}
     digest = hashlib.sha256(json_bytes(result)).hexdigest()
-    journal.append("search_done", **told, result=digest)
+    journal.append("search_done", **fields, result=digest)
     write_json(Path(folder) / RESULT, result)
 
 
