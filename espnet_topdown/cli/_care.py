@@ -90,13 +90,13 @@ def clean(search_dir: Path, keep: str, yes: bool) -> None:
     sizes = [file.stat().st_size for file in files]
     for file, size in zip(files, sizes):
         print(f"{_megabytes(size)}  {file}")
-    size = f"{len(files)} files, {_megabytes(sum(sizes)).strip()}"
+    total = f"{len(files)} files, {_megabytes(sum(sizes)).strip()}"
     if not files:
         print("nothing to delete")
-    elif yes or _agreed(f"delete these {size}? [y/N] "):
+    elif yes or _agreed(f"delete these {total}? [y/N] "):
         for file in files:
             file.unlink()
-        print(f"deleted {size}")
+        print(f"deleted {total}")
     else:
         print("nothing was deleted")
 
