@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -171,6 +172,16 @@ def test_a_retraining_says_what_comes_next(
     monkeypatch.setattr(espnet_topdown, "retrain", lambda **options: folder)
     main(["retrain", "exp/a", str(folder), "--freeze", "softmax"])
     assert capsys.readouterr().out == then
+
+
+# They stand in users' cmd.sh, in job.sh of jobs that wait in a queue, in retrain.yaml.
+@pytest.mark.parametrize(
+    "name",
+    "bin.main bin.run_job bin.asr_train bin.lm_train bin.asr_inference bin.format_wav "
+    "bin.validate_data cmd.local cmd.slurm cmd.sge cmd.node".split(),
+)
+def test_names_in_users_files_stay(name: str) -> None:
+    assert importlib.util.find_spec(f"espnet_topdown.{name}")
 
 
 def test_help_lists_every_command(capsys) -> None:

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from espnet_topdown import files
-from espnet_topdown.cmd._node import _write_status
 from espnet_topdown.cmd._submission import Submission
 from espnet_topdown.cmd.local import parse
+from espnet_topdown.cmd.node import _write_status
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import (
     Lock,

@@ -103,7 +103,7 @@ class Submission:
         exported = {k: v for k, v in os.environ.items() if _EXPORTED.fullmatch(k)}
         exported["PYTHONPATH"] = path
         request = str(self.folder / "request.json")
-        command = shlex.join(python_module("espnet_topdown.cmd._node", request))
+        command = shlex.join(python_module("espnet_topdown.cmd.node", request))
         number = f'"${{{task}:?}}"' if self.array else next(iter(self.tasks))
         lines = [
             "#!/bin/bash",

@@ -25,7 +25,7 @@ from espnet_topdown.cmd._submission import Submission
 from espnet_topdown.cmd.local import launcher_main
 from espnet_topdown.errors import command
 
-_SIGNAL_SECONDS = 120  # before the time limit: USR2, see cmd/_node.py
+_SIGNAL_SECONDS = 120  # before the time limit: USR2, see cmd/node.py
 # A node refuses a job that starts in the very second in which the node has ended its
 # last run (whose credential is revoked); Slurm calls the job FAILED then. The seconds
 # are also for clocks that differ; Slurm itself waits for two minutes.

@@ -1,4 +1,4 @@
-"""python -m espnet_topdown.cmd._node REQUEST.json TASK
+"""python -m espnet_topdown.cmd.node REQUEST.json TASK
 
 What a scheduler runs on a host: one task of a launcher call. The exit status goes to
 the file ``rc.TASK`` beside the request, and that file is the only proof of success.
