@@ -68,14 +68,6 @@ def test_results_that_differ_end_the_run(monkeypatch, tmp_path):
         harness.measure(works[2], "tiny", {})
 
 
-def test_what_is_not_there_is_said(capsys, monkeypatch):
-    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
-    harness.main(["search_replay", "--size", "tiny"])
-    assert "not run: give --folder" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="no work what; take of lstm_ctc, "):
-        harness.main(["what"])
-
-
 def test_without_a_gpu_every_work_is_named(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     gpu.main(["--json", str(tmp_path / "out.json")])
@@ -84,30 +76,24 @@ def test_without_a_gpu_every_work_is_named(capsys, monkeypatch, tmp_path):
     assert capsys.readouterr().out.count("not run no GPU") == len(gpu.NAMES)
 
 
+FOUND = "echo '{\"1\": 2.5}' > $0; "
+
+
 @pytest.mark.parametrize(
-    "script, seconds, found",
+    "script, seconds, failed",
     [
-        ("echo '{\"1\": 2.5}' > $0", 60, {"1": 2.5}),
-        ("echo '{\"1\": 2.5}' > $0; echo no memory; exit 1", 60, "no memory"),
-        (
-            "echo '{\"1\": 2.5}' > $0; sleep 4{0} & sleep 60",
-            10.5,
-            "not ready after 10 s",
-        ),
+        (FOUND, 60, {}),
+        (FOUND + "echo no memory; exit 1", 60, {"failed": "no memory"}),
+        (FOUND + "sleep TAG & sleep 60", 10.5, {"failed": "not ready after 10 s"}),
     ],
 )
 def test_a_work_ends_in_its_time_and_keeps_what_it_found(
-    tmp_path, script, seconds, found
+    tmp_path, script, seconds, failed
 ):
     tag = f"4{os.getpid()}"
-    call = ["sh", "-c", script.replace("4{0}", tag), tmp_path / "out.json"]
-    have = gpu._call(call, tmp_path / "out.json", seconds)
-    assert have == (found if type(found) is dict else {"1": 2.5, "failed": found})
+    call = ["sh", "-c", script.replace("TAG", tag), tmp_path / "out.json"]
+    assert gpu._call(call, tmp_path / "out.json", seconds) == {"1": 2.5, **failed}
     assert wait_until(lambda: not survivors(tag), 10)  # killed is not gone yet
-    rows = gpu.table({"candidates": have, "step_ctc": {"stock": 2.0, "date": "x"}})
-    assert "1: 2.5" in rows and rows.endswith(
-        "| step_ctc | 2 | - | - | -, - | -, - |  |"
-    )
 
 
 @pytest.mark.espnet
