@@ -12,7 +12,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests share the cores
 
 import pytest
-from toys import rnn_weights, toys_pass, write_data, write_experiment
+from toys import toys_pass, write_joint
 
 # Under nohup, or in the background of a script, signals are ignored, and so they would
 # be by every process that a test starts and then interrupts.
@@ -56,11 +56,7 @@ def threads_stay() -> Iterator[None]:
 def toy_experiment(tmp_path, monkeypatch) -> Path:
     """A finished joint training of three layers: softmax, blstm1, blstm0."""
     monkeypatch.chdir(tmp_path)
-    data = {
-        f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
-        for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
-    }
-    return write_experiment(Path("exp/joint"), rnn_weights(), **data)
+    return write_joint()
 
 
 @pytest.fixture
