@@ -172,7 +172,7 @@ def test_a_retraining_says_what_comes_next(
     "bin.main bin.run_job bin.asr_train bin.lm_train bin.asr_inference bin.format_wav "
     "bin.validate_data cmd.local cmd.slurm cmd.sge cmd.node".split(),
 )
-def test_names_in_users_files_stay(name: str) -> None:
+def test_names_that_stand_in_users_files_are_there(name: str) -> None:
     assert importlib.util.find_spec(f"espnet_topdown.{name}")
 
 

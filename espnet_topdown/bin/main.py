@@ -1,4 +1,4 @@
-"""python -m espnet_topdown.bin.main VERB; launchers and scripts call it by this name."""
+"""python -m espnet_topdown.bin.main VERB; launchers and scripts have this name."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ import fake_slurm
 import pytest
 from launching import REPOSITORY, wait_for, wait_until
 
-from espnet_topdown.cmd import _node as node
+from espnet_topdown.cmd import node
 
 START = "sys.exit(node._run_task(Path('request.json'), '1'))"
 IMPORTS = "import os, signal, sys\nfrom pathlib import Path\n"
-IMPORTS += "from espnet_topdown.cmd import _process, _node as node\n"
+IMPORTS += "from espnet_topdown.cmd import _process, node\n"
 PATIENT = f"{IMPORTS}node._LAST_SECONDS = 60.0\n{START}"
 # told to end when its command has started, but has not yet been noted
 LATE = f"""{IMPORTS}start = _process.start
