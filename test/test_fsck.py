@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from finished_search import ERRORS, inside, make_search, run_here
+from finished_search import ERRORS, make_search, run_here
 from made_up_search import write_decode
 
 from espnet_topdown.cli._fsck import Report, fsck, stray
@@ -319,7 +320,7 @@ def test_decoding_again_for_real(tmp_path: Path, monkeypatch, capsys) -> None:
     from espnet_topdown.search import driver
     from espnet_topdown.search.request import SearchRequest
 
-    with inside(tmp_path):
+    with contextlib.chdir(tmp_path):
         config = tiny_config(write_corpus(tmp_path / "tones"), max_epoch=1)
         write_yaml(Path("joint.yaml"), config)
         train(["--config", "joint.yaml", "--output_dir", "exp/joint"])

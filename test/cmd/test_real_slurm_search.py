@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 from launching import REPOSITORY, wait_for
-from toys import rnn_weights, write_data, write_experiment
+from toys import write_joint
 
 from espnet_topdown.search.driver import run_search
 from espnet_topdown.search.request import SearchRequest
@@ -48,17 +48,13 @@ ERRORS = {
 @pytest.fixture
 def base(on_slurm) -> Path:
     """A joint model of four layers."""
-    data = {
-        f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
-        for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
-    }
     exports = f"export FAKE_DIR={on_slurm} FAKE_SECONDS=0.5\n"
     Path("path.sh").write_text(exports)
     from espnet_topdown.models.experiment import known_options
 
     known_options("espnet2.bin.asr_train")  # imported before the forks
     known_options("espnet_topdown.bin.asr_train")
-    return write_experiment(Path("exp/joint"), rnn_weights(3), **data)
+    return write_joint(n_blstm=3)
 
 
 def full_search(base: Path, job: str, **more: object) -> SearchRequest:

@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,8 @@ PACKAGE = Path(importlib.util.find_spec("espnet_topdown").origin).parent
 RELEASE = importlib.metadata.version("espnet")
 CASES = yaml.safe_load((HERE / "cases.yaml").read_text())
 SECTIONS: dict[str, Callable[[], Any]] = {}
-BY_RELEASE = {
-    "layers",
-    "train_yaml",
-    "losses",
-    "resumed",
-}  # other values for each ESPnet release
+# Those with other values for each ESPnet release.
+BY_RELEASE = {"layers", "train_yaml", "losses", "resumed"}
 sys.path[:0] = [str(FIXTURES), str(HERE)]
 
 
@@ -62,19 +58,8 @@ def file_of(name: str) -> Path:
 
 def values(name: str, folder: Path) -> Any:
     """A section's values as JSON gives them back, made in an empty folder."""
-    with inside(folder):
+    with contextlib.chdir(folder):
         return json.loads(json.dumps(SECTIONS[name]()))
-
-
-@contextlib.contextmanager
-def inside(folder: Path) -> Iterator[None]:
-    """In another current folder."""
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(here)
 
 
 def called(*words: object) -> tuple[int, str]:
@@ -154,13 +139,9 @@ def traces() -> dict[str, str]:
 @section
 def jobs() -> dict[str, Any]:
     """Every job of whole searches: its seed, source, files and epochs."""
-    from toys import rnn_weights, toys_pass, write_data, write_experiment
+    from toys import toys_pass, write_joint
 
-    data = {
-        f"{phase}_data_path_and_name_and_type": write_data(Path("data", phase), ids)
-        for phase, ids in (("train", ["t1", "t2"]), ("valid", ["v1", "v2"]))
-    }
-    write_experiment(Path("exp/joint"), rnn_weights(3), seed=3, **data)
+    write_joint(n_blstm=3, seed=3)
     errors = {"root": "m4", **CASES["searches"]["errors"]}
     Path("errors.json").write_text(json.dumps(errors))
     launcher = f"env FAKE_DIR={Path.cwd()} {sys.executable} {FIXTURES}/fake_job.py"
@@ -511,10 +492,16 @@ def status(call: ast.Call, nodes: list[ast.AST]) -> set[int]:
 
 # --- folders of version 0.1.0
 def unpack(name: str) -> None:
-    """The folder as it was written, as ``exp``; its sounds are made again."""
+    """The folder as it was written, as ``exp``; its sounds are made again.
+
+    Of ``joint_best`` only what differs from ``finished`` is kept.
+    """
     import tones
 
-    shutil.copytree(HERE / name, "exp", symlinks=True)
+    if name == "joint_best":
+        others = shutil.ignore_patterns("best", "m1.1.1", "control.*", "decode_*")
+        shutil.copytree(HERE / "finished", "exp", symlinks=True, ignore=others)
+    shutil.copytree(HERE / name, "exp", symlinks=True, dirs_exist_ok=True)
     if name == "interrupted":
         tones.write_corpus(Path("data"))
 
@@ -525,7 +512,7 @@ def folders() -> dict[str, Any]:
     found = {}
     for name in ("finished", "joint_best", "interrupted"):
         Path(name).mkdir()
-        with inside(Path(name)):
+        with contextlib.chdir(name):
             unpack(name)
             found[name] = looked_at(Path("exp/search"))
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from made_up_search import write_search, write_seeds
-from record import inside, unpack
+from record import unpack
 
 from espnet_topdown.report.write import write_report
 
@@ -30,7 +31,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pages = {}
     for name in ("finished", "interrupted", "joint_best"):
         folder = tmp_path_factory.mktemp(name)
-        with inside(folder):
+        with contextlib.chdir(folder):
             unpack(name)
             write_report([Path("exp/search")], Path("exp/search"))
         pages[name] = folder / "exp/search/report.html"

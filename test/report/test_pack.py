@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from record import unpack
 
 from espnet_topdown import TopDownError, load_search
 from espnet_topdown.cli.main import main
@@ -26,8 +27,8 @@ KEYS = {"encoder", "frontend_conf", "normalize_conf", "bpemodel", "token_list"}
 @pytest.fixture
 def finished(tmp_path: Path, monkeypatch, request) -> Path:
     """A finished search in which every path is one of this machine."""
-    shutil.copytree(GOLDEN / "finished", tmp_path / "exp", symlinks=True)
     monkeypatch.chdir(tmp_path)
+    unpack("finished")
     monkeypatch.setattr(pack, "model_options", lambda module: KEYS)
     monkeypatch.setenv("HF_TOKEN", "hf_made_up")
     (tmp_path / "stats").mkdir()
@@ -106,8 +107,8 @@ def test_espnet_unpacks_it(finished: Path, tmp_path: Path) -> None:
 
 
 def test_the_joint_model_is_that_of_the_base(tmp_path: Path, monkeypatch) -> None:
-    shutil.copytree(GOLDEN / "joint_best", tmp_path / "exp", symlinks=True)
     monkeypatch.chdir(tmp_path)
+    unpack("joint_best")
     monkeypatch.setattr(pack, "model_options", lambda module: KEYS)
     files = load_search("exp/search").model
     assert files == {
