@@ -11,6 +11,7 @@ from espnet_topdown.errors import TopDownError
 from espnet_topdown.jobs.check import check_asr_data, check_lm_data
 from espnet_topdown.models.experiment import Experiment
 
+SPLITS = Path("splits2")
 WAV, TEXT = Path("data/valid/wav.scp"), Path("data/valid/text")
 
 
@@ -64,83 +65,63 @@ def test_what_is_not_sound_and_text_is_not_checked(toy_experiment, caplog):
     assert "W_DATA_UNCHECKED" in caplog.text
 
 
-def in_splits(path: Path) -> str:
-    """The list as ESPnet's ``--num_splits_asr`` leaves it: a folder of two parts."""
-    folder = Path("splits2", *path.parts[1:])
-    folder.mkdir(parents=True)
-    lines = path.read_text().splitlines(keepends=True)
-    for i in range(2):
-        (folder / f"split.{i}").write_text("".join(lines[i::2]))
-    (folder / "num_splits").write_text("2")
-    path.unlink()
-    return str(folder)
+@pytest.fixture
+def in_splits(toy_experiment) -> Experiment:
+    """Its training set is as ``--num_splits_asr`` leaves it: folders of two parts."""
+    base = Experiment(toy_experiment)
+    Path("data/train/speech_shape").write_text("t1 4000\nt2 4000\n")
+    for name in ("wav.scp", "text", "speech_shape"):
+        folder = SPLITS / name
+        folder.mkdir(parents=True)
+        first, second = Path("data/train", name).read_text().splitlines()
+        (folder / "split.0").write_text(f"{first}\n")
+        (folder / "split.1").write_text(f"{second}\n")
+        (folder / "num_splits").write_text("2")
+    base.config["multiple_iterator"] = True
+    base.config["train_shape_file"] = [str(SPLITS / "speech_shape")]
+    base.config["train_data_path_and_name_and_type"] = [
+        [str(SPLITS / "wav.scp"), "speech", "sound"],
+        [str(SPLITS / "text"), "text", "text"],
+    ]
+    check_asr_data(base)
+    return base
 
 
 @pytest.mark.parametrize(
     "part, old, new, message",
     [
-        (None, "", "", ""),
-        (
-            "text/split.1",
-            "t2 ab",
-            "t2 AB",
-            "E_TEXT_UNK: splits2/train/text: .*'A' in t2",
-        ),
+        ("text/split.1", "ab", "AB", "E_TEXT_UNK: splits2/text: .*'A' in t2"),
         ("text/split.1", "t2 ab", "t2", "E_TEXT_EMPTY: .*text/split.1 line 1"),
         ("text/split.1", "t2 ab", "t1 ab", "E_UTT_DUP: .*split.0.*split.1"),
-        ("text/split.1", "t2 ab", "\ufefft2 ab", "E_BOM: .*text/split.1 line 1"),
-        (
-            "wav.scp/split.0",
-            "t1.wav",
-            "t9.wav",
-            "E_WAV_MISSING: .*wav.scp/split.0 line 1",
-        ),
-        (
-            "speech_shape/split.1",
-            "4000",
-            "9",
-            "E_WAV_LENGTH: .*shape/split.1 line 1 says 9",
-        ),
+        ("text/split.1", "t2", "\ufefft2", "E_BOM: .*text/split.1 line 1"),
+        ("wav.scp/split.0", "t1.w", "t9.w", "E_WAV_MISSING: .*wav.scp/split.0 line 1"),
+        ("speech_shape/split.1", "4000", "9", "E_WAV_LENGTH: .*split.1 line 1 says 9"),
         ("speech_shape/split.1", "4000", "x", "E_SHAPE: .*shape/split.1 line 1"),
         ("text/num_splits", "2", "3", "E_MISSING: .*text/split.2"),
         ("text/num_splits", "2", "two", "E_SPLIT: .*text/num_splits holds 'two'"),
     ],
 )
-def test_lists_in_splits(toy_experiment, part, old, new, message):
-    base = Experiment(toy_experiment)
-    Path("data/train/speech_shape").write_text("t1 4000\nt2 4000\n")
-    lists = {n: in_splits(Path("data/train", n)) for n in ("wav.scp", "text")}
-    shape = in_splits(Path("data/train/speech_shape"))
-    base.config["multiple_iterator"] = True
-    base.config["train_shape_file"] = [shape]
-    base.config["train_data_path_and_name_and_type"] = [
-        [lists["wav.scp"], "speech", "sound"],
-        [lists["text"], "text", "text"],
-    ]
-    if part is None:
-        check_asr_data(base)
-        return
-    edit(Path("splits2/train", part), old, new)
+def test_bad_lists_in_splits_are_named(in_splits, part, old, new, message):
+    edit(SPLITS / part, old, new)
     with pytest.raises(TopDownError, match=message):
-        check_asr_data(base)
+        check_asr_data(in_splits)
 
 
 @pytest.mark.parametrize(
     "tokens, phase, text, message",
     [
-        (["a", "b", "<eos>"], "train", "a b\na c\n", "E_OOV: .*train.txt:2: 'c'"),
-        (["a", "b", "<eos>"], "valid", "a b\na c\n", "E_OOV: .*valid.txt:2: 'c'"),
-        (["a", "b"], "train", "a b\n", "E_TOKENS"),
-        (["a", "a", "b", "<eos>"], "train", "a b\n", "E_TOKENS"),
+        ("a b <eos>", "train", "a b\na c\n", "E_OOV: .*train.txt:2: 'c'"),
+        ("a b <eos>", "valid", "a b\na c\n", "E_OOV: .*valid.txt:2: 'c'"),
+        ("a b", "train", "a b\n", "E_TOKENS"),
+        ("a a b <eos>", "train", "a b\n", "E_TOKENS"),
     ],
 )
 def test_continuous_text(tmp_path, tokens, phase, text, message):
-    key, sets = "data_path_and_name_and_type", {}
+    config = {"lm": "awd_lstm", "model": "continuous", "token_list": tokens.split()}
     for name in ("train", "valid"):
         path = tmp_path / f"{name}.txt"
         path.write_text(text if name == phase else "a b\nb\n")
-        sets[f"{name}_{key}"] = [[str(path), "text", "text"]]
-    config = {"lm": "awd_lstm", "model": "continuous", "token_list": tokens, **sets}
+        config[f"{name}_data_path_and_name_and_type"] = [[str(path), "text", "text"]]
     write_experiment(tmp_path / "exp", rnn_weights(), **config)
     with pytest.raises(TopDownError, match=message):
         check_lm_data(Experiment(tmp_path / "exp"))

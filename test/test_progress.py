@@ -12,88 +12,68 @@ from espnet_topdown.search import progress
 from espnet_topdown.search.progress import ProgressLine, run_and_show
 from espnet_topdown.search.request import Search, SearchRequest
 
-STATE = {
-    "epoch": 12,
-    "max_epoch": 40,
-    "seconds_per_epoch": 10.0,
-    "eta_seconds": 280,
-    "valid": {"cer_ctc": 0.311},
-}
+STATE = {"max_epoch": 40, "seconds_per_epoch": 10.0, "valid": {"cer_ctc": 0.311}}
+M14 = "m1.4 epoch 12/40, valid CER 31.1 %, 5 min left"
+JOINT = "control.joint epoch 30/35"
+WARM = "control.warm epoch 3/40, 80 s left"
 
 
-def write(folder, node, **changes):
+def write(folder, node, epoch=12, eta_seconds=280, **changes):
     (folder / node).mkdir()
-    (folder / node / "progress.json").write_text(json.dumps({**STATE, **changes}))
+    state = {**STATE, "epoch": epoch, "eta_seconds": eta_seconds, **changes}
+    (folder / node / "progress.json").write_text(json.dumps(state))
 
 
 @pytest.mark.parametrize(
-    "running, left, says",
+    "running, left, path, says",
     [
+        ("m1.4 control.warm", 2, 0, f"{M14} | {WARM} | search: about 12 min left"),
         (
-            ["m1.4", "control.warm"],
-            2,
-            "m1.4 epoch 12/40, valid CER 31.1 %, 5 min left | control.warm epoch 3/40, "
-            "80 s left | search: about 12 min left",
-        ),
-        (
-            ["none", "control.warm", "m5", "m1.4", "m1.1.3"],
+            "none control.warm m5 m1.4 m1.1.3",
             0,
-            "control.warm epoch 3/40, 80 s left | m5 being scored | m1.4 epoch 12/40, "
-            "valid CER 31.1 %, 5 min left | m1.1.3 waiting | search: about 16 min left",
+            0,
+            f"{WARM} | m5 being scored | {M14} | m1.1.3 waiting | search: about 16 min",
         ),
         (
-            ["ended", "m5"],
+            "ended m5",
             0,
-            "ended all epochs trained | m5 being scored | search: about 8 m",
+            0,
+            "ended all epochs trained | m5 being scored | search: about",
         ),
+        ("control.warm", 0, 0, f"{WARM} | search: about 2 min"),
+        # it may be trained on, to the epochs of the path
         (
-            ["control.warm"],
+            "control.joint",
             0,
-            "control.warm epoch 3/40, 80 s left | search: about 2 min",
+            57,
+            f"{JOINT} (at most 57), 50 s left | search: about 5 m",
         ),
+        ("control.joint", 0, 35, f"{JOINT}, 50 s left | search: about 80 s left"),
+        ("control.joint", 0, 0, f"{JOINT}, 50 s left | search: about 80 s left"),
+        ("m1.4 control.joint", 0, 57, f"{M14} | {JOINT} (at most 57), 50 s left | sea"),
+        ("m1.4", 0, 57, f"{M14} | search: about 9 min left"),
         # a display never fails
-        (["empty", "torn"], 2, "empty no epoch yet | torn no epoch yet"),
-        (["list", "none"], 2, "list no epoch yet"),
-        (["none"], 2, ""),
+        ("empty torn", 2, 0, "empty no epoch yet | torn no epoch yet"),
+        ("list none", 2, 0, "list no epoch yet"),
+        ("none", 2, 0, ""),
     ],
 )
-def test_one_line_for_all_running_jobs(tmp_path, running, left, says):
+def test_one_line_for_all_running_jobs(tmp_path, running, left, path, says):
     write(tmp_path, "m1.4")
     write(tmp_path, "control.warm", epoch=3, valid={}, eta_seconds=80)
-    write(tmp_path, "ended", epoch=40, eta_seconds=0)
-    (tmp_path / "m5").mkdir()
-    (tmp_path / "m5" / "retrain.yaml").write_text("trainer: null\n")
-    (tmp_path / "m1.1.3").mkdir()
-    (tmp_path / "m1.1.3" / "train.log").write_text("# Waiting for a place (Sun)\n")
-    (tmp_path / "m5" / "train.log").touch()
-    for name, text in (("empty", ""), ("torn", "{"), ("list", "[]")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "train.log").touch()
-        (tmp_path / name / "progress.json").write_text(text)
-    line = ProgressLine(tmp_path).line(running, left)
-    assert line.startswith(says) and bool(line) == bool(says)
-
-
-@pytest.mark.parametrize(
-    "running, path, says",
-    [
-        (["control.joint"], 57, "epoch 30/35 (at most 57), 50 s left | search: about "),
-        (["control.joint"], 35, "epoch 30/35, 50 s left | search: about 80 s left"),
-        (["control.joint"], 0, "epoch 30/35, 50 s left | search: about 80 s left"),
-        (
-            ["m1.4", "control.joint"],
-            57,
-            "epoch 12/40, 5 min left | control.joint epoch "
-            "30/35 (at most 57), 50 s left | search: about 9 min left",
-        ),
-        (["m1.4"], 57, "epoch 12/40, 5 min left | search: about 9 min left"),
-    ],
-)
-def test_control_joint_may_be_trained_on(tmp_path, running, path, says):
     write(tmp_path, "control.joint", epoch=30, max_epoch=35, eta_seconds=50, valid={})
-    write(tmp_path, "m1.4", valid={})
-    line = ProgressLine(tmp_path).line(running, 0, path)
-    assert line.startswith(f"{running[0]} {says}")
+    write(tmp_path, "ended", epoch=40, eta_seconds=0)
+    logs = {"m5": "", "m1.1.3": "# Waiting for a place (Sun)\n"}
+    for name, text in {"empty": "", "torn": "{", "list": "[]"}.items():
+        write(tmp_path, name)
+        (tmp_path / name / "progress.json").write_text(text)
+        logs[name] = ""
+    for name, text in logs.items():
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "train.log").write_text(text)
+    (tmp_path / "m5" / "retrain.yaml").write_text("trainer: null\n")
+    line = ProgressLine(tmp_path).line(running.split(), left, path)
+    assert line.startswith(says) and bool(line) == bool(says)
 
 
 def test_the_same_line_is_repeated_after_a_minute(tmp_path, monkeypatch, caplog):
@@ -110,19 +90,10 @@ def test_the_same_line_is_repeated_after_a_minute(tmp_path, monkeypatch, caplog)
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_the_launchers_status_comes_back(tmp_path, status):
-    code = f"import sys; print('here'); sys.exit({status})"
-    got = run_and_show(
-        [sys.executable, "-c", code], tmp_path / "log", tmp_path / "exp", "", "local"
-    )
-    assert got == status
-    assert "here" in (tmp_path / "log").read_text()
-
-
-def made_up(seconds: float = 36.0, n: int = 5, **options: object) -> Search:
-    request = SearchRequest(Path("exp"), Path("out"), **options)
-    spans = {1: {"train": {"time": seconds - 6}, "valid": {"time": 6.0}}}
-    base = SimpleNamespace(folder=Path("exp"), stats=spans, config={"max_epoch": 100})
-    return Search(request, base, None, SimpleNamespace(n=n), None)
+    words = [sys.executable, "-c", f"print('here'); raise SystemExit({status})"]
+    log = tmp_path / "log"
+    assert run_and_show(words, log, tmp_path / "exp", "", "local") == status
+    assert "here" in log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -139,9 +110,12 @@ def made_up(seconds: float = 36.0, n: int = 5, **options: object) -> Search:
     ],
 )
 def test_what_a_search_may_take(tmp_path, options, count, time):
-    asked = made_up(**options)
+    spans = {1: {"train": {"time": 30.0}, "valid": {"time": 6.0}}}
+    base = SimpleNamespace(folder=Path("exp"), stats=spans, config={"max_epoch": 100})
+    request = SearchRequest(Path("exp"), Path("out"), **options)
+    asked = Search(request, base, None, SimpleNamespace(n=5), None)
     assert asked.max_trainings == count
     assert asked.max_time == "hours unknown"
-    asked.base.folder = tmp_path
+    base.folder = tmp_path
     (tmp_path / "checkpoint.pth").touch()
     assert asked.max_time == time

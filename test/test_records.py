@@ -15,7 +15,6 @@ import pytest
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.records import DONE, Journal, check_seal, read_seal, write_seal
-from espnet_topdown.search.state import is_finished, sealed_score, write_result
 
 EVENTS = [
     ("search_open", {"node": "m5"}),
@@ -125,8 +124,13 @@ def part(fd: int, data: bytes, write: Callable = os.write) -> int:
 
 @pytest.mark.parametrize(
     "where, call, does",
-    [(os, "write", full), (os, "write", part), (os, "fsync", full)]
-    + [(os, "truncate", full), (Path, "write_bytes", full)],
+    [
+        (os, "write", full),
+        (os, "write", part),
+        (os, "fsync", full),
+        (os, "truncate", full),
+        (Path, "write_bytes", full),
+    ],
 )
 def test_a_disk_that_fails_leaves_the_journal_as_it_was(
     written: Path, monkeypatch: pytest.MonkeyPatch, where, call, does
@@ -216,25 +220,3 @@ def test_a_model_that_is_not_the_best_may_go(job: Path) -> None:
     (job / "4epoch.pth").unlink()
     with pytest.raises(TopDownError, match="E_DIGEST.*4epoch.pth is gone"):
         check_seal(job)
-
-
-def test_a_score_that_was_recorded_and_sealed_again(job: Path) -> None:
-    _, done = sealed_score(job, {})
-    assert sealed_score(job, {"done": done})[1] == done
-    (job / "score.json").write_text("{}")
-    write_seal(job)
-    with pytest.raises(TopDownError, match="E_DIGEST.*not the one that was scored"):
-        sealed_score(job, {"done": done})
-
-
-def test_the_result_that_the_journal_speaks_of(tmp_path: Path) -> None:
-    assert not is_finished(tmp_path)
-    result = {"best": "m3", "reason": "x", "nodes": {}}
-    write_result(tmp_path, Journal(tmp_path / "journal.jsonl"), result)
-    assert is_finished(tmp_path)
-    path = tmp_path / "result.json"
-    path.write_text(path.read_text().replace("m3", "m4"))
-    with pytest.raises(TopDownError, match="E_DIGEST.*not what the search wrote"):
-        is_finished(tmp_path)
-    path.unlink()
-    assert not is_finished(tmp_path)

@@ -25,16 +25,16 @@ PRETRAINED = Path("pretrained.pth")
 OTHER = Path("exp/other/4epoch.pth")
 LOWEST = ["encoder.enc.0.birnn0", "encoder.enc.0.bt0"]
 BEGUN = [f"{PRETRAINED}:enc:encoder.enc"]
+CLASSIFIER = ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"]
 BT0, BIRNN0 = "encoder.enc.0.bt0.weight", "encoder.enc.0.birnn0.weight_ih_l0"
-SWAPPED = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
+LOWEST_FROZEN = {"config": {"freeze_param": LOWEST}}
 
 
 @pytest.fixture
 def files(toy_experiment) -> None:
-    """Another model, one with other tokens, one of another size, one for a start."""
+    """Another model, one of another size, one for a start."""
     other = rnn_weights(seed=3)
     write_experiment(Path("exp/other"), other)
-    write_experiment(Path("exp/swapped"), rnn_weights(), token_list=SWAPPED)
     torch.save({n: torch.zeros(5, 9) for n in other}, "wide.pth")
     torch.save({f"enc.{BIRNN0[12:]}": other[BIRNN0]}, PRETRAINED)
 
@@ -63,24 +63,16 @@ def trained(change: dict | None = None) -> None:
         ("softmax", {"reinit": "keep"}, ["24 by keep"]),
         ("blstm0", {"any_order": True}, [r"blstm0 +12 +frozen", r"softmax +15 +new"]),
         ("softmax", {"frozen_from": OTHER}, [f"frozen +{OTHER}"]),
+        ("softmax", LOWEST_FROZEN, [r"blstm0 +12 +frozen in the base +exp/own/valid"]),
         (
             "softmax",
-            {"config": {"freeze_param": LOWEST}},
-            [r"blstm0 +12 +frozen in the base +exp/own/valid"],
-        ),
-        (
-            "softmax",
-            {"config": {"freeze_param": LOWEST}, "trainable": True},
+            {**LOWEST_FROZEN, "trainable": True},
             [r"softmax +15 +copied", r"blstm0 +12 +frozen in the base"],
         ),
         (
             "softmax",
             {"config": {"freeze_param": "encoder.enc.0.bt1"}},
-            [
-                r"blstm1 +12 +new +seed 1000; 6 frozen in the base",
-                "21 frozen",
-                "18 trained",
-            ],
+            ["blstm1 .*new +seed 1000; 6 frozen in the base", "21 fro", "18 trained"],
         ),
         (
             "softmax",
@@ -106,29 +98,16 @@ def test_what_is_planned(files, frozen, options, rows):
     "frozen, options, message, status",
     [
         ("softmaks", {}, "E_FREEZE_NOMATCH.*nearest: softmax", 78),
-        ("softmax blstm1 blstm0", {}, "E_FREEZE_ALL", 78),
-        ("blstm0", {}, "E_FREEZE_ORDER", 78),
         ("softmax", {"seed": -1}, "E_CONFIG_KEY: seed -1: .*NumPy takes 0 to", 78),
         ("softmax", {"seed": 2**32 - 1}, "E_CONFIG_KEY: seed 4294967295", 78),
-        (
-            "softmax",
-            {"frozen_from": Path("exp/swapped/4epoch.pth")},
-            "E_TOKENS_CHANGED.*first in line 3",
-            65,
-        ),
         (
             "softmax",
             {"frozen_from": Path("wide.pth")},
             r"E_SHAPE_MISMATCH.*\(5, 2\).*\(5, 9\)",
             65,
         ),
-        (
-            "softmax blstm1 blstm0",
-            {"config": {"freeze_param": LOWEST}},
-            "E_FREEZE_NOMATCH.*in the base",
-            78,
-        ),
-        ("softmax blstm1", {"config": {"freeze_param": LOWEST}}, "E_FREEZE_ALL", 78),
+        ("softmax blstm1 blstm0", LOWEST_FROZEN, "E_FREEZE_NOMATCH.*in the base", 78),
+        ("softmax blstm1", LOWEST_FROZEN, "E_FREEZE_ALL", 78),
         (
             "softmax",
             {"config": {"freeze_param": ["encoder"]}},
@@ -150,27 +129,21 @@ def test_what_cannot_be_planned(files, frozen, options, message, status):
 
 
 @pytest.mark.parametrize(
-    "config, source, frozen, start",
+    "options, frozen, start",
     [
-        (None, None, {"ctc.ctc_lo.weight": 0, "ctc.ctc_lo.bias": 0}, {}),
-        (None, OTHER, {"ctc.ctc_lo.weight": 3, "ctc.ctc_lo.bias": 3}, {}),
+        ({}, dict.fromkeys(CLASSIFIER, 0), {}),
+        ({"frozen_from": OTHER}, dict.fromkeys(CLASSIFIER, 3), {}),
+        (LOWEST_FROZEN, dict.fromkeys([*CLASSIFIER, BT0, BIRNN0], 0), {}),
         (
-            {"freeze_param": LOWEST},
-            None,
-            dict.fromkeys(["ctc.ctc_lo.weight", "ctc.ctc_lo.bias", BT0, BIRNN0], 0),
-            {},
-        ),
-        (
-            {"init_param": BEGUN},
-            None,
-            {"ctc.ctc_lo.weight": 0, "ctc.ctc_lo.bias": 0},
+            {"config": {"init_param": BEGUN}},
+            dict.fromkeys(CLASSIFIER, 0),
             {BIRNN0: 3},
         ),
     ],
 )
-def test_the_files_of_a_job(files, config, source, frozen, start):
+def test_the_files_of_a_job(files, options, frozen, start):
     """Tensor -> the seed of the model that it is from."""
-    made = spec(config=config, **({"frozen_from": source} if source else {}))
+    made = spec(**options)
     prepare(made, JOB)
     wanted = {"frozen.pth": frozen, **({"start.pth": start} if start else {})}
     for name, tensors in wanted.items():
@@ -197,22 +170,6 @@ def test_another_job_may_not_use_the_folder(files):
     PRETRAINED.write_bytes(PRETRAINED.read_bytes() + b" ")
     with pytest.raises(TopDownError, match="E_C"):
         prepare(made, JOB)
-
-
-@pytest.mark.parametrize(
-    "place, said",
-    [
-        ("exp/joint", "is the base experiment, which is only read"),
-        ("exp/joint/retrained", "lies in the base experiment"),
-        ("exp", "contains the base experiment"),
-    ],
-)
-def test_a_retraining_stays_out_of_its_base(toy_experiment, place, said):
-    before = {p: p.read_bytes() for p in Path("exp").rglob("*") if p.is_file()}
-    with pytest.raises(TopDownError, match=f"E_CREATE: {place} {said}") as e:
-        prepare(spec(), Path(place))
-    assert e.value.status == 73
-    assert before == {p: p.read_bytes() for p in Path("exp").rglob("*") if p.is_file()}
 
 
 def test_a_run_is_made_longer_never_shorter(toy_experiment):
@@ -242,12 +199,7 @@ def another_file() -> None:
 @pytest.mark.parametrize(
     "change, spoil, message, status",
     [
-        (
-            {"ctc.ctc_lo.bias": torch.zeros(3, 2)},
-            None,
-            "E_FROZEN_CHANGED.*_lo.bias",
-            70,
-        ),
+        ({CLASSIFIER[1]: torch.zeros(5)}, None, "E_FROZEN_CHANGED.*_lo.bias", 70),
         ({BT0: torch.zeros(3, 2)}, None, "E_FROZEN_CHANGED.*bt0", 70),
         (AS_BASE, None, "E_REINIT_SAME.*layer blstm1", 70),
         ({}, one_bit, "E_FROZEN_CHANGED.*3epoch.pth", 70),
@@ -256,7 +208,7 @@ def another_file() -> None:
     ],
 )
 def test_what_verify_finds(toy_experiment, change, spoil, message, status):
-    prepare(spec(config={"freeze_param": LOWEST}), JOB)
+    prepare(spec(**LOWEST_FROZEN), JOB)
     trained(change)
     if spoil:
         spoil()
@@ -280,8 +232,8 @@ layers:
 """
 
 
-def by_hand(stack: str = "mine.yaml") -> RetrainSpec:
-    return spec_by_hand(Path("exp/joint"), "out", stack=stack, folder=JOB)
+def by_hand() -> RetrainSpec:
+    return spec_by_hand(Path("exp/joint"), "out", stack="mine.yaml", folder=JOB)
 
 
 def test_a_stack_file_belongs_to_the_folder_that_was_made_with_it(toy_experiment):
@@ -291,8 +243,6 @@ def test_a_stack_file_belongs_to_the_folder_that_was_made_with_it(toy_experiment
     Path("mine.yaml").write_text(MINE.replace("rest", "body"))
     with pytest.raises(TopDownError, match="E_CONFIG_CHANGED.*stack_sha256|reinit"):
         prepare(by_hand(), JOB)
-    with pytest.raises(TopDownError, match="E_STACK"):
-        by_hand("other.yaml")
     Path("mine.yaml").unlink()  # it may move
     verify(JOB)
     prepare(by_hand(), JOB)
