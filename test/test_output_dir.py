@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from toys import write_base
+from toys import write_joint
 
 from espnet_topdown.cli.main import main
 from espnet_topdown.files import write_bytes
@@ -54,7 +54,7 @@ def made(tmp_path_factory) -> Path:
     """An experiment, what people have beside it, and data after stages 2 to 5."""
     root = tmp_path_factory.mktemp("made")
     with contextlib.chdir(root):
-        write_base()
+        write_joint()
         Path("link").symlink_to("exp/joint")
         Path("lists").symlink_to("data/valid")
         for path in map(Path, THEIRS):

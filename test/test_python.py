@@ -126,6 +126,7 @@ def test_a_search_shows_itself_with_its_figures(
 
 NEW = ("exp/joint", "out")
 OLD = ("exp/joint", "exp/search")
+SOFTMAX = ("exp/joint", "softmax")
 
 
 @pytest.mark.parametrize(
@@ -133,40 +134,29 @@ OLD = ("exp/joint", "exp/search")
     [
         (load_search, ["exp"], {}, "E_NO_SEARCH: no search in exp"),
         (list_layers, ["none"], {}, "E_EXP: no ESPnet experiment in none"),
+        (plan_retraining, SOFTMAX, {"sed": 1}, "E_USAGE.*--sed=1 .nearest: --seed"),
         (
             run_search,
             NEW,
-            {"strateg": "full"},
-            "E_USAGE: search: unknown option --strateg=full (nearest: --strategy",
+            {"strateg": "x"},
+            "E_USAGE.*--strateg=x .nearest: --strat",
         ),
-        (
-            plan_retraining,
-            ["exp/joint", "softmax"],
-            {"sed": 1},
-            "E_USAGE: plan: unknown option --sed=1 (nearest: --seed",
-        ),
-        (
-            run_search,
-            NEW,
-            {"max_jobs": 1.5},
-            "E_USAGE: search: argument --max_jobs: invalid int value: '1.5'",
-        ),
+        (run_search, NEW, {"max_jobs": 1.5}, "E_USAGE.*--max_jobs: invalid int .*1.5"),
+        (run_search, NEW, {"controls": ["warn"]}, "E_RANGE: --controls warn .*: warm"),
         (
             run_search,
             OLD,
             {"strategy": "full"},
-            "E_CONFIG_CHANGED: exp/search/search.yaml: strategy was greedy, now full",
+            "E_CONFIG_CHANGED.*greedy, now full",
         ),
-        (retrain, [*NEW, "softmaks"], {}, "E_FREEZE_NOMATCH: "),
-        (run_search, NEW, {"controls": ["warn"]}, "E_RANGE: --controls warn is unkno"),
-        (run_search, OLD, {"stack": "x.yaml"}, "E_STACK: "),
+        (run_search, OLD, {"stack": "x.yaml"}, "E_STACK: .*x.yaml"),
+        (retrain, [*NEW, "softmaks"], {}, "E_FREEZE_NOMATCH.*nearest: softmax"),
     ],
 )
 def test_mistakes(finished: Path, call, given, options: dict, message: str) -> None:
-    with pytest.raises(TopDownError) as e:
+    with pytest.raises(TopDownError, match=message) as e:
         call(*given, **options)
-    assert str(e.value).startswith(message) and e.value.remedy
-    assert not Path("out").exists()
+    assert e.value.remedy and not Path("out").exists()
 
 
 def test_one_retraining(finished: Path, monkeypatch) -> None:

@@ -6,44 +6,37 @@ import csv
 import io
 import json
 import os
-import shutil
 import sys
 import types
 from pathlib import Path
 
 import pytest
 import yaml
+from record import unpack
 
 from espnet_topdown.cli.main import main
 from espnet_topdown.files import write_yaml
 from espnet_topdown.jobs import run
 from espnet_topdown.trainer import _checks
 
-GOLDEN = Path(__file__).with_name("golden")
 
-
-@pytest.mark.parametrize("search", ["finished", "interrupted", "joint_best"])
-def test_tables(search: str, capsys, tmp_path: Path) -> None:
-    folder = shutil.copytree(GOLDEN / search, tmp_path / "exp", symlinks=True)
+@pytest.mark.parametrize("name", ["finished", "interrupted", "joint_best"])
+def test_tables(name: str, capsys, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    unpack(name)
     before = sorted(tmp_path.rglob("*"))
-    main(["report", str(folder / "search"), "--format", "csv"])
-    table = capsys.readouterr().out
-    main(["report", str(folder / "search"), "--format", "json"])
+    main(["report", "exp/search", "--format", "csv"])
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    main(["report", "exp/search", "--format", "json"])
     rows = json.loads(capsys.readouterr().out)
     assert sorted(tmp_path.rglob("*")) == before
-    lines = list(csv.DictReader(io.StringIO(table)))
-    assert [line["model"] for line in lines] == [row["model"] for row in rows]
     assert {*lines[0]} == {key for row in rows for key in row}
-    for line, row in zip(lines, rows):
-        told = {k: "" if row.get(k) is None else str(row[k]) for k in line}
-        assert line == told
-    if search == "finished":
+    for line, row in zip(lines, rows, strict=True):
+        assert line == {k: str(row[k]) if row.get(k) is not None else "" for k in line}
+    if name == "finished":
         best = lines[1]
-        assert (best["model"], best["frozen"], best["errors"]) == (
-            "m1.2",
-            "softmax",
-            "40",
-        )
+        found = best["model"], best["frozen"], best["errors"]
+        assert found == ("m1.2", "softmax", "40")
         assert round(float(best["cer test (ctc_greedy)"]), 2) == 5.47
 
 
@@ -73,9 +66,11 @@ def test_the_runs_of_a_search_are_a_group(
     if set_by_user is None:
         monkeypatch.delenv("WANDB_RUN_GROUP")
     seen = []
-    trainer = types.SimpleNamespace(
-        main=lambda words: seen.append(os.environ.get("WANDB_RUN_GROUP"))
-    )
+
+    def train(words: list[str]) -> None:
+        seen.append(os.environ.get("WANDB_RUN_GROUP"))
+
+    trainer = types.SimpleNamespace(main=train)
     monkeypatch.setitem(sys.modules, "idle_trainer", trainer)
     monkeypatch.setattr(run, "is_trained", lambda folder: bool(seen))
     job = tmp_path / "a_topdown" / "m1.2"
