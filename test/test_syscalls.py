@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
+import io
 import json
 import mmap
 import os
@@ -24,7 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from finished_search import make_base, make_search, search_here
+from finished_search import make_search, search_here
+from toys import write_joint
 
 from espnet_topdown.errors import command
 from espnet_topdown.records import Journal, check_seal
@@ -32,7 +33,12 @@ from espnet_topdown.search.state import RESULT, is_finished
 
 POINTS = os.environ.get("TOPDOWN_KILL_POINTS", "")
 SECONDS = 24 * 3600 if POINTS else 1800
-pytestmark = [pytest.mark.espnet, pytest.mark.nightly, pytest.mark.timeout(SECONDS)]
+pytestmark = [
+    pytest.mark.espnet,
+    pytest.mark.nightly,
+    pytest.mark.timeout(SECONDS),
+    pytest.mark.skipif(shutil.which("strace") is None, reason="no strace"),
+]
 CALLS = "openat,write,pwrite64,fsync,rename,mkdir,unlink,flock,ftruncate,symlink"
 WRITES = "write,pwrite64,fsync,rename,mkdir,ftruncate,symlink"
 ONCE = f"openat,{WRITES}"  # of these, the calls that make a file
@@ -41,24 +47,7 @@ SAYS = re.compile(r"^E_DISK: .+: need [1-9]\d* B, free \d+ B at \S+\. Do: ", re.
 NO_MATTER = re.compile(r"/(log|lock|\.lock)>")  # the screen; the name in a lock
 
 
-@pytest.fixture(scope="module", autouse=True)
-def there_is_strace():
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
-
-
-@dataclasses.dataclass
-class Ended:
-    """How a search in a fork ended."""
-
-    status: int
-    said: str  # its last words, also where no file can be written
-
-    def __str__(self) -> str:
-        return f"status {self.status}: {self.said[-2000:]}"
-
-
-class Stderr:
+class Stderr(io.TextIOBase):
     """The last words go to memory that is shared with the test, not to a file."""
 
     def __init__(self, memory: mmap.mmap) -> None:
@@ -69,15 +58,12 @@ class Stderr:
         os.write(2, text.encode())
         return len(text)
 
-    def flush(self) -> None:
-        pass
-
     def fileno(self) -> int:
         return 2
 
 
-def run(folder: Path, *strace: str) -> Ended:
-    """The search in a fork, under strace if options are given."""
+def run(folder: Path, *strace: str) -> tuple[int, str]:
+    """The search in a fork, under strace if options are given: status, last words."""
     ready, go = os.pipe()
     memory = mmap.mmap(-1, 1 << 16)
     child = os.fork()
@@ -105,7 +91,8 @@ def run(folder: Path, *strace: str) -> Ended:
         tracer.wait(timeout=20)
     died = os.WIFSIGNALED(how)
     status = 128 + os.WTERMSIG(how) if died else os.WEXITSTATUS(how)
-    return Ended(status, memory[:].rstrip(b"\0").decode(errors="replace"))
+    said = memory[:].rstrip(b"\0").decode(errors="replace")
+    return status, said[-2000:]
 
 
 def attach(child: int, folder: Path, options: tuple[str, ...]) -> subprocess.Popen:
@@ -123,22 +110,22 @@ def attach(child: int, folder: Path, options: tuple[str, ...]) -> subprocess.Pop
 def base(tmp_path_factory) -> Path:
     make_search(tmp_path_factory.mktemp("once"))  # all is imported before the forks
     root = tmp_path_factory.mktemp("base")
-    make_base(root)
+    with contextlib.chdir(root):
+        write_joint()
     return root
 
 
-def points(calls: list, count: int) -> list:
-    """``count`` of the calls, evenly; at night more, or all."""
-    n = len(calls)
+def points(n: int, count: int) -> list[int]:
+    """``count`` of ``n`` calls, evenly; at night more, or all."""
     count = n if POINTS == "all" else min(n, int(POINTS or count))
-    return [calls[(2 * i + 1) * n // (2 * count)] for i in range(count)]
+    return [(2 * i + 1) * n // (2 * count) for i in range(count)]
 
 
 def calls(base: Path, tmp_path: Path, names: str) -> list[tuple[str, int]]:
     """The calls of one search: their names, each with its own count, as strace has."""
     folder = fresh(base, tmp_path)
-    ended = run(folder, "-e", f"trace={names}")
-    assert ended.status == 0, ended
+    status, said = run(folder, "-e", f"trace={names}")
+    assert status == 0, said
     traced = (folder / "trace").read_text().splitlines()
     check(folder)
     seen: collections.Counter = collections.Counter()
@@ -165,95 +152,72 @@ def legal(folder: Path) -> None:
     if not search.is_dir():
         return
     Journal(search / "journal.jsonl").events()  # a torn last line is left out
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         for done in SEARCH.glob("*/.done"):
             assert done.stat().st_size > 20 and check_seal(done.parent) == []
         if (SEARCH / RESULT).exists():
             json.loads((SEARCH / RESULT).read_text())
             assert is_finished(SEARCH)
-    finally:
-        os.chdir(here)
 
 
 def check(folder: Path, kills: int = 1) -> None:
     """The search has ended with the right result, and fsck finds nothing."""
     from espnet_topdown.cli._fsck import fsck
 
-    here = os.getcwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         result = json.loads((SEARCH / RESULT).read_text())
         assert (result["best"], result["path"][-1]) == ("m1.2", "m1.1.1")
         assert os.readlink(SEARCH / "best") == "m1.2"
-        report = fsck(SEARCH, repair=True)
-        assert report.problems == []
+        assert fsck(SEARCH, repair=True).problems == []
         work = collections.Counter(Path("work").read_text().split("\n")[:-1])
         # one line an epoch: two retrainings of four
         repeated = sum(work.values()) - 8
         assert 0 <= repeated <= kills, work
-    finally:
-        os.chdir(here)
 
 
 def killed(folder: Path, name: str, n: int) -> bool:
     """Kill the search at a call; False if it ended before."""
     how = f"inject={name}:signal=SIGKILL:when={n}"
-    ended = run(folder, "-e", f"trace={CALLS}", "-e", how)
-    if ended.status == 0:  # a run has a few calls more or less than another
+    status, said = run(folder, "-e", f"trace={CALLS}", "-e", how)
+    if status == 0:  # a run has a few calls more or less than another
         return False
-    assert ended.status == 128 + signal.SIGKILL, f"{name} {n}: {ended}"
+    assert status == 128 + signal.SIGKILL, f"{name} {n}: {status} {said}"
     legal(folder)
     return True
 
 
 def continued(folder: Path, kills: int = 1) -> None:
     """The same command, undisturbed, brings the search to its end."""
-    ended = run(folder)
-    assert ended.status == 0, ended
+    status, said = run(folder)
+    assert status == 0, said
     check(folder, kills)
 
 
 @contextlib.contextmanager
-def counted(name: str, point: object, wrong: list[str]) -> Iterator[None]:
+def counted(point: object, wrong: list[str]) -> Iterator[None]:
     """One point more; a violation does not end the campaign."""
     try:
         yield
     except AssertionError as e:
-        wrong.append(f"{name} {point}: {e}")
+        wrong.append(f"{point}: {e}")
 
 
-def test_killed_at_a_call(base, tmp_path):
-    known, wrong, missed = calls(base, tmp_path, CALLS), [], 0
+@pytest.mark.parametrize("kills, count", [(1, 16), (2, 5)])
+def test_killed_at_a_call(base, tmp_path, kills, count):
+    """Once, or once more while it continues."""
+    known, wrong, done = calls(base, tmp_path, CALLS), [], 0
     assert len(known) > 150
-    tried = points(known, 16)
-    for name, n in tried:
+    rng, tried = random.Random(1), points(len(known), count)
+    for at in tried:
+        later = collections.Counter(name for name, _ in known[at:])
+        again = rng.choice(sorted(later.elements()))
+        where = [known[at], (again, rng.randint(1, later[again]))][:kills]
         folder = fresh(base, tmp_path)
-        with counted("killed at a call", [name, n], wrong):
-            if not killed(folder, name, n):
-                missed += 1
-            continued(folder)
+        with counted(where, wrong):
+            done += all(killed(folder, *call) for call in where)
+            continued(folder, kills)
     assert not wrong, "\n".join(wrong)
-    assert missed < len(tried) / 3
-
-
-def test_killed_twice_at_random(base, tmp_path):
-    known, wrong, twice = calls(base, tmp_path, CALLS), [], 0
-    rng, total = random.Random(1), collections.Counter(name for name, _ in known)
-    tries = 30 if POINTS else 5
-    for _ in range(tries):
-        at = rng.randrange(len(known))
-        left = total - collections.Counter(name for name, _ in known[:at])
-        again = rng.choice(sorted(left.elements()))
-        second = again, rng.randint(1, left[again])
-        folder = fresh(base, tmp_path)
-        with counted("killed once or twice", [known[at], second], wrong):
-            both = killed(folder, *known[at]) and killed(folder, *second)
-            twice += both
-            continued(folder, kills=2)
-    assert not wrong, "\n".join(wrong)
-    assert twice > tries / 3
+    assert done > len(tried) / 3
 
 
 def spoilt(folder: Path) -> list[str]:
@@ -271,17 +235,17 @@ def test_a_call_that_fails(base, tmp_path, error, how):
     """Status 74, with the bytes that are needed and free; then all goes on."""
     names = ONCE if how == "once" else WRITES
     known, wrong = calls(base, tmp_path, names), []
-    for name, n in points(known, 5):
+    for name, n in (known[at] for at in points(len(known), 5)):
         folder = fresh(base, tmp_path)
         when = f"{n}{'+' if how == 'from then on' else ''}"
         inject = f"inject={name}:error={error}:when={when}"
-        with counted(f"{error}, {how}", [name, n], wrong):
-            ended = run(folder, "-e", f"trace={names}", "-e", inject)
+        with counted([name, n], wrong):
+            status, said = run(folder, "-e", f"trace={names}", "-e", inject)
             legal(folder)
             if spoilt(folder):
-                assert ended.status == 74, f"{ended} {spoilt(folder)[0]}"
-                assert SAYS.search(ended.said), ended
+                assert status == 74, f"{status} {said} {spoilt(folder)[0]}"
+                assert SAYS.search(said), said
             else:  # a line on the screen, or the name in a lock
-                assert ended.status in (0, 74), ended
+                assert status in (0, 74), f"{status} {said}"
             continued(folder)
     assert not wrong, "\n".join(wrong)
