@@ -80,7 +80,8 @@ def scoring(folder: Path) -> None:
     Journal(folder / "journal.jsonl").append("started", node="m3")
     for node in ("m1.2", "m1.1.1"):
         shutil.rmtree(folder / node)
-    (folder / "m3" / ".done").unlink()
+    for name in (".done", "score.json"):
+        (folder / "m3" / name).unlink()
     (folder / "m3" / "train.log").touch()
 
 
