@@ -15,6 +15,7 @@ import yaml
 
 from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.jobs.check import check_asr_data, check_trained
 from espnet_topdown.models.config import (
     KEYS,
     RECORDS,
@@ -23,9 +24,10 @@ from espnet_topdown.models.config import (
     read_config,
     read_record,
 )
+from espnet_topdown.models.experiment import Experiment
 
 BASE = Path("exp/joint")
-MISSING = object()
+MISSING = object()  # the key is not there
 WRONG = [None, "", [], "many", -1, {}, [None], 1.5, True, "1e5", [[]], float("nan")]
 # These and every other ``*_conf`` hold options of one part.
 CONFS = ["frontend_conf", "model_conf", "encoder_conf", "optim_conf", "scheduler_conf"]
@@ -48,9 +50,6 @@ COMMANDS = (["layers", str(BASE)], ["plan", str(BASE), "--freeze", "softmax"])
 
 @pytest.mark.parametrize("key", [*NAMES, *INNER])
 def test_any_value_of_any_key(toy_experiment, key, capsys):
-    from espnet_topdown.jobs.check import check_asr_data, check_trained
-    from espnet_topdown.models.experiment import Experiment
-
     before = (BASE / "config.yaml").read_text()
     for value in [*WRONG, MISSING]:
         change(key, value)
@@ -69,7 +68,6 @@ def test_any_value_of_any_key(toy_experiment, key, capsys):
         (BASE / "config.yaml").write_text(before)
 
 
-GONE = object()  # the key is not there
 FINISHED = Path(__file__).parents[1] / "golden" / "finished"
 
 
@@ -80,15 +78,15 @@ def test_any_value_of_what_a_search_wrote(tmp_path, monkeypatch, capsys, file, k
     path = Path("exp/search", "m1.2" if file == "retrain.yaml" else ".", file)
     before = yaml.safe_load(path.read_text())  # JSON is YAML
     write = json.dumps if path.suffix == ".json" else yaml.safe_dump
-    for value in (*WRONG, GONE):
+    for value in (*WRONG, MISSING):
         changed = {**before, key: value}
-        path.write_text(write({k: v for k, v in changed.items() if v is not GONE}))
+        path.write_text(write({k: v for k, v in changed.items() if v is not MISSING}))
         for verb in ("status", "fsck"):
             with contextlib.suppress(SystemExit):
                 main([verb, "exp/search"])
             said = "".join(capsys.readouterr())
             assert "E_INTERNAL" not in said
-        if value is not GONE and not RECORDS[file][key][1](value):
+        if value is not MISSING and not RECORDS[file][key][1](value):
             with pytest.raises(SystemExit, match="78"):
                 main(["status", "exp/search"])
             assert f"E_CONFIG_KEY: {path}: {key} is" in capsys.readouterr().err
@@ -97,9 +95,8 @@ def test_any_value_of_what_a_search_wrote(tmp_path, monkeypatch, capsys, file, k
 @pytest.mark.parametrize("name", RECORDS)
 def test_a_record_that_holds_a_list(tmp_path, name):
     (tmp_path / name).write_text("[1, 2]\n")
-    with pytest.raises(
-        TopDownError, match=r"(E_YAML|E_CONFIG_KEY): .*(a list|\[1, 2\])"
-    ):
+    message = r"(E_YAML|E_CONFIG_KEY): .*(a list|\[1, 2\])"
+    with pytest.raises(TopDownError, match=message):
         read_record(tmp_path / name)
 
 
@@ -107,10 +104,11 @@ def test_a_record_that_holds_a_list(tmp_path, name):
     "key, value, allowed",
     [
         ("max_epoch", -1, "a whole number >= 1"),
-        ("batch_size", 0, "a whole number >= 1"),
-        ("accum_grad", 0, "a whole number >= 1"),
         ("grad_clip", -1.0, "a number above 0"),
-        ("keep_nbest_models", 0, "a whole number >= 1 or a list of them"),
+        ("keep_nbest_models", [3, 0], "a whole number >= 1 or a list of them"),
+        ("freeze_param", False, "no and off are false"),
+        ("init_param", [3], ""),
+        ("best_model_criterion", [["dev", "loss", "min"]], "train or valid"),
         ("max_epoch", "many", "a whole number >= 1"),
         ("max_epoch", True, "a whole number >= 1"),
         ("max_epoch", "1e5", "a whole number >= 1"),
@@ -129,7 +127,7 @@ def test_a_record_that_holds_a_list(tmp_path, name):
         ("encoder_conf", None, "a mapping"),
         ("train_data_path_and_name_and_type", [["a", "b"]], "[file, name, type]"),
         ("patience", -1, "null or a whole number >= 0"),
-        ("optim_conf.lr", "fast", "a number above 0"),
+        ("optim_conf.lr", 0.0, "a number above 0"),
         ("grad_clip", float("inf"), "a number above 0"),
     ],
 )
