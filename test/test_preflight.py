@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toys import rnn_weights, write_experiment
+from toys import rnn_weights, write_experiment, write_splits
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.jobs.check import check_asr_data, check_lm_data
@@ -71,12 +71,7 @@ def in_splits(toy_experiment) -> Experiment:
     base = Experiment(toy_experiment)
     Path("data/train/speech_shape").write_text("t1 4000\nt2 4000\n")
     for name in ("wav.scp", "text", "speech_shape"):
-        folder = SPLITS / name
-        folder.mkdir(parents=True)
-        first, second = Path("data/train", name).read_text().splitlines()
-        (folder / "split.0").write_text(f"{first}\n")
-        (folder / "split.1").write_text(f"{second}\n")
-        (folder / "num_splits").write_text("2")
+        write_splits(Path("data/train", name), SPLITS)
     base.config["multiple_iterator"] = True
     base.config["train_shape_file"] = [str(SPLITS / "speech_shape")]
     base.config["train_data_path_and_name_and_type"] = [

@@ -143,7 +143,7 @@ def test_a_genuine_experiment(shared, monkeypatch):
     assert len(exp.token_list) == 22
 
 
-def test_the_mean_is_exact_and_what_is_frozen_stays(exp, capsys, caplog):
+def test_the_mean_is_exact_and_what_is_frozen_stays(exp, capsys):
     main(["average", str(exp), "--n", "3"])
     assert capsys.readouterr().out.strip() == "valid.acc.average3.pth"
     path = exp / "valid.acc.average3.pth"
@@ -162,12 +162,6 @@ def test_the_mean_is_exact_and_what_is_frozen_stays(exp, capsys, caplog):
     save_weights(load_weights(exp / "1epoch.pth"), exp / "2epoch.pth")
     Experiment(exp).average(3)
     assert path.stat().st_mtime_ns != made, "an epoch has changed"
-    assert Experiment(exp).average(10).is_file()
-    assert "W_AVERAGE" in caplog.text and "5 epochs, not 10" in caplog.text
-    (exp / "2epoch.pth").unlink()
-    with pytest.raises(TopDownError, match="E_AVERAGE.*2epoch.*nbest_models 3") as e:
-        Experiment(exp).average(3)
-    assert e.value.status == 66
 
 
 @pytest.mark.parametrize("n", [2, 3, 7, 10])
@@ -205,27 +199,23 @@ def test_random_weights_follow_from_config_and_seed(tmp_path):
     files = [tmp_path / f"{i}.pth" for i in range(3)]
     digests = [save_random_weights(tmp_path, n, f) for n, f in zip((1, 1, 2), files)]
     assert digests[0] == digests[1] != digests[2]
-    one, _, other = (load_weights(file)["ctc.ctc_lo.weight"] for file in files)
-    assert one.abs().max() <= 0.1, "init_uniform is kept"
-    assert not torch.equal(one, other)
+    softmax = load_weights(files[0])["ctc.ctc_lo.weight"]
+    assert softmax.abs().max() <= 0.1, "init_uniform is kept"
 
 
-def write_espnet3(folder: Path, **config: object) -> Path:
+def write_espnet3(folder: Path) -> Path:
     """What ESPnet 3's trainer leaves of a model that has an ESPnet 2 task.
 
     ``config.yaml`` has its sections beside all keys of the task, which are defaults
     but for the model's. There is no checkpoint.pth.
     """
     sections = ("trainer", "dataset", "dataloader", "optimizer", "scheduler")
-    config.update({name: {"_target_": "of.its.recipe"} for name in sections})
+    config = {name: {"_target_": "of.its.recipe"} for name in sections}
     config["best_model_criterion"] = [["valid/loss", 3, "min"]]
     write_experiment(folder, rnn_weights(seed=3), **config)
-    weights = load_weights(folder / "4epoch.pth")
-    for name in ("checkpoint.pth", "valid.loss.best.pth", "4epoch.pth"):
+    (folder / "4epoch.pth").rename(folder / "valid.loss.ave_3best.pth")
+    for name in ("checkpoint.pth", "valid.loss.best.pth"):
         (folder / name).unlink()
-    torch.save(weights, folder / "valid.loss.ave_3best.pth")
-    lightning = {"state_dict": weights, "pytorch-lightning_version": "2.6.6"}
-    torch.save({"epoch": 0, **lightning}, folder / "last.ckpt")
     return folder
 
 
@@ -240,8 +230,8 @@ def write_espnet3(folder: Path, **config: object) -> Path:
     ],
 )
 def test_an_experiment_of_espnet3_is_refused_by_name(
-    words: str, toy_experiment, capsys, monkeypatch
-) -> None:
+    toy_experiment, capsys, monkeypatch, words
+):
     monkeypatch.setattr("espnet_topdown.cli.installation.check", lambda: None)
     write_espnet3(Path("exp/three"))
     with pytest.raises(SystemExit, match="^78$"):
@@ -251,21 +241,10 @@ def test_an_experiment_of_espnet3_is_refused_by_name(
     assert "--frozen_from" in said and not Path("out").exists()
 
 
-def test_layers_of_an_espnet3_model_go_into_a_retraining(
-    toy_experiment, capsys
-) -> None:
-    """As the remedy says; its tokens must be the same."""
+def test_layers_of_an_espnet3_model_go_into_a_retraining(toy_experiment, capsys):
+    """As the remedy says."""
     weights = write_espnet3(Path("exp/three")) / "valid.loss.ave_3best.pth"
     words = ["plan", str(toy_experiment), "--freeze", "softmax", "--frozen_from"]
     main([*words, str(weights)])
     frozen = capsys.readouterr().out.splitlines()[1].split()
     assert (frozen[0], *frozen[2:]) == ("softmax", "frozen", str(weights))
-    tokens = ["<blank>", "<unk>", "b", "a", "<sos/eos>"]
-    write_espnet3(Path("exp/other"), token_list=tokens)
-    for file, code in (
-        ("exp/three/last.ckpt", "E_CKPT_"),
-        ("exp/other/valid.loss.ave_3best.pth", "E_TOKENS_CHANGED"),
-    ):
-        with pytest.raises(SystemExit, match="^65$"):
-            main([*words, file])
-        assert code in capsys.readouterr().err

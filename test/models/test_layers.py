@@ -138,6 +138,12 @@ def test_a_stack_file_that_is_wrong(toy_experiment, capfd, verb, text, message):
     assert {*Path().rglob("*")} == had
 
 
+def test_a_stack_of_no_kind_of_model(toy_experiment, capfd):
+    Path("mine.yaml").write_text("task: asrr\n" + stack(*LAYERS))
+    status, shown = shown_by(capfd, "plan", *COMMANDS["plan"], "--stack", "mine.yaml")
+    assert status == 78 and re.search("E_STACK.*nearest: asr", shown)
+
+
 IGNORED = r"ignore: ['encoder\.enc\.0\.\w+0']"
 SCALAR = "- {name: out, params: ctc}"
 
@@ -157,30 +163,19 @@ def test_a_stack_file_that_is_taken(toy_experiment, capfd, caplog, verb, text, m
     assert status == 0 and re.search(message, caplog.text + shown, re.DOTALL)
 
 
-def parallel(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"module.{n}": t for n, t in weights.items()}
-
-
-def of_type(dtype: torch.dtype):  # type: ignore[no-untyped-def]
-    return lambda weights: {n: t.to(dtype) for n, t in weights.items()}
+FORMS = {"W_PREFIX.*module": {f"module.{n}": t for n, t in rnn_weights().items()}}
+for name in ("float16", "bfloat16", "float64"):
+    weights = {n: t.to(getattr(torch, name)) for n, t in rnn_weights().items()}
+    FORMS[f"W_PRECISION.* {name}: converted to float32"] = weights
 
 
 @pytest.mark.espnet
-@pytest.mark.parametrize("verb", ["layers", "plan"])
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (parallel, "W_PREFIX.*module"),
-        (of_type(torch.float16), "W_PRECISION.*float16.*converted to float32"),
-        (of_type(torch.bfloat16), "W_PRECISION.*bfloat16.*converted to float32"),
-        (of_type(torch.float64), "W_PRECISION.*float64.*converted to float32"),
-    ],
-)
-def test_weights_in_another_form(toy_experiment, capfd, caplog, verb, change, message):
+@pytest.mark.parametrize("words", [("layers",), ("plan", "--freeze", "softmax")])
+@pytest.mark.parametrize("message", FORMS)
+def test_weights_in_another_form(toy_experiment, capfd, caplog, words, message):
     """Taken, and said; what a job loads has the names and the type of the model."""
-    exp = write_experiment(Path("exp/other"), change(rnn_weights()))
-    words = {"layers": (), "plan": ("--freeze", "softmax")}[verb]
-    status, shown = shown_by(capfd, verb, exp, *words)
+    exp = write_experiment(Path("exp/other"), FORMS[message])
+    status, shown = shown_by(capfd, *words, exp)
     assert status == 0 and "blstm0" in shown
     assert re.search(message, caplog.text + shown, re.DOTALL)
     prepare(spec_by_hand(exp, "softmax"), Path("exp/job"))

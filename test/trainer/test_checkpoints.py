@@ -19,15 +19,10 @@ import torch
 from dying import in_child
 from espnet2.main_funcs import average_nbest_models
 from espnet2.train import trainer as stock
-from trained_state import ENCODERS, differing, everything, options
+from trained_state import ENCODERS, differing, options, state
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.trainer._checkpoints import (
-    check_room,
-    durable,
-    repair,
-    save,
-)
+from espnet_topdown.trainer._checkpoints import durable, repair, save
 
 LOSS = [["valid", "loss", "min"]]
 
@@ -65,15 +60,6 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path):
 def test_what_torch_cannot_save_is_no_disk_error(tmp_path):
     with pytest.raises(Exception, match="pickle|local object"):
         save({"a": lambda: None}, tmp_path / "1epoch.pth")
-
-
-def test_no_room_for_an_epoch(tmp_path, monkeypatch):
-    save({"a": torch.zeros(3)}, tmp_path / "checkpoint.pth")
-    check_room(tmp_path)
-    usage = shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(TopDownError, match="E_DISK.*free 10 B"):
-        check_room(tmp_path)
 
 
 def test_only_the_two_modules_of_espnet_find_other_names(tmp_path):
@@ -152,26 +138,29 @@ def write(folder, losses):
 
 
 def test_links_and_surplus(tmp_path):
+    """The last epoch comes back; temporaries of the dead go."""
     folder = write(tmp_path / "exp", [3.0, 1.0, 2.0])
     (folder / "valid.loss.best.pth").symlink_to("3epoch.pth")
+    (folder / "3epoch.pth").write_bytes(b"PK cut")
+    dead = folder / ".checkpoint.pth.4194999.tmp"
+    alive = folder / f".checkpoint.pth.{os.getppid()}.tmp"
+    for path in (dead, alive):
+        path.touch()
     assert repair(folder, LOSS, keep=1) == 3
     assert os.readlink(folder / "valid.loss.best.pth") == "2epoch.pth"
     assert os.readlink(folder / "latest.pth") == "3epoch.pth"
     assert not (folder / "1epoch.pth").exists()
     assert (folder / "2epoch.pth").exists()
+    assert torch.load(folder / "3epoch.pth", weights_only=True)["w"] == 3.0
+    assert not dead.exists() and alive.exists()
 
 
 def test_no_link_for_what_the_model_lacks(tmp_path):
     folder = write(tmp_path / "exp", [math.nan, math.nan])
     repair(folder, LOSS, keep=1)
     assert not (folder / "valid.loss.best.pth").is_symlink()
-
-
-def test_last_epoch_comes_back(tmp_path):
-    folder = write(tmp_path / "exp", [3.0, 1.0])
-    (folder / "2epoch.pth").write_bytes(b"PK cut")
-    repair(folder, LOSS, keep=1)
-    assert torch.load(folder / "2epoch.pth", weights_only=True)["w"] == 2.0
+    for empty in (tmp_path / "none", tmp_path):
+        assert repair(empty, LOSS, keep=1) == 0
 
 
 def flip(path):
@@ -203,21 +192,6 @@ def test_a_damaged_checkpoint(tmp_path, damage, caplog):
         repair(folder, LOSS, keep=1)
     assert e.value.status == 65
     assert (e.value.code == "E_DIGEST") == (damage == "a flipped bit")
-
-
-def test_temporaries_of_the_dead_only(tmp_path):
-    folder = write(tmp_path / "exp", [1.0])
-    dead = folder / ".checkpoint.pth.4194999.tmp"
-    alive = folder / f".checkpoint.pth.{os.getppid()}.tmp"
-    for path in (dead, alive):
-        path.touch()
-    repair(folder, LOSS, keep=1)
-    assert not dead.exists() and alive.exists()
-
-
-def test_nothing_there(tmp_path):
-    assert repair(tmp_path / "none", LOSS, keep=1) == 0
-    assert repair(tmp_path, LOSS, keep=1) == 0
 
 
 def kill_points(monkeypatch, reached) -> None:
@@ -260,7 +234,7 @@ def test_killed_around_a_save_and_continued(
     points: list[str] = []
     with monkeypatch.context() as patch:
         kill_points(patch, points.append)
-        expected = everything(train("reference", **conf))
+        expected = state(train("reference", **conf))
     n, passed = len(points), []
     assert n > 12 and len(expected) > 20
 
@@ -277,28 +251,24 @@ def test_killed_around_a_save_and_continued(
             status = in_child(lambda: train("killed", **conf), tmp_path / "log")
             assert status == 128 + signal.SIGKILL, (tmp_path / "log").read_text()
         result = train("killed", **conf)
-        wrong = differing(everything(result), expected)
+        wrong = differing(state(result), expected)
         assert wrong == [], f"killed at {points[at - 1]} ({at} of {n})"
         assert not list(result.glob(".*.tmp"))
         shutil.rmtree(result)
 
 
-@pytest.mark.espnet
-def test_training_again_changes_nothing(train):
-    folder = train()
-    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*epoch.pth")}
-    train()
-    assert before == {p.name: p.stat().st_mtime_ns for p in folder.glob("*epoch.pth")}
+STOPPED = {"max_epoch": 9, "patience": 0, "optim_conf": {"lr": 1e-9}}
+STOPPED["early_stopping_criterion"] = ["valid", "loss", "max"]
 
 
 @pytest.mark.espnet
-def test_stopped_early_stays_stopped(train):
-    options = dict(max_epoch=9, patience=0, optim_conf={"lr": 1e-9})
-    options.update(early_stopping_criterion=["valid", "loss", "max"])
+@pytest.mark.parametrize("options, most", [({}, 3), (STOPPED, 8)], ids=["end", "early"])
+def test_training_again_changes_nothing(train, options, most):
+    """Neither when it has come to its end, nor when it was stopped early."""
     folder = train(**options)
-    before = sorted(p.name for p in folder.glob("*epoch.pth"))
-    epochs = len((folder / "curve.jsonl").read_text().splitlines())
-    assert epochs < 9
+    before = {p.name: p.stat().st_mtime_ns for p in folder.glob("*epoch.pth")}
+    curve = (folder / "curve.jsonl").read_text()
+    assert len(curve.splitlines()) <= most
     train(**options)
-    assert before == sorted(p.name for p in folder.glob("*epoch.pth"))
-    assert epochs == len((folder / "curve.jsonl").read_text().splitlines())
+    assert before == {p.name: p.stat().st_mtime_ns for p in folder.glob("*epoch.pth")}
+    assert curve == (folder / "curve.jsonl").read_text()

@@ -11,16 +11,21 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
 import pytest
 import torch
+from espnet2.asr.decoder.rnn_decoder import RNNDecoder
+from espnet2.tasks.asr import encoder_choices
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from espnet_topdown.models.weights import load_weights
 from espnet_topdown.trainer.fast import _cpu_lstm as cpu_lstm
-from espnet_topdown.trainer.fast import _cpu_rnnp as cpu_rnnp
-from espnet_topdown.trainer.fast import cpu, process, sdpa
-from espnet_topdown.trainer.fast._location_attention import Attention
+from espnet_topdown.trainer.fast import (
+    _location_attention,
+    _lstm_steps,
+    cpu,
+    process,
+    sdpa,
+)
 from espnet_topdown.trainer.fast._side_by_side import side_by_side
 
 pytestmark = pytest.mark.espnet
@@ -66,10 +71,8 @@ def lstms(layers, bidirectional, dropout, dtype=torch.float32, **options):
 
 def run_lstm(lstm, lengths, with_states=False):
     """Outputs, both states and the gradients of input, states and parameters."""
-    dtype, n_states = (
-        lstm.weight_ih_l0.dtype,
-        lstm.num_layers * (1 + lstm.bidirectional),
-    )
+    dtype = lstm.weight_ih_l0.dtype
+    n_states = lstm.num_layers * (1 + lstm.bidirectional)
     torch.manual_seed(3)
     x = torch.randn(len(lengths), max(lengths), 5, dtype=dtype)
     x = x if lstm.batch_first else x.transpose(0, 1).contiguous()
@@ -166,94 +169,67 @@ def test_what_an_lstm_leaves_to_pytorch():
 
 
 def test_lstm_takes_the_onednn_way():
-    from torch.profiler import profile
-
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch has no oneDNN")
-    with profile() as record:
+    with torch.profiler.profile() as record:
         run_lstm(lstms(1, True, 0.0)[1], [6, 3])
     names = {e.key for e in record.key_averages()}
     assert "aten::mkldnn_rnn_layer_backward" in names
 
 
-# --- projected RNN
-def rnnps(subsample, kind, dropout):
+# --- encoders, with a projection after each layer
+def encoders(name, n_modules, **conf):
     torch.manual_seed(0)
-    n_layers = len(subsample) - 1
-    sizes = (5, n_layers, 6, 7, np.array(subsample), dropout, kind)
-    stock = cpu_rnnp.RNNP(*sizes).double()
-    return stock, fast(stock, 1 + n_layers * kind.endswith("lstm"))
+    sizes = {"num_layers": 3, "hidden_size": 7, "output_size": 6, **conf}
+    stock = encoder_choices.get_class(name)(input_size=12, **sizes).double()
+    return stock, fast(stock, n_modules)
 
 
-def run_rnnp(module, lengths, states=None):
-    """Outputs, states, gradients, and the random numbers that come next."""
+def run_encoder(encoder, lengths, states=None):
+    """Output, lengths, states, gradients, and the random numbers that come next."""
     torch.manual_seed(1)
-    x = torch.randn(len(lengths), max(lengths), 5, dtype=torch.double)
+    x = torch.randn(len(lengths), max(lengths), 12, dtype=torch.double)
     x.requires_grad_()
-    module.zero_grad()
-    y, n, states = module(x, torch.tensor(lengths), states)
-    n = torch.as_tensor(n)
-    # what ESPnet has at padding is never used: its encoders fill it with zeros
-    y = y.masked_fill((torch.arange(y.size(1)) >= n[:, None])[..., None], 0.0)
-    y.sin().sum().backward()
-    flat = [t for s in states for t in (s if isinstance(s, tuple) else (s,))]
-    grads = [p.grad for p in module.parameters()]
-    return [y, n, x.grad, torch.rand(2), *flat, *grads]
+    y, n, states = encoder(x, torch.tensor(lengths), states)
+    grads = torch.autograd.grad(y.sin().sum(), [x, *encoder.parameters()])
+    return [y, n, torch.rand(2), *flat(states), *grads]
 
 
-@pytest.mark.parametrize("lengths", [[30, 22, 22, 9], [7], [25, 24]], ids=str)
+def flat(states):
+    if isinstance(states, (list, tuple)):
+        return [t for inner in states for t in flat(inner)]
+    return [] if states is None else [states]
+
+
+@pytest.mark.parametrize("lengths", [[40, 33, 33, 12], [21], [25, 24]], ids=str)
 @pytest.mark.parametrize(
-    "options",
+    "name, conf, n_modules",
     [
-        ((1, 2, 2, 1, 1), "blstm", 0.0),
-        ((1, 1, 1), "blstm", 0.5),
-        ((1, 3, 1, 2), "lstm", 0.3),
-        ((1, 2, 1, 2), "bgru", 0.5),
+        ("rnn", {"subsample": [2, 2, 1]}, 4),
+        ("rnn", {"subsample": [3, 1, 2], "bidirectional": False, "dropout": 0.3}, 4),
+        ("rnn", {"subsample": None, "num_layers": 2, "dropout": 0.5}, 3),
+        ("rnn", {"rnn_type": "gru", "subsample": [2, 1, 2], "dropout": 0.5}, 1),
+        ("rnn", {"use_projection": False}, 1),
+        ("vgg_rnn", {}, 4),
+        ("vgg_rnn", {"use_projection": False}, 1),
     ],
     ids=str,
 )
-def test_rnnp(options, lengths):
-    a, b = (run_rnnp(module, lengths) for module in rnnps(*options))
+def test_encoders(name, conf, n_modules, lengths):
+    both = encoders(name, n_modules, **conf)
+    a, b = (run_encoder(encoder, lengths) for encoder in both)
     assert_same(a, b, atol=1e-10)
 
 
-def test_rnnp_leaves_states_and_wrong_lengths_to_espnet():
-    states = [(torch.randn(1, 2, 6).double(),) * 2] * 2
-    a, b = (run_rnnp(m, [9, 4], states) for m in rnnps((1, 1, 1), "lstm", 0.0))
+def test_states_and_wrong_lengths_are_left_to_espnet():
+    states = [[(torch.randn(1, 2, 7).double(),) * 2] * 3]
+    both = encoders("rnn", 4, bidirectional=False, subsample=None)
+    a, b = (run_encoder(encoder, [9, 4], states) for encoder in both)
     assert_same(a, b, atol=1e-10)
-    for subsample, lengths in (
-        ((1, 1), [9, 8, 9]),
-        ((1, 1), [9, 0]),
-        ((1, 3, 1), [9, 1]),
-    ):
-        for module in rnnps(subsample, "blstm", 0.0):
+    for subsample, lengths in (([1], [9, 8, 9]), ([1], [9, 0]), ([3], [9, 1])):
+        for encoder in encoders("rnn", 4, subsample=subsample):
             with pytest.raises(RuntimeError):
-                run_rnnp(module, lengths)
-
-
-@pytest.mark.parametrize(
-    "name, conf, lengths, n_modules",
-    [
-        ("rnn", {"subsample": [2, 2, 1]}, [40, 33, 12], 4),
-        ("rnn", {"subsample": None, "bidirectional": False}, [21, 21], 4),
-        ("rnn", {"use_projection": False}, [17, 9, 9, 4], 1),
-        ("vgg_rnn", {}, [40, 33, 12], 4),
-        ("vgg_rnn", {"use_projection": False}, [25], 1),
-    ],
-    ids=str,
-)
-def test_encoders(name, conf, lengths, n_modules):
-    from espnet2.tasks.asr import encoder_choices
-
-    torch.manual_seed(0)
-    sizes = dict(num_layers=3, hidden_size=7, output_size=6)
-    stock = encoder_choices.get_class(name)(input_size=12, **sizes, **conf).double()
-    results, x = [], torch.randn(len(lengths), max(lengths), 12, dtype=torch.double)
-    for encoder in (stock, fast(stock, n_modules)):
-        y, n, _ = encoder(x.requires_grad_(), torch.tensor(lengths))
-        grads = torch.autograd.grad(y.sin().sum(), [x, *encoder.parameters()])
-        results.append([y, n, *grads])
-    assert_same(*results, atol=1e-12)
+                run_encoder(encoder, lengths)
 
 
 # --- attention decoder
@@ -275,8 +251,6 @@ OPTIONS = {
 
 
 def decoders(frozen=(), taps=4, **options):
-    from espnet2.asr.decoder.rnn_decoder import RNNDecoder
-
     torch.manual_seed(0)
     att = {"atype": "location", "adim": 5, "aconv_chans": 3, "aconv_filts": taps}
     sizes = dict(vocab_size=9, encoder_output_size=6, hidden_size=7, att_conf=att)
@@ -325,8 +299,6 @@ def test_decoder_with_frozen_parts_and_more_columns_than_units(frozen, enc_grad)
 
 
 def test_weights_of_a_frozen_decoder_cost_no_product(monkeypatch):
-    from espnet_topdown.trainer.fast import _location_attention, _lstm_steps
-
     monkeypatch.setattr(_location_attention.Convolution, "d_taps", None)
     monkeypatch.setattr(_lstm_steps.LSTMSteps, "d_weight", None)
     run_decoder(decoders(["att_list", "embed", "decoder"])[1], [9, 4], [3, 5])
@@ -365,7 +337,8 @@ def test_decoder_lets_a_batch_go():
     gc.disable()
     try:
         run_decoder(ours, [9, 4], [3, 2])
-        assert not [x for x in gc.get_objects() if isinstance(x, Attention)]
+        kinds = {type(x) for x in gc.get_objects()}
+        assert _location_attention.Attention not in kinds
     finally:
         gc.enable()
 

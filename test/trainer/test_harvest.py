@@ -31,34 +31,21 @@ def test_a_file_for_each_epoch(train):
     assert plan(spec).copied == {n: (files[1], n) for n in SOFTMAX}
 
 
-@pytest.mark.parametrize("when", ["after the harvest", "before the next epoch"])
-def test_a_killed_training_harvests_the_epochs_that_it_goes_on_with(
-    train, monkeypatch, when
-):
-    expected = train("whole", harvest="softmax")
+def test_a_killed_training_harvests_the_epochs_that_it_goes_on_with(train, monkeypatch):
+    """Killed between the harvest of an epoch and its checkpoint."""
+    expected, write = train("whole", harvest="softmax"), trainer.Harvest.epoch
 
     class Killed(BaseException):
         pass
 
-    with monkeypatch.context() as patch:
-        if when == "after the harvest":
-            write = trainer.Harvest.epoch
+    def epoch(self, number, model):
+        write(self, number, model)
+        if number == 2:
+            raise Killed
 
-            def epoch(self, number, model):
-                write(self, number, model)
-                if number == 2:
-                    raise Killed
-
-            patch.setattr(trainer.Harvest, "epoch", epoch)
-        else:
-
-            def room(folder):
-                if (folder / "2epoch.pth").exists():
-                    raise Killed
-
-            patch.setattr(trainer, "check_room", room)
-        with pytest.raises(Killed):
-            train("parts", harvest="softmax")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(trainer.Harvest, "epoch", epoch)
+        train("parts", harvest="softmax")
     parts = expected.parent / "parts"
     assert (parts / "harvest/2.pth").is_file()
     (parts / "harvest/.3.pth.999999999.tmp").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""Frozen norms, errors without padding, and how many frames a reference needs."""
+"""Frozen norms, and errors without padding."""
 
 from __future__ import annotations
 
@@ -7,22 +7,9 @@ import copy
 import pytest
 import torch
 
-from espnet_topdown.data.tokens import frames_needed
-from espnet_topdown.trainer._hooks import CTCGuard, ErrorsWithoutPadding, keep_in_eval
+from espnet_topdown.trainer._hooks import ErrorsWithoutPadding, keep_in_eval
 
 pytestmark = pytest.mark.espnet
-
-
-@pytest.mark.parametrize(
-    "ids, need", [([3, 4, 5], 3), ([3, 3, 3], 5), ([3], 1), ([4, 3, 3], 4)], ids=str
-)
-def test_frames_needed_agrees_with_the_loss(ids, need):
-    assert frames_needed(ids) == need and frames_needed(()) == 0
-    for frames in (need - 1, need):
-        logits = torch.zeros(max(frames, 1), 1, 6).log_softmax(2)
-        lengths = torch.tensor([frames]), torch.tensor([len(ids)])
-        loss = torch.nn.functional.ctc_loss(logits, torch.tensor([ids]), *lengths)
-        assert bool(torch.isfinite(loss)) is (frames == need)
 
 
 class CTC(torch.nn.Module):
@@ -101,15 +88,6 @@ def test_frames_behind_the_end_are_not_scored(stock, by_name):
     ]
     assert pooled == pytest.approx(sum(alone) / 5)
     assert model.error_calculator(HYP, REF) == stock(HYP, REF)  # of the attention
-
-
-@pytest.mark.parametrize("part", ["ctc", "error_calculator"])
-def test_models_without_ctc_or_errors_are_left_alone(part):
-    model = torch.nn.Module()
-    model.ctc, model.error_calculator = CTC(), object()
-    setattr(model, part, None)
-    assert ErrorsWithoutPadding.attach(model) is None
-    assert part == "error_calculator" or CTCGuard().attach(model) is None
 
 
 BLOCKS = {"output_size": 8, "attention_heads": 2, "linear_units": 8, "num_blocks": 1}

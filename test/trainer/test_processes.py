@@ -21,6 +21,7 @@ import yaml
 from tones import tiny_config
 
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.trainer._processes import (
     exit_as_child,
     is_first,
@@ -41,23 +42,18 @@ class Processes:
         self.tones, self.root = tones, folder
         self.running: set[int] = set()
 
-    def start(
-        self, name: str, nodes: int, at_batch: Any = None, **changes: Any
-    ) -> list:
+    def start(self, name: str, n: int, at_batch: Any = None, **changes: Any) -> list:
         config = self.root / f"{name}.yaml"
-        config.write_text(
-            yaml.safe_dump(tiny_config(self.tones, **{**TRAIN, **changes}))
-        )
-        words = ["--config", str(config), "--output_dir", str(self.root / name)]
-        init = self.root / f"{name}.{time.monotonic_ns()}"
-        lines = [[*words, "--ngpu", "0"]]
-        if nodes > 1:
-            both = ["--multiprocessing_distributed", "true", "--dist_backend", "gloo"]
-            both += ["--dist_init_method", f"file://{init}", "--local_rank", "0"]
-            both += ["--dist_world_size", str(nodes)]
-            ranks = range(nodes)
-            lines = [[*lines[0], *both, "--dist_rank", str(n)] for n in ranks]
-        return [self._fork(line, name, n, at_batch) for n, line in enumerate(lines)]
+        changes = {**TRAIN, **changes}
+        config.write_text(yaml.safe_dump(tiny_config(self.tones, **changes)))
+        line = ["--config", str(config), "--output_dir", str(self.root / name)]
+        if n > 1:
+            init = self.root / f"{name}.{time.monotonic_ns()}"
+            line += ["--multiprocessing_distributed", "true", "--dist_backend", "gloo"]
+            line += ["--dist_init_method", f"file://{init}", "--local_rank", "0"]
+            line += ["--dist_world_size", str(n), "--dist_rank"]
+        lines = [[*line, str(i)] if n > 1 else line for i in range(n)]
+        return [self._fork(line, name, i, at_batch) for i, line in enumerate(lines)]
 
     def _fork(self, line: list[str], name: str, number: int, at_batch: Any) -> int:
         pid = os.fork()
@@ -71,7 +67,6 @@ class Processes:
             logging.basicConfig(force=True, format="%(levelname)s %(message)s")
             if at_batch:
                 watch_batches(lambda *a: at_batch(number, *a))
-            keep_last(self.root / f"{name}.{number}.pth")
             TopDownASRTask.main(cmd=line)
             status = 0
         except TopDownError as e:
@@ -88,15 +83,14 @@ class Processes:
         self.running.difference_update(pids)
         return [os.waitstatus_to_exitcode(status) for _, status in ended]
 
-    def run(self, name: str, nodes: int, at_batch: Any = None, **changes: Any) -> list:
-        return self.wait(self.start(name, nodes, at_batch, **changes))
+    def run(self, name: str, n: int, at_batch: Any = None) -> list[int]:
+        return self.wait(self.start(name, n, at_batch))
 
     def log(self, name: str, number: int = 0) -> str:
         return (self.root / f"{name}.{number}.log").read_text()
 
-    def last(self, name: str, number: int) -> dict[str, torch.Tensor]:
-        """The model that a process had at its end."""
-        return torch.load(self.root / f"{name}.{number}.pth", weights_only=True)
+    def model(self, name: str) -> dict[str, torch.Tensor]:
+        return load_weights(self.root / name / "3epoch.pth")
 
 
 def watch_batches(call: Callable[[int, list[str]], None]) -> None:
@@ -117,17 +111,6 @@ def watch_batches(call: Callable[[int, list[str]], None]) -> None:
     TopDownTrainer.train_one_epoch = classmethod(watched)
 
 
-def keep_last(path: Path) -> None:
-    """Save every process's model after training; the trainer saves the first one's."""
-    original = TopDownTrainer.run.__func__
-
-    def run(cls, model, **others):  # type: ignore[no-untyped-def]
-        original(cls, model=model, **others)
-        torch.save({k: v.clone() for k, v in model.state_dict().items()}, path)
-
-    TopDownTrainer.run = classmethod(run)
-
-
 @pytest.fixture
 def processes(tones: Path, tmp_path: Path) -> Iterator[Processes]:
     both = Processes(tones, tmp_path)
@@ -139,10 +122,6 @@ def processes(tones: Path, tmp_path: Path) -> Iterator[Processes]:
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "curve.jsonl").open()]
-
-
-def differing(a: dict, b: dict) -> list[str]:
-    return [n for n in a.keys() | b.keys() if not torch.equal(a[n], b[n])]
 
 
 def test_two_processes_are_one_training(processes: Processes) -> None:
@@ -159,16 +138,10 @@ def test_two_processes_are_one_training(processes: Processes) -> None:
     assert {line[0] for line in lines} == {"0", "1"}
     assert "epoch 3/3" in processes.log("two", 0)
     assert "INFO" not in processes.log("two", 1)
-    first, second = processes.last("two", 0), processes.last("two", 1)
-    assert differing(first, second) == [], "both end with the same parameters"
-    saved = torch.load(processes.root / "two/3epoch.pth", weights_only=True)
-    assert differing(first, saved) == []
-    one = processes.last("one", 0)
+    one, two = processes.model("one"), processes.model("two")
     frozen = [n for n in one if n.startswith("ctc.ctc_lo.")]
-    assert len(frozen) == 2
-    assert all(torch.equal(one[n], first[n]) for n in frozen), "frozen, bit for bit"
-    changed = [n for n in differing(one, first)]
-    assert changed, "sums are in another order, so the rest is not"
+    assert len(frozen) == 2 and differing(one, two, frozen) == []
+    assert differing(one, two, one), "sums are in another order, so the rest is not"
     for a, b in zip(curve(processes.root / "two"), curve(processes.root / "one")):
         assert a["train"]["loss"] == pytest.approx(b["train"]["loss"], rel=1e-4)
         assert a["valid"]["loss"] == pytest.approx(b["valid"]["loss"], rel=1e-4)
@@ -186,8 +159,8 @@ def test_a_signal_to_one_stops_both_at_the_same_batch(processes: Processes) -> N
         assert "in epoch 2; epoch 1 is saved" in processes.log("parts", number)
     assert processes.run("parts", 2) == [0, 0]
     assert processes.run("whole", 2) == [0, 0]
-    parts, whole = processes.last("parts", 1), processes.last("whole", 0)
-    assert differing(parts, whole) == [], "resumed as if never stopped"
+    parts, whole = processes.model("parts"), processes.model("whole")
+    assert differing(parts, whole, whole) == [], "resumed as if never stopped"
 
 
 def test_an_error_of_one_ends_the_other(processes: Processes) -> None:
@@ -214,12 +187,14 @@ def test_one_holds_the_folder(processes: Processes) -> None:
         time.sleep(0.05)
     intruder = processes.start("exp", 1, max_epoch=1)
     assert processes.wait(intruder) == [75]
+    assert "E_LOCKED: " in processes.log("exp")
     assert processes.wait(first) == [0, 0]
 
 
 SLURM = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_NODEID": "1"}
 SLURM.update(SLURM_STEP_NUM_NODES="2", SLURM_STEP_NODELIST="n[1-2]")
 MPI = {"RANK": "1", "WORLD_SIZE": "2"}
+BY_SLURM = {"dist_launcher": "slurm"}
 
 
 @pytest.mark.parametrize(
@@ -228,8 +203,9 @@ MPI = {"RANK": "1", "WORLD_SIZE": "2"}
         ({}, {}, False, True),
         ({"dist_rank": 0, "dist_world_size": 2}, {}, True, True),
         ({"dist_rank": 1, "dist_world_size": 2}, {}, True, False),
-        ({"dist_launcher": "slurm"}, SLURM, True, False),
-        ({"dist_launcher": "slurm"}, {**SLURM, "SLURM_NODEID": "0"}, True, True),
+        (BY_SLURM, SLURM, True, False),
+        (BY_SLURM, {**SLURM, "SLURM_NODEID": "0"}, True, True),
+        (BY_SLURM, {}, "E_RANGE.*srun", None),
         ({}, MPI, True, False),
         ({}, {"RANK": "1"}, False, True),
     ],
@@ -241,15 +217,11 @@ def test_who_is_first(monkeypatch, options, environ, several, first) -> None:
         monkeypatch.setenv(name, value)
     known = {"dist_rank": None, "dist_world_size": None, "dist_launcher": None}
     args = SimpleNamespace(**{**known, **options})
+    if first is None:
+        with pytest.raises(TopDownError, match=several):
+            together(args)
+        return
     assert (together(args), is_first(args)) == (several, first)
-
-
-def test_slurm_without_srun(monkeypatch) -> None:
-    for name in SLURM:
-        monkeypatch.delenv(name, raising=False)
-    args = SimpleNamespace(dist_world_size=None, dist_launcher="slurm")
-    with pytest.raises(TopDownError, match="E_RANGE.*srun"):
-        together(args)
 
 
 def test_status_of_espnets_own_processes() -> None:
