@@ -18,13 +18,22 @@ import shutil
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import fake_slurm
+import finished_search
 import pytest
 from dying import in_child, killing
 
+from espnet_topdown.jobs.prepare import prepare
+from espnet_topdown.jobs.run import run_job
+from espnet_topdown.jobs.spec import spec_by_hand
+from espnet_topdown.models.experiment import known_options
+from espnet_topdown.models.tasks import find_task
 from espnet_topdown.records import Journal, check_seal, read_seal
+from espnet_topdown.scoring import decode
+from espnet_topdown.search.driver import run_search
 from espnet_topdown.search.request import SearchRequest
 
 pytestmark = [  # it reads the option names of ESPnet's trainer
@@ -38,11 +47,17 @@ LAST = 90  # a search of three models has fewer effects than that
 EVERY = 1 if os.environ.get("TOPDOWN_KILL_POINTS") == "all" else 8
 
 
-@pytest.fixture
-def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
-    from espnet_topdown.models.experiment import known_options
-    from espnet_topdown.models.tasks import find_task
+def launched_by(module: str) -> str:
+    """The launcher, with a fake in place of the job: LOG python -m module options."""
+    words = shlex.join([sys.executable, str(FAKE_JOB)])
+    launcher = f"{shlex.quote(sys.executable)} -m {module}"
+    script = f'log=$1; shift 4; exec {launcher} "$log" {words} "$@"'
+    return shlex.join(["bash", "-c", script, "-"])
 
+
+@pytest.fixture
+def work(toy_experiment, tmp_path, monkeypatch) -> Callable[[], object]:
+    """A search of three models."""
     asr = find_task("asr")
     known_options(asr.options_of), known_options(asr.trainer)  # before the forks
     monkeypatch.setenv("FAKE_DIR", str(tmp_path))
@@ -50,18 +65,21 @@ def request_(toy_experiment, tmp_path, monkeypatch) -> SearchRequest:
     monkeypatch.setenv("PYTHONPATH", str(FAKE_JOB.parents[2]))
     (tmp_path / "errors.json").write_text(json.dumps(ERRORS))
     (tmp_path / "work").write_text("")
-    python, job = shlex.quote(sys.executable), shlex.quote(str(FAKE_JOB))
-    script = (  # LOG python -m module options -> LOG python fake_job options
-        f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.local "$log"'
-        f' {python} {job} "$@"'
-    )
-    return SearchRequest(
-        toy_experiment, OUT, cmd=shlex.join(["bash", "-c", script, "-"])
-    )
+    cmd = launched_by("espnet_topdown.cmd.local")
+    return functools.partial(run_search, SearchRequest(toy_experiment, OUT, cmd=cmd))
 
 
 def effects(log: Path) -> int:
     return int(re.findall(r"(\d+) effects", log.read_text())[-1])
+
+
+def kill_and_continue(work: Callable[[], object], point: int, log: Path) -> None:
+    status = in_child(killing(work, point), log)
+    if status == 0:
+        assert effects(log) < point < LAST
+    else:
+        assert status == 128 + signal.SIGKILL, log.read_text()
+        assert in_child(work, log) == 0, log.read_text()
 
 
 def lines(path: Path) -> Counter:
@@ -84,124 +102,70 @@ def check_search(folder: Path) -> None:
     assert scored == {"m3": 1, "m1.2": 1, "m1.1.1": 1}
 
 
-def run_search(request: SearchRequest) -> object:
-    from espnet_topdown.search import driver
-
-    return driver.run_search(request)
-
-
 @pytest.mark.parametrize("point", range(1, LAST, EVERY))
-def test_a_killed_search_continues(
-    request_: SearchRequest, tmp_path: Path, point: int
-) -> None:
-    log = tmp_path / "driver.log"
-    search = functools.partial(run_search, request_)
-    status = in_child(killing(search, point), log)
-    if status == 0:
-        assert effects(log) < point < LAST
-    else:
-        assert status == 128 + signal.SIGKILL, log.read_text()
-        assert in_child(search, log) == 0, log.read_text()
+def test_a_killed_search_continues(work, tmp_path, point: int) -> None:
+    kill_and_continue(work, point, tmp_path / "driver.log")
     check_search(tmp_path)
 
 
-def test_a_search_killed_again_and_again_ends(
-    request_: SearchRequest, tmp_path: Path
-) -> None:
-    log = tmp_path / "driver.log"
-    search = functools.partial(run_search, request_)
-    killed = 0
-    while in_child(killing(search, 30), log) != 0:
+def test_a_search_killed_again_and_again_ends(work, tmp_path: Path) -> None:
+    log, killed = tmp_path / "driver.log", 0
+    while in_child(killing(work, 30), log) != 0:
         killed += 1
         assert killed < 9, log.read_text()
     assert killed >= 2
     check_search(tmp_path)
 
 
-@pytest.fixture
-def slurm(
-    request_: SearchRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> SearchRequest:
+@pytest.mark.parametrize("point", range(6, LAST, EVERY if EVERY == 1 else 40))
+def test_a_killed_search_attaches_to_its_jobs(
+    work, tmp_path: Path, monkeypatch, point: int
+) -> None:
     """The same search, its jobs through our launcher and a simulated scheduler."""
     path = fake_slurm.install(tmp_path / "bin")
     monkeypatch.setenv("PATH", f"{path}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
     monkeypatch.setenv("TOPDOWN_CLUSTER_ASK", "0.5")
     monkeypatch.setenv("TOPDOWN_CLUSTER_GRACE", "2")
-    python, job = shlex.quote(sys.executable), shlex.quote(str(FAKE_JOB))
-    script = (
-        f'log=$1; shift 4; exec {python} -m espnet_topdown.cmd.slurm "$log"'
-        f' {python} {job} "$@"'
-    )
-    cmd = shlex.join(["bash", "-c", script, "-"])
-    return dataclasses.replace(request_, cmd=cmd)
-
-
-@pytest.mark.parametrize("point", range(6, LAST, EVERY if EVERY == 1 else 40))
-def test_a_killed_search_attaches_to_its_jobs(
-    slurm: SearchRequest, tmp_path: Path, point: int
-) -> None:
+    cmd = launched_by("espnet_topdown.cmd.slurm")
+    request = dataclasses.replace(work.args[0], cmd=cmd)
     log = tmp_path / "driver.log"
-    search = functools.partial(run_search, slurm)
-    status = in_child(killing(search, point), log)
-    if status != 0:
-        assert status == 128 + signal.SIGKILL, log.read_text()
-        assert in_child(search, log) == 0, log.read_text()
+    kill_and_continue(functools.partial(run_search, request), point, log)
     check_search(tmp_path)
     jobs = (tmp_path / "submissions").read_text().splitlines()
     assert len(jobs) == 3, "nothing is submitted twice"
 
 
-@pytest.fixture
-def job(toy_experiment, monkeypatch) -> Path:
-    """A prepared retraining whose trainer and scorer are fakes."""
-    from espnet_topdown.jobs.prepare import prepare
-    from espnet_topdown.jobs.spec import RetrainSpec
-    from espnet_topdown.models.experiment import Experiment
-    from espnet_topdown.scoring import decode
-
-    monkeypatch.syspath_prepend(str(FAKE_JOB.parent))
-    counts = {"ref": 9, "corr": 9, "sub": 0, "del": 0, "ins": 0}
-    score = {"utts": 1, "cer": counts, "wer": counts, "ter": counts}
-    monkeypatch.setattr(decode, "validation_score", lambda *args, **more: dict(score))
-    folder = Path("exp/search/m1.2")
-    spec = RetrainSpec.make(
-        Experiment(toy_experiment),
-        name="m1.2",
-        frozen_from=toy_experiment / "4epoch.pth",
-        frozen=("softmax",),
-        seed=1000,
-        trainer="fake_trainer",
-    )
-    prepare(spec, folder)
-    return folder
-
-
 @pytest.mark.nightly
 def test_a_job_killed_anywhere_ends_as_if_it_had_not_been(
-    job: Path, tmp_path: Path
+    toy_experiment, tmp_path: Path, monkeypatch
 ) -> None:
-    from espnet_topdown.jobs.run import run_job
-
-    log, work = tmp_path / "job.log", Path("work")
+    """Its trainer and its scorer are fakes."""
+    monkeypatch.setattr(decode, "validation_score", finished_search.validation_score)
+    job, log, epochs = OUT / "m1.2", tmp_path / "job.log", Path("work")
+    spec = spec_by_hand(toy_experiment, "softmax", folder=job)
+    prepare(dataclasses.replace(spec, trainer=finished_search.FAKE), job)
     prepared = tmp_path / "prepared"
     shutil.copytree(job, prepared, symlinks=True)
-    run = functools.partial(run_job, job)
-    assert in_child(killing(run, 0), log) == 0, log.read_text()
-    total = effects(log)
-    names = [p.name for p in job.glob("*")]
-    varying = (".lock", "checkpoint.pth", ".done")  # pickles vary, .done is of them
-    names = [n for n in names if n not in varying]
-    wanted = {name: (job / name).read_bytes() for name in names}
-    assert total > 20 and check_seal(job) == [] and "4epoch.pth" in wanted
+    work = functools.partial(run_job, job)
+
+    def contents() -> dict[str, bytes]:
+        varying = (".lock", "checkpoint.pth", ".done")  # pickles vary, .done is of them
+        names = {p.name for p in job.iterdir() if p.suffix != ".tmp"}.difference(
+            varying
+        )
+        return {name: (job / name).read_bytes() for name in names}
+
+    assert in_child(killing(work, 0), log) == 0, log.read_text()
+    total, wanted = effects(log), contents()
+    assert total > 20 and "4epoch.pth" in wanted
     for point in range(1, total + 1):
         shutil.rmtree(job)
         shutil.copytree(prepared, job, symlinks=True)
-        work.write_text("")
-        assert in_child(killing(run, point), log) == 128 + signal.SIGKILL
-        assert in_child(run, log) == 0, log.read_text()
-        found = {p.name: p.read_bytes() for p in job.glob("*") if p.name in wanted}
-        assert found == wanted, f"killed at {point} of {total}"
+        epochs.write_text("")
+        assert in_child(killing(work, point), log) == 128 + signal.SIGKILL
+        assert in_child(work, log) == 0, log.read_text()
+        assert contents() == wanted, f"killed at {point} of {total}"
         assert read_seal(job) and check_seal(job) == []
-        repeated = sum(lines(work).values()) - len(lines(work))
+        repeated = sum(lines(epochs).values()) - len(lines(epochs))
         assert repeated <= 1, "at most the epoch that was under way"
