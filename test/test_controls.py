@@ -60,6 +60,7 @@ def with_schedule(folder: Path, scheduler: str, conf: dict) -> None:
 
 
 TRISTAGE = {"max_steps": 600, "warmup_ratio": 0.1, "hold_ratio": 0.4}
+TWICE = {**TRISTAGE, "max_steps": 1200}
 
 
 @pytest.mark.parametrize(
@@ -67,15 +68,7 @@ TRISTAGE = {"max_steps": 600, "warmup_ratio": 0.1, "hold_ratio": 0.4}
     [
         ("warm", ["frozen.pth"], {"max_epoch": 3, "patience": 7}),
         ("restart", ["start.pth"], {"max_epoch": 3, "patience": 7}),
-        (
-            "long",
-            [],
-            {
-                "max_epoch": 2 * 4,
-                "patience": None,
-                "scheduler_conf": {**TRISTAGE, "max_steps": 1200},
-            },
-        ),
+        ("long", [], {"max_epoch": 2 * 4, "patience": None, "scheduler_conf": TWICE}),
     ],
 )
 def test_what_a_control_trains(name, file, options, search, toy_experiment):
@@ -94,6 +87,9 @@ def test_what_a_control_trains(name, file, options, search, toy_experiment):
         assert all((start[n] == base[n]).all() for n in base)
 
 
+ONE_CYCLE = {"total_steps": None, "steps_per_epoch": 7}
+
+
 @pytest.mark.parametrize(
     "scheduler, conf, twice",
     [
@@ -101,11 +97,7 @@ def test_what_a_control_trains(name, file, options, search, toy_experiment):
         ("warmuplr", {"warmup_steps": 100}, {"warmup_steps": 100}),
         ("reducelronplateau", {"patience": 2}, {"patience": 2}),
         ("multisteplr", {"milestones": [3, 5]}, {"milestones": [6, 10]}),
-        (
-            "onecyclelr",
-            {"total_steps": None, "epochs": 9, "steps_per_epoch": 7},
-            {"total_steps": None, "epochs": 18, "steps_per_epoch": 7},
-        ),
+        ("onecyclelr", {**ONE_CYCLE, "epochs": 9}, {**ONE_CYCLE, "epochs": 18}),
         ("exponentiallr", {"gamma": 0.25}, {"gamma": 0.5}),
     ],
 )
@@ -116,23 +108,13 @@ def test_the_schedule_of_control_long(toy_experiment, scheduler, conf, twice):
 
 
 def test_all_controls(search):
-    errors = {
-        "m3": 50,
-        "m1.2": 60,
-        "control.bottom_up1": 45,
-        "control.bottom_up2": 48,
-    }
-    *others, _ = names = tuple(CONTROLS)
-    assert names[-1] == "bottom_up"
-    result, calls = search(errors, controls=names, max_jobs=3)
-    assert sorted(c for c in calls if "train_only" not in c) == sorted(
-        [*(f"control.{n}" for n in others), *errors]
-    )
-    assert {n for n in result["nodes"] if n.startswith("control")} == {
-        *(f"control.{n}" for n in others),
-        "control.bottom_up1",
-        "control.bottom_up2",
-    }
+    *others, bottom_up = CONTROLS
+    assert bottom_up == "bottom_up"
+    ends = {f"control.{name}": 50 for name in others}
+    ends |= {"m3": 50, "m1.2": 60, "control.bottom_up1": 45, "control.bottom_up2": 48}
+    result, calls = search(ends, controls=tuple(CONTROLS), max_jobs=3)
+    assert sorted(c for c in calls if "train_only" not in c) == sorted(ends)
+    assert set(result["nodes"]) == set(ends)
     lowest = read_yaml(OUT / "control.lowest" / "retrain.yaml")
     assert lowest["frozen"] == ["blstm0"]
     second = read_yaml(OUT / "control.bottom_up2" / "retrain.yaml")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import shlex
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +19,17 @@ from toys import rnn_weights, write_experiment
 from espnet_topdown.cli._fsck import fsck
 from espnet_topdown.cmd import places
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import Lock, read_yaml, sha256
+from espnet_topdown.files import read_yaml, sha256
 from espnet_topdown.models.weights import load_weights, save_weights
 from espnet_topdown.records import Journal
 from espnet_topdown.search import driver, request
 
 pytestmark = pytest.mark.espnet  # reads the option names of ESPnet's trainer
 OUT = Path("exp/search")
-FAKE_JOB = Path(__file__).parent / "fixtures" / "fake_job.py"
 WORSE = {"m3": 50, "m1.2": 60}
 BETTER = {"m3": 50, "m1.2": 40, "m1.1.1": 30}
 EVERY = {"m3": 50, "m1.2": 40, "m2.1": 35, "m1.1.1": 30}
+EPOCH_2 = {"strategy": "epoch", "epochs": (2,)}
 SHARED = {"cmd": "", "ngpu": 1, "max_jobs": 2, "jobs_per_gpu": 2}
 
 
@@ -55,11 +55,7 @@ def harvest(toy_experiment) -> dict:
         (WORSE, {}, "m3"),
         ({"m3": 50, "m1.2": 50, "m1.1.1": 50}, {}, "m1.1.1"),
         (EVERY, {"strategy": "full", "max_jobs": 3}, "m1.1.1"),
-        (
-            {"m3": 50, "m1.2": 40, "m1.2@2": 30},
-            {"strategy": "epoch", "epochs": (2,), "max_jobs": 2},
-            "m1.2@2",
-        ),
+        ({**WORSE, "m1.2@2": 30}, {**EPOCH_2, "max_jobs": 2}, "m1.2@2"),
     ],
 )
 def test_a_search(search, harvest, errors, options, best):
@@ -82,131 +78,91 @@ FIRST = {
     "freeze_param": ["ctc.ctc_lo.weight", "ctc.ctc_lo.bias"],
     "max_epoch": 4,
 }
-START = ["exp/search/m1.2/frozen.pth", "exp/search/m1.2/start.pth"]
 JOINT_MODEL = "exp/joint/valid.loss.best.pth"
+FROM_JOINT = {"frozen": ["softmax"], "frozen_from": JOINT_MODEL}
+M12_MODEL = "exp/search/m1.2/valid.loss.best.pth"
+FROM_M12 = {"frozen": ["softmax", "blstm1"], "frozen_from": M12_MODEL}
+FROM_EPOCH_2 = {"frozen_from": "exp/joint/harvest/2.pth"}
+STARTED = {"init_param": [f"exp/search/m1.2/{n}.pth" for n in ("frozen", "start")]}
+KEPT, REWOUND = {"start": "keep"}, {"start": "rewind:4"}
+NO_DROPOUT = {"fix_eval_dropout": True}  # in every retraining and the base's score
 
 
 @pytest.mark.parametrize(
-    "options, name, train, job",
+    "options, wanted",
     [
-        ({}, "m1.2", FIRST, {"frozen": ["softmax"], "frozen_from": JOINT_MODEL}),
-        (
-            {},
-            "m1.1.1",
-            {"seed": 3000},
-            {
-                "frozen": ["softmax", "blstm1"],
-                "frozen_from": "exp/search/m1.2/valid.loss.best.pth",
-            },
-        ),
-        (
-            {"retrain_seed": "same", "max_epoch": 2},
-            "m1.2",
-            {"seed": 0, "max_epoch": 2},
-            {},
-        ),
-        (
-            {"strategy": "epoch", "epochs": (2,)},
-            "m1.2@2",
-            {"seed": 1000},
-            {"frozen_from": "exp/joint/harvest/2.pth"},
-        ),
-        ({"reinit": "keep"}, "m1.2", {"init_param": START}, {"start": "keep"}),
-        ({"reinit": "rewind:4"}, "m1.2", {"init_param": START}, {"start": "rewind:4"}),
-        ({"reinit": "shrink:0.4,0.1"}, "m1.2", {"init_param": START}, {}),
-        (  # the encoder without it, in every retraining and every score of the base
-            {"fix_eval_dropout": True},
-            "m1.2",
-            {"encoder": "td_rnn"},
-            {"fix_eval_dropout": True},
-        ),
+        ({}, {"m1.2/train": FIRST, "m1.2/retrain": FROM_JOINT}),
+        ({}, {"m1.1.1/train": {"seed": 3000}, "m1.1.1/retrain": FROM_M12}),
+        ({"retrain_seed": "same"}, {"m1.2/train": {"seed": 0}}),
+        ({"max_epoch": 2}, {"m1.2/train": {"max_epoch": 2}}),
+        (EPOCH_2, {"m1.2@2/train": {"seed": 1000}, "m1.2@2/retrain": FROM_EPOCH_2}),
+        ({"reinit": "keep"}, {"m1.2/train": STARTED, "m1.2/retrain": KEPT}),
+        ({"reinit": "rewind:4"}, {"m1.2/train": STARTED, "m1.2/retrain": REWOUND}),
+        ({"reinit": "shrink:0.4,0.1"}, {"m1.2/train": STARTED}),
+        (NO_DROPOUT, {"m1.2/train": {"encoder": "td_rnn"}, "m1.2/retrain": NO_DROPOUT}),
+        (NO_DROPOUT, {"m3/retrain": NO_DROPOUT}),
     ],
 )
-def test_what_is_trained(search, harvest, options, name, train, job):
+def test_what_is_trained(search, harvest, options, wanted):
     search({**BETTER, "m1.2@2": 30}, **options)
-    folder = OUT / name
-    written, made = read_yaml(folder / "train.yaml"), read_yaml(folder / "retrain.yaml")
-    assert {k: written[k] for k in train} == train and "required" not in written
-    assert {k: made[k] for k in job} == job
-    fixed = {"fix_eval_dropout": True} if "fix_eval_dropout" in options else {}
-    assert read_yaml(OUT / "m3" / "retrain.yaml").items() >= fixed.items()
-    if name == "m1.2@2":
-        frozen = load_weights(folder / "frozen.pth")
+    for name, entries in wanted.items():
+        written = read_yaml(OUT / f"{name}.yaml")
+        assert {k: written[k] for k in entries} == entries
+    assert "required" not in read_yaml(OUT / "m1.2" / "train.yaml")
+    if options == EPOCH_2:
+        frozen = load_weights(OUT / "m1.2@2" / "frozen.pth")
         assert all((frozen[n] == harvest[n]).all() for n in harvest)
-    if "reinit" in options:
-        start, base = load_weights(folder / "start.pth"), load_weights(JOINT_MODEL)
+    if reinit := options.get("reinit"):
+        start = load_weights(OUT / "m1.2" / "start.pth")
+        base = load_weights(Path(JOINT_MODEL))
         assert set(start) == {n for n in base if n.startswith("encoder.")}
         same = all((start[n] == base[n]).all() for n in start)
-        assert same == (not options["reinit"].startswith("shrink"))
+        assert same == (not reinit.startswith("shrink"))
+
+
+STATUS = {"E_CLUSTER_CMD": 76, "E_HARVEST": 66}  # others: 78
 
 
 @pytest.mark.parametrize(
-    "options, message, status",
+    "options, message",
     [
-        ({"strategy": "gredy"}, "--search gredy is unknown .nearest: greedy", 78),
-        ({"criterion": "loss"}, "give one of auto, cer, wer, ter", 78),
-        ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'", 78),
-        ({"controls": ("jont",)}, "nearest: joint", 78),
-        ({"max_frozen": -1}, "--max_frozen -1 is negative", 78),
-        ({"max_frozen": 3}, "--max_frozen 3: there are 3 layers.*give 2 or less", 78),
-        ({"strategy": "epoch"}, "needs --epochs", 78),
-        ({"epochs": (3,)}, "--epochs has no meaning", 78),
-        ({"strategy": "epoch", "epochs": (3,)}, "E_HARVEST.*epoch 3; it has 4", 66),
-        ({"strategy": "full", "budget": 3}, "--budget has no meaning", 78),
-        ({"strategy": "beam", "width": 0}, "--width", 78),
-        ({"reinit": "shrink:0.4"}, "give full, random, keep", 78),
-        (
-            {"strategy": "full", "max_jobs_total": 2},
-            "E_BUDGET.*3 trainings.*is 2.*--yes",
-            78,
-        ),
-        (
-            {"cmd": "", "cmd_backend": "slurm"},
-            "E_CLUSTER_CMD: there is no 'sbatch'",
-            76,
-        ),
-        ({"cmd": "", "ngpu": 1}, "E_GPU: 1 GPUs", 78),
-        ({"jobs_per_gpu": 0}, "--jobs_per_gpu 0 is not between 1 and --max_jobs 1", 78),
-        ({"jobs_per_gpu": -1}, "--jobs_per_gpu -1 is not between", 78),
-        ({"jobs_per_gpu": 2}, "--jobs_per_gpu 2 is not between 1 and --max_jobs 1", 78),
-        (
-            {**SHARED, "ngpu": 0},
-            "E_GPU.*a training has --ngpu 0. Do: give --ngpu 1",
-            78,
-        ),
-        ({**SHARED, "ngpu": 2}, "E_GPU.*a training has --ngpu 2", 78),
-        ({**SHARED, "ngpu": None}, "E_GPU.*a training has --ngpu 0", 78),
-        (SHARED, "E_GPU: 1 GPUs are asked for, this machine shows 0", 78),
-        ({**SHARED, "cmd_backend": "slurm"}, "E_GPU: --jobs_per_gpu 2.*a job that", 78),
-        ({**SHARED, "cmd": "run.pl"}, "E_CLUSTER_CMD.*'run.pl'", 76),
-        ({"cmd": "no_such.pl"}, "E_CLUSTER_CMD.*'no_such.pl'", 76),
-        ({"base_exp": Path("exp/short")}, "E_NOT_CONVERGED.*epoch 3 of 9", 78),
-        (
-            {"base_exp": Path("exp/short_lm"), "stack": "lm_awd_lstm"},
-            "E_NOT_CONVERGED.*short_lm.*epoch 3 of 9",
-            78,
-        ),
+        ({"strategy": "gredy"}, "--search gredy is unknown .nearest: greedy"),
+        ({"criterion": "loss"}, "give one of auto, cer, wer, ter"),
+        ({"criterion": "ppl"}, "E_RANGE.*is of kind 'asr'"),
+        ({"controls": ("jont",)}, "nearest: joint"),
+        ({"max_frozen": -1}, "--max_frozen -1 is negative"),
+        ({"max_frozen": 3}, "--max_frozen 3: there are 3 layers.*give 2 or less"),
+        ({"strategy": "epoch"}, "needs --epochs"),
+        ({"epochs": (3,)}, "--epochs has no meaning"),
+        ({"strategy": "epoch", "epochs": (3,)}, "E_HARVEST.*epoch 3; it has 4"),
+        ({"strategy": "full", "budget": 3}, "--budget has no meaning"),
+        ({"strategy": "beam", "width": 0}, "--width"),
+        ({"reinit": "shrink:0.4"}, "give full, random, keep"),
+        ({"strategy": "full", "max_jobs_total": 2}, "E_BUDGET.*3 .*is 2.*--yes"),
+        ({"cmd": "", "cmd_backend": "slurm"}, "E_CLUSTER_CMD: there is no 'sbatch'"),
+        ({"cmd": "no_such.pl"}, "E_CLUSTER_CMD.*'no_such.pl'"),
+        ({"cmd": "", "ngpu": 1}, "E_GPU: 1 GPUs"),
+        ({"jobs_per_gpu": 0}, "--jobs_per_gpu 0 is not between 1 and --max_jobs 1"),
+        ({"jobs_per_gpu": 2}, "--jobs_per_gpu 2 is not between 1 and --max_jobs 1"),
+        ({**SHARED, "ngpu": 0}, "E_GPU.*a training has --ngpu 0. Do: give --ngpu 1"),
+        ({**SHARED, "ngpu": 2}, "E_GPU.*a training has --ngpu 2"),
+        ({**SHARED, "ngpu": None}, "E_GPU.*a training has --ngpu 0"),
+        (SHARED, "E_GPU: 1 GPUs are asked for, this machine shows 0"),
+        ({**SHARED, "cmd_backend": "slurm"}, "E_GPU: --jobs_per_gpu 2.*a job that"),
+        ({"base_exp": Path("exp/lm"), "stack": "lm_awd_lstm"}, "E_NOT_CONV.*3 of 9"),
     ],
 )
-def test_what_is_refused_before_it_begins(
-    search, monkeypatch, options, message, status
-):
-    write_experiment(Path("exp/short"), rnn_weights(), epochs=3, max_epoch=9)
+def test_what_is_refused_before_it_begins(search, monkeypatch, options, message):
     names = ("lm.out.weight", "lm.rnns.0.weight", "lm.rnns.1.weight")
     lm = dict(zip(names, rnn_weights().values()))
     more = {"max_epoch": 9, "lm": "awd_lstm", "model": "continuous"}
-    write_experiment(Path("exp/short_lm"), lm, epochs=3, **more)
+    write_experiment(Path("exp/lm"), lm, epochs=3, **more)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(TopDownError, match=message) as e:
         search({}, **options)
-    assert e.value.status == status
+    assert e.value.status == STATUS.get(e.value.code, 78)
     assert not OUT.exists()
-
-
-def test_more_trainings_than_usual_after_a_yes(search):
-    asked = {"strategy": "full", "max_jobs_total": 2, "yes": True}
-    assert search(EVERY, **asked)[0]["best"] == "m1.1.1"
 
 
 def test_a_finished_search_does_nothing(search):
@@ -229,7 +185,7 @@ def test_a_failed_job_is_named_and_the_same_command_continues(search):
 
 
 @pytest.fixture
-def one_gpu(monkeypatch, tmp_path) -> Callable[[str], None]:
+def one_gpu(monkeypatch, tmp_path, fake_cmd) -> Callable[[str], None]:
     """A GPU whose free memory (MiB) stands in a file; jobs that take 3584 MiB of it."""
     smi = f"#!/bin/sh\necho ask >> {tmp_path}/asked; cat {tmp_path}/free\n"
     (tmp_path / "nvidia-smi").write_text(smi)
@@ -238,8 +194,7 @@ def one_gpu(monkeypatch, tmp_path) -> Callable[[str], None]:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(places, "_ASK_S", 0.0)
-    fake = [sys.executable, str(FAKE_JOB)]
-    monkeypatch.setattr(driver, "python_module", lambda name: list(fake))
+    monkeypatch.setattr(driver, "python_module", lambda name: shlex.split(fake_cmd))
 
     def has(free: str) -> None:
         (tmp_path / "free").write_text(free)
@@ -291,13 +246,6 @@ def test_a_search_goes_on_with_more_jobs_on_a_gpu(search, one_gpu, monkeypatch):
     assert search(EVERY, strategy="full", **SHARED)[0]["best"] == "m1.1.1"
 
 
-def test_a_second_search_in_the_same_folder(search):
-    OUT.mkdir(parents=True)
-    with Lock(OUT / "lock"), pytest.raises(TopDownError, match="E_LOCKED") as e:
-        search(WORSE)
-    assert e.value.status == 75
-
-
 def test_a_changed_validation_set_is_no_comparison(search):
     search(BETTER, max_frozen=1)
     score = OUT / "m1.2" / "score.json"
@@ -315,40 +263,37 @@ def test_the_joint_model_is_scored_beside_the_first_retrainings(
     search({**EVERY, "m1.2": 51}, strategy="full", max_jobs=max_jobs)
     order = [(e["event"], e.get("node")) for e in events()]
     scored = [node for event, node in order if event == "scored"]
-    began = [
-        n for event, n in order[: order.index(("scored", "m3"))] if event == "started"
-    ]
-    assert (scored[0], began) == ("m3", first)
+    before = order[: order.index(("scored", "m3"))]
+    assert scored[0] == "m3"
+    assert [node for event, node in before if event == "started"] == first
+
+
+REFUSED = "E_CONFIG_CHANGED"
 
 
 @pytest.mark.parametrize(
-    "change, code",
+    "change, edited, message",
     [
-        ({"fix_eval_dropout": True}, "E_CONFIG_CHANGED"),
-        ({"reinit": "keep"}, "E_CONFIG_CHANGED"),
-        ({"strategy": "full"}, "E_CONFIG_CHANGED"),
-        ({"criterion": "wer"}, "E_CONFIG_CHANGED"),
-        ({"max_frozen": 1}, "E_CONFIG_CHANGED"),
-        ({"max_epoch": 9}, "E_CONFIG_CHANGED"),
-        ({"controls": ()}, "E_CONFIG_CHANGED"),
-        (  # narrower, and wider
-            {"max_frozen": 1, "controls": ("joint", "warm")},
-            "E_CONFIG_CHANGED",
-        ),
-        ("exp/joint/config.yaml: # edited", r"exp/joint/config.yaml has changed since"),
-        ("exp/search/search.yaml: halving: '2:8'", "E_VERSION.*0.1.0"),
-        ("exp/search/search.yaml: proxy: '0.25'", "E_VERSION.*0.1.0"),
+        ({"fix_eval_dropout": True}, "", REFUSED),
+        ({"reinit": "keep"}, "", REFUSED),
+        ({"strategy": "full"}, "", REFUSED),
+        ({"max_frozen": 1}, "", REFUSED),
+        ({"max_epoch": 9}, "", REFUSED),
+        ({"controls": ()}, "", REFUSED),
+        ({"max_frozen": 1, "controls": ("joint", "warm")}, "", REFUSED),  # and wider
+        ({}, "exp/joint/config.yaml: # edited", "exp/joint/config.yaml has changed"),
+        ({}, "exp/search/search.yaml: halving: '2:8'", "E_VERSION.*0.1.0"),
+        ({}, "exp/search/search.yaml: proxy: '0.25'", "E_VERSION.*0.1.0"),
     ],
 )
-def test_another_request_may_not_use_the_folder(search, change, code):
+def test_another_request_may_not_use_the_folder(search, change, edited, message):
     search(WORSE, controls=("warm",))
-    if isinstance(change, str):  # a file that was edited: one of an older program
-        file, _, line = change.partition(": ")
+    if edited:
+        file, _, line = edited.partition(": ")
         with Path(file).open("a") as f:
             f.write(line + "\n")
-        change = {}
     before = (OUT / "search.yaml").read_bytes()
-    with pytest.raises(TopDownError, match=code) as e:
+    with pytest.raises(TopDownError, match=message) as e:
         search(WORSE, **{"controls": ("warm",), **change})
     assert e.value.status == 78
     assert (OUT / "search.yaml").read_bytes() == before
@@ -360,6 +305,10 @@ def trained_files() -> dict[Path, bytes]:
     return {p: p.read_bytes() for n in names for p in OUT.glob(f"m*/{n}")}
 
 
+NARROW = {"strategy": "beam", "width": 1, "max_frozen": 1, "budget": 1}
+FULL = {"strategy": "full"}
+
+
 @pytest.mark.parametrize(
     "first, then, new",
     [
@@ -367,16 +316,8 @@ def trained_files() -> dict[Path, bytes]:
         ({"max_frozen": 1}, {}, ["m1.1.1"]),
         ({}, {"controls": ("warm",)}, ["control.warm"]),
         ({"max_frozen": 1}, {"controls": ("warm",)}, ["control.warm", "m1.1.1"]),
-        (
-            {"strategy": "full", "max_frozen": 1},
-            {"strategy": "full"},
-            ["m1.1.1", "m2.1"],
-        ),
-        (
-            {"strategy": "beam", "width": 1, "max_frozen": 1, "budget": 1},
-            {"strategy": "beam", "width": 2},
-            ["m1.1.1", "m2.1"],
-        ),
+        ({**FULL, "max_frozen": 1}, FULL, ["m1.1.1", "m2.1"]),
+        (NARROW, {"strategy": "beam", "width": 2}, ["m1.1.1", "m2.1"]),
     ],
 )
 def test_a_wider_request_continues_the_narrower_ones_folder(search, first, then, new):
@@ -444,6 +385,7 @@ def test_a_wider_request_needs_a_yes_too(search):
     with pytest.raises(TopDownError, match="E_BUDGET"):
         search(EVERY, max_jobs_total=1)
     search(EVERY, max_jobs_total=1, max_frozen=1)
+    assert search(EVERY, max_jobs_total=1, yes=True)[0]["best"] == "m1.1.1"
 
 
 STACK = """\
