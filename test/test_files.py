@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -40,10 +41,7 @@ from espnet_topdown.records import Journal
 @pytest.mark.parametrize(
     "text, data",
     [
-        (
-            "lr: 1e-3\nt: [1e5, 7e7, 1.0e5]",
-            {"lr": "1e-3", "t": ["1e5", "7e7", "1.0e5"]},
-        ),
+        ("lr: 1e-3\nt: [1e5, 1.0e5]", {"lr": "1e-3", "t": ["1e5", "1.0e5"]}),
         ("lr: 1.0e-3\nn: 5", {"lr": 0.001, "n": 5}),
         ("\ufeffa: b", {"a": "b"}),
         ("name: 1e-3x", {"name": "1e-3x"}),
@@ -67,18 +65,15 @@ TOO_LARGE = b" " * (files.MAX_BYTES + 1)
     "raw, message, status",
     [
         (b"a: {b: 1, b: 2}", "E_YAML_DUP", 78),
-        (b"a: [1", "E_YAML", 78),
         (b"a: \xff", "E_UTF8: .*line 1", 65),
         (b"a: " + b"[" * 3000 + b"]" * 3000, "E_YAML: .*too deep", 78),
         pytest.param(TOO_LARGE, "E_TOO_LARGE.*8000001 bytes", 65, id="too large"),
-        (None, "E_MISSING", 66),
     ],
 )
 def test_what_is_refused(tmp_path, raw, message, status):
     """More of it is in test/catalogue.yaml, rows 19 to 24."""
     path = tmp_path / "a.yaml"
-    if raw is not None:
-        path.write_bytes(raw)
+    path.write_bytes(raw)
     with pytest.raises(TopDownError, match=message) as e:
         read_yaml(path)
     assert e.value.status == status
@@ -90,13 +85,14 @@ def test_broken_json_names_the_line(tmp_path):
         read_json(tmp_path / "a.json")
 
 
-def test_round_trip_keeps_order_and_aliases_out(tmp_path):
+def test_what_is_written_is_read(tmp_path):
     shared = [1, 2]
-    data = {"z": shared, "a": shared, "t": "1e-3", "u": "ñ"}
+    words = ["1e-3", "no", "~", "null", "*a", "&a", "ñ", "a: b", "# c"]
+    data = {"z": shared, "a": shared, "words": words}
     write_yaml(tmp_path / "a.yaml", data)
     assert read_yaml(tmp_path / "a.yaml") == data
     text = (tmp_path / "a.yaml").read_text(encoding="utf-8")
-    assert text.index("z:") < text.index("a:") and "*" not in text and "ñ" in text
+    assert text.index("z:") < text.index("a:") and "&id" not in text and "ñ" in text
 
 
 def test_a_link_replaces_a_link_and_what_a_killed_process_left(tmp_path):
@@ -125,25 +121,18 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def no_folder(root: Path) -> None:
-    write_bytes(root / "no" / "a.json", b"x")
-
-
-def no_folder_for_a_lock(root: Path) -> None:
-    (root / "exp").touch()
-    Lock(root / "exp" / "lock").__enter__()
-
-
-def no_folder_for_a_journal(root: Path) -> None:
-    Journal(root / "none" / "journal.jsonl").append("x")
-
-
 @pytest.mark.parametrize(
-    "make", [no_folder, no_folder_for_a_lock, no_folder_for_a_journal]
+    "write",
+    [
+        lambda folder: write_bytes(folder / "none" / "a.json", b"x"),
+        lambda folder: Lock(folder / "file" / "lock").__enter__(),
+        lambda folder: Journal(folder / "none" / "journal.jsonl").append("x"),
+    ],
 )
-def test_a_folder_that_cannot_be_written(tmp_path, make):
+def test_a_folder_that_cannot_be_written(tmp_path, write):
+    (tmp_path / "file").touch()
     with pytest.raises(TopDownError, match="E_CREATE") as e:
-        make(tmp_path)
+        write(tmp_path)
     assert e.value.status == 73
 
 
@@ -152,33 +141,16 @@ def test_a_folder_that_cannot_be_written(tmp_path, make):
 # whether a power failure would.
 
 
-def a_file(root: Path) -> list[Path]:
-    write_json(root / "a.json", {"a": 1})
-    return [root / "a.json"]
-
-
-def weights(root: Path) -> list[Path]:
-    save_weights({"w": torch.zeros(3)}, root / "a.pth")
-    return [root / "a.pth"]
-
-
-def a_checkpoint(root: Path) -> list[Path]:
-    from espnet_topdown.trainer._checkpoints import save  # imports ESPnet
-
-    save({"w": torch.zeros(3)}, root / "1epoch.pth")
-    return [root / "1epoch.pth"]
-
-
-def an_exit_status(root: Path) -> list[Path]:
-    _write_status(root / "rc.1", 0)
-    return [root / "rc.1"]
-
-
-def a_submission(root: Path) -> list[Path]:
+def a_submission(root: Path) -> None:
     made = Submission(parse([str(root / "a.log"), "true"]))
     made.folder.mkdir(parents=True)
     made.prepare("SLURM_ARRAY_TASK_ID")
-    return [made.folder / "request.json", made.folder / "job.sh"]
+
+
+def a_checkpoint(root: Path) -> None:
+    from espnet_topdown.trainer._checkpoints import save  # imports ESPnet
+
+    save({"w": torch.zeros(3)}, root / "1epoch.pth")
 
 
 @pytest.fixture
@@ -207,12 +179,20 @@ def calls(monkeypatch, tmp_path):  # pytest writes when it makes the first folde
 
 
 @pytest.mark.parametrize(
-    "make", [a_file, weights, a_checkpoint, an_exit_status, a_submission]
+    "write, names",
+    [
+        (lambda root: write_json(root / "a.json", {"a": 1}), ["a.json"]),
+        (lambda root: save_weights({"w": torch.ones(3)}, root / "a.pth"), ["a.pth"]),
+        (a_checkpoint, ["1epoch.pth"]),
+        (lambda root: _write_status(root / "rc.1", 0), ["rc.1"]),
+        (a_submission, ["q/*/request.json", "q/*/job.sh"]),
+    ],
 )
 def test_a_file_is_durable(
-    calls: list[str], tmp_path: Path, make: Callable[[Path], list[Path]]
+    calls: list[str], tmp_path: Path, write: Callable, names: list[str]
 ) -> None:
-    sizes = [path.stat().st_size for path in make(tmp_path)]
+    write(tmp_path)
+    sizes = [next(tmp_path.glob(name)).stat().st_size for name in names]
     steps = [[f"fsync {n}", f"rename {n}", "fsync folder"] for n in sizes]
     assert calls == sum(steps, [])
 
@@ -251,13 +231,11 @@ def test_of_many_starters_one_gets_the_lock(tmp_path: Path, lifetime: str) -> No
     ]
     try:
         lines = [child.stdout.readline() for child in children]
-        winners = [c for c, s in zip(children, lines) if s == "held\n"]
-        assert len(winners) == 1
-        losers = [s for s in lines if s != "held\n"]
-        assert all(s.startswith("75 E_LOCKED") for s in losers)
-        assert all(f"pid {winners[0].pid} on " in s for s in losers)
-        assert all("(this and that)" in s for s in losers)
-        assert lock_holder(path)["pid"] == winners[0].pid
+        (winner,) = [c for c, line in zip(children, lines) if line == "held\n"]
+        lines.remove("held\n")
+        said = re.compile(rf"75 E_LOCKED.*pid {winner.pid} on .*\(this and that\)")
+        assert all(said.match(line) for line in lines)
+        assert lock_holder(path)["pid"] == winner.pid
     finally:
         for child in children:
             child.kill()

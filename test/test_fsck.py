@@ -14,19 +14,25 @@ from unittest import mock
 import pytest
 from finished_search import ERRORS, make_search, run_here
 from made_up_search import write_decode
+from tones import tiny_config, write_corpus
 
-from espnet_topdown.cli._fsck import Report, fsck, stray
+from espnet_topdown.bin import asr_train
+from espnet_topdown.cli._fsck import fsck, stray
 from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import Lock, sha256
+from espnet_topdown.files import Lock, read_json, sha256, write_yaml
 from espnet_topdown.jobs import run
 from espnet_topdown.records import Journal, write_seal
 from espnet_topdown.scoring.counts import summary, write_counts
 from espnet_topdown.scoring.score import write_scores
+from espnet_topdown.search import driver
+from espnet_topdown.search.request import SearchRequest
 
 pytestmark = pytest.mark.espnet  # it reads the option names of ESPnet's trainer
 JOB = Path("exp/search/m1.2")
+SCORE = JOB / "score.json"
 TEST = JOB / "decode_ctc_greedy" / "test"
+OF_TEST = TEST / "score.json"
 
 
 @pytest.fixture(scope="module")
@@ -61,29 +67,20 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-FLIPPED = {
-    "search.yaml": "E_DIGEST",
-    "journal.jsonl": "E_JOURNAL_CORRUPT",
-    "result.json": "E_DIGEST",
-    "m1.2/retrain.yaml": "E_DIGEST",
-    "m1.2/train.yaml": "E_DIGEST",
-    "m1.2/config.yaml": "E_DIGEST",
-    "m1.2/frozen.pth": "E_DIGEST",
-    "m1.2/4epoch.pth": "E_DIGEST",
-    "m1.2/score.json": "E_DIGEST",
-    "m1.2/.done": "E_DIGEST",
-    "m1.2/checkpoint.pth": "E_",
-}
+DIGESTED = ["search.yaml", "result.json", "m1.2/retrain.yaml", "m1.2/train.yaml"]
+DIGESTED += ["m1.2/config.yaml", "m1.2/frozen.pth", "m1.2/4epoch.pth"]
+DIGESTED += ["m1.2/score.json", "m1.2/.done"]
+OTHERS = {"journal.jsonl": "E_JOURNAL_CORRUPT", "m1.2/checkpoint.pth": "E_"}
 
 
-@pytest.mark.parametrize("name", FLIPPED)
+@pytest.mark.parametrize("name", [*DIGESTED, *OTHERS])
 def test_a_flipped_bit(search: Path, name: str, capsys) -> None:
     flip(search / name)
     with pytest.raises(SystemExit) as e:
         main(["fsck", "--search_dir", str(search)])
     out, err = capsys.readouterr()
     assert e.value.code == 65 and "E_FSCK: " in err
-    assert FLIPPED[name] in out and name.split("/")[-1] in out
+    assert OTHERS.get(name, "E_DIGEST") in out and name.split("/")[-1] in out
 
 
 def edit(path: Path, **changes: object) -> None:
@@ -105,13 +102,28 @@ def forge(search: Path, **changes: object) -> None:
         journal.append(old.pop("event"), **old)
 
 
-def rescore(**counts: object) -> None:
+def rescore(unit: str = "cer", **counts: object) -> None:
     """Another score of m1.2, with all that refers to it written anew."""
-    score = json.loads((JOB / "score.json").read_text())
-    score["cer"].update(counts)
-    edit(JOB / "score.json", cer=score["cer"])
+    old = json.loads(SCORE.read_text()).get(unit, {})
+    edit(SCORE, **{unit: {**old, **counts}})
     write_seal(JOB)
     forge(JOB.parent)
+
+
+def seal_anew(search: Path) -> None:
+    edit(SCORE, x=1)
+    write_seal(JOB)
+
+
+def damaged_copy(search: Path) -> None:
+    """No seal names it: a control's file of weights that was not there then."""
+    shutil.copy(JOB / "4epoch.pth", JOB / "9.pth")
+    flip(JOB / "9.pth")
+
+
+def another_text(search: Path) -> None:
+    edit(OF_TEST, hyp_sha256="0" * 64)
+    (TEST / "text").write_text("u1 hello\n")
 
 
 def without_last_line(path: Path) -> None:
@@ -142,7 +154,7 @@ def speakers(exchanged: bool) -> None:
     shutil.rmtree(TEST)
     folder = TEST / "score_wer"
     counts = write_scores(folder, ref, hyp, str.split, {"u1": "zoe", "u2": "anna"})
-    (TEST / "score.json").write_text(json.dumps({"utts": 2, "wer": summary(counts)}))
+    OF_TEST.write_text(json.dumps({"utts": 2, "wer": summary(counts)}))
     if exchanged:
         write_counts(folder, {"u1": counts["u2"], "u2": counts["u1"]})
 
@@ -156,29 +168,18 @@ def touch(path: str) -> Callable[[Path], object]:
     return lambda search: Path(path).write_bytes(Path(path).read_bytes() + b"\n")
 
 
+HYP = TEST / "score_cer" / "hyp.trn"
+MODEL = "exp/joint/valid.loss.best.pth"
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "seal": (lambda s: edit(JOB / "score.json", x=1), "score.json has changed"),
-    "seal anew": (
-        lambda s: (edit(JOB / "score.json", x=1), write_seal(JOB)),
-        "E_DIGEST: exp/search/m1.2/.done is not the one that was scored",
-    ),
+    "seal": (lambda s: edit(SCORE, x=1), "score.json has changed"),
+    "seal anew": (seal_anew, "E_DIGEST: .*m1.2/.done is not the one that was scored"),
     "sum": (lambda s: rescore(sub=39), "E_SCORE: .*score.json: cer does not add up"),
     "negative": (lambda s: rescore(ins=-1), "E_SCORE: .*: cer does not add up"),
     "text": (lambda s: rescore(ins="two"), "E_SCORE: .*'cer' .*no whole number"),
     "float": (lambda s: rescore(ins=0.0), "E_SCORE: .*'cer' .*no whole number"),
     "boolean": (lambda s: rescore(ins=False), "E_SCORE: .*no whole number"),
-    "nats": (  # a likelihood has no integers that could add up
-        lambda s: (
-            edit(JOB / "score.json", ppl={"ref": 9, "nll": 1.5}),
-            write_seal(JOB),
-            forge(s),
-        ),
-        "",
-    ),
-    "journal": (
-        lambda s: forge(s, errors=39),
-        "E_SCORE: .*m1.2/score.json has 40 errors, the journal 39",
-    ),
+    "nats add up to nothing": (lambda s: rescore("ppl", ref=9, nll=1.5), ""),
+    "journal": (lambda s: forge(s, errors=39), "E_SCORE: .* 40 errors, the journal 39"),
     "result gone": (lambda s: (s / "result.json").unlink(), "E_RESULT_LOST: "),
     "end cut off": (lambda s: without_last_line(s / "journal.jsonl"), "E_JOURNAL_CUT"),
     "torn": (torn, "E_JOURNAL_TORN: .* half-written"),
@@ -186,48 +187,22 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another error": (another_error, "E_RESULT: .*m1.1.1 has 41 errors in the journal"),
     "best": (lambda s: point(s / "best", "m3"), "E_BEST_LINK: .* is not m1.2"),
     "base's config": (touch("exp/joint/config.yaml"), "E_DIGEST: .*searched from"),
-    "base's model": (
-        touch("exp/joint/valid.loss.best.pth"),
-        "E_DIGEST: exp/joint/valid.loss.best.pth is not what was searched from",
-    ),
-    "link": (
-        lambda s: point(JOB / "latest.pth", "7epoch.pth"),
-        "E_LINK: .*7epoch.pth is not there",
-    ),
-    "archive": (  # no seal names a control's file of weights that is not there yet
-        lambda s: (shutil.copy(JOB / "4epoch.pth", JOB / "9.pth"), flip(JOB / "9.pth")),
-        "E_DIGEST: .*9.pth.* stored checksum",
-    ),
+    "base's model": (touch(MODEL), f"E_DIGEST: {MODEL} is not what was searched from"),
+    "link": (lambda s: point(JOB / "latest.pth", "7epoch.pth"), "E_LINK: .*7epoch.pth"),
+    "archive": (damaged_copy, "E_DIGEST: .*9.pth.* stored checksum"),
     "stray": (lambda s: (JOB / ".x.4194999.tmp").touch(), "E_STRAY: .*killed process"),
-    "counts of a set": (
-        lambda s: edit(TEST / "score.json", cer={"ref": 1}),
-        "E_SCORE: .* cer is .* gives",
-    ),
-    "size of a set": (
-        lambda s: edit(TEST / "score.json", utts=4),
-        "E_UTT_SETS: .*utterances differ from",
-    ),
-    "utterances of a set": (
-        lambda s: without_last_line(TEST / "score_cer" / "hyp.trn"),
-        "E_UTT_SETS",
-    ),
-    "text of a set": (
-        lambda s: (
-            edit(TEST / "score.json", hyp_sha256="0" * 64),
-            (TEST / "text").write_text("u1 hello\n"),
-        ),
-        "E_SCORE: .*text is not what",
-    ),
+    "counts of a set": (lambda s: edit(OF_TEST, cer={"ref": 1}), "E_SCORE: .* gives"),
+    "size of a set": (lambda s: edit(OF_TEST, utts=4), "E_UTT_SETS: .*differ from"),
+    "utterances of a set": (lambda s: without_last_line(HYP), "E_UTT_SETS"),
+    "text of a set": (another_text, "E_SCORE: .*text is not what"),
     "speakers": (lambda s: speakers(exchanged=False), ""),
-    "counts.tsv": (
-        lambda s: speakers(exchanged=True),
-        "E_SCORE: .*counts.tsv is not what",
-    ),
-    "a set without a score": (lambda s: (TEST / "score.json").unlink(), ""),
+    "counts.tsv": (lambda s: speakers(exchanged=True), "E_SCORE: .*counts.tsv is not"),
+    "a set without a score": (lambda s: OF_TEST.unlink(), ""),
     "no object": (
-        lambda s: (TEST / "score.json").write_text("[1]"),
-        "E_FSCK: .*test cannot be understood .AttributeError: ",
+        lambda s: OF_TEST.write_text("[1]"),
+        "E_FSCK: .*AttributeError: ",
     ),
+    "no size": (lambda s: OF_TEST.write_text('{"cer": {}}'), "E_FSCK: .*KeyError: "),
 }
 
 
@@ -281,17 +256,6 @@ def test_a_search_that_runs_is_left_alone(search: Path) -> None:
         fsck(search)
 
 
-@pytest.mark.parametrize("error", [KeyError, TypeError, ValueError, OSError])
-def test_what_a_check_does_not_understand_is_a_problem(error: type) -> None:
-    def check(path: Path) -> None:
-        raise error("odd")
-
-    report = Report(Path())
-    assert report.look("", check, Path("a/b")) is None
-    (problem,) = report.problems
-    assert problem.startswith(f"E_FSCK: a/b cannot be understood ({error.__name__}: ")
-
-
 @pytest.mark.parametrize("key", ["cer", "utts", "hyp_sha256", ""])
 def test_decoding_again(search: Path, monkeypatch, key: str) -> None:
     def score(folder: Path, job: dict) -> dict:
@@ -313,27 +277,20 @@ def test_decoding_again(search: Path, monkeypatch, key: str) -> None:
 @pytest.mark.nightly
 def test_decoding_again_for_real(tmp_path: Path, monkeypatch, capsys) -> None:
     """A tiny model agrees with itself; one error fewer is found, whatever is forged."""
-    from tones import tiny_config, write_corpus
-
-    from espnet_topdown.bin.asr_train import main as train
-    from espnet_topdown.files import write_yaml
-    from espnet_topdown.search import driver
-    from espnet_topdown.search.request import SearchRequest
-
     with contextlib.chdir(tmp_path):
         config = tiny_config(write_corpus(tmp_path / "tones"), max_epoch=1)
         write_yaml(Path("joint.yaml"), config)
-        train(["--config", "joint.yaml", "--output_dir", "exp/joint"])
+        asr_train.main(["--config", "joint.yaml", "--output_dir", "exp/joint"])
         search = Path("exp/search")
         with mock.patch.object(driver, "run_jobs", run_here):
             result = driver.run_search(SearchRequest(Path("exp/joint"), search))
         assert fsck(search, decode=True).problems == []
         job = search / result["best"]
-        score = json.loads((job / "score.json").read_text())
+        score = read_json(job / "score.json")
         counts = score[result["criterion"]]
         wrong = "sub" if counts["sub"] else "del"
         counts.update({wrong: counts[wrong] - 1, "corr": counts["corr"] + 1})
-        (job / "score.json").write_text(json.dumps(score))
+        edit(job / "score.json", **score)
         write_seal(job)
         (problem,) = fsck(search, decode=True).problems[-1:]
         assert "decoding again gives" in problem
