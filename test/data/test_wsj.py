@@ -5,6 +5,7 @@ What the sets hold is in test/golden (``data``), by way of local/data.sh.
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -12,28 +13,22 @@ import numpy as np
 import pytest
 import soundfile
 import wsj_tree
-from corpora import check_foreign, load
+from corpora import check_foreign, load, refused
 
 from espnet_topdown.data.kaldi_dir import read_pairs
-from espnet_topdown.errors import TopDownError
+from espnet_topdown.errors import MISSING, USAGE
 
 wsj = load("prepare_wsj")
-COUNTS = {"train_si84": 6, "train_si284": 12, "test_dev93": 4, "test_eval92": 4}
-
-
-@pytest.fixture(scope="session")
-def description():
-    """One corpus for all layouts; its audio is encoded once."""
-    return wsj_tree.describe(words=2)
+CORPUS = wsj_tree.describe(words=2)
 
 
 @pytest.fixture
-def tree(tmp_path, description, monkeypatch):
+def tree(tmp_path, monkeypatch):
     """``tree("dash")``: WSJ0 and WSJ1, as strings; the current folder is empty."""
     monkeypatch.chdir(tmp_path)
 
     def make(layout: str = "dash") -> tuple[str, str]:
-        roots = wsj_tree.write_tree(tmp_path / "ldc", layout, description)
+        roots = wsj_tree.write_tree(tmp_path / "ldc", layout, CORPUS)
         return str(roots[0]), str(roots[1])
 
     return make
@@ -48,16 +43,16 @@ def prepare(roots, step="all", **options) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def wanted(tmp_path_factory, description):
+def wanted(tmp_path_factory):
     """What each layout has to give."""
     folder = tmp_path_factory.mktemp("dash")
-    roots = wsj_tree.write_tree(folder / "ldc", "dash", description)
+    roots = wsj_tree.write_tree(folder / "ldc", "dash", CORPUS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return prepare(map(str, roots))
 
 
-def test_all_layouts_give_the_same(tree, wanted, tmp_path):
+def test_all_layouts_give_the_same(tree, wanted):
     for layout in wsj_tree.LAYOUTS[1:]:
         assert prepare(tree(layout)) == wanted, layout
         for folder in ("data", "ldc"):
@@ -75,8 +70,8 @@ def test_sets_that_are_somebody_elses(tree):
 
 def test_shards_and_steps_give_the_same_and_go_on(tree, wanted):
     roots = tree()
-    wsj.main(["--wsj0", roots[0], "--wsj1", roots[1], "--allow-partial", "true"]
-             + ["--step", "lists"])  # fmt: skip
+    places = ["--wsj0", roots[0], "--wsj1", roots[1]]
+    wsj.main([*places, "--allow-partial", "true", "--step", "lists"])
     for job in "123":
         wsj.main(["--step", "convert", "--nj", "3", "--job", job])
     assert prepare(roots, "sets") == wanted
@@ -96,29 +91,23 @@ def one(pattern: str) -> Path:
 
 BAD = [  # what is done to a file of the tree, what the message names
     (lambda d: d[:1500], "E_SPHERE_TRUNCATED"),
-    (lambda d: d[:2000] + b"\x5a\xa5" + d[2002:], "E_SPHERE"),
-    (lambda d: b"RIFF" + d, "E_SPHERE_HEADER"),
-    (lambda d: b"", "E_SPHERE_HEADER"),
     (lambda d: d.replace(b"shorten", b"wavpack", 1), "sph2pipe"),
     (lambda d: d.replace(b"-i 16000", b"-i  8000", 1), "8000 Hz"),
 ]
 
 
 @pytest.mark.parametrize("damage, reason", BAD)
-def test_a_bad_file_is_named_and_the_others_are_converted(
-    tree, monkeypatch, caplog, damage, reason
-):
+def test_a_bad_file_stops_no_other(tree, monkeypatch, caplog, damage, reason):
     monkeypatch.setenv("PATH", "")
     roots, bad = tree(), one("4K0C0200.WV1")
     bad.write_bytes(damage(bad.read_bytes()))
     prepare(roots, "lists")
-    with pytest.raises(TopDownError, match=r"E_WSJ_CONVERT: 1 of 20 files") as e:
-        prepare(roots, "convert")
-    for text in (str(e.value), caplog.text):
-        assert bad.name in text and reason in text
+    said = "1 of 20 files", bad.name, reason
+    refused(lambda: prepare(roots, "convert"), "E_WSJ_CONVERT", *said)
+    assert bad.name in caplog.text and reason in caplog.text
     assert len(list(Path("data/flac").glob("*/*.flac"))) == 19
-    with pytest.raises(TopDownError, match="E_WSJ_CONVERT: 1 utterances.*4k0c0200"):
-        prepare(roots, "sets")
+    said = "1 utterances", "4k0c0200"
+    refused(lambda: prepare(roots, "sets"), "E_WSJ_CONVERT", *said)
     assert not Path("data/test_dev93").exists()
 
 
@@ -145,26 +134,28 @@ PARTIAL = [  # what is done to a file or folder, which; code; words; utterances 
 def test_what_is_missing_is_named(tree, caplog, break_it, name, code, words, left):
     roots = tree()
     break_it(one(name))
-    with pytest.raises(TopDownError, match=f"^E_WSJ_{code}: ") as e:
-        prepare(roots, "lists", allow_partial=False)
-    assert "--allow_partial true" in str(e.value) and not Path("data").exists()
+    said = "--allow_partial true", *words
+    run = functools.partial(prepare, roots, "lists", allow_partial=False)
+    refused(run, f"E_WSJ_{code}", *said)
+    assert not Path("data").exists()
     corpus = wsj.write_lists(*roots, Path("data"), allow_partial=True)
-    assert f"W_WSJ_{code}" in caplog.text
-    assert all(word in str(e.value) and word in caplog.text for word in words)
+    assert all(word in caplog.text for word in (f"W_WSJ_{code}", *words))
     sizes = tuple(len(corpus.sets.get(s, ())) for s in wsj.SETS)
     assert sizes == (6, 12, *left)
 
 
 def test_the_right_counts_are_no_error(tree, monkeypatch):
-    monkeypatch.setattr(wsj, "COUNTS", COUNTS)
+    counts = {"train_si84": 6, "train_si284": 12, "test_dev93": 4, "test_eval92": 4}
+    monkeypatch.setattr(wsj, "COUNTS", counts)
     prepare(tree(), "lists", allow_partial=False)
 
 
 def test_wsj0_alone_can_be_prepared(tree):
     roots = tree()
-    with pytest.raises(TopDownError, match="E_WSJ_ROOT: WSJ1 is not set"):
-        prepare((roots[0], ""), allow_partial=False)
-    prepare((roots[0], ""))
+    alone = roots[0], ""
+    words = "E_WSJ_ROOT", "WSJ1 is not set"
+    refused(lambda: prepare(alone, allow_partial=False), *words, status=MISSING)
+    prepare(alone)
     assert {p.name for p in Path("data").glob("t*")} == {"train_si84", "test_eval92"}
     texts = read_pairs(Path("data/train_si84/text"))
     symbols = Path("data/nlsyms.txt").read_text().splitlines()
@@ -172,31 +163,26 @@ def test_wsj0_alone_can_be_prepared(tree):
 
 
 INDEX_0 = "o/wsj0/doc/indices/train/tr_s_wv1.ndx"
+NO_SOUND = {INDEX_0: "11_1_1:wsj0/si_tr_s/01i/01ic0201.wv1\n", "o/elsewhere.wv1": ""}
 
 
 @pytest.mark.parametrize("partial", [False, True])
 @pytest.mark.parametrize(
-    "roots, files, message",
+    "roots, files, code, parts",
     [
-        (("", ""), {}, "E_WSJ_ROOT"),
-        (("/none/here", "."), {}, "E_WSJ_ROOT: WSJ0 is /none/here"),
-        (("o", "o"), {"o/speech/x": ""}, "E_WSJ_LAYOUT: no .ndx .*hold speech"),
-        (("o", "o"), {INDEX_0: ""}, "E_WSJ_LAYOUT: no .wv1 files"),
-        (
-            ("o", "o"),
-            {INDEX_0: "11_1_1:wsj0/si_tr_s/01i/01ic0201.wv1\n", "o/elsewhere.wv1": ""},
-            "E_WSJ_LAYOUT: .*no audio for 1 of 1",
-        ),
+        (("", ""), {}, "E_WSJ_ROOT", ()),
+        (("o", "o"), {"o/speech/x": ""}, "E_WSJ_LAYOUT", ("no .ndx ", "hold speech")),
+        (("o", "o"), {INDEX_0: ""}, "E_WSJ_LAYOUT", ("no .wv1 files",)),
+        (("o", "o"), NO_SOUND, "E_WSJ_LAYOUT", ("no audio for 1 of 1",)),
     ],
 )
-def test_folders_that_are_no_discs(tree, roots, files, message, partial):
+def test_folders_that_are_no_discs(tree, roots, files, code, parts, partial):
     for name, text in files.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
-    with pytest.raises(TopDownError, match=message):
-        prepare(roots, allow_partial=partial)
-    with pytest.raises(TopDownError, match="E_USAGE"):
-        prepare(roots, job=1)
+    run = functools.partial(prepare, roots, allow_partial=partial)
+    refused(run, code, *parts, status=MISSING)
+    refused(lambda: prepare(roots, job=1), "E_USAGE", status=USAGE)
 
 
 def test_two_transcripts_of_one_utterance(tree, caplog):
@@ -216,11 +202,7 @@ def test_two_transcripts_of_one_utterance(tree, caplog):
 INDEX = [
     ("11_1_1:wsj0/si_tr_s/01i/01ic0201.wv1", "11_1_1", "wsj0/si_tr_s/01i/01ic0201"),
     ("11_14_1:  wsj0/si_et_20/440/440c0401", "11_14_1", "wsj0/si_et_20/440/440c0401"),
-    (
-        "13-16.1:/WSJ1/SI_DT_20/4K0/4K0C0301.WV1\r",
-        "13_16_1",
-        "wsj1/si_dt_20/4k0/4k0c0301",
-    ),
+    ("13-16.1:/WSJ1/SI_DT/4K0/4K0C0301.WV1\r", "13_16_1", "wsj1/si_dt/4k0/4k0c0301"),
     ("wsj0/si_tr_s/01i/01ic0201.wv1", "", ""),
     ("11_1_1:", "", ""),
     ("11_1_1:wsj0/x.wv1", "", ""),
@@ -237,8 +219,7 @@ def test_index_lines(tmp_path, line, disc, key):
         assert (entry.disc, entry.key, entry.utt) == (disc, key, key[-8:])
         assert entry.where.endswith("a.ndx line 4")
     else:
-        with pytest.raises(TopDownError, match="E_WSJ_INDEX: .*a.ndx line 4"):
-            wsj.read_index(path)
+        refused(lambda: wsj.read_index(path), "E_WSJ_INDEX", "a.ndx line 4")
 
 
 def test_the_named_disc_comes_first_and_a_wrong_one_is_forgiven(tmp_path):
@@ -254,34 +235,21 @@ def test_the_named_disc_comes_first_and_a_wrong_one_is_forgiven(tmp_path):
 
 
 WORDS = [  # invented input, the output of the script that all recipes use
+    (r"Ms\. Lund said \,COMMA the plant .", "MS. LUND SAID ,COMMA THE PLANT"),
+    ("[<door_slam] will open [breath>] on *Monday*", "WILL OPEN ON *MONDAY*"),
+    ("next [phone_ring/] week [/phone_ring]", "NEXT WEEK"),
+    (r"\"DOUBLE-QUOTE Buy J\. R\. --DASH maybe", '"DOUBLE-QUOTE BUY J. R. -DASH MAYBE'),
+    ("[loud_breath] Costs [misc_noise]", "<NOISE> COSTS <NOISE>"),
+    (r"eight \.POINT two \%PERCENT <and> fell ~", "EIGHT POINT TWO PERCENT AND FELL"),
+    ("th[e]- fir(st)- the f:irst one <it's>", "<NOISE> FIR(ST)- THE F:IRST ONE IT'S"),
     (
-        r"Ms\. Lund said \,COMMA the plant [<door_slam] will open [breath>] on "
-        r"*Monday* next [phone_ring/] week [/phone_ring] .",
-        "MS. LUND SAID ,COMMA THE PLANT WILL OPEN ON *MONDAY* NEXT WEEK",
+        r"B\. C\.'s [<cross_talk>] word[door_slam] end",
+        "B. C.'S [<CROSS_TALK>] <NOISE> END",
     ),
-    (
-        r"\"DOUBLE-QUOTE Buy it \,COMMA said J\. R\. --DASH maybe [misc_noise]",
-        '"DOUBLE-QUOTE BUY IT ,COMMA SAID J. R. -DASH MAYBE <NOISE>',
-    ),
-    (
-        r"[loud_breath] Costs rose eight \.POINT two \%PERCENT <and> then fell ~",
-        "<NOISE> COSTS ROSE EIGHT POINT TWO PERCENT AND THEN FELL",
-    ),
-    (
-        r"th[e]- fir(st)- the f:irst one <it's> B\. B\. C\.'s [<cross_talk>] "
-        r"[tongue_click] word[door_slam] end",
-        "<NOISE> FIR(ST)- THE F:IRST ONE IT'S B. B. C.'S [<CROSS_TALK>] <NOISE> "
-        "<NOISE> END",
-    ),
-    (
-        "[door_slam>] [unintelligible] a -DASH b :COLON c (LEFT-PAREN d )RIGHT-PAREN "
-        "'SINGLE-QUOTE e",
-        "<NOISE> A -DASH B :COLON C (LEFT-PAREN D )RIGHT-PAREN 'SINGLE-QUOTE E",
-    ),
-    (
-        "* hello * [foo-bar] [foo bar] <two-words> <Mr.> <*IN*> <*MR.*> ~~",
-        "* HELLO * [FOO-BAR] [FOO BAR] <TWO-WORDS> <MR.> <*IN*> <*MR.*> ~~",
-    ),
+    ("[door_slam>] [unintelligible] a -DASH b", "<NOISE> A -DASH B"),
+    (":COLON (LEFT-PAREN )RIGHT-PAREN", ":COLON (LEFT-PAREN )RIGHT-PAREN"),
+    ("* a * [foo-bar] [foo bar] <two-words>", "* A * [FOO-BAR] [FOO BAR] <TWO-WORDS>"),
+    ("<Mr.> <*IN*> <*MR.*> ~~", "<MR.> <*IN*> <*MR.*> ~~"),
     ("", ""),
     ("~ . [<x] [x>]", ""),
     ("a.b . c", "A.B C"),  # a dot goes only when it stands alone
@@ -311,5 +279,4 @@ def test_transcript_files(tmp_path):
         "4k0c0303": "",
     }
     path.write_bytes(b"one (4k0c0301)\ntw\xff (4k0c0302)\n")
-    with pytest.raises(TopDownError, match=r"E_UTF8: .*dot line 2"):
-        wsj.read_dot(path)
+    refused(lambda: wsj.read_dot(path), "E_UTF8", "dot line 2")
