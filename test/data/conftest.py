@@ -35,6 +35,19 @@ def make_set(tmp_path):
 
 
 @pytest.fixture
+def refuses(capsys):
+    """``refuses(lambda: main(...), 65, "E_X")``: the command ends so, and says so."""
+
+    def check(command, status, *parts):
+        with pytest.raises(SystemExit, match=f"^{status}$"):
+            command()
+        said = capsys.readouterr().err
+        assert all(part in said for part in parts), said
+
+    return check
+
+
+@pytest.fixture
 def site(tmp_path):
     """A web server on this machine; yields (address, folder)."""
     folder = tmp_path / "site"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import random
 
@@ -68,19 +69,13 @@ def test_unpacking_goes_on_where_it_was_stopped(tmp_path):
     assert found == {"a/b.wav": b"old", "a/c.wav": b"new"}
 
 
-@pytest.mark.parametrize(
-    "name, digest",
-    [
-        ("md5", "900150983cd24fb0d6963f7d28e17f72"),
-        ("sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-    ],
-)
-def test_digest(tmp_path, name, digest):
+@pytest.mark.parametrize("name", ["md5", "sha256"])
+def test_digest(tmp_path, name):
     (tmp_path / "a").write_bytes(b"abc")
+    digest = hashlib.new(name, b"abc").hexdigest()
     archives.check_digest(tmp_path / "a", digest)
-    with pytest.raises(TopDownError) as e:
+    with pytest.raises(TopDownError, match="E_DIGEST") as e:
         archives.check_digest(tmp_path / "a", "0" * len(digest))
-    assert e.value.code == "E_DIGEST"
     assert f"a (3 bytes) {name} {digest[:12]}" in str(e.value)
 
 
@@ -95,17 +90,18 @@ def test_a_download_replaces_the_file_whole(tmp_path, site):
     assert target.read_bytes() == b"new" * 1000
 
 
-URLS = ["{}/missing", "{}/short", "http://127.0.0.1:9/a"]
-URLS += ["file:///etc/hostname", "ftp://127.0.0.1/a", "a"]
+NO_HTTP = ["file:///etc/hostname", "ftp://127.0.0.1/a", "a"]
 
 
-@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize(
+    "url", ["{}/missing", "{}/short", "http://127.0.0.1:9/a", *NO_HTTP]
+)
 def test_what_is_not_fetched(tmp_path, site, url):
     with pytest.raises(TopDownError, match="E_DOWNLOAD") as e:
         archives.http_download(url.format(site[0]), tmp_path / "a.bin")
     begun = {"a.bin.part": b"123"} if url == "{}/short" else {}
     assert {p.name: p.read_bytes() for p in tmp_path.glob("a.bin*")} == begun
-    assert url.startswith(("http:", "{}")) or "not an http address" in str(e.value)
+    assert ("not an http address" in str(e.value)) == (url in NO_HTTP)
 
 
 def test_a_download_on_a_full_disk(tmp_path, site, monkeypatch):

@@ -63,9 +63,8 @@ def test_harmless_oddities_are_read(tmp_path, caplog, data, code):
     "pairs, code", [({"a/b": "x"}, "E_UTT_ID"), ({"a": "x\ny"}, "E_TEXT_LINE")]
 )
 def test_nothing_unreadable_is_written(tmp_path, pairs, code):
-    with pytest.raises(TopDownError) as e:
+    with pytest.raises(TopDownError, match=code):
         kd.write_pairs(tmp_path / "text", pairs)
-    assert e.value.code == code
     assert not (tmp_path / "text").exists()
 
 
@@ -74,13 +73,6 @@ def test_write_dir_makes_spk2utt(tmp_path):
     kd.write_dir(tmp_path, lists)
     assert (tmp_path / "spk2utt").read_text() == "s s-1 s-2\n"
     assert kd.read_dir(tmp_path) == lists
-
-
-LISTS = {
-    "wav.scp": {"a": "1", "b": "2", "c": "3"},
-    "text": {"a": "x", "b": "y"},
-    "utt2spk": {"b": "s", "c": "s"},
-}
 
 
 def test_a_list_that_somebody_changed_is_kept(tmp_path, caplog):
@@ -107,21 +99,22 @@ def test_a_folder_that_is_no_data_directory(tmp_path):
 
 
 def test_what_a_list_lacks_leaves_the_others():
-    lists = {name: dict(pairs) for name, pairs in LISTS.items()}
+    lists = {
+        "wav.scp": {"a": "1", "b": "2", "c": "3"},
+        "text": {"a": "x", "b": "y"},
+        "utt2spk": {"b": "s", "c": "s"},
+    }
     kd.keep_common(lists)
-    assert {name: list(pairs) for name, pairs in lists.items()} == dict.fromkeys(
-        LISTS, ["b"]
-    )
+    assert [list(pairs) for pairs in lists.values()] == [["b"]] * 3
 
 
 def test_subset_and_keep_common_follow_segments_to_recordings():
     lists = {
         "wav.scp": {"r1": "1", "r2": "2", "r4": "4"},
         "segments": {"a": "r1 0 1", "b": "r2 0 1", "c": "r3 0 1"},
-        "text": {"a": "x", "b": "y", "c": "z"},
+        "text": {"a": "x", "c": "z"},
     }
     assert kd.subset(lists, ["b"])["wav.scp"] == {"r2": "2"}
-    del lists["text"]["b"]
     kd.keep_common(lists)
     assert set(lists["text"]) == {"a"} == set(lists["segments"])  # r3 has no audio
     assert set(lists["wav.scp"]) == {"r1"}
@@ -136,9 +129,8 @@ def test_copy_dir_leaves_files_out(tmp_path):
 
 
 def test_shards_cover_everything_once_and_may_be_empty():
-    assert [kd.shard("abc", job, 5) for job in range(1, 7)] == [
-        *(["a"], ["b"], ["c"], [], [], [])
-    ]
+    shards = [kd.shard("abc", job, 5) for job in range(1, 6)]
+    assert shards == [["a"], ["b"], ["c"], [], []]
     for job, nj in ((0, 2), (-1, 2), (1, 0)):
         with pytest.raises(TopDownError, match="E_USAGE"):
             kd.shard("abc", job, nj)
@@ -158,8 +150,7 @@ def test_any_bytes_are_read_as_espnet_reads_them_or_refused(tmp_path):
         try:
             pairs = kd.read_pairs(path, as_espnet=True)
         except TopDownError as e:
-            codes = ("E_UTF8", "E_TEXT_LINE", "E_BOM", "E_UTT_ID", "E_UTT_DUP")
-            assert e.code in codes
+            assert e.code in ("E_UTF8", "E_TEXT_LINE", "E_BOM", "E_UTT_ID", "E_UTT_DUP")
             continue
         assert pairs == read_text.read_2columns_text(path)
         same += bool(pairs)

@@ -14,12 +14,6 @@ def run(folder, *options: str) -> None:
     main(["perturb_speed", "--data_dir", str(folder), *options])
 
 
-def refused(capsys, code: str, folder, *options: str, status: int = 65) -> None:
-    with pytest.raises(SystemExit) as e:
-        run(folder, *options)
-    assert e.value.code == status and code in capsys.readouterr().err
-
-
 def frequency(path: str) -> float:
     samples, rate = soundfile.read(path)
     return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples))
@@ -48,11 +42,11 @@ def test_three_speeds(make_set, tmp_path):
     assert uniq["a-1"] == uniq["sp1.1-a-1"] == "a-1"
 
 
-def test_shards_then_lists_and_nothing_done_twice(make_set, tmp_path, capsys):
+def test_shards_then_lists_and_nothing_done_twice(make_set, tmp_path, refuses):
     source = make_set()
     shards = ["--factors", "0.9", "--nj", "2", "--output_dir", str(tmp_path / "all")]
     for job in ("3", "1", "2"):
-        refused(capsys, "E_FORMAT_SHARDS", source, *shards, "--merge", "true")
+        refuses(lambda: run(source, *shards, "--merge", "true"), 65, "E_FORMAT_SHARDS")
         assert not (tmp_path / "train_sp0.9" / "wav.scp").exists()
         run(source, *shards, "--job", job)
     files = sorted((tmp_path / "train_sp0.9" / "wav").iterdir())
@@ -89,9 +83,9 @@ def test_factors_as_words_or_as_in_run_sh(make_set, tmp_path, factors):
 
 
 @pytest.mark.parametrize("word", ["fast", "0", "3", "nan"])
-def test_bad_factors(make_set, capsys, word):
-    refused(capsys, "E_USAGE", make_set(), "--factors", "1.0", word, status=64)
+def test_bad_factors(make_set, refuses, word):
+    refuses(lambda: run(make_set(), "--factors", "1.0", word), 64, "E_USAGE")
 
 
-def test_one_factor_twice(make_set, capsys):
-    refused(capsys, "E_UTT_DUP", make_set(), "--factors", "0.9", "0.9")
+def test_one_factor_twice(make_set, refuses):
+    refuses(lambda: run(make_set(), "--factors", "0.9", "0.9"), 65, "E_UTT_DUP")

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from espnet_topdown.cli.main import main
-from espnet_topdown.data.audio import Source, _open_sound, header
+from espnet_topdown.data import audio
+from espnet_topdown.data.audio import Source
 from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
 
@@ -35,9 +36,12 @@ REFUSED = {
     "opus.ogg": {"format": "OGG", "subtype": "OPUS"},
     "u.mp2": {"format": "MP3", "subtype": "MPEG_LAYER_II"},
 }
-STAGE_3 = ["--data_dir", "d", "--output_dir", "o", "--fs", "16k", "--channel", "1"]
-STAGE_2 = ["--data_dir", "d", "--factors", "0.9", "--channel", "1"]
-STAGE_10 = ["--train", "d", "--fs", "16k", "--full", "false"]
+STAGES = {
+    "format_wav": "--data_dir d --output_dir o --fs 16k --channel 1",
+    "perturb_speed": "--data_dir d --factors 0.9 --channel 1",
+    "validate_data": "--train d --fs 16k --full false",
+}
+ALL, FORMAT_AND_CHECK = tuple(STAGES), ("format_wav", "validate_data")
 
 
 @pytest.fixture(autouse=True)
@@ -54,10 +58,26 @@ def write(file: str, samples=NOISE, **options) -> None:
     Path("d/wav.scp").write_text(f"u1 {file}\n")
 
 
-def said(verb, options, capsys) -> str:
+def write_stereo(segment: str) -> None:
+    """300 Hz in the first channel, 900 Hz in the second, two seconds."""
+    t = np.arange(2 * FS) / FS
+    both = [0.3 * np.sin(2 * np.pi * hertz * t) for hertz in (300, 900)]
+    write("u.wav", np.stack(both, 1))
+    if segment:
+        Path("d/wav.scp").write_text("r1 u.wav\n")
+        Path("d/segments").write_text(f"u1 {segment}\n", encoding="utf-8")
+
+
+def sound_of(utt: str) -> tuple[int, float]:
+    """Samples and pitch in Hz of what ``format_wav`` made."""
+    samples, _ = soundfile.read(f"o/data/format.1/{utt}.flac")
+    return len(samples), np.argmax(abs(np.fft.rfft(samples))) * FS / len(samples)
+
+
+def said(capsys, verb: str, *options: str) -> str:
     """The message of a command that refuses, or "" of one that runs."""
     try:
-        main([verb, *options])
+        main([verb, *STAGES[verb].split(), *options])
     except SystemExit as e:
         assert e.code == 65
         return capsys.readouterr().err.splitlines()[-1]
@@ -69,16 +89,11 @@ def said(verb, options, capsys) -> str:
 def test_a_file_that_was_cut_off(file, share, capsys):
     write(file, **KINDS[file])
     whole = Path(file).read_bytes()
-    assert said("format_wav", STAGE_3, capsys) == ""
-    assert said("validate_data", STAGE_10, capsys) == ""
+    assert [said(capsys, verb) for verb in FORMAT_AND_CHECK] == ["", ""]
     Path(file).write_bytes(whole[: int(share * len(whole))])
-    for verb, options in (
-        ("format_wav", STAGE_3),
-        ("perturb_speed", STAGE_2),
-        ("validate_data", STAGE_10),
-    ):
-        message = said(verb, options, capsys)
-        assert message.startswith(("E_WAV_LENGTH", "E_WAV_FORMAT")), main
+    for verb in ALL:
+        message = said(capsys, verb)
+        assert message.startswith(("E_WAV_LENGTH", "E_WAV_FORMAT"))
         assert "u1 (d/wav.scp line 1)" in message and file in message
 
 
@@ -88,8 +103,7 @@ def test_a_container_that_is_not_looked_into(file, capsys):
         write(file, **REFUSED[file])
     except soundfile.LibsndfileError:
         pytest.skip("this libsndfile does not write it")
-    for verb, options in (("format_wav", STAGE_3), ("validate_data", STAGE_10)):
-        message = said(verb, options, capsys)
+    for message in (said(capsys, verb) for verb in FORMAT_AND_CHECK):
         assert message.startswith("E_WAV_FORMAT: utt u1 (d/wav.scp line 1): " + file)
         assert "Do: convert it to FLAC or WAV" in message
 
@@ -112,6 +126,14 @@ def with_a_hole(file: str, whole: bytes) -> bytes:
     return whole[:middle] + bytes(900) + whole[middle + 900 :]
 
 
+def doubled(file: str, whole: bytes) -> bytes:
+    return whole + whole
+
+
+def with_a_tail(file: str, whole: bytes) -> bytes:
+    return whole + bytes(range(1, 97)) * 20
+
+
 def of_rate(hertz: int):
     """A WAV file with another number in its header."""
     return lambda file, whole: whole[:24] + hertz.to_bytes(4, "little") + whole[28:]
@@ -120,25 +142,19 @@ def of_rate(hertz: int):
 WAVES = ["u.wav", "ulaw.wav", "float.wav", "big.wav"]
 DAMAGE = [(halved, file) for file in [*WAVES, "u.flac", "u24.flac"]]
 DAMAGE += [(flipped, file) for file in ("u.flac", "u24.flac")]
-DAMAGE += [(lambda file, whole: whole[: len(whole) // 2], "u.flac")]
 DAMAGE += [(with_a_hole, file) for file in ("u.mp3", "u.flac")]
 DAMAGE += [(of_rate(hertz), "u.wav") for hertz in (1, 999, 1 << 30)]
-DAMAGE += [(lambda file, whole: whole + whole, file) for file in KINDS]
-DAMAGE += [  # in FLAC and MP3 nothing is lost by it
-    (lambda file, whole: whole + bytes(range(1, 97)) * 20, file)
-    for file in [*WAVES, "u.sph"]
-]
+DAMAGE += [(doubled, file) for file in KINDS]
+DAMAGE += [(with_a_tail, f) for f in [*WAVES, "u.sph"]]  # no loss in FLAC and MP3
 
 
 @pytest.mark.parametrize("damage, file", DAMAGE)
 def test_sound_that_the_header_does_not_count(damage, file, capsys):
-    """Halved, with a flipped bit, or with more behind it; or used as it is."""
     write(file, **KINDS.get(file, {"subtype": "PCM_24"}))
     Path(file).write_bytes(damage(file, Path(file).read_bytes()))
-    whole = [*STAGE_10[:-2], "--full", "true"]
-    for verb, options in (("format_wav", STAGE_3), ("validate_data", whole)):
-        message = said(verb, options, capsys)
-        assert message.startswith(("E_WAV_LENGTH: utt u1 (d/wav.scp", "E_WAV_FORMAT"))
+    refusals = ("E_WAV_LENGTH: utt u1 (d/wav.scp", "E_WAV_FORMAT")
+    assert said(capsys, "format_wav").startswith(refusals)
+    assert said(capsys, "validate_data", "--full", "true").startswith(refusals)
 
 
 LIST = b"LIST" + (4).to_bytes(4, "little") + b"INFO"
@@ -151,13 +167,20 @@ def test_other_chunks_and_a_pad_byte_are_no_sound(samples, more, capsys):
     write("u.wav", NOISE[:samples], subtype="PCM_U8")
     data = Path("u.wav").read_bytes()[: 44 + samples] + more
     Path("u.wav").write_bytes(data)
-    assert said("format_wav", STAGE_3, capsys) == ""
+    assert said(capsys, "format_wav") == ""
+
+
+def test_tags_after_the_last_mp3_frame_are_no_sound(capsys):
+    write("u.mp3")
+    with open("u.mp3", "ab") as f:
+        f.write(b"TAG" + bytes(125))
+    assert said(capsys, "format_wav") == ""
 
 
 def test_what_a_pipe_writes_is_looked_at(capsys):
     write("u.wav")
     Path("d/wav.scp").write_text("u1 head -c 30000 u.wav |\n")
-    message = said("format_wav", [*STAGE_3, "--allow_pipes", "true"], capsys)
+    message = said(capsys, "format_wav", "--allow_pipes", "true")
     assert message.startswith("E_WAV_LENGTH: utt u1 (d/wav.scp line 1)")
 
 
@@ -170,7 +193,7 @@ def test_a_stream_may_leave_its_size_open(size, capsys):
     if size:
         data[40:44] = size.to_bytes(4, "little")
     Path("u.wav").write_bytes(data)
-    assert said("format_wav", STAGE_3, capsys) == ""
+    assert said(capsys, "format_wav") == ""
 
 
 def test_flac_that_was_written_into_a_pipe(capsys):
@@ -179,29 +202,21 @@ def test_flac_that_was_written_into_a_pipe(capsys):
     data = bytearray(Path("u.flac").read_bytes())
     data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
     Path("u.flac").write_bytes(data)
-    for verb, options in (("validate_data", STAGE_10), ("format_wav", STAGE_3)):
-        assert "its header has no number" in said(verb, options, capsys)
-
-
-def test_tags_after_the_last_mp3_frame_are_no_sound(capsys):
-    write("u.mp3")
-    with open("u.mp3", "ab") as f:
-        f.write(b"TAG" + bytes(125))
-    assert said("format_wav", STAGE_3, capsys) == ""
+    for verb in FORMAT_AND_CHECK:
+        assert "its header has no number" in said(capsys, verb)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("file", ["u.wav", "double.wav"])
-def test_samples_that_are_not_finite(file, bad, capsys):
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_that_are_not_finite(subtype, bad, capsys):
     samples = NOISE.copy()
     samples[1000:9000] = bad
-    write(file, samples, subtype="DOUBLE" if file == "double.wav" else "FLOAT")
-    for verb, options in (("format_wav", STAGE_3), ("perturb_speed", STAGE_2)):
-        message = said(verb, options, capsys)
-        assert message.startswith("E_WAV_NONFINITE") and "sample 1000" in message
-        assert "u1 (d/wav.scp line 1): 8000 samples" in message
-    message = said("validate_data", STAGE_10[:4], capsys)
-    assert message.startswith("E_WAV_NONFINITE: utt u1")
+    write("u.wav", samples, subtype=subtype)
+    refusal = "E_WAV_NONFINITE: utt u1"
+    for message in (said(capsys, verb) for verb in ("format_wav", "perturb_speed")):
+        assert message.startswith(f"{refusal} (d/wav.scp line 1): 8000 samples")
+        assert "sample 1000" in message
+    assert said(capsys, "validate_data", "--full", "true").startswith(refusal)
 
 
 @pytest.mark.parametrize("first, factor", [(0, 32768), (2 * FS - 1, 1e30)])
@@ -210,45 +225,26 @@ def test_samples_beyond_full_scale(first, factor, capsys):
     samples = NOISE.copy()
     samples[first:] *= factor
     write("u.wav", samples, subtype="FLOAT")
-    for verb, options in (("format_wav", STAGE_3), ("validate_data", STAGE_10[:4])):
-        assert "E_WAV_CLIPPED: utt u1" in said(verb, options, capsys)
+    assert "E_WAV_CLIPPED: utt u1" in said(capsys, "format_wav")
+    assert "E_WAV_CLIPPED: utt u1" in said(capsys, "validate_data", "--full", "true")
 
 
-@pytest.mark.parametrize(
-    "segment, code",
-    [
-        ("r1 0.5 60", "E_SEGMENT"),
-        ("r1 1.5 2.6", "E_SEGMENT"),
-        ("r1 2 2.4", "E_SEGMENT"),
-        ("r1 7 -1", "E_SEGMENT"),
-        ("r1 0.5 inf", "E_SEGMENT"),
-        ("r1 -inf 1", "E_SEGMENT"),
-        ("r1 nan 1", "E_SEGMENT"),
-        ("r1 0 nan", "E_SEGMENT"),
-        ("r1 0 1e400", "E_SEGMENT"),
-        ("r1 0 1e99", "E_SEGMENT"),
-        ("r1 0 1_0", "E_SEGMENT"),
-        ("r1 \uff10 1", "E_SEGMENT"),
-        ("r1 1 1", "E_SEGMENT"),
-        ("r1 0 1 left", "E_SEGMENT"),
-        ("r1 0 1 0 0", "E_SEGMENT"),
-        ("r1 0 1 -2", "E_SEGMENT"),
-        ("r1 0 1 2", "E_WAV_CHANNELS"),
-        ("r1 1 1.00001", "E_WAV_EMPTY"),
-        ("r1 1.0 0.5", "E_SEGMENT"),
-        ("r1 x 1", "E_SEGMENT"),
-        ("r1 0", "E_SEGMENT"),
-        ("r1 -1 1", "E_SEGMENT"),
-        ("r2 0 1", "E_UTT_SETS"),
-        ("r1", "E_SEGMENT"),
-        ("", "E_SEGMENT"),
-    ],
-)
+TIMES = "0.5 60; 1.5 2.6; 2 2.4; 7 -1; 0.5 inf; -inf 1; nan 1; 0 nan; 0 1e400; 0 1e99"
+TIMES += "; 0 1_0; \uff10 1; 1 1; 1.0 0.5; x 1; 0; -1 1; ; 0 1 left; 0 1 0 0; 0 1 -2"
+SEGMENTS = {
+    **dict.fromkeys([f"r1 {times}" for times in TIMES.split("; ")], "E_SEGMENT"),
+    "": "E_SEGMENT",
+    "r1 0 1 2": "E_WAV_CHANNELS",
+    "r1 1 1.00001": "E_WAV_EMPTY",
+    "r2 0 1": "E_UTT_SETS",
+}
+
+
+@pytest.mark.parametrize("segment, code", SEGMENTS.items())
 def test_segments_that_no_recording_has(segment, code, capsys):
-    write("u.wav", np.stack([NOISE, NOISE], 1))
-    Path("d/wav.scp").write_text("r1 u.wav\n")
+    write_stereo("r1 0 1")
     Path("d/segments").write_text(f"u1 {segment}\n", encoding="utf-8")
-    message = said("format_wav", STAGE_3, capsys)
+    message = said(capsys, "format_wav")
     assert message.startswith(f"{code}: utt u1 (d/segments line 1)")
     assert (code == "E_WAV_CHANNELS") == ("correct the fifth column" in message)
 
@@ -266,17 +262,11 @@ def test_segments_that_no_recording_has(segment, code, capsys):
         ("r1 5e-1 1.5", 16000, 300),
     ],
 )
-def test_segments_that_are_cut(segment, samples, hertz, caplog):
+def test_segments_that_are_cut(segment, samples, hertz, capsys, caplog):
     """The fifth column is the channel from 0, stronger than ``--channel``."""
-    t = np.arange(2 * FS) / FS
-    both = [0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)]
-    write("u.wav", np.stack(both, 1))
-    Path("d/wav.scp").write_text("r1 u.wav\n")
-    Path("d/segments").write_text(f"u1 {segment}\n")
-    main(["format_wav", *STAGE_3])
-    got, _ = soundfile.read("o/data/format.1/u1.flac")
-    assert len(got) == samples
-    assert np.argmax(abs(np.fft.rfft(got))) * FS / len(got) == hertz
+    write_stereo(segment)
+    assert said(capsys, "format_wav") == ""
+    assert sound_of("u1") == (samples, hertz)
     assert ("W_SEGMENT: utt u1" in caplog.text) == (segment == "r1 1.5 2.5")
     assert read_pairs(Path("o/utt2num_samples")) == {"u1": str(samples)}
     assert not Path("o/segments").exists()
@@ -284,27 +274,20 @@ def test_segments_that_are_cut(segment, samples, hertz, caplog):
 
 @pytest.mark.parametrize("channel, hertz", [(1, 300), (2, 900), (0, None), (3, None)])
 def test_the_channel_that_is_asked_for(channel, hertz, capsys):
-    t = np.arange(FS) / FS
-    write("u.wav", np.stack([0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)], 1))
-    message = said("format_wav", [*STAGE_3[:-1], str(channel)], capsys)
-    if not hertz:
+    write_stereo("")
+    message = said(capsys, "format_wav", "--channel", str(channel))
+    if hertz:
+        assert sound_of("u1") == (2 * FS, hertz)
+    else:
         assert message.startswith("E_WAV_CHANNELS: utt u1") and "2 channels" in message
-        return
-    got, _ = soundfile.read("o/data/format.1/u1.flac")
-    assert np.argmax(abs(np.fft.rfft(got))) == hertz
 
 
 def test_a_channel_column_survives_the_change_of_speed():
-    t = np.arange(2 * FS) / FS
-    both = [0.3 * np.sin(2 * np.pi * hz * t) for hz in (300, 900)]
-    write("u.wav", np.stack(both, 1))
-    Path("d/wav.scp").write_text("r1 u.wav\n")
-    Path("d/segments").write_text("u1 r1 0.5 1.5 1\n")
+    write_stereo("r1 0.5 1.5 1")
     main(["perturb_speed", "--data_dir", "d", "--factors", "0.5"])
     assert Path("d_sp0.5/segments").read_text() == "sp0.5-u1 sp0.5-r1 1.0000 3.0000 1\n"
     main(["format_wav", "--data_dir", "d_sp0.5", "--output_dir", "o", "--fs", "16k"])
-    got, _ = soundfile.read("o/data/format.1/sp0.5-u1.flac")
-    assert np.argmax(abs(np.fft.rfft(got))) * FS / len(got) == 450
+    assert sound_of("sp0.5-u1") == (2 * FS, 450)
 
 
 @pytest.mark.parametrize("rate", [16000, 22050, 44100])
@@ -315,11 +298,9 @@ def test_no_cut_of_an_mp3_is_taken_for_a_whole(rate, channels):
     soundfile.write("u.mp3", noise, rate)
     whole = Path("u.mp3").read_bytes()
     source = Source("u1", "u.mp3", "utt u1")
-    with _open_sound(source):
-        pass
-    cuts = [*range(len(whole) - 60, len(whole)), *range(300, len(whole), 97)]
-    for cut in cuts:
+    audio.read(source, channel=1)
+    for cut in [*range(len(whole) - 60, len(whole)), *range(300, len(whole), 97)]:
         Path("u.mp3").write_bytes(whole[:cut])
         with pytest.raises(TopDownError, match="E_WAV_(LENGTH|FORMAT|CHANNELS)") as e:
-            header(source)
+            audio.header(source)
         assert channels == 2 or e.value.code != "E_WAV_CHANNELS"

@@ -15,7 +15,9 @@ import soundfile
 
 from espnet_topdown.cli.main import main
 from espnet_topdown.data.kaldi_dir import read_pairs
+from espnet_topdown.data.tokens import train_bpe
 from espnet_topdown.errors import TopDownError
+from espnet_topdown.jobs.check import check_asr_data
 from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.models.text import TextReader
 
@@ -30,37 +32,46 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def make(name: str, first: str, others: str = WORDS, n: int = 4) -> Path:
-    """A data directory; the first utterance has this text."""
+def make(name: str, first: str, others: str = WORDS) -> None:
+    """A data directory of four utterances, of which the first has this text."""
     folder = Path(name)
     folder.mkdir()
-    ids = [f"{name}-{i}" for i in range(n)]
-    for i, utt in enumerate(ids):
+    texts = {f"{name}-{i}": words for i, words in enumerate([first, *[others] * 3])}
+    for i, utt in enumerate(texts):
         noise = np.random.default_rng([ord(name[0]), i]).normal(0, 0.1, 16000)
         soundfile.write(folder / f"{utt}.wav", noise, 8000)
-    texts = [first, *[others] * (n - 1)]
-    pairs = zip(ids, texts)
-    text = "".join(f"{utt} {words}\n" for utt, words in pairs)
+    text = "".join(f"{utt} {words}\n" for utt, words in texts.items())
     (folder / "text").write_bytes(text.encode("utf-8"))
-    (folder / "wav.scp").write_text("".join(f"{u} {folder}/{u}.wav\n" for u in ids))
-    (folder / "utt2spk").write_text("".join(f"{u} {u}\n" for u in ids))
-    return folder
+    (folder / "wav.scp").write_text("".join(f"{u} {folder}/{u}.wav\n" for u in texts))
+    (folder / "utt2spk").write_text("".join(f"{u} {u}\n" for u in texts))
 
 
-def stage_10(capsys, *options: str, tokens=CHARS, sets=("tr", "dv")) -> tuple[int, str]:
+def stage_10(capsys, *options: str, tokens=CHARS, train="tr") -> tuple[int, str]:
     """(status, what was said) of the check before the statistics."""
     Path("tokens.txt").write_text("".join(f"{t}\n" for t in tokens), "utf-8")
-    roles = [w for role, s in zip(("--train", "--dev"), sets) for w in (role, s)]
+    words = [
+        "--train",
+        train,
+        "--dev",
+        "dv",
+        "--fs",
+        "8k",
+        "--token_list",
+        "tokens.txt",
+    ]
     try:
-        main(
-            [
-                "validate_data",
-                *[*roles, "--fs", "8k", "--token_list", "tokens.txt", *options],
-            ]
-        )
+        main(["validate_data", *words, *options])
         return 0, capsys.readouterr().out
     except SystemExit as e:
         return e.code, capsys.readouterr().err.splitlines()[-1]
+
+
+def checked(capsys, train: str, dev: str = WORDS, more: str = "") -> tuple[int, str]:
+    """``stage_10`` of sets with these texts, whose model knows ``more`` characters."""
+    make("tr", train)
+    make("dv", dev)
+    known = [*CHARS[:-1], *sorted(set(more) - set(CHARS)), "<sos/eos>"]
+    return stage_10(capsys, tokens=known)
 
 
 SPACES = "\u00a0\u1680\u2000\u2003\u2009\u202f\u205f\u3000\t"
@@ -70,39 +81,27 @@ HIDDEN = "\x00\x07\x0b\x1c\x7f\x85\u00ad\u200b\u200e\u2028\u2029\u202e\u2060\ufe
 @pytest.mark.parametrize("space", SPACES)
 def test_stages_3_and_4_write_plain_spaces(space, capsys, caplog):
     make("tr", WORDS.replace(" ", space))
+    make("dv", WORDS)
     main(["format_wav", "--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
-    assert (
-        f"U+{ord(space):04X}" in caplog.text and "W_TEXT_SPACE: tr/text" in caplog.text
-    )
+    for said in ("W_TEXT_SPACE: tr/text", f"U+{ord(space):04X}"):
+        assert said in caplog.text
     assert read_pairs(Path("org/text"), as_espnet=True)["tr-0"] == WORDS
     Path("org/text").write_bytes(Path("tr/text").read_bytes())  # another stage 3
     main(["filter_data", "--data_dir", "org", "--output_dir", "d", "--fs", "8k"])
-    make("dv", WORDS)
-    assert stage_10(capsys, sets=("d", "dv"))[0] == 0
+    assert stage_10(capsys, train="d")[0] == 0
     espnet = pytest.importorskip("espnet2.fileio.read_text")
     assert espnet.read_2columns_text("d/text")["tr-0"] == WORDS
 
 
 @pytest.mark.parametrize("char", HIDDEN)
-def test_what_cannot_be_seen_is_refused(char, capsys):
-    make("tr", f"uno d{char}os tres")
-    make("dv", WORDS)
-    code = f"U+{ord(char):04X}"
-    status, said = stage_10(capsys, tokens=[*CHARS[:-1], char, "<sos/eos>"])
+def test_what_cannot_be_seen_is_refused(char, capsys, refuses):
+    status, said = checked(capsys, f"uno d{char}os tres", more=char)
+    refusal = "E_TEXT_CHAR: utt tr-0 (tr/text line 1)"
     assert status == 65
     if char not in "\x00\x0b\x1c\x85\u2028\u2029":  # these end lines of tokens.txt
-        assert (
-            said.startswith("E_TEXT_CHAR: utt tr-0 (tr/text line 1)") and code in said
-        )
-    with pytest.raises(SystemExit, match="65"):
-        main(["format_wav", "--data_dir", "tr", "--output_dir", "org", "--fs", "8k"])
-    assert "E_TEXT_CHAR: utt tr-0 (tr/text line 1)" in capsys.readouterr().err
-
-
-def test_a_sign_around_numbers_is_seen(capsys):
-    make("tr", "uno \u06dd dos")
-    make("dv", WORDS)
-    assert stage_10(capsys, tokens=[*CHARS[:-1], "\u06dd", "<sos/eos>"])[0] == 0
+        assert said.startswith(refusal) and f"U+{ord(char):04X}" in said
+    words = ["format_wav", "--data_dir", "tr", "--output_dir", "org", "--fs", "8k"]
+    refuses(lambda: main(words), 65, refusal)
 
 
 CODINGS = ("UTF-16", "UTF-16-LE", "UTF-16-BE", "UTF-32", "UTF-32-LE", "UTF-32-BE")
@@ -139,7 +138,7 @@ TEXT_READERS += ["token_list --input mine --output_dir bpe --vocab_size 12"]
 
 
 @pytest.mark.parametrize("command", TEXT_READERS)
-def test_other_texts_for_tokens_and_the_language_model(command, capsys):
+def test_other_texts_for_tokens_and_the_language_model(command, refuses):
     """``--lm_train_text`` and ``--bpe_train_text`` are read and mended as the sets."""
     other = "" if "bpe" in command else "b-2\u00a0\n"  # no text
     Path("mine").write_text(f"b-1 {WORDS}\u3000uno\n{other}a-1 dos\n", "utf-8")
@@ -152,52 +151,41 @@ def test_other_texts_for_tokens_and_the_language_model(command, capsys):
         ("a uno\na dos\n", "E_UTT_DUP: a lines 1, 2 of mine"),
     ):
         Path("mine").write_text(text, "utf-8")
-        with pytest.raises(SystemExit, match="65"):
-            main(command.split())
-        assert code in capsys.readouterr().err
+        refuses(lambda: main(command.split()), 65, code)
 
 
-@pytest.mark.parametrize(
-    "char", "\u200c\u200d\u2800\u3164\ufffd\ue000\u00a0\u3000\ufe0f"
-)
-def test_what_looks_like_nothing_is_named_with_its_count(char, capsys, caplog):
-    make("tr", f"uno{char}dos{char} tres")
-    make("dv", WORDS)
-    assert stage_10(capsys)[0] == 0
-    assert f"W_TEXT_CHAR: tr/text holds 2 x U+{ord(char):04X}" in caplog.text
-    assert "W_TEXT_UNK: tr/text: 2 of" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "one, other",
-    [
-        ("caf\u00e9", "cafe\u0301"),
-        ("\ud55c", "\u1112\u1161\u11ab"),  # Hangul
-        ("\u00c5", "\u212b"),  # the Angstrom sign
-        ("\u1ea5", "a\u0302\u0301"),
+LIKE_NOTHING = "\u200c\u200d\u2800\u3164\ufffd\ue000\u00a0\u3000\ufe0f"
+SPELLINGS = [
+    ("caf\u00e9", "cafe\u0301"),
+    ("\ud55c", "\u1112\u1161\u11ab"),  # Hangul
+    ("\u00c5", "\u212b"),  # the Angstrom sign
+    ("\u1ea5", "a\u0302\u0301"),
+]
+ODD = "W_TEXT_CHAR: tr/text holds 2 x U+"
+TWO = "W_TEXT_SPELLING: {}/text: two spellings"
+NAMED = [  # texts for training and validation, what else the model knows, warnings
+    *[
+        (f"uno{c}dos{c} tres", WORDS, "", [f"{ODD}{ord(c):04X}", "_UNK: tr/text: 2 of"])
+        for c in LIKE_NOTHING
     ],
-)
-@pytest.mark.parametrize("where", ["one set", "two sets"])
-def test_two_spellings_of_a_letter_are_named(one, other, where, capsys, caplog):
-    both = where == "one set"
-    make("tr", f"{WORDS} {one} {other}" if both else f"{WORDS} {one}")
-    make("dv", WORDS if both else f"{WORDS} {other}")
-    tokens = [*CHARS[:-1], *sorted(set(one + other) - set(CHARS)), "<sos/eos>"]
-    assert stage_10(capsys, tokens=tokens)[0] == 0
-    path = "tr/text" if both else "dv/text"
-    assert f"W_TEXT_SPELLING: {path}: two spellings" in caplog.text
-    assert f"U+{ord(one[-1]):04X}" in caplog.text
+    *[(f"{a} {b} dos", WORDS, a + b, [TWO.format("tr")]) for a, b in SPELLINGS],
+    *[(f"{a} dos", f"{b} dos", a + b, [TWO.format("dv")]) for a, b in SPELLINGS],
+    ("cafe\u0301 dos", "cafe\u0301 dos", "\u0301", []),
+    ("uno \u06dd dos", WORDS, "\u06dd", []),  # a sign around numbers is seen
+]
 
 
-def test_one_spelling_is_right_whichever(capsys, caplog):
-    make("tr", WORDS + " cafe\u0301")
-    make("dv", WORDS + " cafe\u0301")
-    assert stage_10(capsys, tokens=[*CHARS[:-1], "\u0301", "<sos/eos>"])[0] == 0
-    assert "W_TEXT" not in caplog.text
+@pytest.mark.parametrize("train, dev, known, warnings", NAMED)
+def test_what_is_named(train, dev, known, warnings, capsys, caplog):
+    """What looks like nothing, with its count, and two spellings of a letter."""
+    assert checked(capsys, train, dev, known)[0] == 0
+    assert all(warning in caplog.text for warning in warnings)
+    assert ("W_TEXT" in caplog.text) == bool(warnings)
 
 
 UPPER = ["<blank>", "<unk>", "<space>", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "<sos/eos>"]
 PHONES = ["<blank>", "<unk>", "uno", "dos", "tres", "<space>", "<sos/eos>"]
+NOISES = [*CHARS[:-1], "<NOISE>", "<sos/eos>"]
 UNKNOWN = "E_TEXT_UNK: tr/text: "
 UNSPOKEN = "E_TEXT_TOKENS: utt tr-0 (tr/text line 1): "  # a number without words
 
@@ -205,24 +193,19 @@ UNSPOKEN = "E_TEXT_TOKENS: utt tr-0 (tr/text line 1): "  # a number without word
 @pytest.mark.parametrize(
     "text, tokens, options, refusal",
     [
-        (WORDS, CHARS, [], ""),
-        (WORDS, UPPER, [], UNKNOWN),
-        (WORDS, UPPER, ["--cleaner", "tacotron"], ""),
-        (WORDS + " " + "9" * 40, UPPER, ["--cleaner", "tacotron"], UNSPOKEN),
-        (WORDS.upper(), UPPER, ["--cleaner", "none", "--g2p", "none"], ""),
-        (WORDS, PHONES, ["--token_type", "phn"], ""),
-        (WORDS, PHONES, ["--token_type", "phn", "--g2p", "none"], ""),
-        (WORDS.replace(" ", "   "), PHONES, ["--token_type", "phn"], UNKNOWN),
-        (WORDS, PHONES, ["--token_type", "word"], ""),
-        (WORDS.replace(" ", "  "), PHONES, ["--token_type", "word"], ""),
-        (WORDS.upper(), PHONES, ["--token_type", "word"], UNKNOWN),
-        (WORDS + " <NOISE>", [*CHARS[:-1], "<NOISE>", "<sos/eos>"], [], UNKNOWN),
-        (
-            WORDS + " <NOISE>",
-            [*CHARS[:-1], "<NOISE>", "<sos/eos>"],
-            ["--non_linguistic_symbols", "nlsyms"],
-            "",
-        ),
+        (WORDS, CHARS, "", ""),
+        (WORDS, UPPER, "", UNKNOWN),
+        (WORDS, UPPER, "--cleaner tacotron", ""),
+        (WORDS + " " + "9" * 40, UPPER, "--cleaner tacotron", UNSPOKEN),
+        (WORDS.upper(), UPPER, "--cleaner none --g2p none", ""),
+        (WORDS, PHONES, "--token_type phn", ""),
+        (WORDS, PHONES, "--token_type phn --g2p none", ""),
+        (WORDS.replace(" ", "   "), PHONES, "--token_type phn", UNKNOWN),
+        (WORDS, PHONES, "--token_type word", ""),
+        (WORDS.replace(" ", "  "), PHONES, "--token_type word", ""),
+        (WORDS.upper(), PHONES, "--token_type word", UNKNOWN),
+        (WORDS + " <NOISE>", NOISES, "", UNKNOWN),
+        (WORDS + " <NOISE>", NOISES, "--non_linguistic_symbols nlsyms", ""),
     ],
 )
 def test_text_is_cut_as_training_cuts_it(
@@ -231,29 +214,25 @@ def test_text_is_cut_as_training_cuts_it(
     Path("nlsyms").write_text("<NOISE>\n")
     make("tr", text, text)
     make("dv", text, text)
-    status, said = stage_10(capsys, *options, tokens=tokens)
+    status, said = stage_10(capsys, *options.split(), tokens=tokens)
     if said.startswith("E_INSTALL"):
         pytest.skip(said)
-    if refusal:
-        assert status == 65 and said.startswith(refusal)
-    else:
-        assert status == 0 and "W_TEXT_UNK" not in caplog.text
+    assert status == (65 if refusal else 0) and said.startswith(refusal)
+    assert refusal or "W_TEXT_UNK" not in caplog.text
 
 
 def test_subwords_by_the_model_itself(capsys, caplog):
-    from espnet_topdown.data.tokens import train_bpe
-
     make("tr", WORDS)
     make("dv", WORDS.replace(" ", "\u3000"))  # sentencepiece makes spaces of them
     tokens = train_bpe([Path("tr/text")], Path("bpe"), vocab_size=12)
     options = ["--token_type", "bpe", "--bpemodel", "bpe/bpe.model"]
     assert stage_10(capsys, *options, tokens=tokens)[0] == 0
     assert "W_TEXT_UNK" not in caplog.text
-    (Path("dv") / "text").write_text("dv-0 QQQ\ndv-1 uno\ndv-2 uno\ndv-3 uno\n")
+    Path("dv/text").write_text("dv-0 QQQ\ndv-1 uno\ndv-2 uno\ndv-3 uno\n")
     status, said = stage_10(capsys, *options, tokens=tokens)
     assert status == 65 and said.startswith("E_TEXT_UNK: dv/text")
     status, said = stage_10(capsys, "--token_type", "bpe", "--bpemodel", "no.model")
-    assert (status, said[:9]) == (66, "E_MISSING")
+    assert status == 66 and said.startswith("E_MISSING")
 
 
 @pytest.mark.parametrize(
@@ -290,13 +269,12 @@ def test_symbols_that_no_text_has_are_named(symbol, is_named, caplog):
     assert ("W_NLSYMS: symbols line 2" in caplog.text) == is_named
 
 
-ODD = [
+TEXTS = [
     "Hello  World",
     " a",
     "caf\u00e9, no. 3!",
     "\u3000x\u00a0y",
     "<NOISE> a<NOISE>",
-    "",
 ]
 
 
@@ -330,7 +308,7 @@ def test_the_reader_is_espnets_preprocessor(options):
         g2p_type=options.get("g2p"),
         non_linguistic_symbols=options.get("non_linguistic_symbols"),
     )
-    for text in ODD:
+    for text in TEXTS:
         ids = theirs.token_id_converter.tokens2ids(reader.tokens(text))
         assert ids == theirs("u", {"text": text})["text"].tolist()
 
@@ -351,8 +329,6 @@ def edit(path: str, old: str, new: str) -> None:
     ],
 )
 def test_a_search_reads_the_text_that_was_trained_on(toy_experiment, old, new, code):
-    from espnet_topdown.jobs.check import check_asr_data
-
     edit("data/train/text", old, new)
     with pytest.raises(TopDownError, match=f"{code}: .*data/train/text"):
         check_asr_data(Experiment(toy_experiment))
@@ -360,8 +336,6 @@ def test_a_search_reads_the_text_that_was_trained_on(toy_experiment, old, new, c
 
 def test_a_search_names_what_the_model_knows(toy_experiment, caplog):
     """A model was trained on it: that is no reason to refuse."""
-    from espnet_topdown.jobs.check import check_asr_data
-
     edit("data/train/text", "t1 ab", "t1 a\u200bb")
     base = Experiment(toy_experiment)
     base.config["token_list"] = ["<blank>", "<unk>", "a", "b", "\u200b", "<sos/eos>"]

@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_topdown.data.words import (
-    read_ids,
-    vocabulary,
-    word_counts,
-)
+from espnet_topdown.data.words import read_ids, vocabulary, word_counts
 from espnet_topdown.errors import TopDownError
 
 TOKENS = ["a", "<unk>", "b", "<eos>"]
