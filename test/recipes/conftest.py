@@ -42,6 +42,18 @@ def run():
 
 
 @pytest.fixture
+def succeed():
+    """Run a command, which must succeed: what it shows."""
+
+    def call(*words, **options) -> str:
+        done = run_script(*words, **options)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return call
+
+
+@pytest.fixture
 def template() -> Path:
     """The folder that all recipes link to."""
     return TEMPLATE
@@ -54,6 +66,17 @@ def recipe(tmp_path) -> Path:
     done = run_script(TEMPLATE / "setup.sh", folder, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def tiny(recipe) -> Path:
+    """A recipe with a made-up corpus and the smallest model."""
+    conf = ROOT / "egs2" / "prompts_topdown" / "asr1" / "conf" / "train_tiny.yaml"
+    shutil.copy(conf, recipe / "conf")
+    corpus = ROOT / "test" / "fixtures" / "tones.py"
+    script = f"#!/bin/sh\nset -eu\nexec '{sys.executable}' '{corpus}' data\n"
+    (recipe / "local" / "data.sh").write_text(script)
+    return recipe
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""The options of the recipes' scripts: status, message, variables."""
+"""The options of the recipes' scripts: status, message, variables.
+
+More of what is refused is in test/catalogue.yaml, rows 1 to 9.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +70,7 @@ A_STAGE = "E_USAGE: --stage must be an integer 1..12 or a stage name, got "
 @pytest.mark.parametrize(
     "args, message",
     [
-        (["--stage"], "E_USAGE: option --stage needs a value"),
         (["--stage", "--nj", "3"], "E_USAGE: option --stage needs a value"),
-        (["--stage", "12x"], A_STAGE + "'12x'"),
         (["--stage", ""], A_STAGE + "''"),
         (["--stage", "0"], A_STAGE),
         (["--stage", "-1"], A_STAGE),
@@ -77,10 +78,7 @@ A_STAGE = "E_USAGE: --stage must be an integer 1..12 or a stage name, got "
         (["--stage", "99999999999999999999"], A_STAGE),
         (["--stage", "a[$(id)]"], A_STAGE),
         (["--skip_stages", "2 x"], "E_USAGE: --skip_stages must be an integer"),
-        (["stage"], "E_USAGE: unexpected argument 'stage' (did you mean --stage?)"),
         (["--nj", "2", "3"], "E_USAGE: unexpected argument '3'. Do"),
-        (["--stage", "12", "", "--nj", "2"], "E_USAGE: empty argument 3"),
-        (["--stgae", "3"], "E_USAGE: unknown option --stgae (did you mean --stage?)"),
         (["-stage", "3"], "E_USAGE: unknown option -stage (did you mean --stage?)"),
         (["--freeze", "x"], "E_USAGE: unknown option --freeze (did you mean --freeze_"),
         (["--halving", "2"], "E_USAGE: --halving was removed, see docs/results/search"),
@@ -93,17 +91,13 @@ A_STAGE = "E_USAGE: --stage must be an integer 1..12 or a stage name, got "
         (["--nj", "2.5"], "E_USAGE: --nj must be an integer, got '2.5'"),
         (["--nj", "a[$(id)]"], "E_USAGE: --nj must be an integer"),
         (["--min_dur", "x"], "E_USAGE: --min_dur must be a number, got 'x'"),
-        (["--tag", "$(id)"], "E_UNSAFE_NAME: character '$' not allowed in --tag"),
-        (["--tag", "`id`"], "E_UNSAFE_NAME: character '`' not allowed in --tag"),
         (["--tag", "a;id"], "E_UNSAFE_NAME: character ';' not allowed in --tag"),
-        (["--tag", "a\nid"], "E_UNSAFE_NAME: character newline not allowed in --tag"),
         (["--asr_exp", "x|id"], "E_UNSAFE_NAME: character '|' not allowed"),
         (["--asr_exp", 'x"id"'], "E_UNSAFE_NAME: character '\"' not allowed"),
         (["--asr_args", "--a $(id)"], "E_UNSAFE_NAME: character '$' not allowed"),
         (["--blank", "$(id)"], "E_UNSAFE_NAME: character '$' not allowed"),
         (["--asr_tag", "../x"], "E_UNSAFE_NAME: --asr_tag is not a single name: '../"),
         (["--asr_tag", "a b"], "E_UNSAFE_NAME: --asr_tag is not a single name: 'a b'"),
-        (["--asr_exp", "a,b"], "E_PATH: ESPnet cannot use paths with ',': a,b"),
         (["--asr_exp", "JOBS/x"], "E_PATH: launchers replace 'JOB' in paths: JOBS/x"),
     ],
 )
