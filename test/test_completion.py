@@ -37,7 +37,7 @@ _python_argcomplete espnet-topdown
 
 
 @pytest.fixture
-def shells(tmp_path: Path, monkeypatch) -> None:
+def installed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_experiment(Path("exp/asr_a"), rnn_weights())
     Path("exp/asr_a_topdown").mkdir()
@@ -71,18 +71,15 @@ CASES = [
 ]
 
 
-def asked(line: str, *shell: str) -> set[str]:
-    words = [*shell, shell[0], f"espnet-topdown {line}"]
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=300)
-    return {word.partition(":")[0].strip() for word in ran.stdout.splitlines()} - {""}
+SHELLS = {"bash": ("bash", "-c", BASH), "zsh": ("zsh", "-f", "-c", ZSH)}
 
 
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("line, offered", CASES)
-def test_bash(shells, line: str, offered: set[str]) -> None:
-    assert asked(line, "bash", "-c", BASH) == offered
-
-
-@pytest.mark.skipif(not shutil.which("zsh"), reason="zsh is not installed")
-@pytest.mark.parametrize("line, offered", CASES)
-def test_zsh(shells, line: str, offered: set[str]) -> None:
-    assert asked(line, "zsh", "-f", "-c", ZSH) == offered
+def test_what_is_offered(installed, shell: str, line: str, offered: set[str]) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    call = [*SHELLS[shell], shell, f"espnet-topdown {line}"]
+    ran = subprocess.run(call, capture_output=True, text=True, timeout=300)
+    words = {word.partition(":")[0].strip() for word in ran.stdout.splitlines()}
+    assert words - {""} == offered

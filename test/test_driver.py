@@ -306,7 +306,7 @@ def trained_files() -> dict[Path, bytes]:
 
 
 NARROW = {"strategy": "beam", "width": 1, "max_frozen": 1, "budget": 1}
-FULL = {"strategy": "full"}
+FULL, JOINT = {"strategy": "full"}, {"controls": ("joint",)}
 
 
 @pytest.mark.parametrize(
@@ -316,6 +316,7 @@ FULL = {"strategy": "full"}
         ({"max_frozen": 1}, {}, ["m1.1.1"]),
         ({}, {"controls": ("warm",)}, ["control.warm"]),
         ({"max_frozen": 1}, {"controls": ("warm",)}, ["control.warm", "m1.1.1"]),
+        ({**JOINT, "max_frozen": 1}, JOINT, ["control.joint", "m1.1.1"]),  # goes on
         ({**FULL, "max_frozen": 1}, FULL, ["m1.1.1", "m2.1"]),
         (NARROW, {"strategy": "beam", "width": 2}, ["m1.1.1", "m2.1"]),
     ],
@@ -336,15 +337,6 @@ def test_a_wider_request_continues_the_narrower_ones_folder(search, first, then,
         search(EVERY, **first)
     fake = "E_REINIT_SAME"  # its weights are the base's
     assert [f for f in fsck(OUT).problems if fake not in f] == []
-
-
-def test_a_wider_request_lets_control_joint_train_on(search):
-    search(EVERY, max_frozen=1, controls=("joint",))
-    joint = OUT / "control.joint" / "train.yaml"
-    assert read_yaml(joint)["max_epoch"] == 4 + 4
-    _, calls = search(EVERY, controls=("joint",))
-    assert calls == ["m1.1.1", "control.joint"]
-    assert read_yaml(joint)["max_epoch"] == 4 + 4 + 4
 
 
 def test_finished_controls_are_not_counted_as_time_left(search, monkeypatch):

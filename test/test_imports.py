@@ -16,7 +16,6 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "espnet_topdown"
 FILES = sorted(PACKAGE.rglob("*.py"))
-MAX_FUNCTION = 60  # lines
 
 # Who alone may import it.
 ONLY_IN = {
@@ -53,8 +52,8 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
             for alias in node.names:
                 yield alias.name, node.lineno
         elif isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or ""), node.lineno
-            for alias in node.names if not node.level else []:
+            yield str(node.module), node.lineno
+            for alias in node.names:
                 yield f"{node.module}.{alias.name}", node.lineno
 
 
@@ -84,8 +83,6 @@ def wrong_imports(path: str, tree: ast.AST) -> list[str]:
             wrong.append(f"line {line}: {name} is not for {path}")
         if top == "torch" and is_pure(path) and is_top_level(tree, line):
             wrong.append(f"line {line}: {me} is free of torch")
-        if name.startswith("."):
-            wrong.append(f"line {line}: relative import")
         foreign = top not in sys.stdlib_module_names
         if me == "bin" and foreign and top != "espnet_topdown":
             wrong.append(f"line {line}: bin imports the library only, not {name}")
@@ -116,31 +113,14 @@ def is_true(node: ast.Call, keyword: str) -> bool:
 
 
 def unsafe(tree: ast.AST) -> list[str]:
-    """Ways to run or unpickle what a file says."""
+    """Ways to unpickle what a file says, beside those that ruff knows (S301, ...)."""
     wrong = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = called(node)
-            bad = name in ("eval", "exec", "os.system", "os.popen", "yaml.unsafe_load")
-            bad |= name.split(".")[0] in ("pickle", "marshal", "shelve", "dill")
-            bad |= name == "torch.load" and not is_true(node, "weights_only")
-            bad |= name == "yaml.load" and not node.keywords and len(node.args) < 2
-            bad |= is_true(node, "allow_pickle") or is_true(node, "shell")
-            if bad:
+            bad = name == "torch.load" and not is_true(node, "weights_only")
+            if bad or name == "yaml.unsafe_load" or is_true(node, "allow_pickle"):
                 wrong.append(f"line {node.lineno}: {name}")
-    return wrong
-
-
-def long_functions(tree: ast.AST) -> list[str]:
-    """Functions with too many lines; those of the docstring do not count."""
-    wrong = []
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            text, n = node.body[0], node.end_lineno - node.lineno + 1
-            if ast.get_docstring(node):
-                n -= text.end_lineno - text.lineno + 1
-            if n > MAX_FUNCTION:
-                wrong.append(f"line {node.lineno}: {node.name} has {n} lines")
     return wrong
 
 
@@ -149,7 +129,6 @@ def test_a_module_keeps_the_rules(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert wrong_imports(short(path), tree) == []
     assert unsafe(tree) == []
-    assert long_functions(tree) == []
     assert ast.get_docstring(tree), "a module says what it is"
 
 
