@@ -108,18 +108,8 @@ def test_what_is_planned(files, frozen, options, rows):
         ),
         ("softmax blstm1 blstm0", LOWEST_FROZEN, "E_FREEZE_NOMATCH.*in the base", 78),
         ("softmax blstm1", LOWEST_FROZEN, "E_FREEZE_ALL", 78),
-        (
-            "softmax",
-            {"config": {"freeze_param": ["encoder"]}},
-            "E_FREEZE_ALL.*more were trained",
-            78,
-        ),
-        (
-            "softmax",
-            {"config": {"init_param": ["gone.pth"]}},
-            "E_MISSING.*init_param names gone.pth",
-            66,
-        ),
+        ("softmax", {"config": {"freeze_param": ["encoder"]}}, "E_FREEZE_ALL.*mor", 78),
+        ("softmax", {"config": {"init_param": ["gone.pth"]}}, "E_MISSING.*gone.pt", 66),
     ],
 )
 def test_what_cannot_be_planned(files, frozen, options, message, status):

@@ -33,11 +33,6 @@ def test_tables(name: str, capsys, tmp_path: Path, monkeypatch) -> None:
     assert {*lines[0]} == {key for row in rows for key in row}
     for line, row in zip(lines, rows, strict=True):
         assert line == {k: str(row[k]) if row.get(k) is not None else "" for k in line}
-    if name == "finished":
-        best = lines[1]
-        found = best["model"], best["frozen"], best["errors"]
-        assert found == ("m1.2", "softmax", "40")
-        assert round(float(best["cer test (ctc_greedy)"]), 2) == 5.47
 
 
 @pytest.mark.espnet

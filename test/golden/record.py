@@ -15,7 +15,6 @@ import ast
 import contextlib
 import hashlib
 import importlib.metadata
-import importlib.util
 import io
 import itertools
 import json
@@ -33,16 +32,24 @@ from typing import Any
 
 import yaml
 
+from espnet_topdown import errors
+from espnet_topdown.jobs.prepare import prepare
+from espnet_topdown.jobs.spec import spec_by_hand
+from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.layers import shipped, stack_for
+from espnet_topdown.search.composition import Composition
+from espnet_topdown.search.strategies import STRATEGIES, Space, outcome
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 FIXTURES = HERE.parent / "fixtures"
-PACKAGE = Path(importlib.util.find_spec("espnet_topdown").origin).parent
+PACKAGE = Path(errors.__file__).parent
 RELEASE = importlib.metadata.version("espnet")
 CASES = yaml.safe_load((HERE / "cases.yaml").read_text())
 SECTIONS: dict[str, Callable[[], Any]] = {}
 # Those with other values for each ESPnet release.
 BY_RELEASE = {"layers", "train_yaml", "losses", "resumed"}
-sys.path[:0] = [str(FIXTURES), str(HERE)]
+sys.path.insert(0, str(FIXTURES))
 
 
 def section(make: Callable[[], Any]) -> Callable[[], Any]:
@@ -104,35 +111,30 @@ def figures(text: str) -> str:
 
 
 # --- the search
-def frozen(name: str) -> int:
-    """How many layers are frozen in m1.1.3."""
-    return sum(int(p) for p in name[1:].partition("@")[0].split(".")[:-1])
-
-
-ERRORS: dict[str, Callable[[str], int]] = {
-    "falling": lambda name: 100 - frozen(name),
-    "rising": lambda name: 100 + frozen(name),
-    "equal": lambda name: 7,
-    "mixed": lambda name: zlib.crc32(name.encode()) % 5,
-    "shuffled": lambda name: zlib.crc32(name[::-1].encode()) % 11,
+ERRORS: dict[str, Callable[[Composition], int]] = {
+    "falling": lambda candidate: 100 - candidate.n_frozen,
+    "rising": lambda candidate: 100 + candidate.n_frozen,
+    "equal": lambda candidate: 7,
+    "mixed": lambda candidate: zlib.crc32(str(candidate).encode()) % 5,
+    "shuffled": lambda candidate: zlib.crc32(str(candidate)[::-1].encode()) % 11,
 }
 
 
 @section
 def traces() -> dict[str, str]:
     """What each strategy asks for, round by round, then the best model and its path."""
-    import adapter
-
     found = {}
     for n, more, kind in itertools.product(range(2, 7), CASES["strategies"], ERRORS):
-        space, errors, rounds = {"n": n, "max_frozen": n - 1, **more}, {}, []
-        strategy = space.pop("strategy")
-        while batch := adapter.candidates(strategy, errors, space):
+        limits = {"max_frozen": n - 1, **more}
+        strategy = limits.pop("strategy")
+        space, errors, rounds = Space(n, **limits), {}, []
+        while batch := STRATEGIES[strategy](space, errors):
             errors.update((c, ERRORS[kind](c)) for c in batch)
-            rounds.append(" ".join(batch))
-        rounds.append(" ".join(adapter.path_to_best(strategy, errors, space)))
+            rounds.append(batch)
+        ended = outcome(strategy, space, errors)
+        rounds.append([ended.best, *ended.path])
         asked = " ".join(f"{k}={v}" for k, v in {"n": n, **more}.items())
-        found[f"{asked} {kind}"] = "; ".join(rounds)
+        found[f"{asked} {kind}"] = "; ".join(" ".join(map(str, r)) for r in rounds)
     return found
 
 
@@ -252,12 +254,12 @@ def train(config: dict[str, Any], exp: Path, command: str = "asr_train") -> None
 @section
 def layers() -> dict[str, Any]:
     """Layer tables, plans and prepared jobs of every shipped stack."""
-    import adapter
-
-    found: dict[str, Any] = {"stacks": adapter.stacks()}
+    found: dict[str, Any] = {"stacks": sorted(shipped())}
     for name in (*CASES["models"], "awd_lstm"):
         exp, stack = write_model(name), name if name in found["stacks"] else "auto"
-        table = adapter.layers(exp, stack)
+        experiment = Experiment(exp)
+        bound = stack_for(experiment.config, stack).bind(experiment.weights())
+        table = {group.name: list(group.params) for group in bound.groups}
         _, text = called("espnet-topdown", "layers", exp, "--stack", stack)
         names = [*table]
         asked = {"top": names[:1], "half": names[: len(names) // 2], "low": names[-1:]}
@@ -267,10 +269,16 @@ def layers() -> dict[str, Any]:
             words = ["--base_exp", exp, "--freeze", ",".join(freeze), "--stack", stack]
             words += ["--allow_any_order", "true"]
             _, text = called("espnet-topdown", "plan", *words)
-            adapter.prepare_job(exp, ",".join(freeze), Path("job", name, what), stack)
-            plan = {"plan": sizes(text, names), **job(Path("job", name, what))}
-            found[name][what] = plan
+            folder = prepare_job(exp, ",".join(freeze), Path("job", name, what), stack)
+            found[name][what] = {"plan": sizes(text, names), **job(folder)}
     return found
+
+
+def prepare_job(exp: Path, freeze: str, folder: Path, stack: str = "auto") -> Path:
+    """What ``espnet-topdown retrain`` writes before it trains."""
+    options = {"stack": stack, "any_order": True, "folder": folder}
+    prepare(spec_by_hand(exp, freeze, **options), folder)
+    return folder
 
 
 def without_prefix(names: list[str]) -> str:
@@ -295,12 +303,10 @@ def sizes(text: str, names: list[str]) -> str:
 @section
 def train_yaml() -> dict[str, Any]:
     """The whole train.yaml of three kinds of models, under this ESPnet release."""
-    import adapter
-
     found = {}
     for name in ("ctc_rnn", "att_conformer", "awd_lstm"):
-        adapter.prepare_job(write_model(name), "softmax", Path("job", name), "auto")
-        found[name] = read(Path("job", name, "train.yaml"))
+        folder = prepare_job(write_model(name), "softmax", Path("job", name))
+        found[name] = read(folder / "train.yaml")
     same = {k: v for k, v in found["ctc_rnn"].items() if found["att_conformer"][k] == v}
     for key in same:
         del found["att_conformer"][key]
@@ -475,8 +481,6 @@ def is_code(node: ast.expr) -> bool:
 
 def status(call: ast.Call, nodes: list[ast.AST]) -> set[int]:
     """Of a TopDownError, or of the one that a helper of the same module makes."""
-    from espnet_topdown import errors
-
     name = getattr(call.func, "id", "")
     if name == "TopDownError":
         given = [k.value for k in call.keywords if k.arg == "status"] + call.args[3:4]
