@@ -146,14 +146,6 @@ def test_a_signal_ends_launchers_and_tasks(tmp_path: Path, sent, status) -> None
     assert not (tmp_path / "c").exists()
 
 
-def test_a_signal_is_not_first_seen_when_a_job_ends(tmp_path: Path) -> None:
-    script = f"kill -TERM {os.getpid()}; sleep 2; touch {tmp_path}/ended"
-    with pytest.raises(SystemExit) as e:
-        run_jobs([shell(tmp_path, "a", script)], ["bash", "-c", '"$@"'], 1)
-    assert e.value.code == 143
-    assert not (tmp_path / "ended").exists()
-
-
 def test_a_signal_interrupts_what_follows_a_job(tmp_path: Path) -> None:
     """Scoring takes its time."""
     scored: list[str] = []

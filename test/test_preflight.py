@@ -86,7 +86,6 @@ def in_splits(toy_experiment) -> Experiment:
     "part, old, new, message",
     [
         ("text/split.1", "ab", "AB", "E_TEXT_UNK: splits2/text: .*'A' in t2"),
-        ("text/split.1", "t2 ab", "t2", "E_TEXT_EMPTY: .*text/split.1 line 1"),
         ("text/split.1", "t2 ab", "t1 ab", "E_UTT_DUP: .*split.0.*split.1"),
         ("text/split.1", "t2", "\ufefft2", "E_BOM: .*text/split.1 line 1"),
         ("wav.scp/split.0", "t1.w", "t9.w", "E_WAV_MISSING: .*wav.scp/split.0 line 1"),

@@ -65,8 +65,8 @@ def test_the_import_loads_nothing_heavy() -> None:
     ],
 )
 def test_tables_are_those_of_the_command_line(
-    toy_experiment: Path, capsys, words: str, call, options: dict
-) -> None:
+    toy_experiment, capsys, words, call, options
+):
     text = call("exp/joint", **options)
     main([*words.split(), "exp/joint"])
     assert capsys.readouterr().out == f"{text}\n" == f"{text!r}\n"
@@ -98,26 +98,24 @@ def test_a_search_that_was_loaded(finished: Path, capsys, monkeypatch) -> None:
     assert e.value.remedy == "run pip install 'espnet_topdown[notebook]'"
 
 
-def test_the_best_is_the_base_where_no_retraining_was_better(
-    tmp_path: Path, monkeypatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    unpack("joint_best")
-    assert load_search("exp/search").best == Path("exp/joint")
-
-
-@pytest.mark.parametrize("folder", ["finished", "interrupted"])
-def test_a_search_shows_itself_with_its_figures(
-    folder: str, tmp_path: Path, monkeypatch
-) -> None:
-    """Of what the folder says now, without writing into it."""
+@pytest.mark.parametrize(
+    "folder, state, best, figures",
+    [
+        ("finished", "finished", Path("exp/search/m1.2"), ["rates", "differences"]),
+        ("joint_best", "finished", Path("exp/joint"), []),
+        ("interrupted", "interrupted", None, []),
+    ],
+)
+def test_a_search_shows_itself(tmp_path, monkeypatch, folder, state, best, figures):
+    """With its figures, of what the folder says now, without writing into it."""
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     unpack(folder)
     search = load_search("exp/search")
+    assert search.best == best
     html = search._repr_html_()
-    assert html.startswith(search.status()._repr_html_()) and folder in html
-    for name in ["rates", "differences"] if folder == "finished" else []:
+    assert html.startswith(search.status()._repr_html_()) and state in html
+    for name in figures:
         assert f'<img alt="{name}" src="data:image/svg+xml;base64,' in html
     assert not Path("exp/search/figures").exists()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -133,22 +131,11 @@ SOFTMAX = ("exp/joint", "softmax")
     "call, given, options, message",
     [
         (load_search, ["exp"], {}, "E_NO_SEARCH: no search in exp"),
-        (list_layers, ["none"], {}, "E_EXP: no ESPnet experiment in none"),
         (plan_retraining, SOFTMAX, {"sed": 1}, "E_USAGE.*--sed=1 .nearest: --seed"),
-        (
-            run_search,
-            NEW,
-            {"strateg": "x"},
-            "E_USAGE.*--strateg=x .nearest: --strat",
-        ),
+        (run_search, NEW, {"strateg": "x"}, "E_USAGE.*--strateg=x .nearest: --stra"),
         (run_search, NEW, {"max_jobs": 1.5}, "E_USAGE.*--max_jobs: invalid int .*1.5"),
         (run_search, NEW, {"controls": ["warn"]}, "E_RANGE: --controls warn .*: warm"),
-        (
-            run_search,
-            OLD,
-            {"strategy": "full"},
-            "E_CONFIG_CHANGED.*greedy, now full",
-        ),
+        (run_search, OLD, {"strategy": "full"}, "E_CONFIG_CHANGED.*greedy, now fu"),
         (run_search, OLD, {"stack": "x.yaml"}, "E_STACK: .*x.yaml"),
         (retrain, [*NEW, "softmaks"], {}, "E_FREEZE_NOMATCH.*nearest: softmax"),
     ],
@@ -162,9 +149,8 @@ def test_mistakes(finished: Path, call, given, options: dict, message: str) -> N
 def test_one_retraining(finished: Path, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr(run, "run_by_hand", lambda *given: asked.append(given))
-    assert retrain("exp/joint", "exp/soft", freeze="softmax", ngpu=1) == Path(
-        "exp/soft"
-    )
+    made = retrain("exp/joint", "exp/soft", freeze="softmax", ngpu=1)
+    assert made == Path("exp/soft")
     ((spec, folder, ngpu, *allowed),) = asked
     assert (spec.frozen, folder, ngpu) == (("softmax",), Path("exp/soft"), 1)
     assert spec.base.folder == Path("exp/joint") and allowed == [False] * 3

@@ -13,12 +13,12 @@ import ast
 import functools
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from espnet_topdown.bin import run_job
 from espnet_topdown.cli.main import VERBS, parser_of
 
 ROOT = Path(__file__).parents[1]
@@ -93,16 +93,21 @@ def imported(module: str) -> dict[str, Function]:
     return found
 
 
-@functools.cache
-def closure(module: str) -> frozenset[str]:
-    """The modules that a module imports, and they."""
-    seen, todo = set(), [module]
+def all_from(start: Any, follow: Callable[[Any], Iterable]) -> frozenset:
+    """It, and where it leads to in any number of steps."""
+    seen, todo = set(), [start]
     while todo:
         here = todo.pop()
         if here not in seen:
             seen.add(here)
-            todo += [m for m, _ in imported(here).values()]
+            todo += follow(here)
     return frozenset(seen)
+
+
+@functools.cache
+def closure(module: str) -> frozenset[str]:
+    """The modules that a module imports, and they."""
+    return all_from(module, lambda here: [m for m, _ in imported(here).values()])
 
 
 def members(module: str, name: str, caller: str = "") -> Iterator[Function]:
@@ -133,30 +138,15 @@ def called(function: Function) -> frozenset[Function]:
             if names.get(holder, ("", "x"))[1] == "":
                 found.update(members(names[holder][0], node.attr, module))
             else:
-                suffix = f".{node.attr}"
-                near = closure(module)
-                found.update(
-                    f for f in BODIES if f[0] in near and f[1].endswith(suffix)
-                )
+                methods = (f for f in BODIES if f[1].endswith(f".{node.attr}"))
+                found.update(f for f in methods if f[0] in closure(module))
         elif isinstance(node, ast.Constant) and node.value in TREES:
             found.update(members(node.value, "main"))
     used = {n.attr for n in ast.walk(BODIES[function]) if isinstance(n, ast.Attribute)}
     if "import_module" in used:  # a trainer, by its name in retrain.yaml or tasks.yaml
-        found.update(
-            (m, n) for m in TRAINERS for n in ("main", "get_parser") if n in used
-        )
+        entries = used & {"main", "get_parser"}
+        found.update((m, name) for m in TRAINERS for name in entries)
     return frozenset(f for f in found if f != function and f[1])
-
-
-def reached(start: Function) -> set[Function]:
-    seen: set[Function] = set()
-    todo = [start]
-    while todo:
-        here = todo.pop()
-        if here not in seen:
-            seen.add(here)
-            todo += called(here)
-    return seen
 
 
 def assigned(name: str, nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -188,6 +178,7 @@ def texts(expr: ast.AST, function: ast.AST, module: ast.AST) -> Iterator[str]:
             yield from texts(child, function, module)
 
 
+@functools.cache
 def helpers(tree: ast.AST) -> dict[str, int]:
     """Functions that make an error of a remedy that they are given: its place."""
     found = {}
@@ -200,35 +191,37 @@ def helpers(tree: ast.AST) -> dict[str, int]:
     return found
 
 
-def remedies() -> list[tuple[Function, int, str]]:
-    """Function, line and text of each remedy in the package."""
-    found = []
-    for key, body in BODIES.items():
-        if not key[1]:
-            continue
-        places = {"TopDownError": 2, **helpers(TREES[key[0]])}
-        for node in ast.walk(body):
-            if not isinstance(node, ast.Call):
-                continue
+def remedies_in(body: ast.AST, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and text of each remedy in a function."""
+    places = {"TopDownError": 2, **helpers(tree)}
+    for node in ast.walk(body):
+        if isinstance(node, ast.Call):
             names = getattr(node.func, "id", ""), getattr(node.func, "attr", "")
             for place in {places[name] for name in names if name in places}:
                 named = [k.value for k in node.keywords if k.arg == "do"]
                 for expr in (*node.args[place : place + 1], *named):
-                    for text in texts(expr, body, TREES[key[0]]):
-                        found.append((key, node.lineno, text))
-    return found
+                    yield from ((node.lineno, text) for text in texts(expr, body, tree))
 
 
-def shell_remedies() -> list[tuple[Path, int, str]]:
-    found = []
-    for path in sorted(ROOT.glob("egs2/**/*.sh")):
+def remedies() -> list[tuple[Function, int, str]]:
+    """Function, line and text of each remedy in the package."""
+    bodies = ((key, body) for key, body in BODIES.items() if key[1])
+    return [
+        (key, line, text)
+        for key, body in bodies
+        for line, text in remedies_in(body, TREES[key[0]])
+    ]
+
+
+def shell_remedies() -> set[str]:
+    """The third word of each ``die``."""
+    word = r'"((?:[^"\\]|\\.)*)"'
+    found = set()
+    for path in ROOT.glob("egs2/**/*.sh"):
         if not path.is_symlink():
             text = path.read_text().replace("\\\n", "  ")
-            for match in re.finditer(
-                r'\bdie E_\w+\s+"((?:[^"\\]|\\.)*)"\s+"((?:[^"\\]|\\.)*)"', text
-            ):
-                line = text.count("\n", 0, match.start()) + 1
-                found.append((path, line, match[2]))
+            said = re.findall(rf"\bdie E_\w+\s+{word}\s+{word}", text)
+            found |= {remedy for _, remedy in said}
     return found
 
 
@@ -238,17 +231,14 @@ def local_remedies() -> list[tuple[Path, str]]:
     for path in sorted(ROOT.glob("egs2/*/*/local/*.py")):
         tree = ast.parse(path.read_text())
         for body in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
-            for node in ast.walk(body):
-                if getattr(getattr(node, "func", None), "id", "") == "TopDownError":
-                    third = [t for a in node.args[2:3] for t in texts(a, body, tree)]
-                    found += [(path, text) for text in third]
+            found += [(path, text) for _, text in remedies_in(body, tree)]
     return found
 
 
 @functools.cache
 def options_of(verb: str) -> frozenset[str]:
-    parser = run_job.get_parser() if verb == "run_job" else parser_of(verb)
-    return frozenset(o for a in parser._actions for o in a.option_strings)
+    actions = parser_of(verb)._actions
+    return frozenset(option for action in actions for option in action.option_strings)
 
 
 @functools.cache
@@ -293,7 +283,7 @@ def wrong(text: str, verbs: frozenset[str]) -> list[str]:
 def verbs_of() -> dict[Function, frozenset[str]]:
     """Which verbs can reach a function."""
     starts = {n: (v.run.__module__, n) for n, v in VERBS.items()}
-    by_verb = {n: reached(start) for n, start in starts.items()}
+    by_verb = {n: all_from(start, called) for n, start in starts.items()}
     return {
         f: frozenset(n for n in by_verb if f in by_verb[n] and (f[1], n) not in WAIVED)
         for f in BODIES
@@ -312,7 +302,7 @@ def test_remedies_of_the_package() -> None:
     assert sorted(bad) == []
 
 
-@pytest.mark.parametrize("text", sorted({t for *_, t in shell_remedies()}))
+@pytest.mark.parametrize("text", sorted(shell_remedies()))
 def test_remedies_of_the_recipes(text: str) -> None:
     rest = text.replace("--${name}", "").replace("--${1}", "")
     lack = set(OPTION.findall(FOREIGN.sub("", NAMED.sub("", rest)))) - recipe_options()

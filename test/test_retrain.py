@@ -189,7 +189,6 @@ def another_file() -> None:
 @pytest.mark.parametrize(
     "change, spoil, message, status",
     [
-        ({CLASSIFIER[1]: torch.zeros(5)}, None, "E_FROZEN_CHANGED.*_lo.bias", 70),
         ({BT0: torch.zeros(3, 2)}, None, "E_FROZEN_CHANGED.*bt0", 70),
         (AS_BASE, None, "E_REINIT_SAME.*layer blstm1", 70),
         ({}, one_bit, "E_FROZEN_CHANGED.*3epoch.pth", 70),
@@ -242,7 +241,7 @@ def test_a_stack_file_belongs_to_the_folder_that_was_made_with_it(toy_experiment
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"layers": {"softmax": 11, "blstm1": 25}}, {"stack": "mine"}]
+    "change", [{"layers": {"softmax": 11, "blstm1": 25}}, {"stack": "mine"}]
 )
 def test_a_folder_older_than_stack_files(toy_experiment, change):
     """It names its stack: taken where that still gives the same layers."""
@@ -251,13 +250,12 @@ def test_a_folder_older_than_stack_files(toy_experiment, change):
     (JOB / "stack.yaml").unlink()
     job = read_yaml(JOB / "retrain.yaml")
     del job["stack_sha256"]
-    write_yaml(JOB / "retrain.yaml", {**job, **change})
-    if change:
-        with pytest.raises(TopDownError, match="E_VERSION: .*is not what it was"):
-            verify(JOB)
-        return
+    write_yaml(JOB / "retrain.yaml", job)
     assert verify(JOB) == ["exp/job/4epoch.pth"]
     prepare(spec(), JOB)
+    write_yaml(JOB / "retrain.yaml", {**job, **change})
+    with pytest.raises(TopDownError, match="E_VERSION: .*is not what it was"):
+        verify(JOB)
 
 
 @pytest.mark.parametrize(

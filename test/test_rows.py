@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from papers import paper
 
-from espnet_topdown.cli.main import main
+from espnet_topdown.cli.main import main, parser_of
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.search import rows
 from espnet_topdown.search.rows import RANDOM, RowMaker, read_paper
@@ -128,19 +128,22 @@ def maker(tmp_path, monkeypatch):
             said += words[7:]
         elif given["--stage"] == "13":
             said += words[words.index("--decode_candidates") + 2 :]
-        made.append(" ".join(said))
+        made.append(" ".join(said).strip())
         return subprocess.CompletedProcess(words, 0)
 
     def retrain(command, log, folder, cmd, backend):
-        given = dict(zip(command[5::2], command[6::2]))
-        experiment(folder, given["--seed"])
+        words = command[command.index("retrain") + 1 :]
+        given = parser_of("retrain").parse_args(words)
+        assert given.allow_pipes and given.allow_overlap and given.output_dir == folder
+        experiment(folder, given.seed)
         (folder / ".done").touch()
-        made.append("retrain " + " ".join(f"{k[2:]}={v}" for k, v in given.items()))
+        said = [given.base_exp, given.freeze, given.frozen_from, given.seed]
+        said += [given.max_epoch, given.allow_any_order]
+        made.append(f"retrain {folder.name}: " + " ".join(map(str, said)))
         return 0
 
     best = SimpleNamespace(name="m1.4", frozen=("softmax",))
-    found = lambda folder: SimpleNamespace(best=best)  # noqa: E731
-    monkeypatch.setattr(rows, "read_state", found)
+    monkeypatch.setattr(rows, "read_state", lambda _: SimpleNamespace(best=best))
     monkeypatch.setattr(rows.subprocess, "run", stages)
     monkeypatch.setattr(rows, "run_and_show", retrain)
     monkeypatch.setattr(rows, "make_part", lambda *a: made.append(f"part {a[0]}"))
@@ -150,71 +153,53 @@ def maker(tmp_path, monkeypatch):
 C, M = "exp/asr_train_ctc_raw", "valid.loss.best.pth"
 A, B = "exp/asr_train_att_a_raw", "exp/asr_train_att_vgg_b_raw"
 BEAM = "--inference_config beam.yaml"
-AGAIN = "retrain base_exp={} freeze={} frozen_from={} seed={} allow_any_order={} "
-AGAIN += "allow_pipes=True allow_overlap=True output_dir={}"
+# The stages with their options, and of a retraining what it is of, what is frozen, from
+# where, the seed, the epochs and whether other layers than the top ones may be.
+CALLS = {
+    "C.1": f"""
+11 {C}
+13 {C}
+""",
+    "C.1.td": f"""
+11 {C}
+12 {C} --topdown_dir {C}_topdown --retrain_seed same
+13 {C}_topdown/m1.4
+""",
+    "C.1.low": f"""
+11 {C}
+retrain C.1.low: {C} blstm0 {C}/{M} 1000 None True
+13 exp/rows/C.1.low
+""",
+    "A.B": f"""
+11 {A}
+11 {B}
+retrain A.B: {A} softmax {B}/{M} 1000 None False
+13 exp/rows/A.B {BEAM}
+13 exp/rows/A.B {BEAM} --inference_args --ctc_weight 0.0
+""",
+    "F2.11": """
+part unseen
+11 exp/rows/F1.scratch.1 --seed 11000 \
+--train_set train_unseen --asr_stats_dir stats_unseen
+part p80
+11 exp/rows/T2.80 --max_epoch 25 --patience none --harvest softmax,blstm3 \
+--train_set train_p80 --asr_stats_dir stats_p80
+retrain F2.11: exp/rows/F1.scratch.1 softmax,blstm3 exp/rows/T2.80/harvest/11.pth \
+21000 None False
+13 exp/rows/F2.11
+""",
+}
 
 
-@pytest.mark.parametrize(
-    "names, calls",
-    [
-        ("C.1", [f"11 {C} ", f"13 {C}"]),
-        (
-            "C.1.td",
-            [
-                f"11 {C} ",
-                f"12 {C} --topdown_dir {C}_topdown --retrain_seed same",
-                f"13 {C}_topdown/m1.4",
-            ],
-        ),
-        (
-            "C.1.low",
-            [
-                f"11 {C} ",
-                AGAIN.format(C, "blstm0", f"{C}/{M}", 1000, True, "exp/rows/C.1.low"),
-                "13 exp/rows/C.1.low",
-            ],
-        ),
-        (
-            "A.B",
-            [
-                f"11 {A} ",
-                f"11 {B} ",
-                AGAIN.format(A, "softmax", f"{B}/{M}", 1000, False, "exp/rows/A.B"),
-                f"13 exp/rows/A.B {BEAM}",
-                f"13 exp/rows/A.B {BEAM} --inference_args --ctc_weight 0.0",
-            ],
-        ),
-        (
-            "F2.11",
-            [
-                "part unseen",
-                "11 exp/rows/F1.scratch.1 --seed 11000 --train_set train_unseen "
-                "--asr_stats_dir stats_unseen",
-                "part p80",
-                "11 exp/rows/T2.80 --max_epoch 25 --patience none "
-                "--harvest softmax,blstm3 --train_set train_p80 "
-                "--asr_stats_dir stats_p80",
-                AGAIN.format(
-                    "exp/rows/F1.scratch.1",
-                    "softmax,blstm3",
-                    "exp/rows/T2.80/harvest/11.pth",
-                    21000,
-                    False,
-                    "exp/rows/F2.11",
-                ),
-                "13 exp/rows/F2.11",
-            ],
-        ),
-    ],
-)
-def test_a_row_is_made_by_stages(maker, names, calls):
+@pytest.mark.parametrize("row", CALLS)
+def test_a_row_is_made_by_stages(maker, row):
     made, _ = maker
     options = {"inference_config": "beam.yaml", "stats_dir": Path("stats")}
     ours = row_maker(train_dir=Path("dump/train"), **options)
-    ours.make_rows([names])
-    assert made == calls
+    ours.make_rows([row])
+    assert made == CALLS[row].strip().split("\n")
     made.clear()
-    ours.make_rows([names])
+    ours.make_rows([row])
     assert not [call for call in made if call.startswith("retrain")], "it is finished"
 
 
@@ -249,7 +234,7 @@ def test_mistakes_are_named_before_a_row_is_made(
         main([*call, "--", "run.sh"])
     except SystemExit as e:
         assert e.code == status and message in capsys.readouterr().err
-    assert maker[0] == ([] if status else [f"11 {C} ", f"13 {C}"])
+    assert maker[0] == ([] if status else [f"11 {C}", f"13 {C}"])
 
 
 def test_a_retraining_that_fails_ends_the_rows(maker, monkeypatch):
@@ -257,7 +242,7 @@ def test_a_retraining_that_fails_ends_the_rows(maker, monkeypatch):
     monkeypatch.setattr(rows, "run_and_show", lambda *words: 65)
     with pytest.raises(TopDownError, match="E_JOB: row C.1.low failed.*65") as e:
         row_maker().make_rows(["C.1.low"])
-    assert e.value.status == 65 and made == [f"11 {C} "]
+    assert e.value.status == 65 and made == [f"11 {C}"]
 
 
 def test_rows_of_a_language_model(maker):
@@ -265,12 +250,8 @@ def test_rows_of_a_language_model(maker):
     made, experiment = maker
     experiment("exp/lm", "5000")
     row_maker(paper("wikitext2"), "exp/lm").make_rows(["L.2", "L.2.long"])
-    start = "retrain base_exp=exp/lm freeze="
-    allowed = "allow_pipes=True allow_overlap=True "
     assert [call for call in made if call.startswith("retrain")] == [
-        f"{start}softmax frozen_from=exp/lm/{M} seed=6000 allow_any_order=False "
-        f"{allowed}output_dir=exp/rows/L.2",
-        f"{start} seed=6000 allow_any_order=False {allowed}max_epoch=14 "
-        "output_dir=exp/rows/L.2.long",
+        f"retrain L.2: exp/lm softmax exp/lm/{M} 6000 None False",
+        "retrain L.2.long: exp/lm  None 6000 14 False",
     ]
     assert len(made) == 4

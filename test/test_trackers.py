@@ -54,9 +54,7 @@ def test_each_training_is_a_run_of_its_own(search, toy_experiment) -> None:
     "set_by_user, in_a_search, group",
     [(None, True, "a_topdown"), ("mine", True, "mine"), (None, False, None)],
 )
-def test_the_runs_of_a_search_are_a_group(
-    tmp_path: Path, monkeypatch, set_by_user, in_a_search, group
-) -> None:
+def test_the_group_of_a_run(tmp_path, monkeypatch, set_by_user, in_a_search, group):
     monkeypatch.setenv("WANDB_RUN_GROUP", set_by_user or "")
     if set_by_user is None:
         monkeypatch.delenv("WANDB_RUN_GROUP")

@@ -321,10 +321,8 @@ def losses() -> dict[str, Any]:
     import tones
 
     short = {"max_epoch": 10, "keep_nbest_models": 1, "seed": 5}
-    corpus, text = (
-        tones.write_corpus(Path("tones")),
-        lm_corpus.write_corpus(Path("text")),
-    )
+    corpus = tones.write_corpus(Path("tones"))
+    text = lm_corpus.write_corpus(Path("text"))
     step = {"num_iters_per_epoch": 1, "allow_infeasible": True, **short}
     found = {}
     for name, fast in itertools.product(CASES["families"], (True, False)):
