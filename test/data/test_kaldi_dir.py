@@ -68,13 +68,6 @@ def test_nothing_unreadable_is_written(tmp_path, pairs, code):
     assert not (tmp_path / "text").exists()
 
 
-def test_write_dir_makes_spk2utt(tmp_path):
-    lists = {"wav.scp": {"s-2": "x", "s-1": "y"}, "utt2spk": {"s-2": "s", "s-1": "s"}}
-    kd.write_dir(tmp_path, lists)
-    assert (tmp_path / "spk2utt").read_text() == "s s-1 s-2\n"
-    assert kd.read_dir(tmp_path) == lists
-
-
 def test_a_list_that_somebody_changed_is_kept(tmp_path, caplog):
     lists = {"wav.scp": {"a-1": "x.wav"}, "text": {"a-1": "x"}, "utt2spk": {"a-1": "a"}}
     kd.write_dir(tmp_path, lists)
@@ -118,14 +111,6 @@ def test_subset_and_keep_common_follow_segments_to_recordings():
     kd.keep_common(lists)
     assert set(lists["text"]) == {"a"} == set(lists["segments"])  # r3 has no audio
     assert set(lists["wav.scp"]) == {"r1"}
-
-
-def test_copy_dir_leaves_files_out(tmp_path):
-    source = tmp_path / "a"
-    kd.write_dir(source, {"wav.scp": {"a": "1"}, "text": {"a": "x"}})
-    (source / "logs").mkdir()
-    kd.copy_dir(source, tmp_path / "b", leave_out=["wav.scp"])
-    assert os.listdir(tmp_path / "b") == ["text"]
 
 
 def test_shards_cover_everything_once_and_may_be_empty():

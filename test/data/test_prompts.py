@@ -222,7 +222,6 @@ LANGUAGES = prompts.catalogue()["languages"]
         ("es", "...", "Unusable: no speech"),
         ("es", "Sus saludos [temporales] estan", "Unusable: words in brackets"),
         ("es", "extension 1234", "Unusable: numeral of unknown reading"),
-        ("es", "a 28.8 k", "Unusable: numeral of unknown reading"),
         ("es", "8.8", "Unusable: numeral of unknown reading"),
         ("es", "3D", "Unusable: numeral of unknown reading"),
         ("en", "press # now", "Unusable: sign or letter of unknown reading"),
