@@ -5,40 +5,34 @@ from __future__ import annotations
 import pytest
 from papers import paper
 
-from espnet_topdown.data.kaldi_dir import read_pairs
-from espnet_topdown.data.parts import _part_of, make_part
+from espnet_topdown.data.kaldi_dir import read_pairs, write_dir, write_pairs
+from espnet_topdown.data.parts import make_part
 from espnet_topdown.errors import TopDownError
 
 PARTS = paper("wsj").parts
-
-
-@pytest.mark.parametrize("n", [20, 101, 37416])
-def test_parts_are_nested_and_the_rest_is_unseen(n):
-    utts = [f"{i:05}" for i in range(n)]
-    shares = sorted(v for k, v in PARTS.items() if k != "unseen")
-    parts = [set(_part_of(utts, share)) for share in shares]
-    assert all(a < b for a, b in zip(parts, parts[1:]))
-    unseen = set(_part_of(utts, PARTS["unseen"], last=True))
-    assert parts[-1] | unseen == set(utts) and not parts[-1] & unseen
-    assert _part_of(utts[::-1], 20) == _part_of(utts, 20)
 
 
 @pytest.fixture
 def whole(tmp_path):
     """A training set of 20 utterances of 4 speakers, with its statistics."""
     data, stats = tmp_path / "dump" / "train", tmp_path / "exp" / "stats"
-    for folder in (data, stats / "train", stats / "valid"):
-        folder.mkdir(parents=True)
-    utts = [f"s{i // 5}u{i:02}" for i in range(20)]
-    for name, value in (("wav.scp", "x.wav"), ("text", "A B"), ("utt2spk", "")):
-        text = "".join(f"{u} {value or u[:2]}\n" for u in utts)
-        (data / name).write_text(text)
+    utts = {f"s{i // 5}u{i:02}": str(i + 1) for i in range(20)}
+    lists = {name: dict.fromkeys(utts, "x y") for name in ("wav.scp", "text")}
+    write_dir(data, {**lists, "utt2spk": {utt: utt[:2] for utt in utts}})
     for name in ("speech_shape", "text_shape.char"):
-        text = "".join(f"{u} {i + 1}\n" for i, u in enumerate(utts))
-        (stats / "train" / name).write_text(text)
-        (stats / "valid" / name).write_text("v 1\n")
+        write_pairs(stats / "train" / name, utts)
+        write_pairs(stats / "valid" / name, {"v": "1"})
     (stats / "train" / "feats_stats.npz").write_bytes(b"mean and variance")
     return data, stats, tmp_path / "lists"
+
+
+def test_parts_are_nested_and_the_rest_is_unseen(whole):
+    folders = {name: make_part(name, share, *whole) for name, share in PARTS.items()}
+    utts = {name: set(read_pairs(part / "text")) for name, part in folders.items()}
+    unseen = utts.pop("unseen")
+    parts = sorted(utts.values(), key=len)
+    assert all(a < b for a, b in zip(parts, parts[1:]))
+    assert len(parts[-1] | unseen) == 20 and not parts[-1] & unseen
 
 
 @pytest.mark.parametrize("name, percent", [("p20", 20), ("unseen", 20), ("p80", 80)])
@@ -48,14 +42,12 @@ def test_a_part_is_a_data_directory_with_statistics(whole, name, percent):
     utts = read_pairs(folder / "text")
     assert folder == data.with_name(f"train_{name}") and len(utts) == percent // 5
     assert (lists / f"{name}.txt").read_text().split() == list(utts)
-    assert {u for v in read_pairs(folder / "spk2utt").values() for u in v.split()} == (
-        set(utts)
-    )
+    of_speakers = " ".join(read_pairs(folder / "spk2utt").values())
+    assert set(of_speakers.split()) == set(utts)
     part = stats.with_name(f"stats_{name}")
-    shapes, all_shapes = (
-        read_pairs(s / "train" / "text_shape.char") for s in (part, stats)
-    )
-    assert shapes == {u: all_shapes[u] for u in utts}
+    every = read_pairs(stats / "train" / "text_shape.char")
+    shapes = read_pairs(part / "train" / "text_shape.char")
+    assert shapes == {utt: every[utt] for utt in utts}
     assert (part / "train" / "feats_stats.npz").read_bytes() == b"mean and variance"
     assert (part / "valid" / "speech_shape").read_text() == "v 1\n"
     make_part(name, percent, *whole)  # once more changes nothing

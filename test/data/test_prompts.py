@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from corpora import check_foreign, load, refused
+from open_corpora import write_files
 from packages import deb, fake_apt_get, tar
 
 from espnet_topdown.data.kaldi_dir import read_dir, read_pairs
@@ -89,11 +90,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def put(folder: Path, files: dict[str, bytes]) -> None:
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-
-
 def check_prepared() -> None:
     texts, wavs = {}, {}
     for folder in (Path("data", name) for name in ("train", "dev", "test")):
@@ -116,7 +112,7 @@ SOURCES += [("apt", DEBS), ("http", {TARBALL: UPSTREAM})]
 def test_sources(small, here, site, monkeypatch, source, archives):
     address, folder = site
     where = {"apt": here, "http": folder}.get(source, here / "downloads")
-    put(where, archives)
+    write_files(where, archives)
     fake_apt_get(folder, f'cp "{here}"/*.deb .')
     if source == "apt":
         monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
@@ -147,26 +143,26 @@ REFUSED = [  # archives that are there, code, part of the message
 
 @pytest.mark.parametrize("archives, code, part", REFUSED, ids=["9", *NAMES, "tar"])
 def test_other_archives_are_refused(small, here, archives, code, part):
-    put(here / "downloads", archives)
+    write_files(here / "downloads", archives)
     status = MISSING if code == "E_DOWNLOAD" else DATA
     refused(lambda: prompts.prepare(source="local"), code, part, status=status)
     assert not (here / "data").exists()
     for name in archives:
         (here / "downloads" / name).unlink()
-    put(here / "downloads", {TARBALL: UPSTREAM})  # as the message says
+    write_files(here / "downloads", {TARBALL: UPSTREAM})  # as the message says
     prompts.prepare()
     check_prepared()
 
 
 def test_another_language_does_not_reuse_the_folder(small, here):
-    put(here / "downloads", DEBS)
+    write_files(here / "downloads", DEBS)
     prompts.prepare()
     parts = ("E_CONFIG_CHANGED", "lang es, asked fr")
     refused(lambda: prompts.prepare(lang="fr"), *parts, status=CONFIG)
 
 
 def test_sets_that_are_somebody_elses(small, here):
-    put(here / "downloads", DEBS)
+    write_files(here / "downloads", DEBS)
     check_foreign(prompts.prepare, "data/train/wav.scp", "data/dev/text")
 
 

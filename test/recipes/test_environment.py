@@ -50,12 +50,6 @@ def test_cmd_sh_refuses(recipe, run, backend):
     assert "E_CMD: " in done.stderr and " Do: " in done.stderr
 
 
-def test_local_launcher_runs_numbered_jobs(recipe, succeed):
-    job = "${train_cmd} JOB=1:3 'log dir/x.JOB.log' echo 'a  b' JOB"
-    succeed("bash", "-euc", f". ./path.sh; . ./cmd.sh; {job}", cwd=recipe)
-    assert "a  b 2\n" in (recipe / "log dir" / "x.2.log").read_text()
-
-
 def test_path_sh_finds_the_checkout_and_sources_local_path_sh(recipe, run, template):
     (recipe / "local" / "path.sh").write_text("export SITE=here\n")
     script = """. ./path.sh

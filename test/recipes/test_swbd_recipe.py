@@ -5,6 +5,7 @@ With ``TOPDOWN_ROWS=all`` the rows beyond the paper are trained too.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -36,35 +37,30 @@ pytestmark += [pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Where one recipe is trained, for all tests that need models."""
-    return tmp_path_factory.mktemp("swbd")
+def recipe(tmp_path_factory, copied) -> Path:
+    """The recipe with tiny configurations, and the corpora beside it."""
+    root = tmp_path_factory.mktemp("swbd")
+    folder = copied(ASR1, root / "my recipe")
+    files = swbd_tree.describe(conversations=3, lines=5, words=3)
+    swbd_tree.write_tree(root / "the corpora", "split", files)
+    tiny_conf.write_tiny_blocks(ASR1 / "conf", folder / "tiny")
+    return folder
 
 
 @pytest.fixture
-def go(folder, succeed, copied, warm):
-    """Call ``run.sh`` of the trained recipe, which must succeed; its experiments."""
-    recipe = folder / "my recipe"
-    if not recipe.exists():
-        copied(ASR1, recipe)
-        files = swbd_tree.describe(conversations=3, lines=5, words=3)
-        swbd_tree.write_tree(folder / "the corpora", "split", files)
-        tiny_conf.write_tiny_blocks(ASR1 / "conf", recipe / "tiny")
-
-    def call(*words):
-        more = {"SWBD": str(folder / "the corpora"), "PATH": warm}
-        words = ("./run.sh", *OPTIONS, *words)
-        succeed(*words, cwd=recipe, timeout=1400, **more)
-        return recipe / "exp"
-
-    return call
+def go(recipe, succeed, warm):
+    """Call ``run.sh``, which must succeed."""
+    more = {"SWBD": str(recipe.parent / "the corpora"), "PATH": warm}
+    words = ("./run.sh", *OPTIONS)
+    return functools.partial(succeed, *words, cwd=recipe, timeout=1400, **more)
 
 
 @pytest.fixture
-def trained(go, folder):
+def trained(go, recipe) -> Path:
     """All stages, run once: the experiments."""
-    exp = folder / "my recipe" / "exp"
-    return exp if exp.exists() else go()
+    if not (recipe / "exp").exists():
+        go()
+    return recipe / "exp"
 
 
 def test_all_stages(trained):
