@@ -11,16 +11,11 @@ from pathlib import Path
 import pytest
 from launching import survivors, wait_until
 
-from espnet_topdown.data.format import filter_dir
-from espnet_topdown.data.kaldi_dir import read_pairs
-from espnet_topdown.scoring.score import score_files
-
 BENCH = Path(__file__).parents[1] / "bench"
 sys.path.insert(0, str(BENCH))
 
 import gpu  # noqa: E402
 import harness  # noqa: E402
-import scale  # noqa: E402
 
 
 @pytest.fixture
@@ -107,11 +102,3 @@ def test_the_script_for_a_gpu_runs_on_a_cpu(tmp_path):
     assert all(figures[name]["ratio"] > 0 for name in gpu.WORKS)
     assert all(figures["candidates"][n] > 0 for n in ("1", "2"))
     assert figures["candidates_mps"] == {"not run": "no nvidia-cuda-mps-control"}
-
-
-def test_a_made_up_directory_is_one(tmp_path):
-    scale.write(tmp_path / "d", 2000)
-    filter_dir(tmp_path / "d", tmp_path / "out", "8k")
-    assert len(read_pairs(tmp_path / "out" / "text")) == 2000
-    table = score_files(tmp_path / "d" / "text", tmp_path / "d" / "hyp")
-    assert "|2000|18000|" in table
