@@ -61,12 +61,8 @@ def test_what_is_packed(finished: Path, tmp_path: Path, capsys) -> None:
     archive = finished / "search_m1.2.zip"
     assert capsys.readouterr().out.startswith(f"packed: {archive} (")
     files = files_of(archive)
-    inside = {f"topdown/{n}" for n in ("config.yaml", "feats_stats.npz")}
-    assert {*files} == inside | {
-        "meta.yaml",
-        "README.md",
-        "topdown/valid.loss.best.pth",
-    }
+    inside = ("config.yaml", "feats_stats.npz", "valid.loss.best.pth")
+    assert {*files} == {"meta.yaml", "README.md", *(f"topdown/{n}" for n in inside)}
     config = yaml.safe_load(files["topdown/config.yaml"])
     assert {*config} == KEYS - {"bpemodel"}
     assert config["normalize_conf"] == {"stats_file": "topdown/feats_stats.npz"}
@@ -89,21 +85,13 @@ def test_what_is_packed(finished: Path, tmp_path: Path, capsys) -> None:
     ):
         assert text in card
     assert not re.search(r"[ (]/\w+/", card)
+    unpack = pack.import_quietly("espnet2.main_funcs.pack_funcs").unpack
+    unpacked = unpack(archive, tmp_path / "model")
+    config = yaml.safe_load(Path(unpacked["asr_train_config"]).read_text())
+    assert Path(config["normalize_conf"]["stats_file"]).read_bytes() == b"stats"
     file = archive.stat().st_ino
     main(["pack", str(finished)])  # its own archive is written anew
     assert archive.stat().st_ino != file, "whoever reads the old one has all of it"
-
-
-def test_espnet_unpacks_it(finished: Path, tmp_path: Path) -> None:
-    main(["pack", str(finished), "--output", "made/new/m.zip"])
-    unpack = pack.import_quietly("espnet2.main_funcs.pack_funcs").unpack
-    files = unpack("made/new/m.zip", tmp_path / "model")
-    assert [*files] == ["asr_train_config", "asr_model_file"]
-    config = yaml.safe_load(Path(files["asr_train_config"]).read_text())
-    stats = Path(config["normalize_conf"]["stats_file"])
-    assert stats == tmp_path / "model/topdown/feats_stats.npz" and stats.is_file()
-    best = finished / "m1.2/valid.loss.best.pth"
-    assert Path(files["asr_model_file"]).read_bytes() == best.read_bytes()
 
 
 def test_the_joint_model_is_that_of_the_base(tmp_path: Path, monkeypatch) -> None:
@@ -115,9 +103,12 @@ def test_the_joint_model_is_that_of_the_base(tmp_path: Path, monkeypatch) -> Non
         "asr_train_config": "exp/joint/config.yaml",
         "asr_model_file": "exp/joint/valid.loss.best.pth",
     }
-    main(["pack", "exp/search"])
-    weights = files_of(Path("exp/search/search_m3.zip"))["topdown/valid.loss.best.pth"]
+    main(["pack", "exp/search", "--output", "made/new/m.zip"])
+    weights = files_of(Path("made/new/m.zip"))["topdown/valid.loss.best.pth"]
     assert weights == Path(files["asr_model_file"]).read_bytes()
+    Path("exp/search/result.json").unlink()
+    with pytest.raises(TopDownError, match="E_UNFINISHED"):
+        assert load_search("exp/search").model
 
 
 READY = "--hf_repo me/model --license cc-by-4.0 --yes"
@@ -126,6 +117,26 @@ READY = "--hf_repo me/model --license cc-by-4.0 --yes"
 def no_token(exp: Path, monkeypatch) -> None:
     hub = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr(hub, "get_token", lambda: None)
+
+
+def no_hub(exp: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+
+
+def not_ours(exp: Path, monkeypatch) -> None:
+    Path("mine.zip").write_text("mine")
+
+
+def unfinished(exp: Path, monkeypatch) -> None:
+    (exp / "result.json").unlink()
+
+
+def no_weights(exp: Path, monkeypatch) -> None:
+    (exp / "m1.2/valid.loss.best.pth").unlink()
+
+
+def no_bpemodel(exp: Path, monkeypatch) -> None:
+    change(exp / "m1.2", bpemodel="gone/bpe.model")
 
 
 @pytest.mark.parametrize(
@@ -138,39 +149,14 @@ def no_token(exp: Path, monkeypatch) -> None:
         (None, "--hf_repo a/-b", "E_HF_REPO", "USER/NAME"),
         (None, "--yes", "E_HF_REPO", "'' is no repository"),
         (None, "--hf_repo me/model --yes", "E_LICENCE", "give --license NAME"),
-        (
-            lambda exp, m: m.setitem(sys.modules, "huggingface_hub", None),
-            READY,
-            "E_INSTALL",
-            "pip install 'espnet_topdown[hub]'",
-        ),
+        (no_hub, READY, "E_INSTALL", "pip install 'espnet_topdown[hub]'"),
         (no_token, READY, "E_HF_TOKEN", "set HF_TOKEN"),
         (None, "--output model.tar", "E_CREATE", "give --output FILE.zip"),
-        (
-            lambda exp, m: Path("mine.zip").write_text("mine"),
-            "--output mine.zip",
-            "E_CREATE",
-            "mine.zip is there and not ours",
-        ),
+        (not_ours, "--output mine.zip", "E_CREATE", "mine.zip is there and not ours"),
         (None, "--output exp/search/search.yaml/m.zip", "E_CREATE", "another folder"),
-        (
-            lambda exp, m: (exp / "result.json").unlink(),
-            "",
-            "E_UNFINISHED",
-            "let it finish first",
-        ),
-        (
-            lambda exp, m: (exp / "m1.2" / "valid.loss.best.pth").unlink(),
-            "",
-            "E_MODEL",
-            "Do: bring that file back",
-        ),
-        (
-            lambda exp, m: change(exp / "m1.2", bpemodel="gone/bpe.model"),
-            "",
-            "E_MISSING",
-            "bpemodel 'gone/bpe.model', which is not there",
-        ),
+        (unfinished, "", "E_UNFINISHED", "let it finish first"),
+        (no_weights, "", "E_MODEL", "Do: bring that file back"),
+        (no_bpemodel, "", "E_MISSING", "bpemodel 'gone/bpe.model', which is not"),
     ],
 )
 def test_refusals(finished, monkeypatch, capsys, spoil, options, code, text) -> None:
@@ -197,15 +183,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
         elif "/commit/" in self.path:
             answer = {"commitUrl": f"{self.server.address}/me/model/commit/1"}
             answer |= {"commitOid": "1", "success": True}
-        self.reply(self.server.refuses or 200, answer)
-
-    def do_GET(self) -> None:
-        answer = {"id": "me/model", "sha": "0" * 40, "private": True, "siblings": []}
-        self.reply(200, [] if "/tree/" in self.path else answer)
-
-    def reply(self, status: int, answer: object) -> None:
         data = json.dumps(answer).encode()
-        self.send_response(status)
+        self.send_response(self.server.refuses or 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -228,15 +207,12 @@ def hub(monkeypatch) -> Iterator[http.server.ThreadingHTTPServer]:
     server.server_close()
 
 
-def test_without_yes_nothing_is_asked(finished: Path, hub, capsys) -> None:
+def test_an_upload(finished: Path, hub, capsys) -> None:
     main(["pack", str(finished), "--hf_repo", "me/model"])
     said = capsys.readouterr().out
     assert "would be uploaded to me/model:\n  README.md  " in said
     assert "  topdown/config.yaml  " in said and "  meta.yaml  " in said
-    assert "nothing was uploaded" in said and not hub.asked
-
-
-def test_an_upload(finished: Path, hub, capsys) -> None:
+    assert "nothing was uploaded; --yes does it" in said and not hub.asked
     main(["pack", str(finished), *READY.split()])
     assert f"uploaded: {hub.address}/me/model" in capsys.readouterr().out
     made, *_, (path, token, commit) = hub.asked
@@ -245,11 +221,8 @@ def test_an_upload(finished: Path, hub, capsys) -> None:
     assert token == "Bearer hf_made_up"
     sent = [json.loads(line) for line in commit.splitlines()]
     names = {line["value"]["path"] for line in sent if line["key"] == "file"}
-    assert names == {*files_of(finished / "search_m1.2.zip")}
-    assert (
-        "license: cc-by-4.0"
-        in files_of(finished / "search_m1.2.zip")["README.md"].decode()
-    )
+    files = files_of(finished / "search_m1.2.zip")
+    assert names == {*files} and b"license: cc-by-4.0" in files["README.md"]
 
 
 def test_a_hub_that_refuses(finished: Path, hub, capsys) -> None:
@@ -287,9 +260,3 @@ def test_the_best_model_recognises(tmp_path: Path, monkeypatch, kind) -> None:
     assert texts[0] == texts[1]
     config = yaml.safe_load(Path(unpacked["asr_train_config"]).read_text())
     assert not {"output_dir", "valid_data_path_and_name_and_type"} & {*config}
-
-
-def test_a_search_that_has_not_ended_has_no_model(finished: Path) -> None:
-    (finished / "result.json").unlink()
-    with pytest.raises(TopDownError, match="E_UNFINISHED"):
-        assert load_search(finished).model

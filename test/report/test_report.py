@@ -13,7 +13,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,6 +31,11 @@ from espnet_topdown.report._text import commands
 from espnet_topdown.search.state import read_state
 
 EXPECTED = Path(__file__).parent / "expected"
+CHROMIUM = shutil.which("chromium")
+# What a reader could not get at: wider than the page and in no region that scrolls.
+CUT_OFF = """() => [...document.body.querySelectorAll('*')].filter(e =>
+    e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.wide')
+).map(e => e.outerHTML.slice(0, 80))"""
 NASTY = '<script>alert("1")</script>&\'x'
 
 
@@ -49,8 +54,7 @@ def undecoded(folder: Path) -> None:
 
 
 def interrupted(folder: Path) -> None:
-    some = ("m5", "m1.4")
-    write_search(folder, models=some, tests=False, finished=False, failed=False)
+    write_search(folder, models=("m5", "m1.4"), finished=False, failed=False)
     (folder / "m1.1.3").mkdir()
     job = {"node": "m1.1.3", "frozen": LAYERS[:2], "seed": 6000}
     job["layers"] = {name: 1000 + len(name) for name in LAYERS}
@@ -132,7 +136,7 @@ def markdown(make: Callable[[Path], None], root: Path) -> str:
     """RESULTS.md of a search in some state, or of several, without times."""
     folder = root / "exp" / "s"
     make(folder)
-    searches = sorted(folder.glob("s?/*_topdown"))
+    searches = sorted(folder.glob("s?/*_topdown"), reverse=True)
     text = write.write_report(searches or [folder], folder)
     text = text.removesuffix(f"\n{folder / 'RESULTS.md'}\n{folder / 'report.html'}")
     assert text == (folder / "RESULTS.md").read_text()
@@ -210,6 +214,38 @@ def test_pages_are_well_formed_and_load_nothing(written):
         ElementTree.fromstring(drawing)
         assert "aria-label" in drawing or "aria-hidden" in drawing
         assert not any(colour in drawing for colour in LIGHT.values())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Debian's Chromium; playwright brings none of its own."""
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Debian's chromium is not installed")
+    with api.sync_playwright() as playwright:
+        options = {"executable_path": CHROMIUM, "args": ["--no-sandbox"]}
+        browser = playwright.chromium.launch(**options)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_cut_off_or_fails_in_a_browser(written, browser, width, colours):
+    size = {"width": width, "height": 900}
+    page = browser.new_page(viewport=size, color_scheme=colours)
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("requestfailed", lambda request: problems.append(request.url))
+    page.goto((written[0] / "report.html").as_uri())
+    assert problems == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT_OFF) == []
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (int(background[4:].split(",")[0]) < 128) == (colours == "dark")
+    page.close()
 
 
 def test_names_below_a_figure_do_not_touch(tmp_path: Path):
@@ -355,14 +391,6 @@ def test_the_commands_refuse(search, monkeypatch, capsys, words, status, message
     assert snapshot(Path()) == before
 
 
-if __name__ == "__main__":
-    import tempfile
-
-    for one in STATES:
-        with tempfile.TemporaryDirectory() as place:
-            (EXPECTED / f"{one.__name__}.txt").write_text(markdown(one, Path(place)))
-
-
 def test_a_legend_has_as_many_lines_as_are_read():
     figure = pytest.importorskip("matplotlib.figure").Figure()
     points = [Point(1, 2.0), Point(2, 1.0)]
@@ -372,3 +400,11 @@ def test_a_legend_has_as_many_lines_as_are_read():
     legend = axes.get_legend()
     assert len(legend.get_texts()) == 24 and len(axes.get_lines()) == 200
     assert legend.get_title().get_text() == "the first 24; all are in curves.tsv"
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    for one in STATES:
+        with tempfile.TemporaryDirectory() as place:
+            (EXPECTED / f"{one.__name__}.txt").write_text(markdown(one, Path(place)))
