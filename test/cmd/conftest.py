@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sge_cluster
 import slurm_cluster
-from launching import Place, RealPlace, go_to
+from launching import Place, RealPlace
 
 
 def running(kind):
@@ -16,7 +16,7 @@ def running(kind):
     with tempfile.TemporaryDirectory(prefix="sched") as folder:
         scheduler = kind(Path(folder))
         try:
-            scheduler.start()
+            scheduler.start_all()
             yield scheduler
         finally:
             scheduler.stop()
@@ -30,13 +30,6 @@ def cluster():
 @pytest.fixture(scope="session")
 def cell():
     yield from running(sge_cluster.Cell)
-
-
-@pytest.fixture
-def on_slurm(cluster, tmp_path, monkeypatch):
-    """The current folder, with ESPnet's conf/slurm.conf."""
-    go_to(tmp_path, monkeypatch, cluster.env, "slurm.conf", ask=2)
-    return tmp_path
 
 
 NIGHT = pytest.mark.nightly
@@ -62,3 +55,14 @@ def anywhere(request, tmp_path) -> Place:
 def requeuing(request, tmp_path) -> Place:
     """One whose scheduler runs a job again; the made-up Grid Engine does not."""
     return place_of(request, tmp_path)
+
+
+@pytest.fixture(params=[REAL_SLURM, REAL_SGE])
+def real(request, tmp_path) -> Place:
+    """A place to submit from to each real scheduler."""
+    return place_of(request, tmp_path)
+
+
+@pytest.fixture
+def real_slurm(cluster, tmp_path) -> Place:
+    return RealPlace(tmp_path, "slurm", cluster)

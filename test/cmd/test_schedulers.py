@@ -15,7 +15,15 @@ import time
 from pathlib import Path
 
 import pytest
-from launching import REPOSITORY, TRAINER, Place, read_until, wait_for, wait_until
+from launching import (
+    REPOSITORY,
+    TRAINER,
+    Place,
+    job_id,
+    read_until,
+    wait_for,
+    wait_until,
+)
 
 from espnet_topdown.cmd.launch import why_waiting
 
@@ -58,32 +66,40 @@ def test_a_job_and_its_log(place: Place) -> None:
     assert re.search(r"# Ended \(code 0\) at ", log)
 
 
-@pytest.mark.parametrize(
-    "backend, conf, options, words",
-    [
-        ("slurm", "slurm.conf", "--time 1:00:00 --num-threads 3",
-         ["--export=PATH", "-p gpu --gres=gpu:1 -c 1", "--mem-per-cpu 4G",
-          "--cpus-per-task 3", "--time 1:00:00", "--comment=topdown-",
-          "--requeue --open-mode=append", "--array=1-3%2"]),
-        ("sge", "queue.conf", "-pe smp 3",
-         ["-v PATH -cwd -S /bin/bash", "-l gpu=1 -q g.q", "-pe smp 3", "-t 1-3 -tc 2",
-          "-l mem_free=4G,ram_free=4G", "-terse -ac topdown=topdown-"]),
-    ],
-)  # fmt: skip
-def test_an_array_with_a_failing_task_and_espnets_conf_file(
-    tmp_path, backend, conf, options, words
-) -> None:
-    place = Place(tmp_path, backend)
-    (place.folder / "conf").mkdir()
-    shutil.copy(CONF / conf, place.folder / "conf")
-    args = f"--gpu 1 --mem 4G {options} --max-jobs-run 2 JOB=1:3 x.JOB.log bash -c"
-    status, err = place.call(*args.split(), "echo I am JOB; test JOB != 2")
-    assert status == 1 and "1 of 3 tasks failed (job 1)" in err and "  I am 2" in err
-    (line,) = place.submissions()
-    assert [w for w in words if w not in line] == []
-    assert place.call("b.log", "true")[0] == 0  # nobody has asked for a GPU
-    line = place.submissions()[1]
-    assert "gpu" not in line and ("-p cpu" in line) == (backend == "slurm")
+# backend: ESPnet's conf file, options, words of the line that submits
+WITH_CONF = {
+    "slurm": (
+        "slurm.conf",
+        "--time 1:00:00 --num-threads 2",
+        ["--export=PATH", "-p gpu --gres=gpu:1 -c 1", "--mem-per-cpu 1G", "--requeue"]
+        + ["--cpus-per-task 2", "--time 1:00:00", "--comment=topdown-"]
+        + ["--open-mode=append", "--array=1-3%2"],
+    ),
+    "sge": (
+        "queue.conf",
+        "-pe smp 2",
+        ["-v PATH -cwd -S /bin/bash", "-l gpu=1 -q g.q", "-pe smp 2", "-t 1-3 -tc 2"]
+        + ["-l mem_free=1G,ram_free=1G", "-terse -ac topdown=topdown-"],
+    ),
+}
+
+
+def test_an_array_with_a_failing_task_and_espnets_conf_file(anywhere: Place) -> None:
+    conf, options, words = WITH_CONF[anywhere.backend]
+    (anywhere.folder / "conf").mkdir()
+    shutil.copy(CONF / conf, anywhere.folder / "conf")
+    args = f"--gpu 1 --mem 1G {options} --max-jobs-run 2 JOB=1:3 x.JOB.log bash -c"
+    script = "echo I am JOB with GPU $CUDA_VISIBLE_DEVICES.; test JOB != 2"
+    status, err = anywhere.call(*args.split(), script)
+    assert status == 1 and re.search(r"1 of 3 tasks failed \(job \d+\)", err), err
+    gpu = "" if anywhere.made_up or anywhere.backend == "sge" else "0"
+    assert f"  I am 2 with GPU {gpu}." in err
+    assert anywhere.call("b.log", "true")[0] == 0  # nobody has asked for a GPU
+    if anywhere.made_up:
+        first, second = anywhere.submissions()
+        assert [w for w in words if w not in first] == []
+        assert "gpu" not in second
+        assert ("-p cpu" in second) == (anywhere.backend == "slurm")
 
 
 def test_the_commands_own_status(anywhere: Place) -> None:
@@ -138,7 +154,7 @@ def test_an_outage_is_waited_for_and_nothing_submitted_twice(place: Place) -> No
     place.switch("down")
     status, err = place.call(*SLEEP)
     assert (status, "E_CLUSTER_UNREACHABLE" in err) == (76, True), err
-    (place.fake / "down").unlink()
+    place.unswitch("down")
     launched = place.start(*SLEEP)
     read_until(launched, "attached")
     place.switch("down")
@@ -149,32 +165,30 @@ def test_an_outage_is_waited_for_and_nothing_submitted_twice(place: Place) -> No
     err += launched.stderr.read()
     assert err.count("W_CLUSTER_UNREACHABLE") == 1
     assert "W_CLUSTER_CANCEL: " in err and "job 1 is not cancelled" in err
-    (place.fake / "down").unlink()
+    place.unswitch("down")
     launched = place.start(*SLEEP)
     assert "attached to job 1" in read_until(launched, "attached")
     launched.terminate()
     assert launched.wait(30) == 143 and place.cancelled()
 
 
-def test_a_submission_waits_for_the_controller(place: Place) -> None:
-    place.switch("down")
-    launched = place.start(*HELD)
-    err = read_until(launched, "W_CLUSTER_UNREACHABLE")
-    go(place)
-    (place.fake / "down").unlink()
-    assert launched.wait(30) == 0, err + launched.stderr.read()
-    assert once(place)
-
-
-@pytest.mark.parametrize("refused, code", [
-    (LIMIT, "REFUSED"),
-    (AWAY, "UNREACHABLE"),
-    ("Please name your project, see the wiki", "REFUSED"),
-])  # fmt: skip
-def test_what_may_be_over_soon_is_waited_for(place: Place, refused, code) -> None:
-    place.switch("refuse", refused)
-    status, err = place.call("a.log", "true")
-    assert status == 0 and f"W_CLUSTER_{code}" in err and refused in err, err
+@pytest.mark.parametrize(
+    "switch, said, code",
+    [
+        ("refuse", LIMIT, "REFUSED"),
+        ("refuse", AWAY, "UNREACHABLE"),
+        ("refuse", "Please name your project, see the wiki", "REFUSED"),
+        ("down", "", "UNREACHABLE"),
+    ],
+)
+def test_what_may_be_over_soon_is_waited_for(place: Place, switch, said, code) -> None:
+    place.switch(switch, said)
+    launched = place.start("a.log", "true")
+    err = read_until(launched, f"W_CLUSTER_{code}")
+    if switch == "down":
+        place.unswitch("down")
+    assert launched.wait(30) == 0 and said in err, err + launched.stderr.read()
+    assert len(place.submissions()) == 1
 
 
 @pytest.mark.parametrize("refused, away, do", [
@@ -242,42 +256,43 @@ def test_no_scheduler_and_two_calls_for_the_same_log(place: Place) -> None:
     assert (status, "E_CLUSTER_CMD" in err) == (76, True), err
 
 
-@pytest.mark.parametrize("backend, state, says", [
-    ("slurm", "PartitionConfig", "W_CLUSTER_STUCK.*may never start: PENDING, Part"),
-    ("slurm", "Priority", "waits in the queue: PENDING, Priority"),
-    ("sge", "Eqw", "W_CLUSTER_STUCK.*may never start"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "backend, state, says",
+    [
+        ("slurm", "PartitionConfig", "W_CLUSTER_STUCK.*may never start: PENDING, Part"),
+        ("slurm", "Priority", "waits in the queue: PENDING, Priority"),
+        ("slurm", "BeginTime", "waits in the queue: PENDING, BeginTime"),
+        ("sge", "Eqw", "W_CLUSTER_STUCK.*may never start"),
+    ],
+)
 def test_a_job_that_waits_says_so_once(tmp_path, backend, state, says) -> None:
+    """``sbatch --begin`` has the same reason as a requeue: it is left alone."""
     place = Place(tmp_path, backend)
     place.switch("pend", state)
     launched = place.start("exp/a.log", "sleep", "9")
-    err = read_until(launched, "queue" if state == "Priority" else "W_CLUSTER_STUCK")
+    err = read_until(launched, says.partition(".*")[0])
     time.sleep(1)
     assert state in why_waiting(place.folder / "exp" / "a.log"), err
     launched.terminate()
     assert launched.wait(30) == 143
     assert len(re.findall(says, err + launched.stderr.read())) == 1
+    assert "scontrol update" not in (place.fake / "calls").read_text()
 
 
 # What only Slurm does, or its simulator.
 
 
 def test_a_job_that_was_lost(slurm: Place) -> None:
+    """The scheduler may have given its id to another job by now, which runs."""
     slurm.switch("lose")
     slurm.switch("sacct", "NODE_FAIL\n")
-    status, err = slurm.call("a.log", "true")
-    assert (status, "the scheduler says NODE_FAIL" in err) == (1, True), err
-
-
-def test_the_id_of_a_lost_job_may_be_anothers_by_now(slurm: Place) -> None:
-    slurm.switch("lose")
     launched = slurm.start("a.log", "true")
     assert wait_until(slurm.submissions)
-    other = slurm.start(*SLEEP)  # the scheduler gives it the same id
-    assert launched.wait(30) == 1, "another's running job is not ours"
-    assert wait_until(lambda: len(slurm.submissions()) == 2)
+    other = slurm.started(*SLEEP)
+    assert launched.wait(30) == 1
+    assert "the scheduler says NODE_FAIL" in launched.stderr.read()
     other.terminate()
-    assert other.wait(15) == 143
+    assert other.wait(15) == 143 and len(slurm.submissions()) == 2
 
 
 @pytest.mark.parametrize("own_session", [True, False])
@@ -320,19 +335,31 @@ def test_a_job_that_ended_while_nobody_watched_is_not_run_again(slurm: Place) ->
     assert len(slurm.submissions()) == 1
 
 
-@pytest.mark.parametrize("conf", ["command sbatch -M big\n", "command sbatch\n"])
-def test_a_job_on_another_cluster(slurm: Place, conf: str) -> None:
+@pytest.mark.parametrize(
+    "line, environ",
+    [
+        ("sbatch -M big", {}),
+        ("sbatch -Mbig -p x", {}),
+        ("sbatch --clusters=a,big", {}),
+        ("sbatch", {"SBATCH_CLUSTERS": "big"}),
+        ("sbatch", {"SLURM_CLUSTERS": "big"}),
+    ],
+)
+def test_a_job_on_another_cluster(slurm: Place, line: str, environ: dict) -> None:
     """Every question has its name; without it Slurm does not know the job."""
-    (slurm.folder / "x.conf").write_text(conf)
-    if "-M" not in conf:
-        slurm.env["SBATCH_CLUSTERS"] = "big"
+    (slurm.folder / "x.conf").write_text(f"command {line}\n")
+    slurm.env.update(environ)
     slurm.switch("cluster", "big")
+    slurm.switch("mute")  # which cluster took it has to be found out
     command = ("--config", "x.conf", *SLEEP)
-    slurm.started(*command).kill()
+    launched = slurm.started(*command)
+    assert wait_until(lambda: job_id(slurm.folder) == "1;big")
+    launched.kill()
     launched = slurm.start(*command)
     assert "attached to job 1;big again" in read_until(launched, "attached")
     launched.terminate()
     assert launched.wait(30) == 143 and slurm.cancelled()
+    assert len(slurm.submissions()) == 1
 
 
 def test_a_comment_of_the_sites_own_loses_no_job_that_waits(slurm: Place) -> None:
@@ -383,7 +410,7 @@ def test_a_requeued_job_is_waited_for(requeuing: Place) -> None:
     """Slurm's log goes on. Started in the second of its requeue it would fail."""
     script = "echo run | tee -a runs; touch started; [ -e go ] || exec sleep 60"
     launched = requeuing.started("a.log", "bash", "-c", script)
-    if hasattr(requeuing, "fake"):
+    if requeuing.made_up:
         time.sleep(1.0 - time.time() % 1.0)  # it is looked at often in a second
     go(requeuing)
     requeuing.requeue()
@@ -391,20 +418,9 @@ def test_a_requeued_job_is_waited_for(requeuing: Place) -> None:
     assert (requeuing.folder / "runs").read_text() == "run\nrun\n"
     log = (requeuing.folder / "a.log").read_text()
     assert log.count("\nrun\n") == (2 if requeuing.backend == "slurm" else 1)
-    if hasattr(requeuing, "fake"):
+    if requeuing.made_up:
         assert (requeuing.fake / "scontrol").read_text().count("update JobId=1 ") == 1
         assert len(requeuing.submissions()) == 1
-
-
-def test_a_job_that_was_told_to_start_later_is_left_alone(slurm: Place) -> None:
-    """``sbatch --begin`` has the same reason as a requeue."""
-    slurm.switch("pend", "BeginTime")
-    launched = slurm.start("a.log", "true")
-    assert wait_until((slurm.fake / "scontrol").exists)
-    time.sleep(1)
-    launched.terminate()
-    assert launched.wait(30) == 143
-    assert "update" not in (slurm.fake / "scontrol").read_text()
 
 
 @pytest.mark.parametrize("program", ["trainer.py", "deaf"])
@@ -419,7 +435,7 @@ def test_usr2_saves_and_requeues(requeuing: Place, program: str) -> None:
     # Slurm alone would hold it for two minutes
     assert launched.wait(90) == 0, launched.stderr.read()
     assert ("\nresumed\n" in (requeuing.folder / "a.log").read_text()) == trains
-    if trains and hasattr(requeuing, "fake"):
+    if trains and requeuing.made_up:
         assert "requeue 1" in (requeuing.fake / "scontrol").read_text()
 
 

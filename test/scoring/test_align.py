@@ -6,13 +6,6 @@ import tracemalloc
 import pytest
 
 from espnet_topdown.scoring._align import count, paths
-from espnet_topdown.scoring._sclite import write_trn
-from espnet_topdown.scoring.counts import Counts
-
-
-def counts(c: Counts) -> tuple[int, int, int, int]:
-    return c.corr, c.sub, c.dele, c.ins
-
 
 # Counts printed by sclite 2.10. Each of the five other orders of preference among
 # equally good alignments gives other counts in one of these.
@@ -28,39 +21,16 @@ GOLDEN = [
     ("ab", "", (0, 0, 2, 0)),
     ("ab", "ab", (2, 0, 0, 0)),
     ("abc", "ABx", (2, 1, 0, 0)),
+    ("Áb", "áB", (1, 1, 0, 0)),  # A-Z are folded and nothing else
 ]
 
 
 @pytest.mark.parametrize("ref, hyp, want", GOLDEN)
 def test_counts_are_those_of_sclite(ref: str, hyp: str, want: tuple) -> None:
     got = count(next(paths([(ref, hyp)])))
-    assert counts(got) == want
+    assert (got.corr, got.sub, got.dele, got.ins) == want
     assert got.ref == len(ref) == got.corr + got.sub + got.dele
     assert len(hyp) == got.corr + got.sub + got.ins
-
-
-def test_equals_sclite_on_random_utterances(sclite, scores, corpus, tmp_path) -> None:
-    random = corpus(1500, seed=3)
-    write_trn(tmp_path / "r.trn", random.ref, random.speaker)
-    write_trn(tmp_path / "h.trn", random.hyp, random.speaker)
-    want = scores(sclite(tmp_path / "r.trn", tmp_path / "h.trn"))
-    pairs = ((random.ref[utt], random.hyp[utt]) for utt in random.ref)
-    names = (f"{random.speaker[utt]}-{utt}" for utt in random.ref)
-    got = {name: counts(count(ops)) for name, ops in zip(names, paths(pairs))}
-    assert len(got) == 1500
-    assert got == want
-
-
-@pytest.mark.parametrize(
-    "ref, hyp, errors",
-    [
-        ("The", "THE", 0),
-        ("Ábaco", "áBACO", 1),  # sclite folds A-Z and nothing else
-        ("ÁBACO", "Ábaco", 0),
-    ],
-)
-def test_case(ref: str, hyp: str, errors: int) -> None:
-    assert count(next(paths([([ref], [hyp])]))).errors == errors
 
 
 def full_table(ref: list, hyp: list) -> str:

@@ -5,8 +5,6 @@ import types
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring._encode import batches, pads_exactly
@@ -32,17 +30,6 @@ def sounds(*lengths: int):  # type: ignore[no-untyped-def]
 def test_batches(lengths: list, most: float, want: list) -> None:
     got = [[len(x) for _, x in batch] for batch in batches(sounds(*lengths), most)]
     assert got == want
-
-
-@given(st.lists(st.integers(1, 50)), st.integers(0, 200))
-def test_every_utterance_comes_out_once(lengths: list, most: int) -> None:
-    got = list(batches(iter(sounds(*lengths)), most))
-    utts = [utt for batch in got for utt, _ in batch]
-    assert sorted(utts) == sorted(utt for utt, _ in sounds(*lengths))
-    for batch in got:
-        sizes = [len(samples) for _, samples in batch]
-        assert sizes == sorted(sizes, reverse=True)
-        assert len(batch) == 1 or len(batch) * sizes[0] <= most
 
 
 def test_of_a_long_stream_one_batch_is_held() -> None:

@@ -6,16 +6,31 @@ import string
 
 import pytest
 
+from espnet_topdown.data.kaldi_dir import read_pairs
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring import _sclite as ours
 from espnet_topdown.scoring._align import paths
 from espnet_topdown.scoring._sclite import read_trn, sclite_note, write_trn
+from espnet_topdown.scoring.score import read_speakers, write_scores
 from espnet_topdown.scoring.units import UNITS
 
 
 def render(name: str, ref: dict, hyp: dict, speaker: dict) -> str:
     ops = dict(zip(ref, paths((ref[utt], hyp[utt]) for utt in ref)))
     return ours.render(name, ref, hyp, speaker, ops)
+
+
+@pytest.fixture
+def compared(sclite, tmp_path):
+    """Score tokens: sclite's report, and ours."""
+
+    def run(ref: dict, hyp: dict, speaker: dict) -> tuple[str, str]:
+        write_trn(tmp_path / "r.trn", ref, speaker)
+        write_trn(tmp_path / "h.trn", hyp, speaker)
+        theirs = sclite(tmp_path / "r.trn", tmp_path / "h.trn")
+        return theirs, render("h.trn", ref, hyp, speaker)
+
+    return run
 
 
 def cells(text: str) -> list[list[str]]:
@@ -34,38 +49,36 @@ def check_against(text: str, made: str) -> None:
     assert lines_of_alignments(made) == lines_of_alignments(text)
 
 
-def test_equals_sclites_report(sclite, corpus, tmp_path) -> None:
-    random = corpus(120, seed=11)
-    write_trn(tmp_path / "r.trn", random.ref, random.speaker)
-    write_trn(tmp_path / "h.trn", random.hyp, random.speaker)
-    theirs = sclite(tmp_path / "r.trn", tmp_path / "h.trn")
+def test_equals_sclites_report(compared, corpus) -> None:
+    random = corpus(1500, seed=11)
+    theirs, made = compared(random.ref, random.hyp, random.speaker)
     assert len(cells(theirs)) == 2 * (5 + 4)  # '# Snt' makes the head longer
-    check_against(theirs, render("h.trn", random.ref, random.hyp, random.speaker))
+    assert made.count("Scores:") == 1500
+    check_against(theirs, made)
 
 
-def test_equals_sclites_tables_without_references(sclite, tmp_path) -> None:
+def test_equals_sclites_tables_without_references(compared) -> None:
     ref = {"1": ["a"] * 16, "2": [], "3": []}
     hyp = {"1": ["a"] * 15 + ["x"], "2": ["q"], "3": []}
-    speaker = {"1": "s", "2": "t", "3": "u"}
-    write_trn(tmp_path / "r.trn", ref, speaker)
-    write_trn(tmp_path / "h.trn", hyp, speaker)
-    theirs = sclite(tmp_path / "r.trn", tmp_path / "h.trn")
-    made = render("h.trn", ref, hyp, speaker)
+    theirs, made = compared(ref, hyp, {"1": "s", "2": "t", "3": "u"})
     assert cells(made) == cells(theirs)
     assert "0*" in made and "6.3" in made and "6.3+" in made
 
 
 @pytest.mark.parametrize("unit", ["cer", "wer"])
-def test_equals_the_report_that_espnet_left(mini_an4, unit: str) -> None:
-    folders = sorted(mini_an4.glob(f"exp/asr_*/decode_*/**/score_{unit}"))
-    assert len(folders) == 2
-    for folder in folders:
-        sides = [read_trn(folder / f"{side}.trn") for side in ("ref", "hyp")]
-        ids = {name: name.partition("-") for name in sides[0]}
-        ref, hyp = ({ids[n][2]: t for n, t in side.items()} for side in sides)
-        speaker = {utt: spk for spk, _, utt in ids.values()}
-        stored = (folder / "result.txt").read_text(encoding="utf-8")
-        check_against(stored, render("x", ref, hyp, speaker))
+def test_equals_what_espnet_left(mini_an4, tmp_path, unit: str) -> None:
+    """From its text files to its trn files, byte for byte, and to its report."""
+    (test,) = mini_an4.glob("exp/asr_*/decode_*/test")
+    text = mini_an4 / "dump/raw/test/text"
+    speakers = read_speakers(None, beside=text)
+    assert len(speakers) == 2
+    both = read_pairs(text), read_pairs(test / "text")
+    write_scores(tmp_path, *both, UNITS[unit], speakers)
+    stored = test / f"score_{unit}"
+    for name in ("ref.trn", "hyp.trn"):
+        assert (tmp_path / name).read_bytes() == (stored / name).read_bytes()
+    reports = [(place / "result.txt").read_text() for place in (stored, tmp_path)]
+    check_against(*reports)
 
 
 def test_show_asr_result_finds_its_row() -> None:
@@ -95,43 +108,42 @@ def test_wrong_lines_are_named(tmp_path, text: str) -> None:
 
 
 SPACES = [chr(c) for c in range(0x80, 0x3001) if chr(c).isspace()]
-PLACES = {"alone": "{}", "begin": "{}x", "middle": "x{}y", "end": "x{}"}
+PLACES = ["{}", "{}x", "x{}y", "x{}"]  # alone, begin, middle, end
 SHAPES = [("a {} b", "a {} b"), ("a {} b", "a x b"), ("a {} b", "a xy b")]
 SHAPES += [("{} b", "b"), ("b {}", "b"), ("{}", "q"), ("a b", "a {} b")]
 
 
-def notes_and_counts(folder, sclite, scores, unit: str, words: list[str]):
-    """sclite's note of ours on texts with each word, our counts, and sclite's."""
-    cut = UNITS["cer"] if unit == "cer" else str.split
-    sides = [
-        {
-            f"u{i:02d}": shape[side].format(word)
-            for i, (word, shape) in enumerate(itertools.product(words, SHAPES))
-        }
-        for side in (0, 1)
-    ]
-    said, spoken = (
-        {u: [c.replace(" ", "<space>") for c in cut(t)] for u, t in side.items()}
-        for side in sides
-    )
-    names = ("r.trn", "h.trn")
-    for name, tokens in zip(names, (said, spoken)):
-        write_trn(folder / name, tokens, {})
-    theirs = scores(sclite(*(folder / name for name in names), may_fail=True))
-    ops = paths((said[u], spoken[u]) for u in said)
-    mine = {f"{u}-{u}": tuple(map(op.count, "CSDI")) for u, op in zip(said, ops)}
-    return sclite_note(unit, *sides), mine, theirs
+@pytest.fixture
+def noted(compared, scores):
+    """The note on texts with each word, and whether sclite counts as we do."""
+
+    def run(unit: str, words: list[str]) -> tuple[str, bool]:
+        texts = list(itertools.product(words, SHAPES))
+        sides = [
+            {f"u{i:02d}": shape[side].format(w) for i, (w, shape) in enumerate(texts)}
+            for side in (0, 1)
+        ]
+        tokens = [
+            {
+                utt: [c.replace(" ", "<space>") for c in UNITS[unit](text)]
+                for utt, text in side.items()
+            }
+            for side in sides
+        ]
+        theirs, made = compared(*tokens, {utt: utt for utt in sides[0]})
+        return sclite_note(unit, *sides), scores(theirs) == scores(made)
+
+    return run
 
 
 @pytest.mark.parametrize("unit", ["cer", "wer"])
-def test_what_sclite_reads_as_its_syntax_is_named(sclite, scores, tmp_path, unit):
+def test_what_sclite_reads_as_its_syntax_is_named(noted, unit: str) -> None:
     """Equal counts, or one warning that names the character."""
     named = set()
     for c in [*sorted(set(map(chr, range(128))) - set(string.whitespace)), *SPACES]:
-        words = [place.format(c) for place in PLACES.values()]
-        note, mine, theirs = notes_and_counts(tmp_path, sclite, scores, unit, words)
+        note, same = noted(unit, [place.format(c) for place in PLACES])
         if not note:
-            assert mine == theirs, f"{c!r} is not named"
+            assert same, f"{c!r} is not named"
         else:
             name = repr(c) if c.isprintable() else f"U+{ord(c):04X}"
             assert note.startswith(f"{unit.upper()}: {name} in ")
@@ -141,25 +153,18 @@ def test_what_sclite_reads_as_its_syntax_is_named(sclite, scores, tmp_path, unit
 
 
 @pytest.mark.parametrize("word", ["**", ";;", "x;y", "xy*", "x*;y", "{ a / b }", "**x"])
-def test_syntax_of_several_characters_is_named(sclite, scores, tmp_path, word):
-    found = notes_and_counts(tmp_path, sclite, scores, "wer", [word])
-    assert found[0] and found[1] != found[2]
+def test_syntax_of_several_characters_is_named(noted, word: str) -> None:
+    note, same = noted("wer", [word])
+    assert note and not same
 
 
 @pytest.mark.parametrize("unit", ["cer", "wer"])
-def test_two_characters_that_are_one_to_sclite_are_named(
-    sclite, scores, tmp_path, unit
-):
+def test_two_characters_that_are_one_to_sclite_are_named(compared, scores, unit):
     chars = [c for c in string.printable.strip() if c not in "@{"]
-    pairs = [(a, b) for a in chars for b in chars]
-    ref, hyp = ({f"u{i:04d}": p[side] for i, p in enumerate(pairs)} for side in (0, 1))
-    for side in (ref, hyp):
-        name = "r.trn" if side is ref else "h.trn"
-        write_trn(tmp_path / name, {u: [c] for u, c in side.items()}, {})
-    theirs = scores(sclite(tmp_path / "r.trn", tmp_path / "h.trn", may_fail=True))
-    ops = paths(([ref[u]], [hyp[u]]) for u in ref)
-    mine = {f"{u}-{u}": tuple(map(op.count, "CSDI")) for u, op in zip(ref, ops)}
-    other = {(ref[u], hyp[u]) for u in ref if mine[f"{u}-{u}"] != theirs[f"{u}-{u}"]}
+    pairs = {f"u{i}": p for i, p in enumerate(itertools.product(chars, chars))}
+    sides = [{utt: [pair[side]] for utt, pair in pairs.items()} for side in (0, 1)]
+    theirs, made = map(scores, compared(*sides, {utt: "s" for utt in pairs}))
+    other = {pair for u, pair in pairs.items() if made[f"s-{u}"] != theirs[f"s-{u}"]}
     assert other == {("\\", ";"), (";", "\\")}
     for a, b in other:
         note = sclite_note(unit, {"u": f"x {a}"}, {"u": f"x {b} y"})

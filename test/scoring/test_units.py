@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from espnet_topdown.scoring.units import UNITS, read_nlsyms
+from espnet_topdown.scoring.units import UNITS
 
 NOISE = ["<NOISE>", "<*IN*>"]
 
@@ -47,10 +47,3 @@ def test_units_are_those_of_espnets_tokenizers() -> None:
             ours = " ".join(ours.split())
         assert [c.replace(" ", "<space>") for c in ours] == char.text2tokens(line)
         assert UNITS["wer"](text, NOISE) == word.text2tokens(line)
-
-
-def test_read_nlsyms(tmp_path) -> None:
-    assert read_nlsyms(None) == []
-    file = tmp_path / "nlsyms.txt"
-    file.write_text("<NOISE>\n\n<*IN*>  \n")
-    assert read_nlsyms(file) == ["<NOISE>", "<*IN*>"]
