@@ -240,23 +240,6 @@ def test_gpus_of_another_launcher_are_left_alone(tmp_path: Path, holding) -> Non
     assert {output(tmp_path / f"x.{n}.log") for n in range(1, 5)} == {"1\n"}
 
 
-@pytest.mark.parametrize("slots, well", [("1", True), ("", False)])
-def test_slots_are_shared_by_launchers(tmp_path: Path, slots: str, well: bool) -> None:
-    """Two launchers with two tasks each and one slot: never two tasks at once."""
-    script = "set -C; : > busy && sleep 0.5 && rm busy"
-    env = environment(TOPDOWN_SLOTS=slots, TMPDIR=str(tmp_path))
-    options = ["--max_jobs_run", "2", "JOB=1:2"]
-    launchers = [
-        subprocess.Popen(
-            [*LOCAL, *options, f"{name}.JOB.log", "sh", "-c", script],
-            cwd=tmp_path,
-            env=env,
-        )
-        for name in ("a", "b")
-    ]
-    assert ([launcher.wait(30) for launcher in launchers] == [0, 0]) == well
-
-
 @pytest.mark.parametrize("value", ["many", "-1", "1.5"])
 def test_slots_that_are_no_number(tmp_path: Path, value: str) -> None:
     done = call(tmp_path, "a.log", "true", TOPDOWN_SLOTS=value)

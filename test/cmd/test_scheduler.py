@@ -20,8 +20,6 @@ NOT_RUN = "Unable to run job: "
     "kind, option, said",
     [
         # the request is wrong, and stays so
-        ("wrong", "", "sbatch: error: invalid partition specified: gpu"),
-        ("wrong", "", FAILED + "Invalid account or account/partition combination"),
         ("wrong", "", FAILED + "Invalid qos specification"),
         ("wrong", "--gpu", FAILED + "Invalid generic resource (gres) specification"),
         ("wrong", "--time", FAILED + "Requested time limit is invalid (missing or e"),
@@ -43,16 +41,13 @@ NOT_RUN = "Unable to run job: "
         ("full", "", "sbatch: error: QOSMaxJobsPerUserLimit"),
         ("full", "", "sbatch: error: Slurm job queue full, sleeping and retrying"),
         ("full", "", FAILED + "System submissions disabled"),
-        ("full", "", FAILED + "Job violates accounting/QOS policy (job submit limit)"),
         ("full", "", FAILED + "Job violates accounting policy (AssocMaxSubmitJobs)"),
         ("full", "", FAILED + "QOSMaxSubmitJobPerUserLimit"),
         ("full", "", FAILED + "Required partition not available (inactive or drain)"),
-        ("full", "", FAILED + "Resource temporarily unavailable"),
         ("full", "", "sbatch: error: Slurm temporarily unable to accept job, sleeping"),
         ("full", "", NOT_RUN + "job rejected: only 10 jobs are allowed per user (cur"),
         # nobody answers
         ("away", "", FAILED + "Unexpected message received"),
-        ("away", "", FAILED + "Socket timed out on send/recv operation"),
         ("away", "", FAILED + "Unable to contact slurm controller (connect failure)"),
         ("away", "", FAILED + "Zero Bytes were transmitted or received"),
         ("away", "", FAILED + "Protocol authentication error"),

