@@ -209,6 +209,8 @@ def test_pages_are_well_formed_and_load_nothing(written):
     assert outside == []
     ids = [a["id"] for _, a in page.seen if "id" in a]
     assert len(ids) == len(set(ids))
+    figures = sum(a.get("role") == "img" for tag, a in page.seen if tag == "svg")
+    assert figures == len(list(folder.glob("figures/*.svg")))
     drawings = re.findall(r"<svg.*?</svg>", text, flags=re.S)
     for drawing in drawings:
         ElementTree.fromstring(drawing)
