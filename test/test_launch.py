@@ -181,7 +181,9 @@ def test_what_a_launcher_lacks_is_found_before(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    monkeypatch.setenv("PATH", str(fake_slurm.install(tmp_path / "bin")))
+    commands = fake_slurm.install(tmp_path / "bin")
+    (commands / "qsub").unlink()
+    monkeypatch.setenv("PATH", str(commands))
     if says is None:
         return check_launcher(cmd, ngpu)
     with pytest.raises(TopDownError, match=says):
