@@ -113,84 +113,69 @@ def test_journal(tmp_path):
 words = st.text(max_size=12) | st.sampled_from(["no", "1e-3", "~", "null", "*a", "&a"])
 PIECES = ["a: ", "- ", "{", "}", "[", "]", "&a ", "*a", "\t", "\n", "  ", "? ", "| "]
 PIECES += ["!!python/name:os.system ", "!!python/object/apply:os.system [touch canary]"]
-PIECES += [
-    '"',
-    "<<: ",
-    "2001-01-01",
-    "0x1f",
-    "1e400",
-    "\x00",
-    "\ufeff",
-    "%YAML 9.9\n---\n",
-]
+PIECES += ['"', "<<: ", "2001-01-01", "0x1f", "1e400", "\x00", "\ufeff"]
+PIECES += ["%YAML 9.9\n---\n"]
 
 
-def test_yaml(tmp_path):
+@sized(400)
+@given(parts=st.lists(st.sampled_from(PIECES) | words, max_size=14))
+def test_yaml(tmp_path, parts):
     path = tmp_path / "a.yaml"
-
-    @sized(400)
-    @given(st.lists(st.sampled_from(PIECES) | words, max_size=14))
-    def pieces(parts):
-        path.write_bytes("".join(parts).encode("utf-8", "surrogatepass"))
-        found = attempt(lambda: read_yaml(path), tmp_path)
-        assert found is None or isinstance(found, dict)
-
-    pieces()
-    assert not list(tmp_path.rglob("canary"))
+    path.write_bytes("".join(parts).encode("utf-8", "surrogatepass"))
+    found = attempt(lambda: read_yaml(path), tmp_path)
+    assert found is None or isinstance(found, dict)
+    assert not (tmp_path / "canary").exists()
 
 
-def test_command_lines(tmp_path, monkeypatch, capsys):
+VERBS = ["layers", "plan", "search", "retrain", "report", "score", "fsck", "decode"]
+VERBS += ["validate_data", "filter_data", "token_list", "format_wav"]
+ODD = ["", "--", "-", "=", "--=", "$(touch canary)", "../../x", "\n", "nan", "-1"]
+actions = [action for verb in VERBS for action in parser_of(verb)._actions]
+options = {o for action in actions for o in action.option_strings} - {"-h", "--help"}
+
+
+@sized(250)
+@given(
+    verb=st.sampled_from(VERBS),
+    line=st.lists(st.sampled_from(sorted(options) + ODD) | words, max_size=6),
+)
+def test_command_lines(tmp_path, monkeypatch, capsys, verb, line):
     """Every command, any words: a status of the table, a message, no traceback."""
     monkeypatch.setattr(installation, "check", lambda: None)  # it starts a process
     monkeypatch.chdir(tmp_path)
-    names = ("layers", "plan", "search", "retrain", "report", "score", "fsck")
-    names += ("validate_data", "filter_data", "decode", "token_list", "format_wav")
-    parsers = {n: parser_of(n) for n in names}
-    options = sorted(
-        {o for p in parsers.values() for a in p._actions for o in a.option_strings}
-    )
-    odd = ["", "--", "-", "=", "--=", "$(touch canary)", "../../x", "\n", "nan", "-1"]
-    word = st.sampled_from([o for o in options if o not in ("-h", "--help")] + odd)
-
-    @sized(250)
-    @given(st.sampled_from(names), st.lists(word | words, max_size=6))
-    def call(name, line):
-        line = [w.encode("utf-8", "replace").decode() for w in line]
-        with watched(tmp_path), contextlib.suppress(ValueError):
-            try:
-                main([name, *(w.replace("\x00", "") for w in line)])
-                status = 0
-            except SystemExit as e:
-                status = e.code
-        assert status in (0, 64, 65, 66, 70, 73, 74, 75, 76, 78), (line, status)
-        said = capsys.readouterr().err
-        assert "Traceback" not in said
-        assert not status or said.startswith("E_"), said
-
-    call()
+    line = [w.encode("utf-8", "replace").decode().replace("\x00", "") for w in line]
+    status = 0
+    with watched(tmp_path), contextlib.suppress(ValueError):
+        try:
+            main([verb, *line])
+        except SystemExit as e:
+            status = e.code
+    assert status in (0, 64, 65, 66, 70, 73, 74, 75, 76, 78), (line, status)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert not status or said.startswith("E_"), said
     assert not list(tmp_path.rglob("*canary*"))
 
 
-def test_layer_patterns(tmp_path):
+parts = st.sampled_from(["encoder", "decoder", "ctc", "enc", "0", "1", "10", "w"])
+names = st.lists(parts, min_size=1, max_size=4).map(".".join)
+regexes = names | st.sampled_from(["{i}", "(", "(a+)+$", ".*", "encoder.{i}", "["])
+layer = {"name": st.sampled_from(["a", "b", "l{i}"]), "params": st.lists(regexes)}
+
+
+@sized(200)
+@given(
+    layers=st.lists(st.fixed_dictionaries(layer), max_size=4),
+    params=st.lists(names, max_size=8, unique=True),
+)
+def test_layer_patterns(tmp_path, layers, params):
     """A stack that is accepted gives every parameter to exactly one layer."""
     path = tmp_path / "stack.yaml"
-    part = st.sampled_from(["encoder", "decoder", "ctc", "enc", "0", "1", "10", "w"])
-    name = st.lists(part, min_size=1, max_size=4).map(".".join)
-    regex = name | st.sampled_from(["{i}", "(", "(a+)+$", ".*", "encoder.{i}", "["])
-    layer = st.fixed_dictionaries(
-        {"name": st.sampled_from(["a", "b", "l{i}"]), "params": st.lists(regex)}
-    )
-
-    @sized(200)
-    @given(st.lists(layer, max_size=4), st.lists(name, max_size=8, unique=True))
-    def bind(layers, names):
-        write_yaml(path, {"about": "x", "layers": layers})
-        stack = attempt(lambda: load_stack(str(path)).bind(names), tmp_path)
-        if stack is not None:
-            owned = [p for g in stack.groups for p in g.params]
-            assert sorted([*owned, *stack.ignored]) == sorted(names)
-
-    bind()
+    write_yaml(path, {"about": "x", "layers": layers})
+    stack = attempt(lambda: load_stack(str(path)).bind(params), tmp_path)
+    if stack is not None:
+        owned = [p for g in stack.groups for p in g.params]
+        assert sorted([*owned, *stack.ignored]) == sorted(params)
 
 
 def test_checkpoints(tmp_path, monkeypatch):
