@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import awd_reference
 import numpy as np
 import pytest
@@ -25,6 +27,15 @@ def test_size_for_wikitext2() -> None:
         model = AWDLSTM(33278)
     sizes = [sum(p.numel() for p in m.parameters()) for m in (model, *model.rnns)]
     assert sizes == [33_556_078, 7_139_200, 10_589_200, 2_483_200]
+
+
+def test_after_a_training_the_weights_are_whole(lm) -> None:
+    """Also those of a copy; and the dropped ones and their graph are let go."""
+    ids = torch.arange(12).reshape(2, 6)
+    quiet = lm.eval()(ids)[0]
+    lm.train()(ids)[0].sum().backward()
+    assert torch.equal(copy.deepcopy(lm).eval()(ids)[0], quiet)
+    assert all(w.grad_fn is None for rnn in lm.rnns for w in rnn._flat_weights)
 
 
 def test_fused_lstm_is_called(lm, monkeypatch) -> None:

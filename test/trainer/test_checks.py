@@ -30,34 +30,25 @@ REFUSED = [  # changes of the configuration, code, in the message, exit status
     ({"adadelta_eps_decay": 0.1, "scheduler": "steplr"}, "E_RANGE", "steplr", 78),
     ({"init_param": ["nowhere.pth"]}, "E_CKPT_MISSING", "nowhere.pth", 66),
     ({"harvest": "sofmax"}, "E_FREEZE_NOMATCH", "'sofmax'", 78),
+    ("--max_epoch", "E_USAGE", "expected one argument", 64),
+    ("--max_epoch x", "E_USAGE", "invalid int value", 64),
+    ("--encoder rnm", "E_USAGE", "invalid choice: 'rnm'", 64),
+    ("--fast_lstm yes", "E_USAGE", "must be true or false", 64),
+    ("--frozen_norm yes", "E_USAGE", "invalid choice: 'yes'", 64),
 ]
 
 
 @pytest.mark.parametrize("changes, code, part, status", REFUSED, ids=str)
 def test_refused(train, changes, code, part, status, tmp_path):
+    """In the configuration, or on the command line."""
     with pytest.raises(TopDownError) as e:
-        train(**changes)
+        if isinstance(changes, str):
+            train("exp", *changes.split())
+        else:
+            train(**changes)
     assert e.value.code == code and e.value.status == status
     assert part in str(e.value)
     assert not list(tmp_path.glob("exp/*.pth"))
-
-
-@pytest.mark.parametrize(
-    "options, part",
-    [
-        (["--max_epoch"], "expected one argument"),
-        (["--max_epoch", "x"], "invalid int value"),
-        (["--encoder", "rnm"], "invalid choice: 'rnm'"),
-        (["--fast_lstm", "yes"], "must be true or false"),
-        (["--frozen_norm", "yes"], "invalid choice: 'yes'"),
-    ],
-    ids=str,
-)
-def test_command_line_refused(train, options, part):
-    with pytest.raises(TopDownError) as e:
-        train("exp", *options)
-    assert e.value.code == "E_USAGE" and e.value.status == 64
-    assert part in str(e.value)
 
 
 @pytest.mark.parametrize("kind", ["asr", "lm"])
