@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import types
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from random_models import TOKENS as SPOKEN
-from random_models import Set
+from random_models import Set, write_model
 from toys import TOKENS, rnn_weights, write_experiment, write_splits
 
 from espnet_topdown.cli.main import main
@@ -66,28 +65,18 @@ def build(tmp_path, monkeypatch):
     rnnt.RNNTLoss = RNNTLoss
     monkeypatch.setitem(sys.modules, "warprnnt_pytorch", rnnt)
 
-    def make(
-        kind: str, tokens: list[str] = TOKENS, **changes: object
-    ) -> tuple[Path, int]:
+    def make(kind: str, **changes: object) -> tuple[Path, int]:
         kind = kind_of(changes) if kind == "lm" else kind
-        task = find_task(kind).call("task")
-        args = task.get_parser().parse_args(["--output_dir", "exp/base"])
-        args.token_list, args.normalize = list(tokens), None
+        options: dict[str, object] = {"token_list": TOKENS, "normalize": None}
         if kind == "lm":
-            args.token_list = ["<unk>", "a", "b", "<eos>"]
+            options["token_list"] = ["<unk>", "a", "b", "<eos>"]
         if kind == "asr":
-            args.frontend_conf = {"n_mels": 8, "n_fft": 64, "hop_length": 32}
-        for key, value in changes.items():
-            setattr(args, key, value)
-        folder = Path("exp/base")
-        folder.mkdir(parents=True)
-        config = json.loads(json.dumps(vars(args)))
+            options["frontend_conf"] = {"n_mels": 8, "n_fft": 64, "hop_length": 32}
+        folder, task = Path("exp/base"), find_task(kind).call("task")
         try:
-            model = task.build_model(args)
+            model = write_model(folder, task, **{**options, **changes})
         except ModuleNotFoundError as e:
             pytest.skip(f"{e.name} is not installed")
-        write_yaml(folder / "config.yaml", config)
-        torch.save(model.state_dict(), folder / MODEL)
         trained = [p for p in model.parameters() if p.requires_grad]
         return folder, sum(p.numel() for p in trained)
 
@@ -145,16 +134,18 @@ def trained(build, sounds, monkeypatch):
     """Make an experiment that is trained on this data, as it were; returns it."""
 
     def make(kind: str, name: str) -> Path:
-        more = {**TRAINING, **conf_of(kind, name), "tokens": SPOKEN}
+        more = {**TRAINING, **conf_of(kind, name)}
         if kind == "asr":
             data, more["fold_length"] = sounds.data, [80000, 150]
-            more.update(allow_infeasible=True, specaug=None)
+            more.update(allow_infeasible=True, specaug=None, token_list=SPOKEN)
             files = [("wav.scp", "speech", "sound"), ("text", "text", "text")]
         else:
             data, more["fold_length"] = Path("dev"), [150]
             files = [("text", "text", "text")]
             write_sentences(data)
-            if name not in SENTENCES:
+            if name in SENTENCES:
+                more["token_list"] = SPOKEN
+            else:
                 (data / "text").write_text("a b\n" * 43)
         for phase in ("train", "valid"):
             sets = [[str(data / file), *kinds] for file, *kinds in files]
