@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from record import unpack
 from toys import write_joint
 
 from espnet_topdown.cli.main import main
@@ -23,7 +24,6 @@ DECODE += " --text data/valid/text --output_dir"
 SCORE = "score --ref data/valid/text --hyp data/valid/text --output_dir"
 SCORE_SET = "score_set --ref data/valid/text --model_file m.pth --decode_dir"
 PERPLEXITY = "perplexity --exp exp/joint --text data/valid/text --output_dir"
-SEEDS = "seeds --search_dirs exp/a exp/b --output_dir"
 FORMAT = "format_wav whole --fs 8k --output_dir"
 FILTER = "filter_data formatted --fs 8k --output_dir"
 PERTURB = "perturb_speed whole --factors 0.9 --output_dir"
@@ -92,7 +92,7 @@ NOT_OURS = [
     (JOBS, "exp/asr_stats_raw_en_char", "/train/speech_shape"),
     (JOBS, "exp/lm_stats_en_char", "/logdir"),
     ([*JOBS, DECODE, SCORE], "data/valid", "data/valid/wav.scp"),
-    ([SEARCH, SEEDS], "theirs", "theirs/RESULTS.md"),
+    ([SEARCH], "theirs", "theirs/RESULTS.md"),
     ([DECODE, PERPLEXITY], "exp/joint", "exp/joint/config.yaml"),
     ([DECODE, PERPLEXITY, SCORE_SET], "results", "results/score.json"),
     ([DECODE], "espnet/inference", "espnet/inference/1best_recog"),
@@ -193,12 +193,13 @@ def test_an_interrupted_stage_goes_on(sets, monkeypatch, command, place):
     assert made() == wanted
 
 
-def test_a_report_is_written_over_ours_only(search, capsys):
-    search({"m3": 50, "m1.2": 60})
-    report = Path("exp/search/RESULTS.md")
-    figure = Path("exp/search/figures/rates.tsv")
-    figure.parent.mkdir()
-    figure.write_text("mine\n")
+def test_a_report_is_written_over_ours_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    unpack("finished")
+    report, figure = Path("exp/search/RESULTS.md"), Path("exp/search/figures/rates.tsv")
+    for path in (figure, Path("data/wav.scp")):
+        path.parent.mkdir()
+        path.write_text("mine\n")
 
     def refuses(folder: str, name: str) -> None:
         before = files()
@@ -208,7 +209,7 @@ def test_a_report_is_written_over_ours_only(search, capsys):
         assert files() == before
 
     refuses("exp/joint", "config.yaml")
-    refuses("data/valid", "wav.scp")
+    refuses("data", "wav.scp")
     refuses("exp/search", "figures/rates.tsv")
     figure.unlink()
     main(["report", "exp/search"])

@@ -60,19 +60,12 @@ def test_decisions_without_a_journal_come_from_the_path(search: Path):
 @pytest.mark.parametrize(
     "name, text, code",
     [
-        ("search.yaml", None, "E_NO_SEARCH"),
         ("result.json", "{", "E_JSON"),
         ("m1.4/score.json", "[]", "E_SCORE"),
         ("m1.4/score.json", '{"cer": {"ref": 9}}', "E_SCORE"),
-        ("journal.jsonl", "{}\n", "E_JOURNAL_CORRUPT"),
     ],
 )
 def test_broken_files_are_named(search: Path, name, text, code):
-    path = search / name
-    path.unlink()
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(TopDownError) as error:
+    (search / name).write_text(text)
+    with pytest.raises(TopDownError, match=f"{code}: .*{search / name}"):
         read_state(search)
-    assert error.value.code == code
-    assert str(search) in str(error.value)
