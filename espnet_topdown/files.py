@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import datetime
+import dataclasses
 import errno
 import fcntl
 import functools
@@ -47,15 +47,13 @@ class _StrictLoader(yaml.SafeLoader):
                 if key_node.tag == "tag:yaml.org,2002:merge":  # "<<": no key itself
                     continue
                 key = self.construct_object(key_node, deep=True)
+                if not isinstance(key, str):
+                    continue
                 line = key_node.start_mark.line + 1
-                if isinstance(key, str) and key in lines:
-                    raise TopDownError(
-                        "E_YAML_DUP",
-                        f"'{key}' in lines {lines[key]} and {line} of {self.name}",
-                        "keep one of them",
-                    )
-                if isinstance(key, str):
-                    lines[key] = line
+                if key in lines:
+                    what = f"'{key}' in lines {lines[key]} and {line} of {self.name}"
+                    raise TopDownError("E_YAML_DUP", what, "keep one of them")
+                lines[key] = line
         return super().construct_mapping(node, deep=deep)
 
 
@@ -170,7 +168,6 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
         raise TopDownError(
             "E_YAML_UNSAFE", f"more than 100 aliases in {path}", "write them out"
         )
-    loader = None
     try:
         loader = _StrictLoader(text)
         loader.name = path
@@ -183,9 +180,6 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
         raise TopDownError(
             "E_YAML", f"{path}: lists or mappings too deep", "write it flat"
         ) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
     if not isinstance(data, dict):
         what = "is empty" if data is None else f"holds a {type(data).__name__}"
         raise TopDownError(
@@ -381,6 +375,7 @@ def str2bool(text: str) -> bool:
 _NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+@dataclasses.dataclass(eq=False)
 class Lock:
     """One holder of a file at a time; the system drops the lock when it dies.
 
@@ -393,22 +388,15 @@ class Lock:
         wait_seconds: for how long another holder is waited for.
         doing: what the holder does, for those who find the file held.
 
-    >>> with Lock("/tmp/doctest.lock"):
+    >>> with Lock(Path("/tmp/doctest.lock")):
     ...     pass
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        lifetime: str = "family",
-        wait_seconds: float = 0.0,
-        doing: str = "",
-    ) -> None:
-        self.path = Path(path)
-        self.lifetime = lifetime
-        self.wait_seconds = wait_seconds
-        self.doing = doing
-        self._fd = -1
+    path: Path
+    lifetime: str = "family"
+    wait_seconds: float = 0.0
+    doing: str = ""
+    _fd: int = dataclasses.field(default=-1, init=False)
 
     def __enter__(self) -> Lock:
         """Take the lock.
@@ -502,13 +490,12 @@ def lock_holder(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns:
         ``host``, ``pid``, ``since``, ``doing``; empty if nobody does.
     """
-    with contextlib.suppress(OSError), open(path, "rb") as f:
-        for _ in range(5):  # the holder takes the lock first and signs it then
-            if not _is_held(f.fileno()):
-                break
-            with contextlib.suppress(ValueError, TypeError):
-                return dict(json.loads(os.pread(f.fileno(), 4096, 0)))
-            time.sleep(0.05)
+    for _ in range(5):  # the holder takes the lock first and signs it then
+        if not is_held(path):
+            break
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return dict(json.loads(Path(path).read_bytes()))
+        time.sleep(0.05)
     return {}
 
 
@@ -539,19 +526,12 @@ def is_held(path: str | os.PathLike[str]) -> bool:
     Returns:
         False also without the file.
     """
-    with contextlib.suppress(OSError), open(path, "rb") as f:
-        return _is_held(f.fileno())
-    return False
-
-
-def _is_held(fd: int) -> bool:
-    for lock in (fcntl.flock, fcntl.lockf):  # the two lifetimes
-        try:
-            lock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return True
-        except OSError:  # nobody can hold it
-            return False
+    with contextlib.suppress(OSError), open(path, "rb") as f:  # else nobody can
+        for lock in (fcntl.flock, fcntl.lockf):  # the two lifetimes
+            try:
+                lock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                return True
     return False
 
 
@@ -574,5 +554,4 @@ def utc_now() -> str:
     Returns:
         Such as ``2026-01-31T08:30:00Z``.
     """
-    now = datetime.datetime.now(datetime.UTC)
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

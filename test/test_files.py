@@ -211,10 +211,11 @@ def test_a_journal_is_durable(calls: list[str], tmp_path: Path) -> None:
 
 HOLD = """
 import sys, time
+from pathlib import Path
 from espnet_topdown.files import Lock
 from espnet_topdown.errors import TopDownError
 try:
-    with Lock(*sys.argv[1:3], doing="this and that"):
+    with Lock(Path(sys.argv[1]), sys.argv[2], doing="this and that"):
         print("held", flush=True)
         time.sleep(30)
 except TopDownError as e:
