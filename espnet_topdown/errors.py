@@ -106,18 +106,12 @@ def disk_error(path: Path, need: int, error: OSError) -> TopDownError:
         folder = next(p for p in places if p.is_dir())
         free = shutil.disk_usage(folder).free
         need = need or os.statvfs(folder).f_frsize
-        return TopDownError(
-            "E_DISK",
-            f"{error.strerror}: need {need} B, free {free} B at {path}",
-            "make room and run the same command again; nothing is lost",
-            IO,
-        )
-    return TopDownError(
-        "E_CREATE",
-        f"{path} is not writable by uid {os.getuid()}: {error.strerror}",
-        "choose another folder or correct its permissions",
-        CREATE,
-    )
+        what = f"{error.strerror}: need {need} B, free {free} B at {path}"
+        do = "make room and run the same command again; nothing is lost"
+        return TopDownError("E_DISK", what, do, IO)
+    what = f"{path} is not writable by uid {os.getuid()}: {error.strerror}"
+    do = "choose another folder or correct its permissions"
+    return TopDownError("E_CREATE", what, do, CREATE)
 
 
 def command(main: Callable[[Sequence[str] | None], object]) -> Callable[..., None]:

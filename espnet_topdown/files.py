@@ -76,15 +76,12 @@ def read_text(path: Path) -> str:
     path = Path(path)
     if not path.is_file():
         raise TopDownError("E_MISSING", f"no file {path}", "check the path", MISSING)
-    if path.stat().st_size > MAX_BYTES:
-        raise TopDownError(
-            "E_TOO_LARGE",
-            f"{path} has {path.stat().st_size} bytes, at most {MAX_BYTES} are read",
-            "check that this is the right file",
-            DATA,
-        )
-    raw = path.read_bytes()
-    return decode_utf8(raw, path).removeprefix("\ufeff")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        what = f"{path} has {size} bytes, at most {MAX_BYTES} are read"
+        do = "check that this is the right file"
+        raise TopDownError("E_TOO_LARGE", what, do, DATA)
+    return decode_utf8(path.read_bytes(), path).removeprefix("\ufeff")
 
 
 _MARKS = {  # byte order marks, the longer ones first
@@ -165,9 +162,8 @@ def parse_yaml(text: str, path: Path) -> dict[str, Any]:
 @functools.lru_cache(maxsize=32)  # by its text: parsing takes most of a search's time
 def _parsed(path: str, text: str) -> dict[str, Any]:
     if len(re.findall(r"(?m)(?:^|[\s\[,:])\*[A-Za-z0-9_]", text)) > 100:
-        raise TopDownError(
-            "E_YAML_UNSAFE", f"more than 100 aliases in {path}", "write them out"
-        )
+        what = f"more than 100 aliases in {path}"
+        raise TopDownError("E_YAML_UNSAFE", what, "write them out")
     try:
         loader = _StrictLoader(text)
         loader.name = path
@@ -177,14 +173,12 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as e:
         raise _yaml_error("E_YAML", path, e) from None
     except RecursionError:
-        raise TopDownError(
-            "E_YAML", f"{path}: lists or mappings too deep", "write it flat"
-        ) from None
+        what = f"{path}: lists or mappings too deep"
+        raise TopDownError("E_YAML", what, "write it flat") from None
     if not isinstance(data, dict):
-        what = "is empty" if data is None else f"holds a {type(data).__name__}"
-        raise TopDownError(
-            "E_YAML", f"{path} {what}, need a mapping", "write 'key: value' lines"
-        )
+        held = "is empty" if data is None else f"holds a {type(data).__name__}"
+        what = f"{path} {held}, need a mapping"
+        raise TopDownError("E_YAML", what, "write 'key: value' lines")
     return data
 
 
@@ -207,12 +201,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as e:
-        raise TopDownError(
-            "E_JSON",
-            f"{path} line {e.lineno}: {e.msg}",
-            "move the file aside and run the same command again",
-            DATA,
-        ) from None
+        what = f"{path} line {e.lineno}: {e.msg}"
+        do = "move the file aside and run the same command again"
+        raise TopDownError("E_JSON", what, do, DATA) from None
 
 
 def yaml_bytes(data: Mapping[str, Any]) -> bytes:

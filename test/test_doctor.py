@@ -38,7 +38,7 @@ class FakeMachine:
         self.env("PATH", str(self.folder))
         self.env("CUDA_VISIBLE_DEVICES", "")
         monkeypatch.chdir(folder)
-        self.set(doctor, "SCTK", ("{KALDI_ROOT}/tools/sctk/bin",))
+        self.set(doctor, "SCTK", ("$KALDI_ROOT/tools/sctk/bin",))
         self.set(installation, "installed", self.packages.get)
         self.set(installation, "try_imports", self.try_imports)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import espnet_topdown
 from espnet_topdown.cli._look import SEARCH_DIR
@@ -56,7 +55,9 @@ def seeds(search_dirs: list[Path], output_dir: Path) -> None:
     option("--hf_repo", "USER/NAME on the Hugging Face Hub: show what goes there", ""),
     flag("--yes", "Upload it; a new repository is private until you open it"),
 )
-def pack(search_dir: Path, output: Path | None, **options: Any) -> None:
+def pack(
+    search_dir: Path, output: Path | None, license: str, hf_repo: str, yes: bool
+) -> None:
     """Pack the best model with a model card, as espnet_model_zoo reads it.
 
     With --hf_repo it shows what would be uploaded, and uploads it with --yes.
@@ -66,8 +67,7 @@ def pack(search_dir: Path, output: Path | None, **options: Any) -> None:
     """
     from espnet_topdown.report.pack import pack as write
 
-    licence, repo, yes = (options[k] for k in ("license", "hf_repo", "yes"))
-    for line in write(search_dir, output, licence, repo, yes):
+    for line in write(search_dir, output, license, hf_repo, yes):
         print(line, flush=True)
 
 
@@ -121,16 +121,11 @@ def du(search_dir: Path) -> None:
     """
     from espnet_topdown.search.state import check_search
 
-    folders = [p for p in check_search(search_dir).iterdir() if p.is_dir()]
-    sizes = {
-        folder.name: sum(
-            p.stat().st_size
-            for p in folder.rglob("*")
-            if p.is_file() and not p.is_symlink()
-        )
-        for folder in folders
-        if not folder.is_symlink()
-    }
+    sizes = {}
+    for folder in check_search(search_dir).iterdir():
+        if folder.is_dir() and not folder.is_symlink():
+            files = (p for p in folder.rglob("*") if not p.is_symlink())
+            sizes[folder.name] = sum(p.stat().st_size for p in files if p.is_file())
     for name, size in sorted(sizes.items(), key=lambda pair: -pair[1]):
         print(f"{_megabytes(size)}  {name}")
     print(f"{_megabytes(sum(sizes.values()))}  all")

@@ -66,9 +66,8 @@ def _words(name: str) -> Iterable[str]:
     from espnet_topdown.models.tasks import read_tasks
     from espnet_topdown.search.strategies import CONTROLS, STRATEGIES
 
-    if name == "criterion":
-        return {c for task in read_tasks().values() for c in task.criteria}
     words: dict[str, Iterable[str]] = {
+        "criterion": {c for task in read_tasks().values() for c in task.criteria},
         "controls": CONTROLS,
         "strategy": STRATEGIES,
         "stack": ["auto", "generic", *shipped()],
@@ -83,9 +82,7 @@ def _layers(given: argparse.Namespace) -> Iterable[str]:
     from espnet_topdown.models.layers import stack_for
 
     values = vars(given)
-    base_exp = next(
-        iter(v for k, v in values.items() if k.startswith("base_exp") and v)
-    )
+    base_exp = next(v for k, v in values.items() if k.startswith("base_exp") and v)
     experiment = Experiment(Path(base_exp))
     stack = stack_for(experiment.config, values.get("stack"), experiment.header)
     return bind(experiment, stack).stack.names

@@ -24,15 +24,7 @@ from espnet_topdown.files import supports_locks
 
 MUST, OPTIONAL, NOTE = "Everything needs", "Nice to have", "Good to know"
 WIDTH = 72  # of the last column
-RECIPES = (
-    "prompts",
-    "queen",
-    "librispeech_100",
-    "voxforge",
-    "wsj",
-    "swbd",
-    "wikitext2",
-)
+RECIPES = "prompts queen librispeech_100 voxforge wsj swbd wikitext2".split()
 # Package -> module that is imported; what is missing without it, if it may be missing.
 PACKAGES = {
     "torch": "torch",
@@ -60,9 +52,9 @@ NEEDED_BY = {"swbd": "hubscr.pl"}
 READERS = {"202511": "kaldiio", "202611": "omniio"}  # of Kaldi files, by ESPnet
 SCTK = (
     "/usr/lib/sctk/bin",
-    "{KALDI_ROOT}/tools/sctk/bin",
-    "{MAIN_ROOT}/tools/sctk/bin",
-    "{ESPNET_ROOT}/tools/sctk/bin",
+    "$KALDI_ROOT/tools/sctk/bin",
+    "$MAIN_ROOT/tools/sctk/bin",
+    "$ESPNET_ROOT/tools/sctk/bin",
 )
 KNOWN_PROBLEMS = {
     "202511": [
@@ -226,12 +218,7 @@ def _clusters() -> Iterator[Check]:
 
 def find_program(name: str) -> str | None:
     """Return the path of a program in PATH, or where sctk's are kept."""
-    places = [os.environ.get("PATH", os.defpath)]
-    for folder in SCTK:
-        try:
-            places.append(folder.format(**os.environ))
-        except KeyError:  # that variable is not set
-            continue
+    places = [os.environ.get("PATH", os.defpath), *map(os.path.expandvars, SCTK)]
     return shutil.which(name, path=os.pathsep.join(places))
 
 

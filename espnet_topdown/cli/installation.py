@@ -28,6 +28,7 @@ from espnet_topdown.errors import TopDownError, command
 
 NEEDED = ("torch", "torchaudio", "soundfile", "espnet2.tasks.asr")  # in this order
 CONSTRAINTS = Path(__file__).parents[1] / "constraints"
+_TRY_SECONDS = 600
 
 # Imports the modules of its command line, one line of JSON before and after each.
 _TRY = """
@@ -117,32 +118,24 @@ def _tested() -> dict[str, str]:
     return {name: version for name, version in pinned}
 
 
-def try_imports(modules: Sequence[str] = NEEDED, timeout_sec: float = 600) -> Trial:
+def try_imports(modules: Sequence[str] = NEEDED) -> Trial:
     """Import modules, one after the other, in a process of its own.
 
     Args:
         modules: Their dotted names.
-        timeout_sec: For all of them.
 
     Returns:
         How it went.
     """
-    ran = subprocess.Popen(
-        [sys.executable, "-c", _TRY, *modules],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+    words = [sys.executable, "-c", _TRY, *modules]
     try:
-        output, _ = ran.communicate(timeout=timeout_sec)
-        end = f"exit status {ran.returncode}"
+        ran = subprocess.run(words, capture_output=True, timeout=_TRY_SECONDS)
+        output, end = ran.stdout, f"exit status {ran.returncode}"
         if ran.returncode < 0:
             end = f"killed by {signal.Signals(-ran.returncode).name}"
-    except subprocess.TimeoutExpired:
-        ran.kill()
-        output, _ = ran.communicate()
-        end = f"takes more than {timeout_sec:.0f} s"
-    lines = [json.loads(line) for line in output.splitlines() if line[:2] == '{"']
+    except subprocess.TimeoutExpired as e:
+        output, end = e.stdout or b"", f"takes more than {_TRY_SECONDS} s"
+    lines = [json.loads(line) for line in output.splitlines() if line[:2] == b'{"']
     tried = {line["module"]: line for line in lines if "module" in line}
     errors = {m: tried.get(m, {"error": "ended"})["error"] for m in modules}
     return Trial(

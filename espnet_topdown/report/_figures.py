@@ -350,9 +350,5 @@ def _differences(study: Study, differences: Sequence[Difference]) -> Chart:
         series.append(Series(name, "", colour, [point], "points"))
     label = f"{shown[0].unit.label} difference, points" if shown else ""
     columns = ("set and unit", "models", "difference")
-    below = (
-        "below 0 the first model is better"
-        if study.several
-        else "below 0 the best is better"
-    )
+    below = f"below 0 the {'first model' if study.several else 'best'} is better"
     return Chart("differences", columns, below, label, series, ticks)

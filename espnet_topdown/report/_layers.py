@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from espnet_topdown.report import _text as text
@@ -67,12 +68,9 @@ def _block(c: Candidate, index: int, layer: str, ink: dict[str, str]) -> dict[st
 def _trained_in(c: Candidate, index: int) -> str:
     if c.composition is None:
         return ""
-    end = 0
-    for part, model in zip(c.composition.parts, c.composition.ancestry):
-        end += part
-        if index < end:
-            return str(model)
-    return c.name
+    ends = itertools.accumulate(c.composition.parts)
+    models = zip(ends, c.composition.ancestry)
+    return next((str(model) for end, model in models if index < end), c.name)
 
 
 def begun(start: object) -> str:

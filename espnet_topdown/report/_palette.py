@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from espnet_topdown.search.state import CONTROL, JOINT, SearchState
+from espnet_topdown.search.state import CANDIDATE, CONTROL, JOINT, SearchState
 
 # The page's variables, light and dark. A figure is drawn in the light colours; on the
 # page each of these becomes its variable again, so that they must differ.
@@ -40,18 +40,10 @@ class Ink:
 
 def inks(search: SearchState) -> dict[str, Ink]:
     """How each model is drawn: candidates in the order of the search."""
-    by_name = {}
-    n_candidates = n_controls = 0
-    for candidate in search.candidates:
-        if candidate.role == JOINT:
-            by_name[candidate.name] = Ink("base", (), 2.2)
-        elif candidate.role == CONTROL:
-            n_controls += 1
-            by_name[candidate.name] = Ink("control", _DASHES[n_controls % 5 + 1], 1.1)
-        else:
-            by_name[candidate.name] = numbered(n_candidates)
-            n_candidates += 1
-    return by_name
+    found = {c.name: numbered(k) for k, c in enumerate(search.with_role(CANDIDATE))}
+    for k, c in enumerate(search.with_role(CONTROL), start=1):
+        found[c.name] = Ink("control", _DASHES[k % 5 + 1], 1.1)
+    return found | {c.name: Ink("base", (), 2.2) for c in search.with_role(JOINT)}
 
 
 def numbered(k: int) -> Ink:

@@ -35,15 +35,10 @@ from espnet_topdown.search.state import (
 )
 from espnet_topdown.search.strategies import CONTROLS
 
-OPTIONS: tuple[str, ...] = (
-    "strategy",
-    "stack",
-    "max_frozen",
-    "criterion",
-    "retrain_seed",
-    "controls",
-)
-OPTIONS += ("max_epoch", "trainer", "epochs", "width", "budget", "steps", "reinit")
+OPTIONS = (
+    "strategy stack max_frozen criterion retrain_seed controls max_epoch trainer "
+    "epochs width budget steps reinit"
+).split()
 VERSIONS = ("python", "torch", "espnet", "espnet_topdown", "git")
 UNRECORDED = "not recorded"
 _HOST = ("processor", "threads")

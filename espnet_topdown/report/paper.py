@@ -56,14 +56,12 @@ class _Measured:
         return {name: x.counts[self.unit] for name, x in self.scores.items()}
 
 
-def _read_rows(
-    paper: Paper, folder: Path, allow_partial: bool = False
-) -> list[_Measured]:
+def _read_rows(paper: Paper, folder: Path, allow_partial: bool) -> list[_Measured]:
     # Every row of the paper, as far as it was decoded.
     rows = []
     for row in paper.rows.values():
         decoded: dict[str, dict[str, Score]] = {"": {}}
-        for place in sorted((Path(folder) / row.name).glob("decode_*")):
+        for place in sorted((folder / row.name).glob("decode_*")):
             paths = {p.parent.name: p for p in sorted(place.rglob("score.json"))}
             scores = {s: read_score(paths[s]) for s in paper.sets if s in paths}
             for name, score in scores.items() if paper.unit in ERROR_UNITS else ():
@@ -71,8 +69,8 @@ def _read_rows(
             decoded |= {place.name.removeprefix("decode_"): scores} if scores else {}
         for decoder, scores in decoded.items():
             if scores or len(decoded) == 1:
-                one = _Measured(row, paper.seed(row), decoder, scores, paper.unit)
-                rows.append(one)
+                seed = paper.seed(row)
+                rows.append(_Measured(row, seed, decoder, scores, paper.unit))
     return rows
 
 
@@ -91,7 +89,7 @@ def write_rows(paper: Paper, folder: Path, allow_partial: bool = False) -> str:
         TopDownError: E_EVAL_SET when a set has not the paper's number of utterances;
             E_CREATE (73).
     """
-    measured, folder = _read_rows(paper, folder, allow_partial), Path(folder)
+    measured = _read_rows(paper, folder, allow_partial)
     charts = [chart for n in AXES for chart in _charts(n, paper, measured)]
     figures, files = render_figures(charts)
     first = next(iter(paper.sets))
@@ -134,10 +132,9 @@ def _tables(paper: Paper, measured: Sequence[_Measured]) -> list[Table]:
         deviation = f"{stdev(values):.2f}" if len(values) > 1 else "-"
         spread.append(Line((*who, str(len(values)), f"{fmean(values):.2f}", deviation)))
     header = ("rows", "set", "seeds", "mean", "standard deviation")
-    return [
-        *tables,
-        *([Table("Spread over seeds", header, spread, 3)] if spread else []),
-    ]
+    if spread:
+        tables.append(Table("Spread over seeds", header, spread, 3))
+    return tables
 
 
 def _cells(paper: Paper, m: _Measured) -> list[str]:

@@ -13,7 +13,6 @@ from espnet_topdown.files import check_output, write_bytes
 from espnet_topdown.report import _tables as tables
 from espnet_topdown.report import _text as text
 from espnet_topdown.report._figures import (
-    FORMATS,
     MISSING,
     Chart,
     charts,
@@ -54,9 +53,6 @@ def write_report(folders: Sequence[Path], output_dir: Path) -> str:
     compared = differences(study)
     drawn = charts(study, compared)
     figures, files = render_figures(drawn)
-    endings = [*sorted(FORMATS), "tsv"] if figures else ["tsv"]
-    names = sorted(chart.name for chart in drawn)
-    links = [f"figures/{name}.{ending}" for name in names for ending in endings]
     n = text.plural(len(study.searches), "seed")
     values = {
         "name": "RESULTS",
@@ -67,7 +63,7 @@ def write_report(folders: Sequence[Path], output_dir: Path) -> str:
         "warnings": text.warnings(study),
         "sections": sections(study, compared, drawn, output),
         "figures": figures,
-        "links": links,
+        "links": [f"figures/{name}" for name in sorted(files)],
         "missing": MISSING,
         "ours": OURS,
         "colours": COLOURS,
