@@ -24,6 +24,7 @@ DECODE += " --text data/valid/text --output_dir"
 SCORE = "score --ref data/valid/text --hyp data/valid/text --output_dir"
 SCORE_SET = "score_set --ref data/valid/text --model_file m.pth --decode_dir"
 PERPLEXITY = "perplexity --exp exp/joint --text data/valid/text --output_dir"
+SEEDS = "seeds --search_dirs exp/a exp/b --output_dir"
 FORMAT = "format_wav whole --fs 8k --output_dir"
 FILTER = "filter_data formatted --fs 8k --output_dir"
 PERTURB = "perturb_speed whole --factors 0.9 --output_dir"
@@ -92,7 +93,7 @@ NOT_OURS = [
     (JOBS, "exp/asr_stats_raw_en_char", "/train/speech_shape"),
     (JOBS, "exp/lm_stats_en_char", "/logdir"),
     ([*JOBS, DECODE, SCORE], "data/valid", "data/valid/wav.scp"),
-    ([SEARCH], "theirs", "theirs/RESULTS.md"),
+    ([SEARCH, SEEDS], "theirs", "theirs/RESULTS.md"),
     ([DECODE, PERPLEXITY], "exp/joint", "exp/joint/config.yaml"),
     ([DECODE, PERPLEXITY, SCORE_SET], "results", "results/score.json"),
     ([DECODE], "espnet/inference", "espnet/inference/1best_recog"),
