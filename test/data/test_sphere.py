@@ -31,12 +31,6 @@ def write(path: Path, samples: np.ndarray, coding: str, **options: object) -> Pa
     return path
 
 
-@pytest.fixture
-def no_tool(monkeypatch):
-    """No sph2pipe on PATH."""
-    monkeypatch.setenv("PATH", "")
-
-
 VERSIONS = ["v1.09", "v1.1", "v2.00"]
 HOW = [["best"], ["diff0"], ["diff1"], ["diff2"], ["diff3"], [[40, -10]]]
 HOW += [[[20], "diff0", [30, -5, 2, 1]]]
@@ -129,7 +123,6 @@ REPLACED = [  # in the bytes of a file: old, new; its coding; the code
 ]
 CUT = [  # from, to: what is left of the bytes; its coding; the code
     (0, 0, "pcm", "HEADER"),
-    (0, 700, "pcm", "TRUNCATED"),
     (0, 1000, "pcm", "TRUNCATED"),
     (0, 1024, "pcm", "TRUNCATED"),
     (0, -2, "pcm", "TRUNCATED"),
@@ -140,7 +133,8 @@ CUT = [  # from, to: what is left of the bytes; its coding; the code
 
 
 @pytest.mark.parametrize("a, b, coding, code", [*REPLACED, *CUT])
-def test_a_damaged_file_is_refused(tmp_path, no_tool, a, b, coding, code):
+def test_a_damaged_file_is_refused(tmp_path, monkeypatch, a, b, coding, code):
+    monkeypatch.setenv("PATH", "")  # no sph2pipe
     data = encoder.sphere(speech(), coding)
     changed = data[a:b] if isinstance(a, int) else re.sub(a, b, data, count=1)
     assert changed != data
@@ -148,7 +142,7 @@ def test_a_damaged_file_is_refused(tmp_path, no_tool, a, b, coding, code):
     path.write_bytes(changed)
     with pytest.raises(TopDownError, match=f"E_SPHERE_{code}: .*bad.wv1") as e:
         sphere.read(path)
-    assert b not in (700, 1000) or f"{b} bytes, the header alone has" in str(e.value)
+    assert b != 1000 or "1000 bytes, the header alone has" in str(e.value)
     assert code != "CODING" or "sph2pipe" in str(e.value)
 
 
