@@ -73,7 +73,6 @@ def read_text(path: Path) -> str:
     Raises:
         TopDownError: E_MISSING (66), E_TOO_LARGE (65) or E_UTF8 (65).
     """
-    path = Path(path)
     if not path.is_file():
         raise TopDownError("E_MISSING", f"no file {path}", "check the path", MISSING)
     size = path.stat().st_size
@@ -248,7 +247,6 @@ def write_bytes(path: Path, data: bytes | Iterable[bytes], sync: bool = True) ->
         TopDownError: E_DISK (74) when the disk is full, E_CREATE (73) when the
             folder cannot be written to; what was there before stays.
     """
-    path = Path(path)
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with tmp.open("wb") as f:

@@ -157,7 +157,6 @@ def recover(path: Path) -> list[str]:
     Raises:
         TopDownError: E_DISK (74).
     """
-    path = Path(path)
     data = _read(path)
     events, size, problem = _scan(data)
     if size == len(data):
@@ -196,7 +195,6 @@ def _append_or_restore(fd: int, line: bytes, size: int, path: Path) -> None:
 
 def write_seal(folder: Path) -> None:
     """Mark a job as done; nothing that decides may change from now on."""
-    folder = Path(folder)
     links = {p.name: os.readlink(p) for p in folder.glob("*.pth") if p.is_symlink()}
     names = {n for n in (*SEALED, CHECKPOINT) if (folder / n).is_file()}
     names |= {p.name for p in folder.glob("*epoch.pth") if not p.is_symlink()}
@@ -240,7 +238,6 @@ def check_seal(folder: Path) -> list[str]:
     Raises:
         TopDownError: E_DIGEST (65).
     """
-    folder = Path(folder)
     seal = read_seal(folder)
     gone = []
     for name, digest in seal.get("sha256", {}).items():

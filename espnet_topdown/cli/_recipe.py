@@ -69,9 +69,8 @@ class _Options:
                 raise _usage(what, "drop it, or name the option before it")
             if not word.startswith("-"):
                 name = word.replace("-", "_")
-                raise _usage(
-                    f"unexpected argument '{word}'{self._hint(name)}", self.see
-                )
+                what = f"unexpected argument '{word}'{self._hint(name)}"
+                raise _usage(what, self.see)
             if name in REMOVED_OPTIONS:
                 what = f"--{name} was removed, see {REMOVED_OPTIONS[name]}"
                 raise _usage(what, "leave it out")
@@ -79,9 +78,8 @@ class _Options:
                 raise _usage(f"unknown option {shown}{self._hint(name)}", self.see)
             if not equals:
                 if not words or self._is_option(words[0]):
-                    raise _usage(
-                        f"option --{name} needs a value", f"write {shown} VALUE"
-                    )
+                    what = f"option --{name} needs a value"
+                    raise _usage(what, f"write {shown} VALUE")
                 value = words.pop(0)
             given[name] = self._value(name, value)
         return given

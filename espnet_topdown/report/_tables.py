@@ -99,10 +99,9 @@ def _counts(study: Study, key: Key | None, name: str) -> Table:
 
     def cells(search: SearchState, c: Candidate) -> list[str]:
         score = score_on(c, key)
-        if score is None:
-            return [NOT_RUN] * (1 + 6 * len(study.units))
-        decoders[score.decoder] = None
-        line = [str(score.utts or "unknown")]
+        line = [str(score.utts or "unknown") if score else NOT_RUN]
+        if score:
+            decoders[score.decoder] = None
         for unit in study.units:
             x = unit.of(score)
             if isinstance(x, Counts):

@@ -60,17 +60,16 @@ def _read_rows(paper: Paper, folder: Path, allow_partial: bool) -> list[_Measure
     # Every row of the paper, as far as it was decoded.
     rows = []
     for row in paper.rows.values():
-        decoded: dict[str, dict[str, Score]] = {"": {}}
+        decoded: dict[str, dict[str, Score]] = {}
         for place in sorted((folder / row.name).glob("decode_*")):
             paths = {p.parent.name: p for p in sorted(place.rglob("score.json"))}
             scores = {s: read_score(paths[s]) for s in paper.sets if s in paths}
             for name, score in scores.items() if paper.unit in ERROR_UNITS else ():
                 check_count(name, score.utts or 0, paper.sets, allow_partial)
-            decoded |= {place.name.removeprefix("decode_"): scores} if scores else {}
-        for decoder, scores in decoded.items():
-            if scores or len(decoded) == 1:
-                seed = paper.seed(row)
-                rows.append(_Measured(row, seed, decoder, scores, paper.unit))
+            if scores:
+                decoded[place.name.removeprefix("decode_")] = scores
+        for decoder, scores in (decoded or {"": {}}).items():
+            rows.append(_Measured(row, paper.seed(row), decoder, scores, paper.unit))
     return rows
 
 

@@ -32,14 +32,14 @@ Part = tuple[str, Any]  # its kind and content, see templates/page.html.j2
 Section = tuple[str, list[Part]]  # begins with a heading
 
 
-def write_report(folders: Sequence[Path], output_dir: Path) -> str:
+def write_report(folders: Sequence[Path], output: Path) -> str:
     """Write the report of a search, or of several that differ in their seed.
 
     An unfinished search gives a report that says so.
 
     Args:
         folders: What ``search`` wrote, one a seed.
-        output_dir: Where to, such as the folder of the search itself.
+        output: Where to, such as the folder of the search itself.
 
     Returns:
         The Markdown, then where it and the page are.
@@ -47,9 +47,8 @@ def write_report(folders: Sequence[Path], output_dir: Path) -> str:
     Raises:
         TopDownError: E_CREATE (73); E_SEEDS and others of ``read_study``.
     """
-    output = Path(output_dir)
     check_output(output, MARKED, ours=rb"espnet.topdown")  # before anything is read
-    study = read_study([Path(folder) for folder in folders])
+    study = read_study(folders)
     compared = differences(study)
     drawn = charts(study, compared)
     figures, files = render_figures(drawn)
@@ -86,7 +85,7 @@ def list_warnings(folder: Path) -> list[str]:
     Returns:
         A sentence each, as in the report.
     """
-    return text.warnings(read_study([Path(folder)]))
+    return text.warnings(read_study([folder]))
 
 
 def draw_figures(folder: Path) -> dict[str, bytes]:
@@ -103,7 +102,7 @@ def draw_figures(folder: Path) -> dict[str, bytes]:
     """
     if importlib.util.find_spec("matplotlib") is None:
         return {}
-    study = read_study([Path(folder)])
+    study = read_study([folder])
     drawn = charts(study, differences(study))
     return {chart.name: images_of(chart, ["svg"])["svg"] for chart in drawn}
 
