@@ -9,6 +9,7 @@ from espnet_topdown.cli.main import main
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.scoring.counts import Counts, read_counts
 from espnet_topdown.scoring.score import (
+    count_set,
     hypothesis_digest,
     recount,
     score_files,
@@ -134,6 +135,15 @@ def test_lines_that_are_no_counts_are_named(tmp_path, line) -> None:
         f.write(f"{line}\n")
     with pytest.raises(TopDownError, match="E_SCORE.*counts.tsv line 3"):
         read_counts(tmp_path)
+
+
+@pytest.mark.parametrize("hyp", [{}, {"a": "X", "c": ""}])
+def test_a_lost_part_never_improves_a_rate(tmp_path, hyp) -> None:
+    with pytest.raises(TopDownError, match="E_UTT_SETS.*lacks 1 "):
+        count_set({"a": "X"}, hyp, UNITS["wer"])
+    with pytest.raises(TopDownError, match="E_UTT_SETS.*lacks 1 "):
+        write_scores(tmp_path / "score_wer", {"a": "X"}, hyp, UNITS["wer"], {})
+    assert not (tmp_path / "score_wer").exists()
 
 
 def test_there_is_no_rate_without_a_reference() -> None:
