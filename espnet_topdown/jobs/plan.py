@@ -247,13 +247,10 @@ def _check_outputs(base: Experiment, stack: LayerStack, header: Header) -> None:
     """
     size = len(base.config.get("token_list") or ())
     for group in stack.groups[1:]:
-        for name in group.params:
+        modules = {name.rpartition(".")[0] for name in group.params}
+        for name in group.params if len(modules) > 1 else ():
             output = name.startswith("decoder.") and _may_be_output(name, header)
             if not output or header[name].shape[0] != size:
-                continue
-            if all(
-                n.rpartition(".")[0] == name.rpartition(".")[0] for n in group.params
-            ):
                 continue
             what = f"{name} has a row for each of the {size} tokens, as an output layer"
             what += f" has, and lies in layer {group.name}"

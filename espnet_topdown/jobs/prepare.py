@@ -281,9 +281,7 @@ def prepare_base(base: Experiment, folder: Path, task: str = "asr") -> None:
 
 def extend(folder: Path, epochs: int) -> None:
     """Raise the number of epochs of a prepared job; it is never lowered."""
-    train = read_yaml(folder / "train.yaml")
-    if int(train["max_epoch"]) >= epochs:
+    if int(read_yaml(folder / "train.yaml")["max_epoch"]) >= epochs:
         return
-    write_yaml(folder / "train.yaml", {**train, "max_epoch": epochs})
-    job = read_record(folder / "retrain.yaml")
-    write_yaml(folder / "retrain.yaml", {**job, "max_epoch": epochs})
+    for path in (folder / "train.yaml", folder / "retrain.yaml"):
+        write_yaml(path, {**read_yaml(path), "max_epoch": epochs})

@@ -9,7 +9,6 @@ from typing import Any
 
 from espnet_topdown.errors import MISSING, TopDownError
 from espnet_topdown.jobs.reinit import Reinit, classifier_file
-from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment, experiment_of
 from espnet_topdown.models.layers import StackSpec, resolve_stack, stack_for
 from espnet_topdown.models.tasks import Task, find_task
@@ -133,14 +132,13 @@ def spec_by_hand(
     start = classifier_file(base, rule.epoch) if rule.epoch else base.model_file()
     if frozen_from is not None:
         frozen_from = _source_of(frozen_from)
-    made = folder / "retrain.yaml" if folder else None
-    record = read_record(made) if made and made.is_file() else {}
+    made = folder / "retrain.yaml" if folder else Path()
     return RetrainSpec.make(
         base,
         folder.name if folder else "plan",
         [n for n in freeze.split(",") if n],
         int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
-        resolve_stack(base.config, stack, folder or Path(), record, base.header),
+        resolve_stack(base.config, stack, made, base.header),
         frozen_from or (base.model_file() if freeze else None),
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},

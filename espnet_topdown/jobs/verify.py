@@ -46,7 +46,7 @@ def verify(folder: Path) -> list[str]:
                 "report this as a bug, with the folder's train.log",
                 INTERNAL,
             )
-    _check_reinitialised(folder, job, base, weights)
+    _check_reinitialised(files[-1], job, base, weights)
     return [str(f) for f in files]
 
 
@@ -65,11 +65,10 @@ def _frozen_tensors(folder: Path, job: Mapping[str, Any]) -> Weights:
 
 
 def _check_reinitialised(
-    folder: Path, job: Mapping[str, Any], base: Weights, weights: Weights
+    path: Path, job: Mapping[str, Any], base: Weights, weights: Weights
 ) -> None:
     config = Experiment(Path(job["base_exp"])).config
-    stack = _stack_of(folder, job, base)
-    path = max(Experiment(folder).epoch_files.items())[1]
+    stack = _stack_of(path.parent, job, base)
     for group in stack.named(job["reinit"]):
         if differing(weights, base, group.params):
             continue

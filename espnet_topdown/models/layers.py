@@ -16,6 +16,7 @@ from typing import Any
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError, nearest, warn
 from espnet_topdown.files import parse_yaml, read_text, write_bytes, yaml_bytes
+from espnet_topdown.models.config import read_record
 from espnet_topdown.models.tasks import kind_of
 
 _STACKS = Path(__file__).parent / "stacks"
@@ -522,9 +523,8 @@ def read_stack(folder: Path, record: Mapping[str, Any]) -> StackSpec | None:
 def resolve_stack(
     config: Mapping[str, Any],
     asked: str,
-    folder: Path,
-    record: Mapping[str, Any],
-    names: Callable[[], Iterable[str]] | None = None,
+    made: Path,
+    names: Callable[[], Iterable[str]],
 ) -> StackSpec:
     """The stack of a folder that is continued, or the one asked for now.
 
@@ -535,8 +535,7 @@ def resolve_stack(
     Args:
         config: Of the base experiment.
         asked: The name of a stack, see ``stack_for``.
-        folder: Of a job or a search.
-        record: Its retrain.yaml or search.yaml; {} where there is none yet.
+        made: retrain.yaml of a job or search.yaml of a search; need not be there.
         names: Gives the names of the model's tensors.
 
     Returns:
@@ -545,7 +544,8 @@ def resolve_stack(
     Raises:
         TopDownError: E_STACK; those of ``read_stack``.
     """
-    kept = read_stack(folder, record)
+    record = read_record(made) if made.is_file() else {}
+    kept = read_stack(made.parent, record)
     if kept is None:
         return stack_for(config, asked, names)
     try:

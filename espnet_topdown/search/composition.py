@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -115,8 +116,5 @@ class Composition:
         >>> [Composition(p).rank for p in [(3,), (1, 2), (2, 1), (1, 1, 1)]]
         [0, 1, 2, 3]
         """
-        rank = end = 0
-        for part in self.parts[:-1]:
-            end += part
-            rank |= 1 << (end - 1)
-        return rank
+        ends = itertools.accumulate(self.parts[:-1])
+        return sum(1 << (end - 1) for end in ends)

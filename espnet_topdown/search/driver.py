@@ -164,8 +164,8 @@ class _Driver:
         )
 
     def _launcher(self) -> list[str]:
-        cmd = self.request.cmd or backend_cmd(self.request.cmd_backend)
-        words = shlex.split(cmd) if isinstance(cmd, str) else list(cmd)
+        request = self.request
+        words = shlex.split(request.cmd) or backend_cmd(request.cmd_backend)
         if any("cmd.local" in word for word in words):
             share_cores(self.request.max_jobs)
         if self.gpus:

@@ -175,9 +175,7 @@ class Search:
         base = Experiment(request.base_exp, request.base_model, fix)
         check_place(base.folder, folder, "search.yaml", OURS)
         made = folder / "search.yaml"
-        record = read_record(made) if made.is_file() else {}
-        names = base.header
-        spec = resolve_stack(base.config, request.stack, folder, record, names)
+        spec = resolve_stack(base.config, request.stack, made, base.header)
         task = find_task(spec.task)
         for epoch in (*request.epochs, Reinit.parse(request.reinit).epoch):
             if epoch:
@@ -199,7 +197,11 @@ class Search:
     @property
     def max_epoch(self) -> int:
         """Of every retraining."""
-        return int(self.request.max_epoch or self.base.config.get("max_epoch") or 0)
+        return self.request.max_epoch or self._joint_epochs
+
+    @property
+    def _joint_epochs(self) -> int:
+        return int(self.base.config["max_epoch"])
 
     @property
     def max_trainings(self) -> int:
@@ -211,14 +213,12 @@ class Search:
     @property
     def max_path_epochs(self) -> int:
         """From the start of joint training to the last retraining; of control joint."""
-        joint = int(self.base.config.get("max_epoch") or 0)
-        return joint + max(1, self.space.max_frozen) * self.max_epoch
+        return self._joint_epochs + max(1, self.space.max_frozen) * self.max_epoch
 
     @property
     def _max_total_epochs(self) -> int:
         """Epochs of all these, controls from scratch at their own length."""
-        joint = int(self.base.config.get("max_epoch") or 0)
-        own = {"joint": self.max_path_epochs, "long": 2 * joint}
+        own = {"joint": self.max_path_epochs, "long": 2 * self._joint_epochs}
         scratch = [own[c] for c in self.request.controls if c in own]
         return sum(scratch) + (self.max_trainings - len(scratch)) * self.max_epoch
 
@@ -230,7 +230,7 @@ class Search:
         job takes beside its epochs.
         """
         epoch_s = _seconds_per_epoch(self.base)
-        if not epoch_s or not self.max_epoch:
+        if not epoch_s:
             return "hours unknown"
         jobs = 1 + self.max_trainings  # the joint model is scored
         seconds = self._max_total_epochs * epoch_s + jobs * JOB_S
@@ -267,18 +267,15 @@ class Search:
             source = classifier_file(self.base, composition.epoch)
         else:
             source = self.base.model_file()
-        start, rewound = source, Reinit.parse(self.request.reinit).epoch
-        if rewound:
-            start = classifier_file(self.base, rewound)
+        rule = Reinit.parse(self.request.reinit)
+        start = classifier_file(self.base, rule.epoch) if rule.epoch else source
         return self.retraining(
             str(composition),
             self.stack.names[: composition.n_frozen],
             self.seed(composition),
             source,
             reinit=self.request.reinit,
-            start_from=start
-            if Reinit.parse(self.request.reinit).from_trained
-            else None,
+            start_from=start if rule.from_trained else None,
         )
 
     def retraining(

@@ -102,18 +102,17 @@ class Paper:
         """Names that stand for several rows."""
         rows = self.rows.values()
         found = {"all": [r.name for r in rows if r.table]}
-        for number in sorted({r.table for r in rows if r.table}):
-            found[f"table{number}"] = [r.name for r in rows if r.table == number]
-        for number in sorted({r.figure for r in rows if r.figure}):
-            found[f"figure{number}"] = [r.name for r in rows if r.figure == number]
+        for kind in ("table", "figure"):
+            for number in sorted({getattr(r, kind) for r in rows} - {None}):
+                names = [r.name for r in rows if getattr(r, kind) == number]
+                found[f"{kind}{number}"] = names
         if any(r.beyond for r in rows):
             found["beyond"] = [r.name for r in rows if r.beyond]
         others = [r for r in rows if not (r.table or r.figure or r.beyond)]
         if others:
             found["controls"] = [r.name for r in others]
         if "figure1" in found:  # Section 3
-            section = found["table1"] + found["figure1"] + found["figure2"]
-            found["transfer"] = section
+            found["transfer"] = found["table1"] + found["figure1"] + found["figure2"]
         return found
 
     def chosen(self, names: Sequence[str]) -> list[Row]:

@@ -83,7 +83,7 @@ def greedy(space: Space, errors: Errors) -> list[Composition]:
     Returns:
         The next candidate; nothing at the end.
     """
-    path = _chain(space, errors, space.root)
+    path = _chain(space, errors)
     return [path[-1]] if path[-1] not in errors else []
 
 
@@ -126,11 +126,9 @@ def layers_x_epochs(space: Space, errors: Errors) -> list[Composition]:
         The next candidates.
     """
 
-    def grown(level: list[Composition]) -> list[Composition]:
-        if level == [space.root]:
+    def grown(good: list[Composition]) -> list[Composition]:
+        if good == [space.root]:
             return space.starts()
-        good = [c for c in level if _no_worse(c, errors)]
-        good.sort(key=lambda c: (errors[c], c))
         return [child for c in good for child in space.children(c)[:1]]
 
     return _by_level(space, errors, grown)
@@ -145,15 +143,14 @@ def beam(space: Space, errors: Errors) -> list[Composition]:
         The next candidates.
     """
 
-    def grown(level: list[Composition]) -> list[Composition]:
-        good = [c for c in level if _no_worse(c, errors)]
-        good = sorted(good, key=lambda c: (errors[c], c))[: space.width]
-        return [child for c in good for child in space.children(c)]
+    def grown(good: list[Composition]) -> list[Composition]:
+        return [child for c in good[: space.width] for child in space.children(c)]
 
     return _by_level(space, errors, grown)
 
 
-# The untrained ones of the first unfinished level; the budget ends a level.
+# The untrained ones of the first unfinished level; the budget ends a level. The next is
+# grown from the models that are no worse than where they came from, the best first.
 def _by_level(
     space: Space,
     errors: Errors,
@@ -164,7 +161,9 @@ def _by_level(
         missing = [c for c in level if c not in errors]
         if missing:
             return missing
-        level = _within(space, grown(level), used)
+        good = [c for c in level if _no_worse(c, errors)]
+        good.sort(key=lambda c: (errors[c], c))
+        level = _within(space, grown(good), used)
         used += len(level)
     return []
 
@@ -180,12 +179,11 @@ def _no_worse(candidate: Composition, errors: Errors) -> bool:
 
 
 # Algorithm 1's models; the last is untrained, worse, or the end.
-def _chain(space: Space, errors: Errors, start: Composition) -> list[Composition]:
-    path = [start]
-    while path[-1] in errors and _no_worse(path[-1], errors):
-        path += space.children(path[-1])[:1] or [path[-1]]
-        if path[-1] == path[-2]:
-            return path[:-1]
+def _chain(space: Space, errors: Errors) -> list[Composition]:
+    path, more = [space.root], [space.root]
+    while more and path[-1] in errors and _no_worse(path[-1], errors):
+        more = space.children(path[-1])[:1]
+        path += more
     return path
 
 
@@ -256,7 +254,7 @@ def outcome(strategy: str, space: Space, errors: Errors) -> Outcome:
 
 
 def _greedy_outcome(space: Space, errors: Errors) -> Outcome:
-    path = [c for c in _chain(space, errors, space.root) if c in errors]
+    path = [c for c in _chain(space, errors) if c in errors]
     last = path[-1]
     if not _no_worse(last, errors):
         best = path[-2]
