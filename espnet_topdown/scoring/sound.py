@@ -46,25 +46,16 @@ def read_longest_first(
         Utterance id and samples, (n_samples,), float32 between -1 and 1.
 
     Raises:
-        TopDownError: E_WAV_RATE (65), and those of ``data.audio.read``.
+        TopDownError: E_WAV_RATE (65), and those of ``data.audio.read``, naming the
+            utterance and its line.
     """
     lengths = {source: header(source)[0] for source in sources}
     for source in sorted(lengths, key=lambda s: (-lengths[s], s.utt)):
-        yield source.utt, _read_sound(source, fs)
-
-
-def _read_sound(source: Source, fs: int) -> np.ndarray:
-    """Return the samples of a mono file, shape (n_samples,).
-
-    Raises:
-        TopDownError: E_WAV_RATE, and those of ``data.audio.read``, naming the
-            utterance and its line.
-    """
-    sound, rate = read(source)
-    if rate != fs:
-        what = f"{source.where}: {rate} Hz, the model expects {fs} Hz ({source.value})"
-        do = "resample it (stage 3), or check frontend_conf.fs"
-        raise TopDownError("E_WAV_RATE", what, do, DATA)
-    if sound.dtype == np.int16:  # as libsndfile makes floats of them
-        sound = sound.astype(np.float32) / 32768
-    return sound
+        sound, rate = read(source)
+        if rate != fs:
+            what = f"{source.where}: {rate} Hz, the model expects {fs} Hz "
+            do = "resample it (stage 3), or check frontend_conf.fs"
+            raise TopDownError("E_WAV_RATE", f"{what}({source.value})", do, DATA)
+        if sound.dtype == np.int16:  # as libsndfile makes floats of them
+            sound = sound.astype(np.float32) / 32768
+        yield source.utt, sound
