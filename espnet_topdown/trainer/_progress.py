@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import json
 import logging
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 from espnet2.train.reporter import Reporter
 
-from espnet_topdown.files import write_bytes, write_json
+from espnet_topdown.files import utc_now, write_bytes, write_json
 from espnet_topdown.models.experiment import Criterion, rank_epochs
 
 _INTERVAL_S = 10.0  # between two writes inside an epoch
@@ -185,9 +184,8 @@ class ProgressWriter:
 
     def _write(self, state: dict[str, Any]) -> None:
         self._written = time.monotonic()
-        now = datetime.datetime.now(datetime.UTC)
         where = {"processor": _processor(), "threads": torch.get_num_threads()}
-        state = {**state, **where, "time": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        state = {**state, **where, "time": utc_now()}
         write_json(self.folder / "progress.json", state)
 
 

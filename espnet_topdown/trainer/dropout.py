@@ -18,32 +18,27 @@ from espnet2.asr.encoder.vgg_rnn_encoder import VGGRNNEncoder
 from espnet2.tasks.asr import encoder_choices
 
 
-def _follow_mode(encoder: torch.nn.Module) -> None:
-    """Set the rate of each projected RNN to that of its mode."""
-    for part in encoder.enc:  # type: ignore[union-attr]
-        if not hasattr(part, "bt0"):  # a VGG block, or an RNN without projections
-            continue
-        if not hasattr(part, "dropout_in_training"):
-            part.dropout_in_training = part.dropout
-        part.dropout = part.dropout_in_training if part.training else 0.0
+class _FollowsMode(torch.nn.Module):
+    """Sets the rate of each projected RNN to that of its mode."""
+
+    enc: torch.nn.ModuleList
+
+    def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        for part in self.enc:
+            if not hasattr(part, "bt0"):  # a VGG block, or an RNN without projections
+                continue
+            if not hasattr(part, "dropout_in_training"):
+                part.dropout_in_training = part.dropout
+            part.dropout = part.dropout_in_training if part.training else 0.0
+        return super().forward(*args, **kwargs)
 
 
-class TopDownRNNEncoder(RNNEncoder):
+class TopDownRNNEncoder(_FollowsMode, RNNEncoder):
     """ESPnet's ``rnn`` encoder; dropout only in training mode."""
 
-    def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Returns what ESPnet's encoder does."""
-        _follow_mode(self)
-        return super().forward(*args, **kwargs)
 
-
-class TopDownVGGRNNEncoder(VGGRNNEncoder):
+class TopDownVGGRNNEncoder(_FollowsMode, VGGRNNEncoder):
     """ESPnet's ``vgg_rnn`` encoder; dropout only in training mode."""
-
-    def forward(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-        """Returns what ESPnet's encoder does."""
-        _follow_mode(self)
-        return super().forward(*args, **kwargs)
 
 
 encoder_choices.classes["td_rnn"] = TopDownRNNEncoder

@@ -75,7 +75,7 @@ class _Watched:
 class TopDownTrainer(Trainer):
     """ESPnet's training loop; files, signals and checks are ours."""
 
-    session: _Session | None = None
+    session: _Session
 
     @classmethod
     def build_options(cls, args):  # type: ignore[no-untyped-def]
@@ -139,7 +139,6 @@ class TopDownTrainer(Trainer):
                     **others,
                 )
         finally:
-            cls.session = None
             for handle in filter(None, handles):
                 handle.remove()
         if first:
@@ -165,16 +164,14 @@ class TopDownTrainer(Trainer):
         session, epoch = cls.session, others["reporter"].get_epoch()
         for optimizer in optimizers:
             optimizer.zero_grad()
-        if session is not None:
-            if session.first:
-                check_room(session.folder)
-            _check_steps(_count(iterator), options.accum_grad)
-            if session.progress:
-                session.progress.start_epoch()
-            iterator = _Watched(iterator, session, epoch, train=True)
+        if session.first:
+            check_room(session.folder)
+        _check_steps(_count(iterator), options.accum_grad)
+        if session.progress:
+            session.progress.start_epoch()
         invalid = super().train_one_epoch(
             model=model,
-            iterator=iterator,
+            iterator=_Watched(iterator, session, epoch, train=True),
             optimizers=optimizers,
             options=options,
             **others,
@@ -195,10 +192,9 @@ class TopDownTrainer(Trainer):
             **others: More of ESPnet's.
         """
         session, epoch = cls.session, others["reporter"].get_epoch()
-        if session is not None:
-            iterator = _Watched(iterator, session, epoch, train=False)
+        iterator = _Watched(iterator, session, epoch, train=False)
         super().validate_one_epoch(model=model, iterator=iterator, **others)
-        if session is not None and session.harvest:
+        if session.harvest:
             session.harvest.epoch(epoch, model)
 
 

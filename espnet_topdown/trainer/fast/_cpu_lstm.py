@@ -132,7 +132,7 @@ class _Pack(torch.autograd.Function):
 class CPULSTM(torch.nn.LSTM):
     """``torch.nn.LSTM`` with another way through packed sequences on a CPU.
 
-    Everything else (other devices, padded tensors, projections) is left to
+    Everything else (other devices, padded tensors) is left to
     ``torch.nn.LSTM``. Parameter names, states and the random numbers that dropout
     draws between layers are the same.
     """
@@ -180,7 +180,6 @@ class CPULSTM(torch.nn.LSTM):
             and input.data.device.type == "cpu"
             and input.data.dtype in (torch.float32, torch.float64)
             and input.data.dtype == self.weight_ih_l0.dtype
-            and self.proj_size == 0
             and not torch.is_autocast_cpu_enabled()
         )
 

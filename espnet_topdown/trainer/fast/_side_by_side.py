@@ -70,16 +70,13 @@ class _Both(torch.autograd.Function):
 def _gradients(graph: tuple[Tensors, Tensors], grads: Tensors) -> list:
     # Of the inputs of one part; None where none is wanted.
     inputs, outputs = graph
-    known = [(t, g) for t, g in zip(outputs, grads) if g is not None]
-    known = [(t, g) for t, g in known if t.requires_grad]
+    pairs = zip(outputs, grads)
+    known = [(t, g) for t, g in pairs if g is not None and t.requires_grad]
     wanted = [t for t in inputs if t.requires_grad]
     if not known or not wanted:
         return [None] * len(inputs)
-    found = iter(
-        torch.autograd.grad(
-            [t for t, _ in known], wanted, [g for _, g in known], allow_unused=True
-        )
-    )
+    ends, d_ends = zip(*known)
+    found = iter(torch.autograd.grad(ends, wanted, d_ends, allow_unused=True))
     return [next(found) if t.requires_grad else None for t in inputs]
 
 
