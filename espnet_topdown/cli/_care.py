@@ -149,9 +149,7 @@ def fsck(search_dir: Path, repair: bool, decode: bool) -> None:
     check(search_dir, repair, decode).show()
 
 
-@verb(
-    option("--recipe", "One recipe: what it needs counts, too", "all"),
-)
+@verb(option("--recipe", "One recipe: what it needs counts, too", "all"))
 def doctor(recipe: str) -> None:
     """What is missing on this machine, and the one command that mends each.
 

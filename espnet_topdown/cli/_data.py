@@ -79,10 +79,7 @@ def filter_data(**options: Any) -> None:
     filter_dir(**options)
 
 
-@verb(
-    INPUT,
-    path("--output", "One list, to be made", required=True),
-)
+@verb(INPUT, path("--output", "One list, to be made", required=True))
 def filter_text(input: list[Path], output: Path) -> None:
     """Join lists of texts, with plain spaces, without empty ones (stage 4).
 

@@ -16,12 +16,7 @@ from espnet_topdown.errors import USAGE, TopDownError, command
 from espnet_topdown.files import check_writable
 from espnet_topdown.models.type_checks import import_quietly
 from espnet_topdown.scoring.counts import unit_score
-from espnet_topdown.search.state import (
-    CANDIDATE,
-    check_finished,
-    model_of,
-    read_state,
-)
+from espnet_topdown.search.state import CANDIDATE, check_finished, model_of, read_state
 
 
 def decode_sets(

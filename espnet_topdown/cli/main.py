@@ -48,7 +48,3 @@ def main(cmd: Sequence[str] | None = None) -> None:
     else:
         what = f"unknown command '{name}' ({nearest(name, VERBS)})"
         raise TopDownError("E_USAGE", what, f"see '{PROGRAM} --help'", USAGE)
-
-
-if __name__ == "__main__":
-    main()

@@ -20,13 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from espnet_topdown.errors import (
-    REMOVED_OPTIONS,
-    USAGE,
-    TopDownError,
-    command,
-    nearest,
-)
+from espnet_topdown.errors import REMOVED_OPTIONS, USAGE, TopDownError, command, nearest
 
 PROGRAM = "espnet-topdown"
 _TRUTHS = ("true", "false", "yes", "no", "y", "n", "on", "off", "1", "0")
@@ -39,7 +33,7 @@ class Option:
     Attributes:
         names: With their dashes; the first one names the value.
         settings: For ``argparse``.
-        place: As what it may be given without its name; empty for other options.
+        positional: As what it may be given without its name; empty for other options.
         group: The heading in the help text; empty for the common one.
     """
 
@@ -198,9 +192,9 @@ class Parser(argparse.ArgumentParser):
                 if "".join(args[n + 1 : n + 2]).lower() not in _TRUTHS:
                     args[n] += "=true"  # or it would take what stands in a place
         namespace, extra = super().parse_known_args(args, namespace)
-        return namespace, self._fill_positionals(
-            namespace, extra
-        ) if self.positionals else extra
+        if self.positionals:
+            extra = self._fill_positionals(namespace, extra)
+        return namespace, extra
 
     def _fill_positionals(
         self, values: argparse.Namespace, extra: list[str]
@@ -260,10 +254,9 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or "", action.default
-        plain = isinstance(default, (int, float, str, Path)) and default != ""
-        if action.option_strings and plain and default is not False:
-            if default != argparse.SUPPRESS and "%(default)" not in text:
-                text += " (default: %(default)s)"
+        plain = isinstance(default, (int, float, str, Path)) and default is not False
+        if action.option_strings and plain and default not in ("", argparse.SUPPRESS):
+            text += " (default: %(default)s)"
         return text
 
 

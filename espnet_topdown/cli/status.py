@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 
 from espnet_topdown.search.progress import duration
-from espnet_topdown.search.state import (
-    NOT_RUN,
-    Candidate,
-    SearchState,
-    beside_training,
-)
+from espnet_topdown.search.state import NOT_RUN, Candidate, SearchState, beside_training
 
 STALE_SECONDS = 900.0  # a running job that has written nothing for so long is named
 
@@ -19,9 +13,14 @@ STALE_SECONDS = 900.0  # a running job that has written nothing for so long is n
 def format_status(search: SearchState) -> str:
     """Return the whole state of a search as text, a row a model."""
     heads = ("model", "state", "epoch", "left", "where", "")
-    rows = [_row(search, c) for c in search.candidates if c.status != NOT_RUN]
-    head = f"{search.folder}: search {search.strategy}, {_head(search)}"
-    return "\n".join([head, *_columns([heads, *rows])])
+    shown = [c for c in search.candidates if c.status != NOT_RUN]
+    rows = [heads, *(_row(search, c) for c in shown)]
+    wide = [max(map(len, column)) for column in zip(*rows)]
+    lines = [f"{search.folder}: search {search.strategy}, {_head(search)}"]
+    for row in rows:
+        cells = [c.ljust(w) for c, w in zip(row, wide) if w]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def _head(search: SearchState) -> str:
@@ -53,13 +52,6 @@ def _row(search: SearchState, candidate: Candidate) -> tuple[str, ...]:
         unit = "nats" if search.criterion == "ppl" else "errors"
         why = f"{candidate.errors:g} {unit}"
     return (candidate.name, candidate.status, epoch, left, candidate.where, why)
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    wide = [max(map(len, column)) for column in zip(*rows)]
-    return [
-        "  ".join(c.ljust(w) for c, w in zip(row, wide) if w).rstrip() for row in rows
-    ]
 
 
 def _silent_seconds(written: object) -> float:

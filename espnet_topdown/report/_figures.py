@@ -118,20 +118,18 @@ def render_figures(charts: Sequence[Chart]) -> tuple[dict[str, str], dict[str, b
     """
     inline: dict[str, str] = {}
     files: dict[str, bytes] = {}
-    library: Any = None
-    try:
-        import matplotlib as library
-    except ImportError:
-        if charts:
-            warn("W_NO_MATPLOTLIB", f"{MISSING}; no figures, all else is written")
     for chart in charts:
         lines = ["\t".join(map(_cell, row)) + "\n" for row in chart.rows()]
         files[f"{chart.name}.tsv"] = "".join(lines).encode()
-        if library:
+        try:
             images = images_of(chart)
-            files.update({f"{chart.name}.{e}": images[e] for e in images})
-            alt = f"{chart.y_label}: {', '.join(s.name for s in chart.series)}"
-            inline[chart.name] = for_page(images["svg"].decode(), chart.name, alt)
+        except ImportError:
+            continue
+        files.update({f"{chart.name}.{e}": images[e] for e in images})
+        alt = f"{chart.y_label}: {', '.join(s.name for s in chart.series)}"
+        inline[chart.name] = for_page(images["svg"].decode(), chart.name, alt)
+    if len(inline) < len(charts):
+        warn("W_NO_MATPLOTLIB", f"{MISSING}; no figures, all else is written")
     return inline, files
 
 

@@ -134,9 +134,7 @@ class Study:
         """CER and WER, and the criterion if it is another; or the perplexity alone."""
         if self.unit.name == LIKELIHOOD:
             return (self.unit,)
-        return tuple(
-            {u.name: u for u in (UNITS["cer"], UNITS["wer"], self.unit)}.values()
-        )
+        return tuple(dict.fromkeys((UNITS["cer"], UNITS["wer"], self.unit)))
 
     @property
     def valid(self) -> str:

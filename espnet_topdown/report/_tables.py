@@ -78,10 +78,8 @@ def models(study: Study) -> Table:
         note = "One seed: another may differ by more than these models do. "
     note += f"The search chose by {study.valid}, so what it says of the chosen "
     note += "model is too good."
-    rows = _model_rows(study, cells)
-    return Table(
-        "" if not study.several else "Each seed", header, rows, len(rates), note
-    )
+    title = "Each seed" if study.several else ""
+    return Table(title, header, _model_rows(study, cells), len(rates), note)
 
 
 def counts(study: Study) -> list[Table]:
