@@ -114,10 +114,8 @@ def check_hidden(texts: Mapping[str, str], path: Path) -> None:
         char = next(iter(counts))
         utt = next(u for u, text in texts.items() if char in text)
         octets = "".join(f"\\x{byte:02x}" for byte in char.encode())
-        what = (
-            f"utt {utt} ({locate(path, utt)}) holds {char_name(char)}, which cannot be "
-        )
-        what += f"seen; in the file: {_listed(counts)}"
+        what = f"utt {utt} ({locate(path, utt)}) holds {char_name(char)}, "
+        what += f"which cannot be seen; in the file: {_listed(counts)}"
         do = f"run: sed -i 's/{octets}//g' {shlex.quote(str(path))}"
         raise TopDownError("E_TEXT_CHAR", what, do, DATA)
 
@@ -141,7 +139,7 @@ def _spellings(texts: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
         The characters of the texts as they are; and those that composing (NFC) would
         make of several, with an utterance of each.
     """
-    plain: set[str] = set().union(*texts.values()) if texts else set()
+    plain: set[str] = set().union(*texts.values())
     composed: dict[str, str] = {}
     for utt, text in texts.items():
         if not unicodedata.is_normalized("NFC", text):

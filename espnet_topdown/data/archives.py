@@ -129,10 +129,8 @@ def _ar_members(path: Path) -> Iterator[tuple[str, bytes]]:
         position += 60
         if position + size > len(data):
             raise _broken("E_ARCHIVE", path, "is cut off")
-        yield (
-            header[:16].decode("ascii", "replace").strip(" /"),
-            data[position : position + size],
-        )
+        name = header[:16].decode("ascii", "replace").strip(" /")
+        yield name, data[position : position + size]
         position += size + size % 2
 
 

@@ -16,20 +16,13 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from espnet_topdown.data.kaldi_dir import c_sorted, numbered_ids, shard
-from espnet_topdown.errors import (
-    DATA,
-    MISSING,
-    USAGE,
-    TopDownError,
-    warn,
-)
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, warn
 from espnet_topdown.files import write_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _FORMATS = {"flac": "FLAC", "wav": "WAV"}
 _CLIPPED = 0.2  # share of samples at or beyond full scale
@@ -396,8 +389,6 @@ def read(
         TopDownError: E_SEGMENT (65) for a segment that begins or ends after its
             recording; E_WAV_NONFINITE, E_WAV_CLIPPED and those of ``header``.
     """
-    import numpy as np
-
     with _open_sound(source, allow_pipes) as (sound, file):
         rate, channels = sound.samplerate, sound.channels
         is_int = sound.subtype in ("PCM_16", "ULAW", "ALAW")
@@ -423,9 +414,8 @@ def _decoded(
 
     left, bits = frames, {"PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}.get(sound.subtype, 0)
     is_whole = sound.format == "FLAC" and bits and frames == sound.frames
-    digest, promised = hashlib.md5(usedforsecurity=False), bytes(16)
-    if is_whole:
-        promised = _flac_digest(source, file)
+    digest = hashlib.md5(usedforsecurity=False)
+    promised = _flac_digest(source, file) if is_whole else b""
     try:
         sound.seek(first)
         while left > 0 and len(block := sound.read(min(left, _BLOCK), dtype, True)):
@@ -497,8 +487,6 @@ def _column(source: Source, channels: int, channel: int | None) -> int:
 
 def _check_values(source: Source, samples: np.ndarray, first: int = 0) -> None:
     """E_WAV_NONFINITE, and E_WAV_CLIPPED for what 16 bits would cut off."""
-    import numpy as np
-
     finite = np.isfinite(samples)
     if not finite.all():
         bad = np.unique(np.argwhere(~finite)[:, 0])
@@ -524,8 +512,6 @@ def check_samples(source: Source) -> str:
     Raises:
         TopDownError: E_WAV_NONFINITE, and those of ``header``.
     """
-    import numpy as np
-
     seen = high = 0
     sounding = False
     with _open_sound(source) as (sound, file):
@@ -553,7 +539,6 @@ def resample(samples: np.ndarray, rate: float, target: float) -> np.ndarray:
     """
     if rate == target:
         return samples
-    import numpy as np
     import soxr
 
     if samples.dtype == np.int16:
@@ -573,7 +558,6 @@ def write(path: Path, samples: np.ndarray, rate: int, audio_format: str) -> None
     Raises:
         TopDownError: E_DISK (74) or E_CREATE (73); what was there before stays.
     """
-    import numpy as np
     import soundfile
 
     if samples.dtype != np.int16:

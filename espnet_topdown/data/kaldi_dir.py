@@ -56,12 +56,9 @@ def check_id(name: str, where: str) -> str:
     """
     if _is_id(name):
         return name
-    raise TopDownError(
-        "E_UTT_ID",
-        f"'{name[:80]}' ({where}) is not a valid id",
-        "use 1-200 of A-Z a-z 0-9 . _ = + @ -, a letter or digit first, no '..'",
-        DATA,
-    )
+    what = f"'{name[:80]}' ({where}) is not a valid id"
+    do = "use 1-200 of A-Z a-z 0-9 . _ = + @ -, a letter or digit first, no '..'"
+    raise TopDownError("E_UTT_ID", what, do, DATA)
 
 
 def list_files(path: Path) -> list[Path]:
@@ -134,14 +131,11 @@ def _lines(path: Path, as_espnet: bool, keep_mark: bool = False) -> Iterator[str
             is_warned = True
         if "\r" in text:
             number += text.count("\n", 0, text.index("\r"))
-            what = (
-                f"{path} line {number} holds a carriage return, which ends a line too"
-            )
+            what = f"{path} line {number} holds a carriage return, "
+            what += "which ends a line too"
             do = f"run: sed -i 's/\\r/ /g' {shlex.quote(str(path))}"
             raise TopDownError("E_TEXT_LINE", what, do, DATA)
-        lines = text.split("\n")
-        if not lines[-1]:
-            lines.pop()
+        lines = text.removesuffix("\n").split("\n")
         number += len(lines)
         yield from lines
 
@@ -460,8 +454,7 @@ def subset(
     }
     if "segments" in lists:
         recordings = {value.split()[0] for value in out["segments"].values()}
-        wavs = lists["wav.scp"]
-        out["wav.scp"] = {k: v for k, v in wavs.items() if k in recordings}
+        out["wav.scp"] = {k: v for k, v in lists["wav.scp"].items() if k in recordings}
     return out
 
 

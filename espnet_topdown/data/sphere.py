@@ -16,16 +16,14 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 
-if TYPE_CHECKING:
-    import numpy as np
-
 _MAGIC = b"NIST_1A"
 _MAX_HEADER = 1 << 16
-_LAWS = {"ulaw": "ulaw", "mu-law": "ulaw", "alaw": "alaw", "a-law": "alaw"}
+_LAWS = {"mu-law": "ulaw", "a-law": "alaw"}  # other names of these codings
 # Coding -> libsndfile's name of it, bytes of a sample
 _PLAIN = {"pcm": ("PCM_16", 2), "ulaw": ("ULAW", 1), "alaw": ("ALAW", 1)}
 _FIELD = re.compile(rb"([A-Za-z0-9_.-]+) -(i|r|s[0-9]{1,9}) (.*)")
@@ -184,16 +182,14 @@ def read(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _plain(header: Header, data: bytes) -> np.ndarray:
-    import numpy as np
     import soundfile
 
     channels, rate = header.count("channel_count", 1), header.count("sample_rate")
     subtype, width = _PLAIN[header.coding]
     if (have := header.count("sample_n_bytes", width)) != width:
         raise _unknown(header, f"{header.coding} with {have} bytes a sample")
-    order = {"01": "LITTLE", "10": "BIG"}.get(
-        str(header.fields.get("sample_byte_format")), "" if width > 1 else "FILE"
-    )
+    byte_format = str(header.fields.get("sample_byte_format"))
+    order = {"01": "LITTLE", "10": "BIG"}.get(byte_format, "" if width > 1 else "FILE")
     if not order:
         raise _broken(header.path, "sample_byte_format is neither 01 nor 10")
     count = header.count("sample_count")
@@ -254,9 +250,8 @@ def _compare_sum(header: Header, stored: np.ndarray) -> None:
         return
     total = int(stored.sum(dtype="int64")) % 65536
     if not isinstance(promised, int) or total != promised % 65536:
-        what = (
-            f"{header.path}: the samples add up to {total}, the header says {promised}"
-        )
+        what = f"the samples add up to {total}, the header says {promised}"
+        what = f"{header.path}: {what}"
         raise TopDownError("E_SPHERE_CHECKSUM", what, "copy the file again", DATA)
 
 
@@ -274,9 +269,8 @@ def _by_sph2pipe(header: Header, reason: TopDownError) -> np.ndarray:
     if done.returncode != 0:
         raise reason
     try:
-        samples, _ = soundfile.read(
-            io.BytesIO(done.stdout), dtype="int16", always_2d=True
-        )
+        sound = io.BytesIO(done.stdout)
+        samples, _ = soundfile.read(sound, dtype="int16", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError):
         raise reason from None
     _compare_shape(header, samples)

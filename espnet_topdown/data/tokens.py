@@ -83,7 +83,8 @@ def train_bpe(
     check_output(out, ("wav.scp", "text", "config.yaml", *made))
     lists = [normalize_spaces(read_pairs(path), path) for path in texts]
     words = [text for pairs in lists for text in pairs.values() if text]
-    options["user_defined_symbols"] = _symbols(nlsyms)
+    symbols = read_lines(Path(nlsyms)) if Path(nlsyms).is_file() else nlsyms.split(",")
+    options["user_defined_symbols"] = [symbol for symbol in symbols if symbol]
     write_lines(out / "train.txt", words)
     files = {"input": str(out / "train.txt"), "model_prefix": str(out / "bpe")}
     try:
@@ -99,8 +100,3 @@ def train_bpe(
     write_lines(out / "tokens.txt", tokens)
     logging.info("%s: %d tokens", out / "tokens.txt", len(tokens))
     return tokens
-
-
-def _symbols(nlsyms: str) -> list[str]:
-    words = read_lines(Path(nlsyms)) if Path(nlsyms).is_file() else nlsyms.split(",")
-    return [word for word in words if word]

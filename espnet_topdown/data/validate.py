@@ -31,9 +31,8 @@ from espnet_topdown.files import sha256
 _MAX_UNKNOWN = 0.05  # share of tokens that the model does not know
 _MAX_BAD = 0.01  # share of silent or clipped utterances
 _FULL_READ_SECONDS = 7200.0
-_Cut = Callable[
-    [str], Sequence[str]
-]  # text -> tokens, as models.text.TextReader.tokens
+# text -> tokens, as models.text.TextReader.tokens
+_Cut = Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -230,18 +229,13 @@ def _check_ids(
 def _differences(
     wavs: Mapping[str, str], path: Path, pairs: Mapping[str, Any]
 ) -> list[str]:
-    if wavs.keys() == pairs.keys():
-        return []
     lost, more = wavs.keys() - pairs.keys(), pairs.keys() - wavs.keys()
     sides = (path, lost), (f"wav.scp (against {path})", more)
     return [f"{name} lacks {len(utts)} ({min(utts)})" for name, utts in sides if utts]
 
 
 def _check_tokens(
-    path: Path,
-    texts: Mapping[str, str],
-    cut: _Cut,
-    token_list: Sequence[str] | None,
+    path: Path, texts: Mapping[str, str], cut: _Cut, token_list: Sequence[str] | None
 ) -> dict[str, int]:
     """Cut every text; E_TEXT_EMPTY where nothing is left to train on.
 
@@ -266,11 +260,10 @@ def _check_tokens(
             raise TopDownError("E_TEXT_EMPTY", what, "leave the utterance out", DATA)
         needs[utt] = frames_needed(tokens)
         total += len(tokens)
-        if known is not None and not known.issuperset(tokens):
-            for unit in tokens:
-                if unit not in known:
-                    counts[unit] += 1
-                    first.setdefault(unit, utt)
+        for unit in tokens:
+            if known is not None and unit not in known:
+                counts[unit] += 1
+                first.setdefault(unit, utt)
     unknown = sum(counts.values())
     if unknown:
         shown = ", ".join(
@@ -354,9 +347,7 @@ def _check_lengths(
 
 
 def _check_front(
-    front: Front,
-    samples: Mapping[str, int],
-    needs: Mapping[str, int],
+    front: Front, samples: Mapping[str, int], needs: Mapping[str, int]
 ) -> None:
     for utt, n in samples.items():
         if n < front.min_samples:
@@ -493,15 +484,12 @@ def _check_overlap(sets: Sequence[Path], recordings: bool, speakers: bool) -> No
         lists = {path: read_pairs(path.parent / "utt2spk") for path in sets}
         _compare({p: {s: s for s in lists[p].values()} for p in sets}, "speakers")
     if recordings:
-        digests = {
-            path: {
-                sha256(audio.audio_path(source)): source.utt
-                for source in sources_of(path, wavs[path])
-                if not source.is_pipe
-            }
-            for path in sets
-        }
-        _compare(digests, "recordings")
+        _compare({path: _digests(path, wavs[path]) for path in sets}, "recordings")
+
+
+def _digests(path: Path, wavs: Mapping[str, str]) -> dict[str, str]:
+    files = (source for source in sources_of(path, wavs) if not source.is_pipe)
+    return {sha256(audio.audio_path(source)): source.utt for source in files}
 
 
 def _compare(sets: Mapping[Path, Mapping[str, str]], what: str) -> None:
