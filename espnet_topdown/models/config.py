@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_topdown.errors import CONFIG, TopDownError
+from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import read_json, read_yaml
 
 Check = Callable[[Any], bool]
@@ -84,8 +84,14 @@ def _is_flag(value: Any) -> bool:
 _ABOVE_0, _BELOW_1 = math.nextafter(0, 1), math.nextafter(1, 0)
 _CRITERION = "[train or valid, a name, min or max]"
 # What may stand there, in words; whether a value does; the keys.
-_Rules = tuple[tuple[str, Check, str], ...]
-_RULES: _Rules = (
+_Rule = tuple[str, Check, str]
+
+
+def _by_name(*rules: _Rule) -> dict[str, tuple[str, Check]]:
+    return {name: (rule, fits) for rule, fits, names in rules for name in names.split()}
+
+
+KEYS = _by_name(
     (
         "a whole number >= 1",
         _whole(1),
@@ -126,11 +132,7 @@ _RULES: _Rules = (
         _or_none(_text, _list_of(_is_line)),
         "token_list",
     ),
-    (
-        "a list of files",
-        _or_none(_list_of(_text)),
-        "train_shape_file valid_shape_file",
-    ),
+    ("a list of files", _or_none(_list_of(_text)), "train_shape_file valid_shape_file"),
     (
         "a list of [file, name, type]",
         _or_none(_list_of(_list_of(_text, 3, 3))),
@@ -146,14 +148,8 @@ _RULES: _Rules = (
     ("[train or valid, a name]", _criterion(2), "val_scheduler_criterion"),
 )
 
-
-def _by_name(rules: _Rules) -> dict[str, tuple[str, Check]]:
-    return {name: (rule, fits) for rule, fits, names in rules for name in names.split()}
-
-
-KEYS = _by_name(_RULES)
 _SIZES: Check = lambda v: _is_mapping(v) and all(map(_whole(0), v.values()))  # noqa: E731
-_OF_BOTH: _Rules = (
+_OF_BOTH: tuple[_Rule, ...] = (
     ("a name", _text, "base_exp base_model stack"),
     ("null or a whole number >= 0", _or_none(_whole(0)), "seed"),
     ("true or false", _is_flag, "fix_eval_dropout"),
@@ -162,38 +158,28 @@ _OF_BOTH: _Rules = (
 # What a search and a retraining write down about themselves, and what was found.
 RECORDS = {
     "search.yaml": _by_name(
-        (
-            *_OF_BOTH,
-            (
-                "a name",
-                _text,
-                "strategy criterion decoder retrain_seed reinit trainer",
-            ),
-            ("a list of names", _list_of(_text), "controls"),
-            ("a list of one name at least", _list_of(_text, 1), "layers"),
-            ("a list of whole numbers >= 1", _list_of(_whole(1)), "epochs steps"),
-            ("a whole number >= 0", _whole(0), "max_frozen budget"),
-            ("a whole number >= 1", _whole(1), "width"),
-            ("null or a whole number >= 1", _or_none(_whole(1)), "max_epoch"),
-        )
+        *_OF_BOTH,
+        ("a name", _text, "strategy criterion decoder retrain_seed reinit trainer"),
+        ("a list of names", _list_of(_text), "controls"),
+        ("a list of one name at least", _list_of(_text, 1), "layers"),
+        ("a list of whole numbers >= 1", _list_of(_whole(1)), "epochs steps"),
+        ("a whole number >= 0", _whole(0), "max_frozen budget"),
+        ("a whole number >= 1", _whole(1), "width"),
+        ("null or a whole number >= 1", _or_none(_whole(1)), "max_epoch"),
     ),
     "result.json": _by_name(
-        (
-            ("null or a name", _or_none(_text), "best finished reason"),
-            ("a list of names", _list_of(_text), "path"),
-            ("names with values", _is_mapping, "nodes versions"),
-        )
+        ("null or a name", _or_none(_text), "best finished reason"),
+        ("a list of names", _list_of(_text), "path"),
+        ("names with values", _is_mapping, "nodes versions"),
     ),
     "retrain.yaml": _by_name(
-        (
-            *_OF_BOTH,
-            ("a name", _text, "node task"),
-            ("null or a name", _or_none(_text), "control frozen_from trainer"),
-            ("a list of names", _list_of(_text), "frozen frozen_params"),
-            ("a whole number >= 1", _whole(1), "max_epoch"),
-            ("names with whole numbers >= 0", _SIZES, "layers"),
-            ("names with values", _is_mapping, "trainer_options overrides"),
-        )
+        *_OF_BOTH,
+        ("a name", _text, "node task"),
+        ("null or a name", _or_none(_text), "control frozen_from trainer"),
+        ("a list of names", _list_of(_text), "frozen frozen_params"),
+        ("a whole number >= 1", _whole(1), "max_epoch"),
+        ("names with whole numbers >= 0", _SIZES, "layers"),
+        ("names with values", _is_mapping, "trainer_options overrides"),
     ),
 }
 # What ESPnet takes where a key is missing that somebody here needs.
@@ -300,7 +286,7 @@ def _wrong(
 ) -> TopDownError:
     shown = "null" if value is None else repr(value)
     what = f"{where}: {name} is {shown[:80]}"
-    return TopDownError("E_CONFIG_KEY", what, f"write {allowed}", CONFIG)
+    return TopDownError("E_CONFIG_KEY", what, f"write {allowed}")
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,7 @@ import numpy as np
 
 from espnet_topdown.data.audio import parse_rate
 from espnet_topdown.data.tokens import read_token_list
-from espnet_topdown.errors import (
-    CONFIG,
-    DATA,
-    MISSING,
-    USAGE,
-    TopDownError,
-    nearest,
-    warn,
-)
+from espnet_topdown.errors import DATA, MISSING, USAGE, TopDownError, nearest, warn
 from espnet_topdown.files import read_json, sha256, write_json
 from espnet_topdown.models import type_checks
 from espnet_topdown.models.checkpoint import Header, has_other_dtype, read_header
@@ -80,11 +72,8 @@ def rank_epochs(
     """
     sign = 1.0 if criterion.mode == "min" else -1.0
     phase, key = criterion.phase, criterion.key
-    values = {
-        e: sign * float(s[phase][key])
-        for e, s in stats.items()
-        if key in s.get(phase, {})
-    }
+    reports = {e: s[phase] for e, s in stats.items() if key in s.get(phase, {})}
+    values = {e: sign * float(report[key]) for e, report in reports.items()}
     good = [e for e, value in values.items() if math.isfinite(value)]
     bad = [] if finite else sorted(values.keys() - good)
     return [*sorted(good, key=lambda e: (values[e], e)), *bad]
@@ -128,10 +117,7 @@ class Experiment:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        model: Path | None = None,
-        fix_eval_dropout: bool = False,
+        self, folder: Path, model: Path | None = None, fix_eval_dropout: bool = False
     ) -> None:
         self.folder = Path(folder)
         self.model = model
@@ -357,7 +343,7 @@ class Experiment:
             what = f"{self.folder} was trained with {part}: what it trained is no layer"
             what += " of its own, or its files lack the rest of the model"
             do = "merge the adapter into the model and give a training of all of it"
-            raise TopDownError("E_PARTIAL", what, do, CONFIG)
+            raise TopDownError("E_PARTIAL", what, do)
 
     def epoch_of(self, model_file: Path) -> int | None:
         """The epoch that a link such as valid.loss.best.pth points at.
@@ -407,7 +393,7 @@ class Experiment:
             return
         what = f"{self.folder} stopped at epoch {last} of {max_epoch}"
         do = "run stage 11 again (it continues), or give --allow_unfinished true"
-        raise TopDownError("E_NOT_CONVERGED", what, do, CONFIG)
+        raise TopDownError("E_NOT_CONVERGED", what, do)
 
     def data_path(self, phase: str, name: str) -> tuple[Path, str]:
         """Where the data of a set are.

@@ -118,14 +118,13 @@ class LayerStack:
             The stack without the layers of which every value is frozen: they are held.
         """
         frozen = set(frozen)
-        held = [
-            g
-            for g in self.groups
-            if frozen.issuperset(n for n in g.params if not is_statistic(n))
-        ]
-        return LayerStack(
-            tuple(g for g in self.groups if g not in held), self.ignored, tuple(held)
-        )
+
+        def is_held(group: LayerGroup) -> bool:
+            return frozen.issuperset(n for n in group.params if not is_statistic(n))
+
+        held = tuple(filter(is_held, self.groups))
+        free = tuple(g for g in self.groups if g not in held)
+        return LayerStack(free, self.ignored, held)
 
     def join(self, tied: Mapping[str, str]) -> LayerStack:
         """Put a layer that has no tensor of its own into the one that it is tied to.
@@ -163,7 +162,7 @@ class LayerStack:
             do = "freeze fewer layers, or give an experiment in which more were trained"
             raise TopDownError("E_FREEZE_ALL", "nothing left to train", do)
         above = [g.name for g in self.groups[: len(frozen)]]
-        if frozen and set(above) != frozen and not any_order:
+        if set(above) != frozen and not any_order:
             low = next(g.name for g in self.groups if g.name in frozen - set(above))
             gap = next(n for n in above if n not in frozen)
             what = f"layer {low} is frozen but {gap} above it is not"
@@ -202,12 +201,9 @@ class StackSpec:
                 a name, names that no layer takes, or an output layer that is not in
                 the top one.
         """
-        ignored: list[str] = []
-        left: list[str] = []
-        for name in names:
-            (ignored if _matches((*_BUFFERS, *self.ignore), name) else left).append(
-                name
-            )
+        names, constants = list(names), (*_BUFFERS, *self.ignore)
+        ignored = [n for n in names if _matches(constants, n)]
+        left = [n for n in names if n not in ignored]
         groups: list[LayerGroup] = []
         for layer in self.layers:
             bound = _bind_layer(layer, left)

@@ -129,9 +129,7 @@ def kind_of(config: Mapping[str, Any], command: str = "") -> str:
         )
         raise TopDownError("E_ESPNET3", what, do)
     facts = read_yaml(FILE)
-    others = [
-        n for n, keys in facts["others"].items() if any(k in config for k in keys)
-    ]
+    others = [n for n, keys in facts["others"].items() if config.keys() & keys]
     for name, (has, lacks) in facts["lacks"].items():
         if has in config and lacks not in config:
             others.append(name)

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from espnet_topdown.data.kaldi_dir import read_lines
-from espnet_topdown.errors import CONFIG, DATA, MISSING, TopDownError, warn
+from espnet_topdown.errors import DATA, MISSING, TopDownError, warn
 from espnet_topdown.files import read_yaml
 from espnet_topdown.models import type_checks
+from espnet_topdown.models.experiment import as_names
 from espnet_topdown.models.tasks import FILE, how_to_install
 
 # ESPnet's own classes by token_type, imported one by one: all of them take 10 s.
@@ -79,7 +80,7 @@ class TextReader:
             lacks = isinstance(e, (ImportError, LookupError)) or "install" in str(e)
             code = "E_INSTALL" if lacks else "E_CONFIG_KEY"
             do = "install what it names" if lacks else "correct that key"
-            raise TopDownError(code, f"{what}: {_first_line(e)}", do, CONFIG) from e
+            raise TopDownError(code, f"{what}: {_first_line(e)}", do) from e
         tokens = options.get("token_list")
         if kind not in _TOKENIZERS:
             tokens = None
@@ -153,22 +154,17 @@ def _check_needs(options: Mapping[str, Any], what: str, error: Exception) -> Non
     Raises:
         TopDownError: E_INSTALL (78).
     """
-    values = {str(value) for key in OPTIONS for value in _listed(options.get(key))}
+    values = {str(value) for key in OPTIONS for value in as_names(options.get(key))}
     for value, module in read_yaml(FILE)["needs"].items():
         if value in values and find_spec(module) is None:
             what += f": '{value}' needs the package {module}"
             raise TopDownError("E_INSTALL", what, how_to_install(module)) from error
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def _built(kind: str, options: Mapping[str, Any]) -> tuple[Any, Any]:
     load = type_checks.import_quietly
-    if options.get("preprocessor") not in (None, "default") or options.get(
-        "preprocessor_conf"
-    ):
+    is_default = options.get("preprocessor") in (None, "default")
+    if not is_default or options.get("preprocessor_conf"):
         args = argparse.Namespace(**{**options, "use_preprocessor": True})
         made = load("espnet2.tasks.asr").ASRTask.build_preprocess_fn(args, False)
         return made.tokenizer, made.text_cleaner

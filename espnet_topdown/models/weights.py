@@ -241,9 +241,7 @@ def save_random_weights(exp: Path, seed: int, output: Path) -> str:
 
 
 def differing(
-    a: Mapping[str, torch.Tensor],
-    b: Mapping[str, torch.Tensor],
-    names: Iterable[str],
+    a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor], names: Iterable[str]
 ) -> list[str]:
     """The names whose tensors are not equal bit for bit (NaN equals itself).
 
@@ -259,10 +257,7 @@ def differing(
     def bits(t: torch.Tensor) -> bytes:
         return t.detach().contiguous().cpu().numpy().tobytes()
 
-    return [
-        n
-        for n in names
-        if a[n].dtype != b[n].dtype
-        or a[n].shape != b[n].shape
-        or bits(a[n]) != bits(b[n])
-    ]
+    def same(x: torch.Tensor, y: torch.Tensor) -> bool:
+        return (x.dtype, x.shape) == (y.dtype, y.shape) and bits(x) == bits(y)
+
+    return [n for n in names if not same(a[n], b[n])]
