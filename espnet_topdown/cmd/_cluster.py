@@ -7,6 +7,7 @@ never start. A scheduler that does not answer is waited for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -29,7 +30,7 @@ from espnet_topdown.cmd._scheduler import (
     option_of,
     without_job,
 )
-from espnet_topdown.cmd._submission import Submission
+from espnet_topdown.cmd._submission import Submission, read_open_job
 from espnet_topdown.cmd._task import SAY_SECONDS, Task, report, say
 from espnet_topdown.cmd.local import Request
 from espnet_topdown.errors import CLUSTER, RETRY, TopDownError, warn
@@ -126,7 +127,7 @@ class ClusterJob:
             TopDownError: E_CLUSTER_UNREACHABLE (76), where it cannot be known whether
                 there is one: submitting again could run it twice.
         """
-        noted, log = self.submission.read_job(), self.submission.request.log
+        noted, log = read_open_job(self.submission.folder), self.submission.request.log
         if noted is None:
             return False
         self.id, self.token = noted.job, noted.token
@@ -198,10 +199,8 @@ class ClusterJob:
         while time.monotonic() < again:
             self.stop.check()
             time.sleep(min(0.2, pause))
-        try:
+        with contextlib.suppress(Unreachable):
             self.id = self.scheduler.find(self.signs)
-        except Unreachable:
-            self.id = ""
 
     def wait(self) -> None:
         """Return when every task has ended, one way or another."""

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from espnet_topdown.errors import CONFIG, MISSING, TopDownError, nearest
+from espnet_topdown.errors import MISSING, TopDownError, nearest
 
 _LINES = ("command", "option", "default")
 
@@ -71,7 +71,7 @@ class Conf:
     def _error(self, number: int, why: str) -> TopDownError:
         what = f"{self.name} line {number} {why}"
         do = "lines are: command WORDS, option NAME=VALUE WORDS, default NAME=VALUE"
-        return TopDownError("E_CLUSTER_CONF", what, do, CONFIG)
+        return TopDownError("E_CLUSTER_CONF", what, do)
 
     def line(self, given: Mapping[str, str]) -> list[str]:
         """Return the submitting command with the options given.
@@ -86,6 +86,6 @@ class Conf:
                 names = sorted({option for option, _ in self.options})
                 what = f"{self.name} has no line for --{name} {value}"
                 do = f"add 'option {name}=* ...' to it ({nearest(name, names)})"
-                raise TopDownError("E_CLUSTER_OPTION", what, do, CONFIG)
+                raise TopDownError("E_CLUSTER_OPTION", what, do)
             words += [word.replace("$0", value) for word in new]
         return words

@@ -21,9 +21,10 @@ from pathlib import Path
 from espnet_topdown.cmd._task import Task
 from espnet_topdown.cmd.local import Request
 from espnet_topdown.cmd.python import python_module, python_path
-from espnet_topdown.files import Lock, is_held, json_bytes, write_bytes, write_json
+from espnet_topdown.files import Lock, is_held, write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
+_LAST_WORDS = 5  # lines of the job script's own output
 # What a job needs to know of the place it was submitted from. PATH is up to the conf
 # file, the rest to path.sh, which every job sources.
 _EXPORTED = re.compile(
@@ -114,20 +115,14 @@ class Submission:
         ]
         return "\n".join(lines) + "\n"
 
-    def write_job(
-        self, scheduler: str, token: str, job: str = "", waits: str = ""
-    ) -> None:
+    def write_job(self, scheduler: str, token: str, job: str, waits: str) -> None:
         """Remember what is about to be, or has been, submitted, and what it waits for.
 
         The file is replaced as a whole; see ``OpenJob``.
         """
         text = {"scheduler": scheduler, "token": token, "job": job}
         text.update(log=self.request.log, waits=waits)
-        write_bytes(self.folder / "submit.json", json_bytes(text))
-
-    def read_job(self) -> OpenJob | None:
-        """Return the job of an earlier call that nobody has seen the end of."""
-        return read_open_job(self.folder)
+        write_json(self.folder / "submit.json", text)
 
     def remove_job(self) -> None:
         """The end of the job was seen: the next call submits anew."""
@@ -157,12 +152,12 @@ class Submission:
         """
         return is_held(self.folder / f"run.{number}")
 
-    def job_output(self, lines: int = 5) -> list[str]:
+    def job_output(self) -> list[str]:
         """Return the last words of the job script itself: Slurm's and the shell's."""
         words: list[str] = []
         for path in sorted(self.folder.glob("out*")):
-            words += path.read_text("utf-8", errors="replace").splitlines()[-lines:]
-        return words[-lines:]
+            words += path.read_text("utf-8", errors="replace").splitlines()
+        return words[-_LAST_WORDS:]
 
 
 def read_open_job(folder: Path) -> OpenJob | None:

@@ -21,7 +21,6 @@ NOT_EXECUTABLE, NOT_FOUND = 126, 127  # a shell's words for it
 _SOON = 1.0  # a shorter wait is not worth a word
 _OLD_LOGS = 9  # how many are kept
 _LOCK_SECONDS = _process.GRACE_SECONDS + 5  # an earlier run may be on its way out
-_STEP = 65536  # bytes of a log at a time
 _WAITS = "# Waiting for "
 _TAIL_LINES = 10
 _TAILS = 3  # failed tasks whose logs are shown
@@ -101,16 +100,12 @@ class Task:
 
     def new_lines(self) -> list[str]:
         """Return whole lines written since the last call, our own left out."""
-        lines: list[str] = []
         with open(self.log, "rb") as f:
-            while True:
-                f.seek(self._shown)
-                block = f.read(_STEP)
-                whole = block.rfind(b"\n") + 1
-                if not whole:  # nothing, or a line that is still being written
-                    return _theirs(lines)
-                lines += block[:whole].decode("utf-8", "replace").splitlines()
-                self._shown += whole
+            f.seek(self._shown)
+            text = f.read()
+        whole = text[: text.rfind(b"\n") + 1]  # the last line is still being written
+        self._shown += len(whole)
+        return _theirs(whole.decode("utf-8", "replace").splitlines())
 
     def _finish(self, code: int) -> None:
         self.status = code if code >= 0 else 128 - code

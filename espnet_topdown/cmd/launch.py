@@ -26,11 +26,10 @@ from espnet_topdown.cmd._task import Task, waits_for
 from espnet_topdown.cmd.python import python_module
 from espnet_topdown.cmd.sge import GridEngine
 from espnet_topdown.cmd.slurm import Slurm
-from espnet_topdown.errors import CLUSTER, CONFIG, USAGE, TopDownError, nearest
+from espnet_topdown.errors import CLUSTER, USAGE, TopDownError, nearest
 
 _SCHEDULERS: dict[str, type[Scheduler]] = {"slurm": Slurm, "sge": GridEngine}
 _OURS = ("local", *_SCHEDULERS)
-_KALDI = {"pbs": "pbs.pl"}
 _SAFE_FOR_A_SHELL = re.compile(r"[\w@%+=:,./ -]+")
 _STOP_SECONDS = 2 * _process.GRACE_SECONDS + 5  # the launcher has to stop its tasks
 
@@ -64,10 +63,10 @@ def backend_cmd(name: str) -> list[str]:
     """
     if name in _OURS:
         return python_module(f"espnet_topdown.cmd.{name}")
-    if name not in _KALDI:
-        what = f"unknown backend '{name}' ({nearest(name, [*_OURS, *_KALDI])})"
-        raise TopDownError("E_CLUSTER_BACKEND", what, "set cmd_backend", CONFIG)
-    return [_find(_KALDI[name])]
+    if name != "pbs":
+        what = f"unknown backend '{name}' ({nearest(name, [*_OURS, 'pbs'])})"
+        raise TopDownError("E_CLUSTER_BACKEND", what, "set cmd_backend")
+    return [_find("pbs.pl")]
 
 
 def check_launcher(
@@ -116,7 +115,7 @@ def _check_sharing(backend: str, ngpu: int | None, jobs: int) -> None:
         what = f"{option}: nvidia-smi does not tell the free memory of the GPUs"
     else:
         return
-    raise TopDownError("E_GPU", what, do, CONFIG)
+    raise TopDownError("E_GPU", what, do)
 
 
 def open_jobs(folder: Path) -> list[OpenJob]:
@@ -128,8 +127,7 @@ def open_jobs(folder: Path) -> list[OpenJob]:
     Returns:
         In the order of their names.
     """
-    places = sorted((Path(folder) / "q").glob("*"))
-    return [job for job in map(read_open_job, places) if job]
+    return [*filter(None, map(read_open_job, sorted((Path(folder) / "q").glob("*"))))]
 
 
 def why_waiting(log: Path) -> str:
@@ -243,7 +241,7 @@ class _Call:
 def _line(launcher: Sequence[str], job: Job) -> list[str]:
     if not launcher:
         do = "set cmd, for example 'run.pl', or leave it out"
-        raise TopDownError("E_CLUSTER_CMD", "the launcher command is empty", do, CONFIG)
+        raise TopDownError("E_CLUSTER_CMD", "the launcher command is empty", do)
     words = [str(job.log), *map(str, job.command)]
     if launcher[0].endswith(".pl"):  # these pass the words to a shell, half-quoted
         for word in words:

@@ -64,14 +64,9 @@ class Request:
         threads = self.count("num_threads", 1)
         if self.numbers is None:
             return [Task(self.log, self.command, threads)]
-        return [
-            Task(
-                _fill_in(self.log, self.name, n),
-                [_fill_in(word, self.name, n) for word in self.command],
-                threads,
-            )
-            for n in self.numbers
-        ]
+        words = [self.log, *self.command]
+        filled = ([_fill_in(w, self.name, n) for w in words] for n in self.numbers)
+        return [Task(log, command, threads) for log, *command in filled]
 
 
 def parse(args: Sequence[str]) -> Request:

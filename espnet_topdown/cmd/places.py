@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from espnet_topdown.cmd._process import capture
 from espnet_topdown.cmd._task import Task, say
-from espnet_topdown.errors import CONFIG, TopDownError
+from espnet_topdown.errors import TopDownError
 from espnet_topdown.files import Lock, holder_name, lock_holder
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +38,7 @@ class Places:
         slots = os.environ.get("TOPDOWN_SLOTS") or "0"
         if not slots.isdecimal():
             what = f"TOPDOWN_SLOTS is '{slots}'"
-            raise TopDownError("E_SLOTS", what, "set it to a whole number", CONFIG)
+            raise TopDownError("E_SLOTS", what, "set it to a whole number")
         digest = hashlib.sha256(os.fsencode(_CHECKOUT)).hexdigest()[:10]
         self._slots = [f"{digest}.slot{n}" for n in range(int(slots))]
         self._held: dict[Task, list[Lock]] = {}
@@ -149,8 +148,9 @@ class SharedGPUs:
     # What is in the way of all these jobs on a GPU.
     def _missing(self, gpu: str, jobs: set[str]) -> str:
         now, there = time.monotonic(), self._jobs[gpu]
+        names = ", ".join(there)
         if len(jobs) > self._max_jobs or self.exclusive & jobs:
-            return f"the place is taken by {', '.join(there)}"
+            return f"the place is taken by {names}"
         if now < self._ask_at.get(gpu, now):
             return self._said[gpu]
         young = sum(not self._has_allocated(job, since) for job, since in there.items())
@@ -159,9 +159,7 @@ class SharedGPUs:
             return ""
         self._ask_at[gpu] = now + _ASK_S
         if not need:
-            return (
-                f"no epoch of {', '.join(there)} has shown yet how much memory it takes"
-            )
+            return f"no epoch of {names} has shown yet how much memory it takes"
         return f"{need:.0f} MiB must be free"
 
 
@@ -174,9 +172,8 @@ def free_mib(gpu: str) -> int | None:
     Returns:
         MiB; None where it does not say.
     """
-    query = ["nvidia-smi", "-i", gpu, "--query-gpu=memory.free"]
-    status, out, _ = capture([*query, "--format=csv,noheader,nounits"], seconds=60)
-    return int(out) if status == 0 and out.strip().isdecimal() else None
+    answer = " ".join(_ask_nvidia_smi("-i", gpu, "--query-gpu=memory.free"))
+    return int(answer) if answer.isdecimal() else None
 
 
 def visible_gpus() -> list[str]:
@@ -189,10 +186,12 @@ def visible_gpus() -> list[str]:
     if chosen is not None:
         names = [name.strip() for name in chosen.split(",")]
         return [name for name in names if name and name not in ("-1", "NoDevFiles")]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    status, out, _ = capture(query, seconds=60)
+    return _ask_nvidia_smi("--query-gpu=index")
+
+
+def _ask_nvidia_smi(*options: str) -> list[str]:
+    line = ["nvidia-smi", *options, "--format=csv,noheader,nounits"]
+    status, out, _ = capture(line, seconds=60)
     return out.split() if status == 0 else []
 
 
@@ -209,7 +208,7 @@ def check_gpus(ngpu: int, do: str = "give --ngpu 0 for the CPU, or fewer") -> No
     shown = len(visible_gpus()) if ngpu else 0
     if ngpu > shown:
         what = f"{ngpu} GPUs are asked for, this machine shows {shown}"
-        raise TopDownError("E_GPU", what, do, CONFIG)
+        raise TopDownError("E_GPU", what, do)
 
 
 def _environment(names: Sequence[str]) -> dict[str, str]:
@@ -224,7 +223,5 @@ def _file(name: str) -> Path:
 
 
 def _holders(names: Sequence[str]) -> str:
-    owners = [
-        holder_name(owner) for owner in map(lock_holder, map(_file, names)) if owner
-    ]
-    return "held by " + " and ".join(owners or ["another process"])
+    owners = [*filter(None, map(lock_holder, map(_file, names)))] or [{}]
+    return "held by " + " and ".join(map(holder_name, owners))

@@ -23,7 +23,13 @@ from espnet_topdown.cmd._submission import Submission
 from espnet_topdown.cmd.local import launcher_main
 from espnet_topdown.errors import command
 
-_BUILTIN = """command qsub -v PATH -cwd -S /bin/bash -j y
+
+class GridEngine(Scheduler):
+    """qsub, qstat and qdel."""
+
+    name = "sge"
+    default_conf = "conf/queue.conf"
+    builtin = """command qsub -v PATH -cwd -S /bin/bash -j y
 option name=* -N $0
 option mem=* -l mem_free=$0
 option mem=0
@@ -33,14 +39,6 @@ default gpu=0
 option gpu=0
 option gpu=* -l gpu=$0
 """
-
-
-class GridEngine(Scheduler):
-    """qsub, qstat and qdel."""
-
-    name = "sge"
-    default_conf = "conf/queue.conf"
-    builtin = _BUILTIN
     programs = ("qstat", "qdel")
     task = "SGE_TASK_ID"
     id = r"^(\d+)(?:\.\S*)?\s*$"  # as ``qsub -terse`` prints it: 12 or 12.1-3:1

@@ -43,18 +43,6 @@ _STUCK = re.compile(
 )
 _SEPARATOR = "\x1f"  # stands in no comment of a site's, and in no name of a file
 _FIELDS = _SEPARATOR.join(["%F", "%K", "%T", "%k", "%r", "%o"])
-_BUILTIN = """command sbatch
-option name=* --job-name $0
-option time=* --time $0
-option mem=* --mem-per-cpu $0
-option mem=0
-option num_threads=* --cpus-per-task $0
-option num_nodes=* --nodes $0
-option partition=* --partition $0
-default gpu=0
-option gpu=0
-option gpu=* --gres=gpu:$0
-"""
 
 
 class Slurm(Scheduler):
@@ -66,7 +54,18 @@ class Slurm(Scheduler):
 
     name = "slurm"
     default_conf = "conf/slurm.conf"
-    builtin = _BUILTIN
+    builtin = """command sbatch
+option name=* --job-name $0
+option time=* --time $0
+option mem=* --mem-per-cpu $0
+option mem=0
+option num_threads=* --cpus-per-task $0
+option num_nodes=* --nodes $0
+option partition=* --partition $0
+default gpu=0
+option gpu=0
+option gpu=* --gres=gpu:$0
+"""
     programs = ("squeue", "scancel")
     task = "SLURM_ARRAY_TASK_ID"
     id = r"^(\d+(?:;\S+)?)\s*$"
