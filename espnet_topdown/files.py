@@ -17,10 +17,10 @@ import shlex
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -247,10 +247,30 @@ def write_bytes(path: Path, data: bytes | Iterable[bytes], sync: bool = True) ->
         TopDownError: E_DISK (74) when the disk is full, E_CREATE (73) when the
             folder cannot be written to; what was there before stays.
     """
+    size_bytes = len(data) if isinstance(data, bytes) else 0
+    with replacing(path, size_bytes, sync) as f:
+        f.writelines([data] if isinstance(data, bytes) else data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, size_bytes: int = 0, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write, which takes its place when it is whole; see ``write_bytes``.
+
+    Args:
+        path: Its folder is there.
+        size_bytes: Of the whole file, for the error; 0 where that is not known.
+        sync: False for one of many files that can be made again.
+
+    Yields:
+        The file.
+
+    Raises:
+        TopDownError: E_DISK (74), E_CREATE (73).
+    """
     tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with tmp.open("wb") as f:
-            f.writelines([data] if isinstance(data, bytes) else data)
+            yield f
             f.flush()
             if sync:
                 os.fsync(f.fileno())
@@ -258,12 +278,11 @@ def write_bytes(path: Path, data: bytes | Iterable[bytes], sync: bool = True) ->
         if sync:
             sync_folder(path.parent)
     except BaseException as e:  # parts may fail to be made
-        need = len(data) if isinstance(data, bytes) else 0
         with contextlib.suppress(OSError):
-            need = need or tmp.stat().st_size
+            size_bytes = size_bytes or tmp.stat().st_size
             tmp.unlink()
         if isinstance(e, OSError):
-            raise disk_error(path, need, e) from e
+            raise disk_error(path, size_bytes, e) from e
         raise
 
 

@@ -22,8 +22,8 @@ import torch
 from espnet2.main_funcs import average_nbest_models
 from espnet2.train import trainer as stock
 
-from espnet_topdown.errors import DATA, IO, TopDownError, disk_error, warn
-from espnet_topdown.files import link, sync_folder
+from espnet_topdown.errors import DATA, IO, TopDownError, warn
+from espnet_topdown.files import link, replacing
 from espnet_topdown.models.checkpoint import check_archive
 from espnet_topdown.models.experiment import Criterion, rank_epochs
 from espnet_topdown.models.weights import read_checkpoint
@@ -45,28 +45,16 @@ def save(obj: Any, path: Path) -> None:
         TopDownError: E_DISK (74) or E_CREATE (73); the old file is then untouched.
     """
     path = Path(path)
-    tmp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    size_bytes = 0
-    try:
-        with tmp.open("wb") as file:
-            try:
-                torch.save(obj, file)
-            finally:
-                size_bytes = file.tell()
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path) as file:
+        try:
+            torch.save(obj, file)
+        except RuntimeError as e:
+            # torch ends a file that it could not write, and raises what that gives
+            if isinstance(e.__context__, OSError):
+                raise e.__context__ from e
+            raise
         if path.name == CHECKPOINT and path.exists():
             _keep_previous(path)
-        os.replace(tmp, path)
-        sync_folder(path.parent)
-    except (OSError, RuntimeError) as e:
-        with contextlib.suppress(OSError):
-            tmp.unlink()
-        # torch ends a file that it could not write, and raises what that gives
-        cause = e if isinstance(e, OSError) else e.__context__
-        if not isinstance(cause, OSError):
-            raise
-        raise disk_error(path, size_bytes, cause) from e
 
 
 def _keep_previous(path: Path) -> None:

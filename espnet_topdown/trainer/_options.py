@@ -43,7 +43,10 @@ class TrainParser(config_argparse.ArgumentParser):
         if config is not None:
             self._check_keys(config, read_yaml(Path(config)))
         parsed, rest = super().parse_known_args(args, namespace)
-        self._fix_numbers(parsed)
+        floats = {a.dest for a in self._actions if a.type is float}
+        for key, value in vars(parsed).items():
+            if key.endswith("_conf") or key in floats:
+                setattr(parsed, key, _as_numbers(value, key))
         return parsed, rest
 
     def _check_keys(self, path: str, config: dict[str, Any]) -> None:
@@ -60,12 +63,6 @@ class TrainParser(config_argparse.ArgumentParser):
                     what = f"{path}: {key} is '{value}' ({e})"
                     do = f"write what '{self.prog} --help' says of --{key}"
                     raise TopDownError("E_CONFIG_KEY", what, do) from e
-
-    def _fix_numbers(self, parsed: argparse.Namespace) -> None:
-        floats = {a.dest for a in self._actions if a.type is float}
-        for key, value in vars(parsed).items():
-            if key.endswith("_conf") or key in floats:
-                setattr(parsed, key, _as_numbers(value, key))
 
     def error(self, message: str) -> NoReturn:
         """E_USAGE (64) instead of a page of options."""
