@@ -68,9 +68,8 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
     request.check()
     search = Search.of(request)
     if not state.is_finished(request.output_dir):
-        ngpu = request.ngpu
-        if ngpu is None:
-            ngpu = int(search.base.config.get("ngpu") or 0)
+        of_base = search.base.config.get("ngpu") or 0
+        ngpu = of_base if request.ngpu is None else request.ngpu
         cmd = request.cmd or backend_cmd(request.cmd_backend)
         check_launcher(cmd, ngpu, request.jobs_per_gpu)
     if not (request.output_dir / "search.yaml").is_file():
@@ -125,9 +124,8 @@ class _Driver:
         begun = time.time()
         events = self.journal.events()
         self.scored = {e["node"]: e for e in events if e["event"] == "scored"}
-        controls = (f.name for f in self.request.output_dir.glob("control.*"))
-        ended = (name for name in controls if is_done(self.search.folder(name)))
-        self.jobs = dict.fromkeys(ended, "trained")
+        controls = self.request.output_dir.glob("control.*")
+        self.jobs = {f.name: "trained" for f in controls if is_done(f)}
         asked = sha256(self.request.output_dir / "search.yaml")
         opened = "search_continued" if events else "search_open"
         self.journal.append(opened, request=asked)
