@@ -319,16 +319,14 @@ def compare(
     better = sum(x.errors < y.errors for x, y in zip(*sides))
     measured = (ours, other, key, unit, seeds, (first, second), better)
     try:
-        ours_, base = (
-            [utterance_counts(x[s], unit.name) for s in seeds] for x in (a, b)
-        )
+        counted = [[utterance_counts(x[s], unit.name) for s in seeds] for x in (a, b)]
         if len(seeds) > 1:
-            bounds = seeds_interval(ours_, base)[1:]
+            bounds = seeds_interval(counted[0], counted[1])[1:]
         else:
-            bounds = paired_bootstrap(ours_[0], base[0])
+            bounds = paired_bootstrap(counted[0][0], counted[1][0])
     except TopDownError as e:
         return Difference(*measured, why=e.code)
-    return Difference(*measured, len(base[0]), *bounds)
+    return Difference(*measured, len(counted[0][0]), *bounds)
 
 
 def utterance_counts(score: Score, unit: str) -> Mapping[str, Counts]:

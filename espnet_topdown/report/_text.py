@@ -275,17 +275,14 @@ def _not_ended(study: Study) -> str:
         return "This search has not run yet: no model was retrained."
     if not search.finished:
         scored = sum(c.valid is not None for c in search.with_role(CANDIDATE))
+        models = plural(scored, "retrained model")
         begun = "was interrupted" if search.status == "interrupted" else "is running"
-        return (
-            f"This search {begun}; {plural(scored, 'retrained model')} scored so far."
-        )
+        return f"This search {begun}; {models} scored so far."
     if best is None or joint is None:
         return "This search ended without a model."
     if best is joint:
-        stays = f"Joint training {label(joint)} stays the best model"
-        return (
-            f"{stays}: no retraining made fewer {study.unit.counted} on {study.valid}."
-        )
+        why = f"no retraining made fewer {study.unit.counted} on {study.valid}"
+        return f"Joint training {label(joint)} stays the best model: {why}."
     return ""
 
 
