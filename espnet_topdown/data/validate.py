@@ -374,7 +374,7 @@ def validate_sets(
     allow_overlap: bool = False,
     check_speakers: bool = False,
     **options: Any,
-) -> dict[str, SetReport]:
+) -> list[SetReport]:
     """Validate every set named, print a line each, then look for overlap.
 
     Shapes are compared where ``stats_dir`` has them: ``train`` and ``valid``. Only
@@ -391,20 +391,20 @@ def validate_sets(
         options: Of ``validate_set``: ``fs``, ``cut``, ``token_list``, ``front``, ...
 
     Returns:
-        What was seen, by ``train``, ``dev`` or the test set.
+        What was seen, in the order of these.
 
     Raises:
         TopDownError: E_USAGE (64) without a set, E_DEV_EMPTY (65), and those of
             ``validate_set`` and ``compare_sets``.
     """
-    roles = {"train": train, "dev": dev, **{str(t): t for t in test}}
-    folders = {role: Path(f) for role, f in roles.items() if f is not None}
+    roles = [("train", train), ("dev", dev), *(("test", t) for t in test)]
+    folders = [(role, Path(f)) for role, f in roles if f is not None]
     if not (folders or texts):
         do = "give --train, --dev, --test or --texts"
         raise TopDownError("E_USAGE", "no set to check", do, USAGE)
-    reports = {r: _validate(r, f, stats_dir, **options) for r, f in folders.items()}
+    reports = [_validate(role, f, stats_dir, **options) for role, f in folders]
     sentences = {path: _validate_text(path, **options) for path in texts}
-    compare_sets(reports.values(), allow_overlap, check_speakers, sentences)
+    compare_sets(reports, allow_overlap, check_speakers, sentences)
     return reports
 
 

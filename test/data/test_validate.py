@@ -83,6 +83,13 @@ def test_where_the_limits_are(path, pairs, options, says, refuses):
         run(options)
 
 
+def test_a_test_set_in_a_folder_named_dev_is_one_more(capsys):
+    shutil.copytree("d/test", "dev")
+    run("", "--dev d/dev --test dev")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["d/dev", "dev"]
+
+
 @pytest.mark.parametrize(
     "named, status, code",
     [
@@ -125,6 +132,6 @@ def test_a_genuine_recipe(shared, monkeypatch):
         stats_dir=Path("exp/asr_stats_raw_en_char"),
         allow_overlap=True,
     )
-    for role, folder in sets.items():
+    for report, folder in zip(reports, sets.values()):
         lengths = read_pairs(folder / "utt2num_samples")
-        assert reports[role].samples == {u: int(n) for u, n in lengths.items()}
+        assert report.samples == {u: int(n) for u, n in lengths.items()}

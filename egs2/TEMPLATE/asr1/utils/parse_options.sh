@@ -5,7 +5,7 @@
 # `--name=value`, with `-` and `_` alike in the name; the last repetition wins. The
 # default gives the type: true or false, an integer, a decimal number, anything else a
 # word. Nothing is ever evaluated, abbreviated or ignored. A mistake ends the script
-# with status 64 and one line, `CODE: what. Do: remedy.` (espnet_topdown/cli/recipe.py)
+# with status 64 and one line, `CODE: what. Do: remedy.` (espnet_topdown/cli/_recipe.py)
 #
 # Read if set: help_message; STAGES (names of the stages, so that `--stage train` works);
 # LAST_STAGE; OPTION_FILES (where `name=default  # what` lines are, for --help); SCRIPT
