@@ -19,7 +19,7 @@ from toys import rnn_weights, write_experiment
 from espnet_topdown.cli._fsck import fsck
 from espnet_topdown.cmd import places
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import read_yaml, sha256
+from espnet_topdown.files import read_yaml, sha256, write_yaml
 from espnet_topdown.models.weights import load_weights, save_weights
 from espnet_topdown.records import Journal
 from espnet_topdown.search import driver, request
@@ -150,6 +150,7 @@ STATUS = {"E_CLUSTER_CMD": 76, "E_HARVEST": 66}  # others: 78
         (SHARED, "E_GPU: 1 GPUs are asked for, this machine shows 0"),
         ({**SHARED, "cmd_backend": "slurm"}, "E_GPU: --jobs_per_gpu 2.*a job that"),
         ({"base_exp": Path("exp/lm"), "stack": "lm_awd_lstm"}, "E_NOT_CONV.*3 of 9"),
+        ({"stack": "all.yaml"}, "E_STACK: layer stack all has one layer"),
     ],
 )
 def test_what_is_refused_before_it_begins(search, monkeypatch, options, message):
@@ -157,6 +158,8 @@ def test_what_is_refused_before_it_begins(search, monkeypatch, options, message)
     lm = dict(zip(names, rnn_weights().values()))
     more = {"max_epoch": 9, "lm": "awd_lstm", "model": "continuous"}
     write_experiment(Path("exp/lm"), lm, epochs=3, **more)
+    layers = [{"name": "all", "params": [""]}]
+    write_yaml(Path("all.yaml"), {"about": "", "task": "asr", "layers": layers})
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(TopDownError, match=message) as e:

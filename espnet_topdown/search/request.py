@@ -181,6 +181,10 @@ class Search:
             if epoch:
                 classifier_file(base, epoch)
         stack = bind(base, spec).stack
+        if stack.n == 1:
+            what = f"layer stack {spec.name} has one layer, and one is always trained"
+            do = "give --stack FILE.yaml with two layers or more"
+            raise TopDownError("E_STACK", what, do)
         if (request.max_frozen or 0) >= stack.n:
             what = f"--max_frozen {request.max_frozen}: there are {stack.n} layers, and"
             what += " one is always trained"
