@@ -329,7 +329,7 @@ def test_who_waits_says_so_every_minute(tmp_path, monkeypatch) -> None:
 
 
 def test_follow_shows_whole_lines_with_the_name_of_the_log(tmp_path: Path) -> None:
-    script = "printf '## one\\ntw'; sleep 0.5; printf 'o\\n\\nend'"
+    script = "printf '## one\\ntw'; sleep 0.5; printf 'o\\n\\n%070000d\\n' 0; echo end"
     args = ("--follow", "1", "JOB=1:2", "a.JOB.log", "sh", "-c", f"{script}JOB")
     done = call(tmp_path, *args)
     assert done.returncode == 0, done.stderr
@@ -337,7 +337,8 @@ def test_follow_shows_whole_lines_with_the_name_of_the_log(tmp_path: Path) -> No
         mine = [s for s in done.stdout.splitlines() if s.startswith(f"[a.{n}] ")]
         # the last line has no end of its own: it stands in the log
         assert mine[:3] == [f"[a.{n}] ## one", f"[a.{n}] two", f"[a.{n}] "]
-        assert output(tmp_path / f"a.{n}.log").startswith(f"two\n\nend{n}")
+        assert mine[3] == f"[a.{n}] {'0' * 70_000}"
+        assert f"0\nend{n}" in output(tmp_path / f"a.{n}.log")
 
 
 MEET = "touch up.JOB; until [ -e up.1 ] && [ -e up.2 ]; do sleep 0.02; done"
