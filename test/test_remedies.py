@@ -263,8 +263,11 @@ def wrong(text: str, verbs: frozenset[str]) -> list[str]:
             found += [f"espnet-topdown {verb} {o}" for o in lack]
     for rest in RECIPE.findall(text):
         found += [f"recipe {o}" for o in set(OPTION.findall(rest)) - recipe_options()]
-    found += [f"make {t}" for t in re.findall(r"['`]make (\S+)['`]", text)
-              if t not in targets()]  # fmt: skip
+    found += [
+        f"make {t}"
+        for t in re.findall(r"['`]make (\S+)['`]", text)
+        if t not in targets()
+    ]
     rest = FOREIGN.sub("", RECIPE.sub("", NAMED.sub("", re.sub('"[^"]*"', "", text))))
     for pattern, path in OTHERS.items():
         declared = (PACKAGE / path).read_text()

@@ -28,7 +28,7 @@ NOT_RUN = "Unable to run job: "
         ("wrong", "", FAILED + "Requested node configuration is not available"),
         ("wrong", "", FAILED + "Access/permission denied"),
         ("wrong", "", "sbatch: unrecognized option '--mme'"),
-        ("wrong", "", NOT_RUN + 'Job was rejected because job requests unknown queue'),
+        ("wrong", "", NOT_RUN + "Job was rejected because job requests unknown queue"),
         ("wrong", "--gpu", NOT_RUN + 'unknown resource "gpu".'),
         ("wrong", "", NOT_RUN + "denied: host vm is no submit host"),
         ("wrong", "--time", "sbatch: error: QOSMaxWallDurationPerJobLimit " + POLICY),
@@ -64,7 +64,7 @@ NOT_RUN = "Unable to run job: "
         # a site's own words
         ("unknown", "", FAILED + "Please name your project with -A, see the wiki"),
     ],
-)  # fmt: skip
+)
 def test_what_a_refusal_means(kind: str, option: str, said: str) -> None:
     assert (kind_of(said), option_of(said) if kind == "wrong" else "") == (kind, option)
 

@@ -191,11 +191,18 @@ def test_what_may_be_over_soon_is_waited_for(place: Place, switch, said, code) -
     assert len(place.submissions()) == 1
 
 
-@pytest.mark.parametrize("refused, away, do", [
-    ("Requested time limit is invalid (missing or exceeds)!", "600", "correct --time"),
-    ("Please name your project!", "0.1", "correct the launcher's options"),
-    (AWAY + "!", "0.1", "run the same command again when the scheduler answers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "refused, away, do",
+    [
+        (
+            "Requested time limit is invalid (missing or exceeds)!",
+            "600",
+            "correct --time",
+        ),
+        ("Please name your project!", "0.1", "correct the launcher's options"),
+        (AWAY + "!", "0.1", "run the same command again when the scheduler answers"),
+    ],
+)
 def test_a_refusal(place: Place, refused: str, away: str, do: str) -> None:
     place.env["TOPDOWN_CLUSTER_AWAY"] = away
     place.switch("refuse", refused)

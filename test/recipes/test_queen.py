@@ -33,8 +33,14 @@ FAST = "no: speech is too fast or too slow for its text"
 OTHER, TWO = "no: its voice files are not its texts", "no: two texts for one voice"
 LINES = [  # dialogue, Joe or other, number, text; seconds of voices; words, or why no
     ("ANN", "J", 1, "*03Hello there, my friend!*02", {2: 1.5}, "hello there my friend"),
-    ("ANN", "J", 2, "*XY10(1,2)*FLWhere?*00*01I saw him 'ere.", {3: 0.8, 5: 1.2},
-     "where i saw him 'ere"),
+    (
+        "ANN",
+        "J",
+        2,
+        "*XY10(1,2)*FLWhere?*00*01I saw him 'ere.",
+        {3: 0.8, 5: 1.2},
+        "where i saw him 'ere",
+    ),
     ("ANN", "J", -1, "This is not spoken.", {}, ""),
     ("ANN", "P", 1, "It is half-past nine.*02", {1: 1.5}, "it is half past nine"),
     ("ANN", "P", 2, "It is 9 o'clock.", {1: 1.5}, "no: numeral of unknown reading"),
@@ -53,7 +59,7 @@ LINES = [  # dialogue, Joe or other, number, text; seconds of voices; words, or 
     ("APE", "P", 2, "I am no gorilla.", {1: 1.5}, "i am no gorilla"),
     ("DOG", "J", 1, "Woof, woof, you say?", {1: 1.5}, "woof woof you say"),
     ("DOG", "P", 1, "Woof, woof!", {1: 1.5}, "no: no English"),
-]  # fmt: skip
+]
 KEYS = {"ANN": 1, "APE": 3, "DOG": 14}
 REMARKS = b"It is half past nine*02\r\nShe left in a hurry*24\r\n"
 VOICES = {"JOE00411": 1.6, "JOE00421": 1.7, "CINTR001": 1.0}  # of a cut scene: no text
