@@ -110,10 +110,14 @@ def test_the_order_in_which_trainings_end_changes_nothing(strategy, rng):
     st.sampled_from([(), (1, 4)]),
 )
 def test_a_search_stays_in_its_space(strategy, n, max_frozen, budget, steps):
-    """Where nothing is ever worse: the longest search there is."""
+    """Where nothing is ever worse, and what froze least is best of its level."""
     max_frozen = min(max_frozen, n - 1)
     limits = {"budget": budget, "epochs": (2, 3), "width": 2, "steps": steps}
-    errors, _, result = run(strategy, n, lambda c: -c.n_frozen, max_frozen, **limits)
+
+    def error(c):
+        return c.n_frozen - n * len(c.parts)
+
+    errors, _, result = run(strategy, n, error, max_frozen, **limits)
     assert len(errors) - 1 == max_retrainings(strategy, Space(n, max_frozen, **limits))
     assert all(c.n_frozen <= max_frozen for c in errors)
     assert all(c.n_frozen in (0, *steps) for c in errors if steps)
@@ -122,6 +126,17 @@ def test_a_search_stays_in_its_space(strategy, n, max_frozen, budget, steps):
         assert len(errors) - 1 <= budget
     if strategy in ("greedy", "full") and not steps:
         assert result.best.n_frozen == max_frozen
+
+
+@given(
+    st.sampled_from(sorted(STRATEGIES)),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+def test_no_search_is_longer_than_was_said(strategy, width, rng):
+    limits = {"epochs": (3,), "width": width}
+    errors, *_ = run(strategy, 5, lambda c: rng.randint(0, 3), **limits)
+    assert len(errors) - 1 <= max_retrainings(strategy, Space(5, 4, **limits))
 
 
 @pytest.mark.parametrize("n, levels", [(1, [1]), (3, [1, 2, 1]), (5, [1, 4, 6, 4, 1])])

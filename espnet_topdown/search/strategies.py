@@ -223,14 +223,16 @@ def max_retrainings(strategy: str, space: Space) -> int:
     (4, 15)
     >>> max_retrainings("epoch", Space(5, 4, epochs=(10, 20)))
     3
+    >>> max_retrainings("beam", Space(5, 4, width=1))
+    10
 
     Returns:
         The number of retrainings.
     """
     errors: dict[Composition, float] = {}
     while batch := STRATEGIES[strategy](space, errors):
-        for candidate in batch:  # nothing is ever worse: the longest search there is
-            errors[candidate] = -candidate.n_frozen
+        for c in batch:  # never worse, and of a level what can go on longest is best
+            errors[c] = c.n_frozen - c.n * len(c.parts)
     return len(errors) - 1
 
 
