@@ -58,14 +58,14 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
     )
     if name.startswith("bottom_up"):
         return _bottom_up(search, spec, int(name[len("bottom_up") :]))
-    change: dict[str, Any] = {"trainable": True}
-    if name == "random":
+    change: dict[str, Any] = {"frozen_from": None, "frozen": ()}
+    if name == "warm":
+        change = {"trainable": True}
+    elif name == "random":
         change = {"frozen_from": _write_random(search, names[0], spec.seed)}
     elif name == "lowest":
         change = {"frozen": names[-1:], "any_order": True}
-    elif name != "warm":
-        change.update(frozen_from=None, frozen=())
-    if name == "restart":
+    elif name == "restart":
         change.update(reinit="keep", start_from=spec.frozen_from)
     elif name in ("joint", "long"):
         longer = {**spec.overrides, "max_epoch": epochs, "patience": None}
@@ -73,6 +73,8 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
             longer["max_epoch"] = 2 * int(search.base.config["max_epoch"])
             longer["scheduler_conf"] = _stretched(search.base.config, 2)
         change["overrides"] = longer
+    else:
+        raise ValueError(f"control {name} has no training here")
     return dataclasses.replace(spec, **change)
 
 
