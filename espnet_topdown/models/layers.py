@@ -214,7 +214,8 @@ class StackSpec:
         owner: dict[str, str] = {}
         for group, name in ((g.name, n) for g in groups for n in g.params):
             if name in owner:
-                raise self._error(f"{name} is in two layers, {owner[name]} and {group}")
+                what = f"{name} is in two layers, {owner[name]} and {group}"
+                raise self._error(what, "leave it to one of them")
             owner[name] = group
         if rest := [n for n in left if n not in owner]:
             what = f"{len(rest)} parameters are in no layer, e.g. {rest[0]}"
