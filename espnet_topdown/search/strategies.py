@@ -219,6 +219,8 @@ class Outcome:
 def max_retrainings(strategy: str, space: Space) -> int:
     """How many retrainings a search can need, the joint model not counted.
 
+    Too few for a strategy that would train more where a model is worse.
+
     >>> max_retrainings("greedy", Space(5, 4)), max_retrainings("full", Space(5, 4))
     (4, 15)
     >>> max_retrainings("epoch", Space(5, 4, epochs=(10, 20)))

@@ -217,5 +217,7 @@ class NonMonotone(AbsValEpochStepScheduler):
         self.values = list(state["values"])
 
 
+# ESPnet never steps a scheduler of torch's that is not registered with one of its own
+# kinds, as those in its table are: see espnet2.schedulers.abs_scheduler.
 optim_classes[NT_ASGD] = NTASGD
 scheduler_classes.update({NT_ASGD: NonMonotone, EPS_DECAY: AdadeltaEpsDecay})
