@@ -321,8 +321,12 @@ def evidence(study: Study, differences: Sequence[Difference]) -> list[str]:
                 f"{sum_of(new)} {unit.counted} in {old.ref} {unit.token}. A gain there "
                 "is too good; a test set says more."
             )
-    if not running and not study.tests:
-        lines.append(f"A test set: {NOT_RUN}.")
+    scored = bool(study.tests)
+    if search.best and not study.several:  # a wider search finds another best model
+        scored = bool(search.best.tests)
+    if not running and not scored:
+        what = "The best model on a test set" if study.tests else "A test set"
+        lines.append(f"{what}: {NOT_RUN}.")
         if unit.name != LIKELIHOOD:
             lines[-1] += f" Decode one: {decode_command(search)}"
     return lines

@@ -312,6 +312,14 @@ def test_the_search_command_asks_for_the_same_search(tmp_path: Path):
     assert (args.max_frozen, args.controls, args.max_epoch) == (3, "joint,warm", None)
 
 
+def test_a_set_that_lacks_only_the_best_model_is_named(search: Path, no_figures):
+    """As after a wider search: the set is decoded with the models it had before."""
+    shutil.rmtree(search / "m1.1.3/decode_ctc_greedy")
+    text = write.write_report([search], search)
+    says = "- The best model on a test set: not run. Decode one: espnet-topdown decode "
+    assert says in text
+
+
 def snapshot(folder: Path) -> dict[str, bytes]:
     files = [p for p in folder.rglob("*") if p.is_file()]
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
