@@ -256,6 +256,7 @@ def _candidate(
     layers = [name for name, _ in search.layers]
     frozen = tuple(job.get("frozen") or _frozen(folder.name, layers))
     copied = bool(job.get("control")) and not job.get("frozen_params")
+    came = tuple(layers) if job.get("control") == "restart" else frozen
     progress = read_progress(folder)
     status, why, where = _status(folder, role, search, events)
     valid = folder / "score.json"
@@ -270,7 +271,7 @@ def _candidate(
         where=where,
         control=job.get("control"),
         frozen=() if copied else frozen,
-        copied=frozen if copied else (),
+        copied=came if copied else (),
         start=str(job.get("start") or ""),
         seed=_first(config.get("seed"), job.get("seed")),
         seconds=_total(curve),

@@ -282,6 +282,16 @@ def test_the_drawing_of_the_layers(search: Path, no_figures):
         assert expected in page
 
 
+def test_the_drawing_says_that_restart_trains_the_joint_model_on(
+    search: Path, no_figures
+):
+    path = search / "control.joint/retrain.yaml"
+    path.write_text(path.read_text().replace("control: joint", "control: restart"))
+    write.write_report([search], search)
+    title = 'title="blstm2: copied from the joint training and trained on"'
+    assert title in (search / "report.html").read_text()
+
+
 @pytest.mark.parametrize("n", [1, 60])
 def test_any_number_of_layers(tmp_path: Path, no_figures, n: int):
     names = [f"encoder.layer{i}" for i in range(n)]
