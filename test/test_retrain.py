@@ -264,7 +264,7 @@ def test_a_folder_older_than_stack_files(toy_experiment, change):
         (None, "exp/joint/valid.loss.best.pth"),
         ("exp/other", "exp/other/valid.loss.best.pth"),
         (str(OTHER), str(OTHER)),
-        ("exp/B", "E_EXP: no ESPnet experiment in exp/B.*stage 11"),
+        ("exp/B", "E_EXP: no ESPnet experiment in exp/B.*recipe's folder"),
         ("exp/B/3epoch.pth", "E_CKPT_MISSING: no file exp/B/3epoch.*train exp/B first"),
         ("exp/B/harvest/9.pth", "E_CKPT_MISSING.*train exp/B with --harvest LAYER"),
     ],

@@ -131,7 +131,8 @@ def audio_path(source: Source) -> Path:
     path = Path(source.value)
     if not path.is_file():
         what = f"{source.where}: {source.value}"
-        raise TopDownError("E_WAV_MISSING", what, "correct the path", MISSING)
+        here = "" if path.is_absolute() else ", or start in the recipe's folder"
+        raise TopDownError("E_WAV_MISSING", what, f"correct the path{here}", MISSING)
     return path
 
 

@@ -125,6 +125,8 @@ class Experiment:
         if not (self.folder / "config.yaml").is_file():
             what = f"no ESPnet experiment in {self.folder} (config.yaml is missing)"
             do = "give the folder that stage 11 wrote, e.g. exp/asr_train_raw_en_char"
+            if not self.folder.is_absolute():  # a search names its base so
+                do += ", or start in the recipe's folder"
             raise TopDownError("E_EXP", what, do, MISSING)
 
     @cached_property

@@ -33,7 +33,7 @@ def test_sounds_are_read_as_espnet_reads_them_the_longest_first(tmp_path) -> Non
     "line, says",
     [
         ("u1 16k.wav\nu2 8k.wav", r"E_WAV_RATE: utt u2 \(wav.scp line 2\): 8000 Hz"),
-        ("u1 no.wav", r"E_WAV_MISSING: utt u1 \(wav.scp line 1\)"),
+        ("u1 no.wav", r"E_WAV_MISSING: utt u1 \(wav.scp line 1\).*recipe's folder"),
         ("u1 touch y|", r"E_PIPE: utt u1 \(wav.scp line 1\)"),  # refused, not run
         ("", "E_DEV_EMPTY: wav.scp names no utterance"),
     ],
