@@ -134,9 +134,9 @@ class ProgressWriter:
         self._last: dict[str, Any] = {"epoch": 0, "max_epoch": max_epoch}
         self._written = self._began = time.monotonic()
 
-    def start_epoch(self) -> None:
-        """An epoch begins."""
-        self._began = time.monotonic()
+    def start_epoch(self, epoch: int) -> None:
+        """An epoch begins, after a resumption not the first."""
+        self._began, self._last["epoch"] = time.monotonic(), epoch - 1
 
     def batch(self, done: int, batches: int | None) -> None:
         """Some batches of this epoch are trained; written now and then.

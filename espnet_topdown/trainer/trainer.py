@@ -168,7 +168,7 @@ class TopDownTrainer(Trainer):
             check_room(session.folder)
         _check_steps(_count(iterator), options.accum_grad)
         if session.progress:
-            session.progress.start_epoch()
+            session.progress.start_epoch(epoch)
         invalid = super().train_one_epoch(
             model=model,
             iterator=_Watched(iterator, session, epoch, train=True),

@@ -38,7 +38,7 @@ def test_inside_an_epoch(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     progress = ProgressWriter(tmp_path, 10, LOSS)
-    progress.start_epoch()
+    progress.start_epoch(1)
     progress.batch(1, 40)
     assert not (tmp_path / "progress.json").exists()
     now[0] += 20
@@ -50,6 +50,13 @@ def test_inside_an_epoch(tmp_path, monkeypatch):
     now[0] += 11
     progress.batch(20, 40)
     assert read(tmp_path)["eta_seconds"] == pytest.approx(60 * 8.5)
+
+    progress = ProgressWriter(tmp_path, 10, LOSS)  # goes on after epoch 7
+    progress.start_epoch(8)
+    now[0] += 20
+    progress.batch(10, 40)
+    assert read(tmp_path)["epoch"] == 7
+    assert read(tmp_path)["eta_seconds"] == pytest.approx(80 * 2.75)
 
 
 @pytest.mark.parametrize(
