@@ -397,7 +397,8 @@ def validate_sets(
         TopDownError: E_USAGE (64) without a set, E_DEV_EMPTY (65), and those of
             ``validate_set`` and ``compare_sets``.
     """
-    roles = [("train", train), ("dev", dev), *(("test", t) for t in test)]
+    tests = [("test", t) for t in dict.fromkeys(test) if t != dev]  # WSJ decodes it too
+    roles = [("train", train), ("dev", dev), *tests]
     folders = [(role, Path(f)) for role, f in roles if f is not None]
     if not (folders or texts):
         do = "give --train, --dev, --test or --texts"
@@ -479,12 +480,12 @@ def compare_sets(
 
 def _check_overlap(sets: Sequence[Path], recordings: bool, speakers: bool) -> None:
     wavs = {path: read_pairs(path) for path in sets}
-    _compare({p: {u: u for u in wavs[p]} for p in sets}, "utterances")
+    _compare([(p, {u: u for u in wavs[p]}) for p in sets], "utterances")
     if speakers:
         lists = {path: read_pairs(path.parent / "utt2spk") for path in sets}
-        _compare({p: {s: s for s in lists[p].values()} for p in sets}, "speakers")
+        _compare([(p, {s: s for s in lists[p].values()}) for p in sets], "speakers")
     if recordings:
-        _compare({path: _digests(path, wavs[path]) for path in sets}, "recordings")
+        _compare([(p, _digests(p, wavs[p])) for p in sets], "recordings")
 
 
 def _digests(path: Path, wavs: Mapping[str, str]) -> dict[str, str]:
@@ -492,12 +493,12 @@ def _digests(path: Path, wavs: Mapping[str, str]) -> dict[str, str]:
     return {sha256(audio.audio_path(source)): source.utt for source in files}
 
 
-def _compare(sets: Mapping[Path, Mapping[str, str]], what: str) -> None:
+def _compare(sets: Sequence[tuple[Path, Mapping[str, str]]], what: str) -> None:
     """What is the same in two sets; the values are its names."""
-    for a, b in itertools.combinations(sets, 2):
-        both = sets[a].keys() & sets[b].keys()
+    for (a, names_a), (b, names_b) in itertools.combinations(sets, 2):
+        both = names_a.keys() & names_b.keys()
         if both:
-            names = ", ".join(sorted(sets[a][key] for key in both)[:3])
+            names = ", ".join(sorted(names_a[key] for key in both)[:3])
             shared = f"{len(both)} {what} in both {a} and {b} ({names})"
             do = "split the data again, or give --allow_overlap true"
             raise TopDownError("E_OVERLAP", shared, do, DATA)

@@ -110,6 +110,15 @@ def test_the_same_utterance_in_dev_and_test(refuses):
         write_pairs(Path("d/dev", name), {"c-1": value})
     both = "1 utterances in both d/dev/wav.scp and d/test/wav.scp (c-1)"
     refuses(run, 65, both)
+    same = "2 utterances in both d/train/wav.scp and d/train/wav.scp (a-1, a-2)"
+    refuses(lambda: run(sets="--train d/train --dev d/train"), 65, same)
+    refuses(lambda: run(sets="--train d/train --test d/test d/train"), 65, same)
+
+
+def test_the_development_set_may_be_a_test_set(capsys):
+    run(sets="--train d/train --dev d/dev --test d/dev d/test d/test")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["d/train", "d/dev", "d/test"]
 
 
 def test_the_same_recording_under_another_id(refuses):
