@@ -170,7 +170,7 @@ def test_an_interrupted_stage_goes_on(sets, monkeypatch, command, place):
 
     def made() -> dict:  # but the record of a shard, which grows
         every = files().items()
-        return {p: b for p, b in every if place in str(p) and p.name != "sources"}
+        return {p: b for p, b in every if place in str(p) and p.stem != "sources"}
 
     wanted, n_lists = made(), 0
 

@@ -136,14 +136,15 @@ def _format_shard(
     allow_pipes: bool,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    before = _finished(folder / "sources")
+    before = finished(folder / "sources")
     wavs, lengths = {}, {}
     with open(folder / "sources", "a", encoding="utf-8") as record:
         for source in part:
             utt, target = source.utt, folder / f"{source.utt}.{audio_format}"
             n = audio.is_ready(source, rate, audio_format)
             wavs[utt] = source.value if n else target.as_posix()
-            if not n and before.get(utt) == source.text():
+            line = source.text() + (f" channel {channel}" if channel else "")
+            if not n and before.get(utt) == line:
                 n = _kept(source, target, rate, audio_format)
             if not n:
                 samples, rate_of_file = audio.read(source, channel, allow_pipes)
@@ -151,14 +152,17 @@ def _format_shard(
                 audio.write(target, samples, rate, audio_format)
                 n = len(samples)
             lengths[utt] = str(n)
-            record.write(f"{utt} {source.text()}\n")
+            record.write(f"{utt} {line}\n")
             record.flush()
     write_pairs(folder / "utt2num_samples", lengths)
     write_pairs(folder / "wav.scp", wavs)
 
 
-def _finished(record: Path) -> dict[str, str]:
+def finished(record: Path) -> dict[str, str]:
     """utt -> source of the files already written; the last line may be torn.
+
+    Args:
+        record: Where a shard lists them.
 
     Returns:
         Sources as ``Source.text`` writes them, the last of each utterance; empty if the

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from espnet_topdown.data import audio
 from espnet_topdown.data.audio import Source, sources_of
-from espnet_topdown.data.format import sources
+from espnet_topdown.data.format import finished, sources
 from espnet_topdown.data.kaldi_dir import (
     check_target,
     read_dir,
@@ -62,6 +62,7 @@ def run_perturb(
     every = [*sources_of(Path(data_dir) / "wav.scp", lists["wav.scp"])]
     cuts = (value.split() for value in lists.get("segments", {}).values())
     in_parts = {words[0] for words in cuts if len(words) > 3}
+    how = channel, allow_pipes, in_parts
     sets = [(Path(data_dir), _with_uniq(Path(data_dir), lists))]
     for factor in _parse_factors(factors):
         folder = Path(f"{data_dir}_sp{factor}")
@@ -69,7 +70,8 @@ def run_perturb(
         check_target(folder, "utt2uniq", names)
         for number in jobs:
             part = shard(every, number, nj)
-            n = _write_audio(part, factor, folder, channel, allow_pipes, in_parts)
+            record = folder / f"sources.{number}"
+            n = _write_audio(part, factor, folder, record, *how)
             logging.info("speed %s, shard %d of %d: %d written", factor, number, nj, n)
         if job is None:
             sets.append((folder, _perturbed(data_dir, lists, factor, folder)))
@@ -100,6 +102,7 @@ def _write_audio(
     part: Sequence[Source],
     factor: str,
     folder: Path,
+    record: Path,
     channel: int | None,
     allow_pipes: bool,
     in_parts: set[str],
@@ -107,19 +110,23 @@ def _write_audio(
     """Write recordings, those already there are kept; how many were written.
 
     Of those ``in_parts``, whose segments name a channel, all channels are needed.
+    ``record`` gets the source of each, as in stage 3.
 
     Returns:
         The number of files; 0 if all were there and not older than their sources.
     """
-    written = 0
-    for source in part:
-        target = _target(folder, factor, source.utt)
-        if not audio.is_current(target, source):
-            every = source.utt in in_parts
-            samples, rate = audio.read(source, channel, allow_pipes, every)
-            samples = audio.resample(samples, rate * float(factor), rate)
-            audio.write(target, samples, rate, "flac")
-            written += 1
+    written, before = 0, finished(record)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with record.open("a", 1, "utf-8") as lines:
+        for source in part:
+            target, every = _target(folder, factor, source.utt), source.utt in in_parts
+            line = f"{source.value} channel {'every' if every else channel}"
+            if before.get(source.utt) != line or not audio.is_current(target, source):
+                samples, rate = audio.read(source, channel, allow_pipes, every)
+                samples = audio.resample(samples, rate * float(factor), rate)
+                audio.write(target, samples, rate, "flac")
+                written += 1
+            lines.write(f"{source.utt} {line}\n")
     return written
 
 

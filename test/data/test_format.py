@@ -99,6 +99,19 @@ def test_running_again_keeps_finished_files_and_redoes_changed_ones(make_set, tm
     run(source, out)
     assert wavs["a-2"].read_bytes() == first
 
+    write_pairs(source / "wav.scp", {"a-1": stereo(tmp_path)})  # another channel of it
+    for name in ("text", "utt2spk"):
+        write_pairs(source / name, {"a-1": "uno"})
+    for channel in (1, 2):
+        run(source, out, "--channel", str(channel))
+        samples, _ = soundfile.read(wavs["a-1"])
+        assert samples.mean() == pytest.approx(channel / 8, abs=0.01)
+
+
+def stereo(folder: Path) -> str:
+    soundfile.write(folder / "both.wav", np.full((16000, 2), (1 / 8, 1 / 4)), 16000)
+    return str(folder / "both.wav")
+
 
 def test_pipes_are_refused_unless_allowed(make_set, tmp_path, refuses):
     source, out = make_set(fs=8000), tmp_path / "out"

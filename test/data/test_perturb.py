@@ -56,6 +56,23 @@ def test_shards_then_lists_and_nothing_done_twice(make_set, tmp_path, refuses):
     assert [p.stat().st_mtime_ns for p in files] == before
     assert len(read_dir(tmp_path / "all")["text"]) == 4
 
+    one, two = read_pairs(source / "wav.scp").values()  # other sources of these ids
+    write_pairs(source / "wav.scp", {"a-1": two, "a-2": one})
+    first, second = (p.read_bytes() for p in files)
+    run(source, *shards)
+    assert [p.read_bytes() for p in files] == [second, first]
+
+
+def test_another_channel_is_another_sound(make_set, tmp_path):
+    source = make_set(texts={"a-1": "uno"})
+    both = np.full((8000, 2), (1 / 8, 1 / 4))
+    soundfile.write(tmp_path / "both.wav", both, 8000)
+    write_pairs(source / "wav.scp", {"a-1": str(tmp_path / "both.wav")})
+    for channel in (1, 2):
+        run(source, "--factors", "0.9", "--channel", str(channel))
+        samples, _ = soundfile.read(tmp_path / "train_sp0.9/wav/sp0.9-a-1.flac")
+        assert samples.mean() == pytest.approx(channel / 8, abs=0.01)
+
 
 def test_segments_are_shrunk_and_recordings_renamed(make_set, tmp_path):
     source = make_set(texts={"r-1": "x"}, seconds=2.0)
