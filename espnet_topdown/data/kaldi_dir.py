@@ -468,13 +468,13 @@ def keep_common(lists: Mapping[str, dict[str, str]]) -> None:
     utts = cuts if "segments" in lists else wavs
     others = [x for name, x in lists.items() if name not in ("wav.scp", "segments")]
     if "segments" in lists:
-        _keep(cuts, {u for u, v in cuts.items() if v.split(" ")[0] in wavs})
+        _keep(cuts, {u for u, v in cuts.items() if v.split()[0] in wavs})
     for pairs in others:
         _keep(utts, pairs)
     for pairs in others:
         _keep(pairs, utts)
     if "segments" in lists:
-        _keep(wavs, {v.split(" ")[0] for v in cuts.values()})
+        _keep(wavs, {v.split()[0] for v in cuts.values()})
 
 
 def _keep(pairs: dict[str, str], keys: Container[str]) -> None:

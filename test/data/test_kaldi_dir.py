@@ -104,7 +104,7 @@ def test_what_a_list_lacks_leaves_the_others():
 def test_subset_and_keep_common_follow_segments_to_recordings():
     lists = {
         "wav.scp": {"r1": "1", "r2": "2", "r4": "4"},
-        "segments": {"a": "r1 0 1", "b": "r2 0 1", "c": "r3 0 1"},
+        "segments": {"a": "r1\t0\t1", "b": "r2 0 1", "c": "r3 0 1"},
         "text": {"a": "x", "c": "z"},
     }
     assert kd.subset(lists, ["b"])["wav.scp"] == {"r2": "2"}
