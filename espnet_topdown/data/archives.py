@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import logging
 import lzma
 import shutil
 import subprocess
 import tarfile
-import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -152,7 +152,6 @@ def apt_download(packages: Sequence[str], folder: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=900,
     )
     if run.returncode != 0:
         lines = [x for x in run.stderr.splitlines() if x.startswith("E:")]
@@ -189,7 +188,7 @@ def http_download(url: str, target: Path) -> None:
         if expected is not None and size != there + int(expected):
             raise _not_fetched(f"{url}: {size} of {there + int(expected)} bytes")
         part.replace(target)
-    except (urllib.error.URLError, OSError, ValueError) as e:
+    except (http.client.HTTPException, OSError, ValueError) as e:  # URLError is one
         if isinstance(e, OSError) and e.errno in DISK_ERRORS:
             raise disk_error(part, 0, e) from None
         if there and getattr(e, "code", 0) == 416:  # nothing follows what is there

@@ -60,12 +60,16 @@ def site(tmp_path):
         def do_GET(self):
             if self.path == "/ranges":
                 return self.send_rest(b"0123456789")
-            if self.path != "/short":
+            if self.path not in ("/short", "/chunks"):
                 return super().do_GET()
             self.send_response(200)
-            self.send_header("Content-Length", "99")
+            head = {
+                "/short": "Content-Length: 99",
+                "/chunks": "Transfer-Encoding: chunked",
+            }
+            self.send_header(*head[self.path].split(": "))
             self.end_headers()
-            self.wfile.write(b"123")
+            self.wfile.write(b"123" if self.path == "/short" else b"9\r\n123")
 
         def send_rest(self, data):
             first = int(self.headers.get("Range", "bytes=0-")[6:-1])
