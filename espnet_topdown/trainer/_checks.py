@@ -40,14 +40,18 @@ _FIXED = (
     "seed optim optim_conf scheduler scheduler_conf val_scheduler_criterion "
     "freeze_param frozen_norm init init_uniform adadelta_eps_decay "
     "batch_type batch_size batch_bins valid_batch_size num_iters_per_epoch "
+    "iterator_type multiple_iterator chunk_length chunk_shift_ratio drop_last_iter "
+    "min_batch_size max_batch_size shuffle_within_batch valid_batch_type "
     "fold_length sort_in_batch sort_batch accum_grad grad_clip grad_clip_type "
-    "grad_noise train_dtype use_amp "
+    "exclude_weight_decay exclude_weight_decay_conf grad_noise train_dtype use_amp "
     "train_data_path_and_name_and_type valid_data_path_and_name_and_type "
     "train_shape_file valid_shape_file token_type bpemodel cleaner g2p "
     "frontend frontend_conf specaug specaug_conf normalize normalize_conf preencoder "
     "preencoder_conf encoder encoder_conf postencoder postencoder_conf decoder "
     "decoder_conf model model_conf ctc_conf preprocessor preprocessor_conf "
-    "best_model_criterion keep_nbest_models rir_scp noise_scp lm lm_conf bptt"
+    "best_model_criterion keep_nbest_models lm lm_conf bptt rir_scp rir_apply_prob "
+    "noise_scp noise_apply_prob noise_db_range speech_volume_normalize "
+    "non_linguistic_symbols use_preprocessor"
 ).split()
 _TRIED = 16  # utterances of each set whose references check_references looks at
 

@@ -147,6 +147,7 @@ def test_a_reference_that_is_too_long_for_its_samples(
 TOKENS = ["<blank>", "a", "b", " ", "<sos/eos>"]
 CONFIG = dict(seed=1, optim="adam", optim_conf={"lr": 0.1}, freeze_param=["ctc"])
 CONFIG.update(token_list=TOKENS, batch_size=4, max_epoch=5, best_model_criterion=[])
+CONFIG.update(iterator_type="sequence", speech_volume_normalize=None)
 
 
 @pytest.fixture
@@ -171,6 +172,8 @@ def resume(folder, **changes):
         ({"num_workers": 3}, ""),
         ({"optim_conf": {"lr": 1.0}}, r"optim_conf \{'lr': 0.1\} -> \{'lr': 1.0\}"),
         ({"optim": "adamw"}, "optim adam -> adamw"),
+        ({"iterator_type": "chunk"}, "iterator_type sequence -> chunk"),
+        ({"speech_volume_normalize": 0.5}, "normalize None -> 0.5"),
         ({"freeze_param": []}, "freeze_param"),
         ({"batch_size": 8, "seed": 3}, "E_CONFIG_.*seed 1 -> 3; batch_size 4 -> 8"),
         ({"resume": False}, "E_DIR_USED"),
