@@ -316,6 +316,7 @@ def decode_set(
     device = "cuda" if ngpu else "cpu"
     model = Recognizer(experiment, weights, device, **options)
     hyps = model.recognize(files)
+    (out_dir / "score.json").unlink(missing_ok=True)  # of the hypotheses before
     for name, line in {
         "token_int": lambda hyp: " ".join(map(str, hyp.token_ids)),
         "token": lambda hyp: " ".join(model.tokens(hyp)),

@@ -204,6 +204,8 @@ def test_the_command_leaves_what_asr_sh_leaves(data, tmp_path, capsys) -> None:
     assert files == {"text", "token", "token_int", "score.json", *parts}
     score = json.loads((out / "score.json").read_text())
     assert score == {**scored(exp), "seconds": score["seconds"]}
+    main(words)  # other hypotheses, which that score would not be of
+    assert not (out / "score.json").exists()
 
 
 @pytest.mark.parametrize("lost", ["wav_scp", "text"])
