@@ -69,11 +69,6 @@ class Header:
 
 
 def _broken(path: Path, what: str) -> TopDownError:
-    """E_SPHERE_HEADER, to be raised.
-
-    Returns:
-        The error, status 65; ``what`` says what the header has wrong.
-    """
     do = "copy it again from the disc, or check that it is a SPHERE file"
     return TopDownError("E_SPHERE_HEADER", f"{path}: {what}", do, DATA)
 

@@ -45,7 +45,6 @@ def seeds_interval(
     a: Sequence[Mapping[str, Counts]],
     b: Sequence[Mapping[str, Counts]],
     n: int = 10_000,
-    seed: int = 0,
 ) -> tuple[float, float, float]:
     """Mean over seeds of rate A minus rate B, and its 95 % interval, in percent points.
 
@@ -58,8 +57,7 @@ def seeds_interval(
     Args:
         a: Of each of two or more seeds, the counts of system A by utterance.
         b: Of the same seeds, the counts of system B on the same references.
-        n: How many sets are drawn.
-        seed: The same seed gives the same interval.
+        n: How many sets are drawn, always the same ones.
 
     Returns:
         The mean, and the two ends of the interval.
@@ -75,7 +73,7 @@ def seeds_interval(
     rates = [[total(x.values()).rate for x in system] for system in (a, b)]
     differences = np.array(rates[0]) - np.array(rates[1])
     mean, s2 = differences.mean(), differences.var(ddof=1)
-    v = _drawn(pooled[0], pooled[1], n, seed).var(ddof=1)
+    v = _drawn(pooled[0], pooled[1], n, seed=0).var(ddof=1)
     half = stdtrit(len(a) - 1, 0.975) * np.sqrt(s2 / len(a) + v)
     return float(mean), float(mean - half), float(mean + half)
 

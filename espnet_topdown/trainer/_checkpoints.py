@@ -136,7 +136,7 @@ def check_room(folder: Path) -> None:
         warn("W_DISK", f"free {free} B at {folder}, an epoch needs {need} B")
 
 
-def repair(folder: Path, criteria: Criteria, keep: int) -> int:
+def repair(folder: Path, criteria: Criteria, keep: int) -> None:
     """Bring a folder to the state after its last whole epoch.
 
     Args:
@@ -144,20 +144,17 @@ def repair(folder: Path, criteria: Criteria, keep: int) -> int:
         criteria: ESPnet's ``best_model_criterion``.
         keep: The largest of ESPnet's ``keep_nbest_models``.
 
-    Returns:
-        That epoch; 0 where none has been saved yet.
-
     Raises:
         TopDownError: E_CKPT_* when there are epochs but no whole checkpoint: a
             training never starts again silently.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        return 0
+        return
     remove_temporaries(folder)
     states = _last_checkpoint(folder)
     if states is None:
-        return 0
+        return
     epoch, stats = int(states["reporter"]["epoch"]), states["reporter"]["stats"]
     _restore_epoch(folder, epoch, states["model"])
     _point(folder / "latest.pth", epoch)
@@ -168,7 +165,6 @@ def repair(folder: Path, criteria: Criteria, keep: int) -> int:
         kept |= set(rank_epochs(stats, criterion, finite=False)[:keep])
     for surplus in set(range(1, epoch)) - kept:
         (folder / f"{surplus}epoch.pth").unlink(missing_ok=True)
-    return epoch
 
 
 def remove_temporaries(folder: Path) -> None:

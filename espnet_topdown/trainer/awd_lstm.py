@@ -132,10 +132,7 @@ class AWDLSTM(AbsLM):
             return rnn(x, hidden)
         weight = F.dropout(rnn.weight_hh_l0, self.weight_dropout)  # type: ignore[arg-type]
         masked = {"weight_hh_l0": weight}
-        result = functional_call(rnn, masked, (x, hidden), tie_weights=False)
-        # The module's own list would keep the masked tensor and its graph alive.
-        rnn._flat_weights = [getattr(rnn, n) for n in rnn._flat_weights_names]
-        return result
+        return functional_call(rnn, masked, (x, hidden), tie_weights=False)
 
 
 class ContinuousLanguageModel(ESPnetLanguageModel):

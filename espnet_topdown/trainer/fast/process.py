@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import MutableMapping
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-def limit_spinning(environ: MutableMapping[str, str] = os.environ) -> None:
+def limit_spinning() -> None:
     """Let waiting OpenMP threads sleep after a few microseconds.
 
     An LSTM meets a barrier at every frame. By default libgomp's threads spin at a
     barrier for milliseconds. When other jobs want the same cores that is lost time:
     two threads on two cores with a load of 5 took 28 s a step, with this 4 s
     (``bench/lstm_cpu.py``). What the user has set stays.
-
-    Args:
-        environ: Variables of the process, changed in place.
     """
-    if "OMP_WAIT_POLICY" not in environ:
-        environ.setdefault("GOMP_SPINCOUNT", "300")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "300")
 
 
 def keep_memory() -> bool:
