@@ -102,7 +102,9 @@ def test_the_launchers_status_comes_back(tmp_path, status):
         ({}, 4, "about 4.0 hours"),  # 4 x 100 x 36 s, and 5 jobs of half a minute
         ({"max_epoch": 1, "max_frozen": 1}, 1, "about 2 minutes"),
         ({"max_epoch": 1, "max_frozen": 1, "max_jobs": 9}, 1, "about 1 minute"),
-        ({"strategy": "full", "max_jobs": 5}, 15, "about 3.0 hours"),
+        ({"max_jobs": 5}, 4, "about 4.0 hours"),  # one after another
+        ({"strategy": "full", "max_jobs": 5}, 15, "about 4.0 hours"),  # so are levels
+        ({"steps": (1, 4), "controls": ("joint",)}, 3, "about 5.0 hours"),  # 2 + 3
         ({"strategy": "full", "controls": ("joint", "warm")}, 17, "about 21.1 hours"),
         ({"controls": ("long",), "max_epoch": 1}, 5, "about 2.1 hours"),
         ({"controls": ("bottom_up",)}, 8, "about 8.1 hours"),

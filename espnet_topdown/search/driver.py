@@ -41,12 +41,7 @@ from espnet_topdown.search.request import (
     check_budget,
     write_request,
 )
-from espnet_topdown.search.strategies import (
-    STRATEGIES,
-    Outcome,
-    max_retrainings,
-    outcome,
-)
+from espnet_topdown.search.strategies import STRATEGIES, Outcome, outcome
 
 log = logging.getLogger(__name__)
 _CONTEXT_MIB = 1024  # of CUDA and its libraries in a process, beside torch's memory
@@ -151,7 +146,7 @@ class _Driver:
         search, request = self.search, self.request
         names = search.stack.names
         log.info("%d layers from the top: %s", len(names), ", ".join(names))
-        most = max_retrainings(request.strategy, search.space)
+        most = search.max_retrainings
         log.info(
             "search %s: at most %d retrainings and %d controls, %d at a time, %s",
             request.strategy,

@@ -33,6 +33,7 @@ from espnet_topdown.search.strategies import (
     CONTROLS,
     STRATEGIES,
     Space,
+    longest_path,
     max_retrainings,
 )
 
@@ -212,19 +213,29 @@ class Search:
         """How many retrainings and controls there can be."""
         r = self.request
         chain = self.space.max_frozen - 1 if "bottom_up" in r.controls else 0
-        return max_retrainings(r.strategy, self.space) + len(r.controls) + max(0, chain)
+        return self.max_retrainings + len(r.controls) + max(0, chain)
+
+    @property
+    def max_retrainings(self) -> int:
+        """How many retrainings there can be."""
+        return max_retrainings(self.request.strategy, self.space)
+
+    @property
+    def _max_path(self) -> int:
+        return longest_path(self.request.strategy, self.space)
 
     @property
     def max_path_epochs(self) -> int:
         """From the start of joint training to the last retraining; of control joint."""
-        return self._joint_epochs + max(1, self.space.max_frozen) * self.max_epoch
+        return self._joint_epochs + max(1, self._max_path) * self.max_epoch
 
     @property
-    def _max_total_epochs(self) -> int:
-        """Epochs of all these, controls from scratch at their own length."""
+    def _chain_epochs(self) -> list[int]:
+        """Of what is trained one after another: the longest path, then each control."""
         own = {"joint": self.max_path_epochs, "long": 2 * self._joint_epochs}
-        scratch = [own[c] for c in self.request.controls if c in own]
-        return sum(scratch) + (self.max_trainings - len(scratch)) * self.max_epoch
+        own["bottom_up"] = max(1, self.space.max_frozen) * self.max_epoch
+        controls = [own.get(c, self.max_epoch) for c in self.request.controls]
+        return [self._max_path * self.max_epoch, *controls]
 
     @property
     def max_time(self) -> str:
@@ -237,8 +248,11 @@ class Search:
         if not epoch_s:
             return "hours unknown"
         jobs = 1 + self.max_trainings  # the joint model is scored
-        seconds = self._max_total_epochs * epoch_s + jobs * JOB_S
+        path, chains = self._max_path, self._chain_epochs
+        epochs = sum(chains) + (self.max_retrainings - path) * self.max_epoch
+        seconds = epochs * epoch_s + jobs * JOB_S
         seconds /= min(jobs, self.request.max_jobs)
+        seconds = max(seconds, max(chains) * epoch_s + path * JOB_S)
         if seconds < 3600:
             minutes = max(1, round(seconds / 60))
             return f"about {minutes} minute{'s' if minutes > 1 else ''}"

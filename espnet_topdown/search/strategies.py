@@ -8,6 +8,7 @@ validation set, so that ``e' > e`` is exact; a tie continues, as in Algorithm 1.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -219,8 +220,6 @@ class Outcome:
 def max_retrainings(strategy: str, space: Space) -> int:
     """How many retrainings a search can need, the joint model not counted.
 
-    Too few for a strategy that would train more where a model is worse.
-
     >>> max_retrainings("greedy", Space(5, 4)), max_retrainings("full", Space(5, 4))
     (4, 15)
     >>> max_retrainings("epoch", Space(5, 4, epochs=(10, 20)))
@@ -231,11 +230,32 @@ def max_retrainings(strategy: str, space: Space) -> int:
     Returns:
         The number of retrainings.
     """
+    return len(_longest(strategy, space)) - 1
+
+
+def longest_path(strategy: str, space: Space) -> int:
+    """How many of these can follow one another.
+
+    >>> longest_path("full", Space(5, 4)), longest_path("greedy", Space(9, 8, (1, 4)))
+    (4, 2)
+
+    Returns:
+        The number of retrainings.
+    """
+    free = dataclasses.replace(space, budget=0)  # less on one level leaves more below
+    parts = max(len(c.parts) for c in _longest(strategy, free))
+    return min(parts - 1, space.budget or parts)
+
+
+# The models of the longest search, but for a strategy that would train more where a
+# model is worse.
+@functools.cache
+def _longest(strategy: str, space: Space) -> Errors:
     errors: dict[Composition, float] = {}
     while batch := STRATEGIES[strategy](space, errors):
         for c in batch:  # never worse, and of a level what can go on longest is best
             errors[c] = c.n_frozen - c.n * len(c.parts)
-    return len(errors) - 1
+    return errors
 
 
 def outcome(strategy: str, space: Space, errors: Errors) -> Outcome:
