@@ -6,13 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from toys import rnn_weights, write_experiment
 
 from espnet_topdown.cmd import launch
 from espnet_topdown.files import read_yaml, write_yaml
 from espnet_topdown.models.weights import differing, load_weights
 from espnet_topdown.records import Journal
 from espnet_topdown.search import driver
-from espnet_topdown.search._controls import _random_values, control_spec
+from espnet_topdown.search._controls import (
+    _random_values,
+    control_spec,
+    least_epochs,
+    path_epochs,
+)
+from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.request import Search, SearchRequest
 from espnet_topdown.search.strategies import CONTROLS
 
@@ -51,6 +58,19 @@ def test_joint_control_trains_while_the_search_goes_on(
     assert joint["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
     assert joint["init_param"] == [] and joint["freeze_param"] == []
     assert said[0] == joint["max_epoch"] and said[-1] == 0, said
+
+
+def test_which_retraining_ended_first_is_nothing_to_control_joint(toy_experiment):
+    edit = toy_experiment / "config.yaml"
+    edit.write_text(edit.read_text().replace("patience: null", "patience: 1"))
+    asked = Search.of(SearchRequest(toy_experiment, OUT, strategy="full"))
+    for name, epochs in (("m1.2", 4), ("m2.1", 3)):
+        write_experiment(OUT / name, rnn_weights(), epochs=epochs)
+    root, *both = (Composition.parse(name) for name in ("m3", "m1.2", "m2.1"))
+    assert path_epochs(asked, root) == 4 + 4, "nothing gained: as m1.2"
+    for first in both:
+        least = least_epochs(asked, dict.fromkeys((root, first), 9))
+        assert least == 4 + 3 == path_epochs(asked, both[1])
 
 
 def with_schedule(folder: Path, scheduler: str, conf: dict) -> None:

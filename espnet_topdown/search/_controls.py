@@ -18,6 +18,7 @@ from espnet_topdown.models.experiment import Experiment
 from espnet_topdown.records import DONE
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.request import Search
+from espnet_topdown.search.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from espnet_topdown.models.weights import Weights
@@ -184,9 +185,9 @@ def least_epochs(search: Search, errors: Errors) -> int:
         Epochs, from the start of joint training.
     """
     base, space = search.base, search.space
-    first = (space.children(space.root) or [space.root])[0]
-    if first in errors and first.parent:
-        more = Experiment(search.folder(str(first))).last_epoch
+    first = STRATEGIES[search.request.strategy](space, {space.root: 0})
+    if first and errors.keys() >= {*first}:  # the path begins with one of them
+        more = min(Experiment(search.folder(str(c))).last_epoch for c in first)
     else:
         more = search.max_epoch
         patience = base.config.get("patience")
@@ -195,7 +196,7 @@ def least_epochs(search: Search, errors: Errors) -> int:
     return base.last_epoch + more
 
 
-def path_epochs(search: Search, errors: Errors, best: Composition) -> int:
+def path_epochs(search: Search, best: Composition) -> int:
     """Epochs of all trainings from the base to the best model.
 
     Returns:
@@ -203,7 +204,7 @@ def path_epochs(search: Search, errors: Errors, best: Composition) -> int:
     """
     path = [c for c in best.ancestry if c.parent]
     if not path:  # nothing was gained: as much as the rejected retraining had
-        path = [c for c in errors if c.parent == search.space.root][:1]
+        path = search.space.children(search.space.root)[:1]
     trained = [Experiment(search.folder(str(c))).last_epoch for c in path]
     return search.base.last_epoch + sum(trained)
 

@@ -279,7 +279,7 @@ class _Driver:
         else:
             best = self._outcome().best
             self.path = 0
-            epochs = _controls.path_epochs(self.search, self.errors, best)
+            epochs = _controls.path_epochs(self.search, best)
         enough = epochs <= _controls.joint_epochs(self.search)
         if enough and (is_done(folder) or (parts and is_trained(folder))):
             return []
