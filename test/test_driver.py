@@ -137,6 +137,8 @@ STATUS = {"E_CLUSTER_CMD": 76, "E_HARVEST": 66}  # others: 78
         ({"strategy": "epoch", "epochs": (3,)}, "E_HARVEST.*epoch 3; it has 4"),
         ({"strategy": "full", "budget": 3}, "--budget has no meaning"),
         ({"strategy": "beam", "width": 0}, "--width"),
+        ({"width": 3}, "--width has no meaning in --search greedy"),
+        ({"steps": (1, 3)}, "--steps 3: there are 3 layers.*give 2 or less"),
         ({"reinit": "shrink:0.4"}, "give full, random, keep"),
         ({"strategy": "full", "max_jobs_total": 2}, "E_BUDGET.*3 .*is 2.*--yes"),
         ({"cmd": "", "cmd_backend": "slurm"}, "E_CLUSTER_CMD: there is no 'sbatch'"),
@@ -318,6 +320,7 @@ FULL, JOINT = {"strategy": "full"}, {"controls": ("joint",)}
         ({"max_frozen": 1}, {"max_frozen": 2}, ["m1.1.1"]),
         ({"max_frozen": 1}, {}, ["m1.1.1"]),
         ({}, {"controls": ("warm",)}, ["control.warm"]),
+        ({}, {"controls": ("warm", "lowest")}, ["control.lowest", "control.warm"]),
         ({"max_frozen": 1}, {"controls": ("warm",)}, ["control.warm", "m1.1.1"]),
         ({**JOINT, "max_frozen": 1}, JOINT, ["control.joint", "m1.1.1"]),  # goes on
         ({**FULL, "max_frozen": 1}, FULL, ["m1.1.1", "m2.1"]),
@@ -334,6 +337,7 @@ def test_a_wider_request_continues_the_narrower_ones_folder(search, first, then,
     assert (OUT / "search.yaml").read_bytes() != asked
     (wider,) = [e for e in events() if e["event"] == "search_widened"]
     assert wider["request"] == sha256(OUT / "search.yaml")
+    then = {**then, "controls": tuple(reversed(then.get("controls", ())))}
     _, calls = search(EVERY, **then)
     assert calls == [], "and the same request again does nothing"
     with pytest.raises(TopDownError, match="E_CONFIG_CHANGED"):
@@ -373,6 +377,22 @@ def test_killed_while_it_was_widened(search, monkeypatch, place, name):
     assert (OUT / "result.json").exists() == (place is os)
     result, calls = search(EVERY)
     assert (calls, result["best"]) == (["m1.1.1"], "m1.1.1")
+
+
+def test_a_wider_request_loses_no_model(search, harvest):
+    errors = {**WORSE, "m1.2@2": 45, "m1.2@4": 30}
+    search(errors, strategy="epoch", epochs=(4,), budget=2)
+    result, calls = search(errors, strategy="epoch", epochs=(2, 4), budget=2)
+    assert calls == ["m1.2@2"], "the budget ends before epoch 4"
+    assert result["best"] == "m1.2@4"
+
+
+def test_a_wider_request_is_refused_before_it_begins(search):
+    search(WORSE)
+    asked = (OUT / "search.yaml").read_bytes()
+    with pytest.raises(TopDownError, match="E_CLUSTER_CMD"):
+        search(WORSE, cmd="no_such.pl", controls=("warm",))
+    assert (OUT / "search.yaml").read_bytes() == asked
 
 
 def test_a_wider_request_needs_a_yes_too(search):

@@ -153,6 +153,13 @@ def test_full_trains_every_composition_level_by_level(n, levels):
         ({"m3": 4, "m1.2": 5}, (3, 2), "m3", "m3 m1.2", "m1.2 is worse: 5 > 4 errors"),
         ({"m3": 4, "m1.2": 4}, (3, 1), "m1.2", "m3 m1.2", "--max_frozen 1 reached"),
         (
+            {"m9": 4, "m1.8": 4},
+            (9, 3, (1, 4)),
+            "m1.8",
+            "m9 m1.8",
+            "--max_frozen 3 reached",
+        ),
+        (
             {"m3": 4, "m1.2": 4, "m1.1.1": 3},
             (3, 2),
             "m1.1.1",

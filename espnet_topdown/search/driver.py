@@ -39,6 +39,7 @@ from espnet_topdown.search.request import (
     Search,
     SearchRequest,
     check_budget,
+    widened,
     write_request,
 )
 from espnet_topdown.search.strategies import STRATEGIES, Outcome, outcome
@@ -62,7 +63,7 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
     """
     request.check()
     search = Search.of(request)
-    if not state.is_finished(request.output_dir):
+    if not state.is_finished(request.output_dir) or widened(search):
         of_base = search.base.config.get("ngpu") or 0
         ngpu = of_base if request.ngpu is None else request.ngpu
         cmd = request.cmd or backend_cmd(request.cmd_backend)
@@ -196,7 +197,7 @@ class _Driver:
     def _candidates(self) -> list[Job]:
         strategy, space = STRATEGIES[self.request.strategy], self.search.space
         while True:
-            batch = strategy(space, self.errors)
+            batch = strategy(space, self.errors) or self._of_narrower()
             finished = [c for c in batch if is_done(self.search.folder(str(c)))]
             if not finished:
                 if batch == [self.root] and self.request.max_jobs > 1:
@@ -204,6 +205,11 @@ class _Driver:
                 return [self._candidate(c) for c in batch if str(c) not in self.jobs]
             for composition in finished:
                 self._count(composition)
+
+    # Scored models that a wider request does not ask for: a beam went another way.
+    def _of_narrower(self) -> list[Composition]:
+        scored = {Composition.parse(n) for n in self.scored} - self.errors.keys()
+        return sorted(c for c in scored if is_done(self.search.folder(str(c))))
 
     def _count(self, composition: Composition) -> None:
         """Take a finished model's errors into the search."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from espnet_topdown.search.state import RESULT
 from espnet_topdown.search.strategies import (
     CONTROLS,
     STRATEGIES,
+    TAKEN_BY,
     Space,
     longest_path,
     max_retrainings,
@@ -123,12 +123,12 @@ class SearchRequest:
             raise TopDownError("E_RANGE", wrong, "see 'espnet-topdown search --help'")
 
     def _wrong(self) -> str:
-        strategy = f"in --search {self.strategy}"
-        wants = self.strategy in ("epoch", "layers_x_epochs")
-        if wants and not self.epochs:
+        if self.strategy in TAKEN_BY["epochs"] and not self.epochs:
             return f"--search {self.strategy} needs --epochs, such as 20,40,60"
-        if self.epochs and not wants:
-            return f"--epochs has no meaning {strategy}"
+        for option, strategies in TAKEN_BY.items():
+            asked = _plain(getattr(self, option)) != _RARE[option]
+            if asked and self.strategy not in strategies:
+                return f"--{option} has no meaning in --search {self.strategy}"
         if any(e < 1 for e in self.epochs) or any(s < 1 for s in self.steps):
             return "--epochs and --steps are whole numbers from 1 on"
         if self.width < 1 or self.budget < 0 or self.max_jobs < 1:
@@ -136,8 +136,6 @@ class SearchRequest:
         if not 1 <= self.jobs_per_gpu <= self.max_jobs:
             most = f"--max_jobs {self.max_jobs}"
             return f"--jobs_per_gpu {self.jobs_per_gpu} is not between 1 and {most}"
-        if self.budget and self.strategy in ("greedy", "full"):
-            return f"--budget has no meaning {strategy}"
         if self.max_frozen is not None and self.max_frozen < 0:
             return f"--max_frozen {self.max_frozen} is negative"
         return ""
@@ -186,10 +184,15 @@ class Search:
             what = f"layer stack {spec.name} has one layer, and one is always trained"
             do = "give --stack FILE.yaml with two layers or more"
             raise TopDownError("E_STACK", what, do)
-        if (request.max_frozen or 0) >= stack.n:
-            what = f"--max_frozen {request.max_frozen}: there are {stack.n} layers, and"
-            what += " one is always trained"
-            raise TopDownError("E_RANGE", what, f"give {stack.n - 1} or less")
+        frozen = {
+            "max_frozen": request.max_frozen or 0,
+            "steps": max(request.steps, default=0),
+        }
+        for option, most in frozen.items():
+            if most >= stack.n:
+                what = f"--{option} {most}: there are {stack.n} layers, and one is "
+                do = f"give {stack.n - 1} or less"
+                raise TopDownError("E_RANGE", f"{what}always trained", do)
         return cls(_completed(request, task), base, spec, stack, task)
 
     @property
@@ -374,8 +377,7 @@ def write_request(search: Search) -> list[str]:
         write_stack(search.spec, folder)
         write_yaml(path, want)
         return []
-    wider = _widened(read_record(path), want, path)
-    if wider:
+    if wider := widened(search):
         check_budget(search)
         digest = hashlib.sha256(yaml_bytes(want)).hexdigest()
         journal = Journal(folder / "journal.jsonl")
@@ -406,8 +408,8 @@ def check_budget(search: Search) -> None:
     )
 
 
-def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> list[str]:
-    """The options in which a request goes beyond the one that a folder has.
+def widened(search: Search) -> list[str]:
+    """The options in which a request goes beyond the one that its folder has.
 
     Returns:
         Names of the options.
@@ -415,6 +417,8 @@ def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> li
     Raises:
         TopDownError: E_CONFIG_CHANGED where it differs otherwise; E_VERSION.
     """
+    path, want = search.request.output_dir / "search.yaml", _record(search)
+    have = read_record(path)
     if old := [name for name in REMOVED_OPTIONS if have.get(name)]:
         raise TopDownError(
             "E_VERSION",
@@ -428,6 +432,8 @@ def _widened(have: Mapping[str, Any], want: Mapping[str, Any], path: Path) -> li
         if key == "versions" or not (key in have or key in _RARE):
             continue  # an older program did not write every key
         old, new = (m.get(key, _RARE.get(key)) for m in (have, want))
+        if key == "controls" and {*old} == {*new}:
+            continue
         if key in _WIDENS and _is_wider(key, old, new):
             wider.append(key)
         elif old != new:

@@ -206,6 +206,12 @@ STRATEGIES: dict[str, Strategy] = {
     "layers_x_epochs": layers_x_epochs,
     "beam": beam,
 }
+# option -> the strategies that go by it; others refuse it
+TAKEN_BY = {
+    "epochs": ("epoch", "layers_x_epochs"),
+    "width": ("beam",),
+    "budget": ("epoch", "layers_x_epochs", "beam"),
+}
 
 
 @dataclass(frozen=True)
@@ -286,7 +292,7 @@ def _greedy_outcome(space: Space, errors: Errors) -> Outcome:
         return Outcome(best, last.ancestry, reason)
     if last.n_frozen >= space.n - 1:
         reason = "every layer but the lowest is frozen"
-    elif last.n_frozen >= space.max_frozen:
+    elif max(space.steps, default=space.n) > space.max_frozen:
         reason = f"--max_frozen {space.max_frozen} reached"
     else:
         reason = "every group of layers but the lowest is frozen"
