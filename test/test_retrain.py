@@ -169,6 +169,21 @@ def test_a_run_is_made_longer_never_shorter(toy_experiment):
         assert read_yaml(JOB / "train.yaml")["max_epoch"] == got
 
 
+def test_killed_while_it_was_made_longer(toy_experiment, monkeypatch):
+    prepare(spec(), JOB)
+
+    def killed(*args):
+        write_yaml(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
+        m.setattr("espnet_topdown.jobs.prepare.write_yaml", killed)
+        extend(JOB, 9)
+    extend(JOB, 9)
+    for name in ("train", "retrain"):
+        assert read_yaml(JOB / f"{name}.yaml")["max_epoch"] == 9
+
+
 AS_BASE = {n: t for n, t in rnn_weights().items() if "1" in n}
 
 

@@ -283,5 +283,5 @@ def extend(folder: Path, epochs: int) -> None:
     """Raise the number of epochs of a prepared job; it is never lowered."""
     if int(read_yaml(folder / "train.yaml")["max_epoch"]) >= epochs:
         return
-    for path in (folder / "train.yaml", folder / "retrain.yaml"):
+    for path in (folder / "retrain.yaml", folder / "train.yaml"):  # whose goal counts
         write_yaml(path, {**read_yaml(path), "max_epoch": epochs})
