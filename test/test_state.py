@@ -8,7 +8,7 @@ import pytest
 from made_up_search import write_decode, write_search
 
 from espnet_topdown.errors import TopDownError
-from espnet_topdown.files import read_json, write_json
+from espnet_topdown.files import read_json, write_json, write_yaml
 from espnet_topdown.search.state import read_state
 
 
@@ -55,6 +55,15 @@ def test_decisions_without_a_journal_come_from_the_path(search: Path):
     report = read_state(search)
     assert report.find("m1.1.3").status == "accepted"
     assert report.find("m1.1.1.2").status == "rejected"
+
+
+def test_what_control_warm_copied_of_a_base_that_froze_a_layer(search: Path):
+    job = {"control": "warm", "frozen": ["softmax"]}
+    job |= dict.fromkeys(("frozen_params", "frozen_in_base"), ["a.w"])
+    (search / "control.warm").mkdir(exist_ok=True)
+    write_yaml(search / "control.warm" / "retrain.yaml", job)
+    warm = read_state(search).find("control.warm")
+    assert (warm.copied, warm.frozen) == (("softmax",), ())
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,8 @@ def _candidate(
     curve = read_curve(folder) or read_curve(home)
     layers = [name for name, _ in search.layers]
     frozen = tuple(job.get("frozen") or _frozen(folder.name, layers))
-    copied = bool(job.get("control")) and not job.get("frozen_params")
+    kept, own = job.get("frozen_params") or [], job.get("frozen_in_base", [])
+    copied = bool(job.get("control")) and kept == own
     came = tuple(layers) if job.get("control") == "restart" else frozen
     progress = read_progress(folder)
     status, why, where = _status(folder, role, search, events)
