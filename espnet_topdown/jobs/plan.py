@@ -25,6 +25,7 @@ from espnet_topdown.models.layers import (
     is_statistic,
     stack_for,
 )
+from espnet_topdown.models.tasks import find_task
 
 TensorSources = Mapping[str, tuple[Path, str]]  # tensor -> a file, and its name there
 
@@ -353,6 +354,7 @@ def layer_table(exp: Path, stack: str = "auto", model: Path | None = None) -> st
     """
     experiment = Experiment(exp, model)
     spec = stack_for(experiment.config, stack, experiment.header)
+    find_task(spec.task)
     layers = bind(experiment, spec)
     _check_vocabulary(experiment, layers)
     sizes = layers.sizes

@@ -114,6 +114,7 @@ WRONG = [
     (stack(OUT, HIGH, LOW.replace("low", "high")), "two layers are named 'high'"),
     (stack(OUT, HIGH, LOW.replace("low", "1")), "name 1 is no word"),
     (stack(OUT, HIGH, LOW.replace("low", "'a, b'")), "name 'a, b' is no word"),
+    ("task: asrr\n" + stack(*LAYERS), "E_STACK.*'asrr' is unknown .nearest: asr"),
     ("layers: []", "'layers' must be a list"),
     ("layer: []", "unknown key 'layer' .nearest: layers"),
     (f"{ONE}\nlayers: 1", "E_YAML_DUP.*lines 1 and 2"),
@@ -136,12 +137,6 @@ def test_a_stack_file_that_is_wrong(toy_experiment, capfd, verb, text, message):
     assert status == (66 if text is None else 78) and "Traceback" not in shown
     assert re.search(message, shown, re.DOTALL), shown
     assert {*Path().rglob("*")} == had
-
-
-def test_a_stack_of_no_kind_of_model(toy_experiment, capfd):
-    Path("mine.yaml").write_text("task: asrr\n" + stack(*LAYERS))
-    status, shown = shown_by(capfd, "plan", *COMMANDS["plan"], "--stack", "mine.yaml")
-    assert status == 78 and re.search("E_STACK.*nearest: asr", shown)
 
 
 IGNORED = r"ignore: ['encoder\.enc\.0\.\w+0']"
