@@ -154,6 +154,8 @@ def test_control_random_freezes_values_that_nobody_trained(search, toy_experimen
     for value in _random_values(wide, seed=1).values():  # half the bound on average
         assert 0.02 < value.abs().mean() < 0.03 and value.abs().max() <= 0.05
         assert value.min() < 0 < value.max()
+    norm = _random_values({"l.running_var": torch.full((99,), 5.0)}, seed=1)
+    assert (norm["l.running_var"] > 0).all(), "variances"
     drawn = {}
     for seed in ("own", "same"):
         request = SearchRequest(toy_experiment, Path(seed), retrain_seed=seed)

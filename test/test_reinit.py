@@ -6,7 +6,12 @@ import torch
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.jobs.reinit import Reinit
 
-SOURCE = {"a.weight": torch.randn(4, 50), "a.count": torch.tensor(7)}
+VARIANCES = torch.tensor([1e-3, 9.0, 1e-3, 9.0])  # of a norm: never below 0
+SOURCE = {
+    "a.weight": torch.randn(4, 50),
+    "a.count": torch.tensor(7),
+    "a.running_var": VARIANCES,
+}
 
 
 def test_shrink_and_perturb() -> None:
@@ -14,7 +19,7 @@ def test_shrink_and_perturb() -> None:
     once, twice, other = (rule.values(SOURCE, SOURCE, s) for s in (1, 1, 2))
     assert torch.equal(once["a.weight"], twice["a.weight"])
     assert not torch.equal(once["a.weight"], other["a.weight"])
-    assert once["a.count"] == 7
+    assert once["a.count"] == 7 and torch.equal(once["a.running_var"], VARIANCES)
     noise = once["a.weight"] - 0.5 * SOURCE["a.weight"]
     spread = noise.std() / SOURCE["a.weight"].std()
     assert 0.07 < spread < 0.13

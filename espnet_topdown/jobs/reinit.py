@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_topdown.errors import DATA, MISSING, TopDownError
+from espnet_topdown.models.layers import is_statistic
 
 if TYPE_CHECKING:
     from espnet_topdown.models.experiment import Experiment
@@ -90,7 +91,8 @@ class Reinit:
                     DATA,
                 )
             value = source[name]
-            if self.kind == "shrink" and value.is_floating_point() and value.dim():
+            is_weight = value.is_floating_point() and not is_statistic(name)
+            if self.kind == "shrink" and is_weight and value.dim():
                 spread = value.float().std(unbiased=False)
                 noise = torch.randn(value.shape, generator=draw) * spread
                 mixed = self.scale * value.float() + self.noise * noise

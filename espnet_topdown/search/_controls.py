@@ -15,6 +15,7 @@ from espnet_topdown.files import read_yaml
 from espnet_topdown.jobs.prepare import extend, prepare
 from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.experiment import Experiment
+from espnet_topdown.models.layers import is_statistic
 from espnet_topdown.records import DONE
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.request import Search
@@ -159,7 +160,7 @@ def _write_random(search: Search, layer: str, seed: int) -> Path:
     return path
 
 
-# Random tensors of the same shapes and types; integers are copied.
+# Random tensors of the same shapes and types; integers and statistics are copied.
 def _random_values(like: Weights, seed: int) -> Weights:
     import torch
 
@@ -168,7 +169,7 @@ def _random_values(like: Weights, seed: int) -> Weights:
     inputs = {n.rpartition(".")[0]: t.shape[1:].numel() for n, t in matrices.items()}
     values = {}
     for name, value in like.items():
-        if not value.is_floating_point():
+        if is_statistic(name) or not value.is_floating_point():
             values[name] = value.clone()
             continue
         fan = inputs.get(name.rpartition(".")[0]) or max(1, value.numel())
