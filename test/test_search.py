@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from espnet_topdown.errors import TopDownError
 from espnet_topdown.search.composition import Composition
-from espnet_topdown.search.strategies import STRATEGIES, Space, max_retrainings, outcome
+from espnet_topdown.search.strategies import STRATEGIES, Space, longest_search, outcome
 
 M = Composition.parse
 CHAINS = st.lists(st.integers(0, 6), min_size=1, max_size=8)
@@ -118,7 +118,9 @@ def test_a_search_stays_in_its_space(strategy, n, max_frozen, budget, steps):
         return c.n_frozen - n * len(c.parts)
 
     errors, _, result = run(strategy, n, error, max_frozen, **limits)
-    assert len(errors) - 1 == max_retrainings(strategy, Space(n, max_frozen, **limits))
+    assert (
+        len(errors) - 1 == longest_search(strategy, Space(n, max_frozen, **limits))[0]
+    )
     assert all(c.n_frozen <= max_frozen for c in errors)
     assert all(c.n_frozen in (0, *steps) for c in errors if steps)
     assert result.best in errors and errors[result.best] == min(errors.values())
@@ -131,12 +133,16 @@ def test_a_search_stays_in_its_space(strategy, n, max_frozen, budget, steps):
 @given(
     st.sampled_from(sorted(STRATEGIES)),
     st.integers(1, 3),
+    st.sampled_from([0, 5, 8]),
+    st.sampled_from([(), (1, 3, 4)]),
     st.randoms(use_true_random=False),
 )
-def test_no_search_is_longer_than_was_said(strategy, width, rng):
-    limits = {"epochs": (3,), "width": width}
+def test_no_search_is_longer_than_was_said(strategy, width, budget, steps, rng):
+    limits = {"epochs": (3,), "width": width, "budget": budget, "steps": steps}
     errors, *_ = run(strategy, 5, lambda c: rng.randint(0, 3), **limits)
-    assert len(errors) - 1 <= max_retrainings(strategy, Space(5, 4, **limits))
+    most, path = longest_search(strategy, Space(5, 4, **limits))
+    assert len(errors) - 1 <= most
+    assert max(len(c.parts) for c in errors) - 1 <= path
 
 
 @pytest.mark.parametrize("n, levels", [(1, [1]), (3, [1, 2, 1]), (5, [1, 4, 6, 4, 1])])

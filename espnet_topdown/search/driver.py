@@ -147,7 +147,7 @@ class _Driver:
         search, request = self.search, self.request
         names = search.stack.names
         log.info("%d layers from the top: %s", len(names), ", ".join(names))
-        most = search.max_retrainings
+        most = search.longest[0]
         log.info(
             "search %s: at most %d retrainings and %d controls, %d at a time, %s",
             request.strategy,

@@ -33,8 +33,7 @@ from espnet_topdown.search.strategies import (
     STRATEGIES,
     TAKEN_BY,
     Space,
-    longest_path,
-    max_retrainings,
+    longest_search,
 )
 
 _CRITERIA = tuple(c for t in read_tasks().values() for c in t.criteria)
@@ -184,15 +183,11 @@ class Search:
             what = f"layer stack {spec.name} has one layer, and one is always trained"
             do = "give --stack FILE.yaml with two layers or more"
             raise TopDownError("E_STACK", what, do)
-        frozen = {
-            "max_frozen": request.max_frozen or 0,
-            "steps": max(request.steps, default=0),
-        }
-        for option, most in frozen.items():
-            if most >= stack.n:
-                what = f"--{option} {most}: there are {stack.n} layers, and one is "
-                do = f"give {stack.n - 1} or less"
-                raise TopDownError("E_RANGE", f"{what}always trained", do)
+        most = max((request.max_frozen or 0, *request.steps))
+        if most >= stack.n:
+            what = f"--{'steps' if most in request.steps else 'max_frozen'} {most}: "
+            what += f"there are {stack.n} layers, and one is always trained"
+            raise TopDownError("E_RANGE", what, f"give {stack.n - 1} or less")
         return cls(_completed(request, task), base, spec, stack, task)
 
     @property
@@ -205,40 +200,35 @@ class Search:
     @property
     def max_epoch(self) -> int:
         """Of every retraining."""
-        return self.request.max_epoch or self._joint_epochs
-
-    @property
-    def _joint_epochs(self) -> int:
-        return int(self.base.config["max_epoch"])
+        return int(self.request.max_epoch or self.base.config["max_epoch"])
 
     @property
     def max_trainings(self) -> int:
         """How many retrainings and controls there can be."""
         r = self.request
         chain = self.space.max_frozen - 1 if "bottom_up" in r.controls else 0
-        return self.max_retrainings + len(r.controls) + max(0, chain)
+        return self.longest[0] + len(r.controls) + max(0, chain)
 
     @property
-    def max_retrainings(self) -> int:
-        """How many retrainings there can be."""
-        return max_retrainings(self.request.strategy, self.space)
-
-    @property
-    def _max_path(self) -> int:
-        return longest_path(self.request.strategy, self.space)
+    def longest(self) -> tuple[int, int]:
+        """How many retrainings there can be, and how many one after another."""
+        return longest_search(self.request.strategy, self.space)
 
     @property
     def max_path_epochs(self) -> int:
         """From the start of joint training to the last retraining; of control joint."""
-        return self._joint_epochs + max(1, self._max_path) * self.max_epoch
+        return (
+            int(self.base.config["max_epoch"])
+            + max(1, self.longest[1]) * self.max_epoch
+        )
 
     @property
     def _chain_epochs(self) -> list[int]:
         """Of what is trained one after another: the longest path, then each control."""
-        own = {"joint": self.max_path_epochs, "long": 2 * self._joint_epochs}
+        own = {"joint": self.max_path_epochs, "long": 2 * self.base.config["max_epoch"]}
         own["bottom_up"] = max(1, self.space.max_frozen) * self.max_epoch
         controls = [own.get(c, self.max_epoch) for c in self.request.controls]
-        return [self._max_path * self.max_epoch, *controls]
+        return [self.longest[1] * self.max_epoch, *controls]
 
     @property
     def max_time(self) -> str:
@@ -251,8 +241,8 @@ class Search:
         if not epoch_s:
             return "hours unknown"
         jobs = 1 + self.max_trainings  # the joint model is scored
-        path, chains = self._max_path, self._chain_epochs
-        epochs = sum(chains) + (self.max_retrainings - path) * self.max_epoch
+        (most, path), chains = self.longest, self._chain_epochs
+        epochs = sum(chains) + (most - path) * self.max_epoch
         seconds = epochs * epoch_s + jobs * JOB_S
         seconds /= min(jobs, self.request.max_jobs)
         seconds = max(seconds, max(chains) * epoch_s + path * JOB_S)

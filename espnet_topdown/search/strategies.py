@@ -223,45 +223,31 @@ class Outcome:
     reason: str
 
 
-def max_retrainings(strategy: str, space: Space) -> int:
-    """How many retrainings a search can need, the joint model not counted.
-
-    >>> max_retrainings("greedy", Space(5, 4)), max_retrainings("full", Space(5, 4))
-    (4, 15)
-    >>> max_retrainings("epoch", Space(5, 4, epochs=(10, 20)))
-    3
-    >>> max_retrainings("beam", Space(5, 4, width=1))
-    10
-
-    Returns:
-        The number of retrainings.
-    """
-    return len(_longest(strategy, space)) - 1
-
-
-def longest_path(strategy: str, space: Space) -> int:
-    """How many of these can follow one another.
-
-    >>> longest_path("full", Space(5, 4)), longest_path("greedy", Space(9, 8, (1, 4)))
-    (4, 2)
-
-    Returns:
-        The number of retrainings.
-    """
-    free = dataclasses.replace(space, budget=0)  # less on one level leaves more below
-    parts = max(len(c.parts) for c in _longest(strategy, free))
-    return min(parts - 1, space.budget or parts)
-
-
-# The models of the longest search, but for a strategy that would train more where a
-# model is worse.
 @functools.cache
-def _longest(strategy: str, space: Space) -> Errors:
+def longest_search(strategy: str, space: Space) -> tuple[int, int]:
+    """How many retrainings a search can need, and how many of them one after another.
+
+    Too few for a strategy that would train more where a model is worse.
+
+    >>> longest_search("greedy", Space(5, 4)), longest_search("full", Space(5, 4))
+    ((4, 4), (15, 4))
+    >>> longest_search("epoch", Space(5, 4, epochs=(10, 20)))
+    (3, 1)
+    >>> longest_search("beam", Space(5, 4, width=1))
+    (10, 4)
+
+    Returns:
+        Both numbers.
+    """
     errors: dict[Composition, float] = {}
     while batch := STRATEGIES[strategy](space, errors):
         for c in batch:  # never worse, and of a level what can go on longest is best
             errors[c] = c.n_frozen - c.n * len(c.parts)
-    return errors
+    path = max(len(c.parts) for c in errors) - 1
+    if space.budget:  # what one level leaves of it is spent below
+        free = dataclasses.replace(space, budget=0)
+        path = min(space.budget, longest_search(strategy, free)[1])
+    return len(errors) - 1, path
 
 
 def outcome(strategy: str, space: Space, errors: Errors) -> Outcome:
