@@ -114,10 +114,9 @@ def classifier_file(base: Experiment, epoch: int) -> Path:
     Raises:
         TopDownError: E_HARVEST (66), which epochs there are.
     """
-    kept_whole = base.epoch_files.get(epoch)
-    for path in (kept_whole, base.harvest_file(epoch)):
-        if path is not None and path.is_file():
-            return path
+    path = base.epoch_files.get(epoch, base.harvest_file(epoch))
+    if path.is_file():
+        return path
     harvest = base.harvest_file(epoch).parent
     kept = {int(p.stem) for p in harvest.glob("*.pth") if p.stem.isdigit()}
     have = ", ".join(map(str, sorted(kept | set(base.epoch_files)))) or "none"

@@ -19,12 +19,11 @@ from espnet_topdown.models.layers import is_statistic
 from espnet_topdown.records import DONE
 from espnet_topdown.search.composition import Composition
 from espnet_topdown.search.request import Search
-from espnet_topdown.search.strategies import STRATEGIES
+from espnet_topdown.search.strategies import STRATEGIES, Errors
 
 if TYPE_CHECKING:
     from espnet_topdown.models.weights import Weights
 
-Errors = Mapping[Composition, float]
 # Of ESPnet's schedulers (202511, 202611): options that are a length in steps or epochs.
 # Those of a warm-up stay, and so does a plateau's patience.
 _LENGTHS = (
@@ -167,10 +166,9 @@ def _random_values(like: Weights, seed: int) -> Weights:
     draw = torch.Generator().manual_seed(seed)
     matrices = {n: t for n, t in like.items() if t.dim() > 1}
     inputs = {n.rpartition(".")[0]: t.shape[1:].numel() for n, t in matrices.items()}
-    values = {}
+    values = dict(like)
     for name, value in like.items():
         if is_statistic(name) or not value.is_floating_point():
-            values[name] = value.clone()
             continue
         fan = inputs.get(name.rpartition(".")[0]) or max(1, value.numel())
         bound = 1 / math.sqrt(fan)

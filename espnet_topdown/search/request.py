@@ -306,7 +306,7 @@ class Search:
         changed: dict[str, Any] = {"use_wandb": True} if request.use_wandb else {}
         if request.max_epoch is not None:
             changed["max_epoch"] = request.max_epoch
-        more.setdefault("overrides", changed)
+        more["overrides"] = changed
         return RetrainSpec.make(
             self.base, name, frozen, seed, self.spec, source, request.trainer, **more
         )

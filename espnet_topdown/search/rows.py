@@ -77,7 +77,9 @@ class Row:
     @property
     def needs(self) -> tuple[str, ...]:
         """Rows that must be trained before this one."""
-        return tuple(dict.fromkeys(n for n in (self.of, self.source) if n != RANDOM))
+        return tuple(
+            dict.fromkeys(n for n in (self.of, self.source) if n not in ("", RANDOM))
+        )
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,7 @@ class Paper:
 
         def add(row: Row) -> None:
             for need in row.needs:
-                if need:
-                    add(self.rows[need])
+                add(self.rows[need])
             found.setdefault(row.name, row)
 
         for row in self.chosen(names):

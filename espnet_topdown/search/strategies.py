@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from espnet_topdown.search.composition import Composition
@@ -115,9 +115,8 @@ def epoch(space: Space, errors: Errors) -> list[Composition]:
     Returns:
         The next candidates.
     """
-    if space.root not in errors:
-        return [space.root]
-    return [c for c in _within(space, space.starts()) if c not in errors]
+    root = [space.root]
+    return _by_level(space, errors, lambda g: space.starts() if g == root else [])
 
 
 def layers_x_epochs(space: Space, errors: Errors) -> list[Composition]:
@@ -164,15 +163,11 @@ def _by_level(
             return missing
         good = [c for c in level if _no_worse(c, errors)]
         good.sort(key=lambda c: (errors[c], c))
-        level = _within(space, grown(good), used)
+        level = grown(good)
+        if space.budget:
+            level = level[: space.budget - used]
         used += len(level)
     return []
-
-
-def _within(
-    space: Space, wanted: Sequence[Composition], used: int = 0
-) -> list[Composition]:
-    return list(wanted[: space.budget - used] if space.budget else wanted)
 
 
 def _no_worse(candidate: Composition, errors: Errors) -> bool:
