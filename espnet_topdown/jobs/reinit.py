@@ -53,11 +53,9 @@ class Reinit:
             return cls("shrink", float(found[1]), float(found[2]))
         if found := re.fullmatch(r"rewind:([1-9]\d*)", text):
             return cls("rewind", epoch=int(found[1]))
-        raise TopDownError(
-            "E_RANGE",
-            f"--reinit '{text}' is not understood",
-            "give full, random, keep, shrink:0.4,0.1 or rewind:EPOCH",
-        )
+        what = f"--reinit '{text}' is not understood"
+        do = "give full, random, keep, shrink:0.4,0.1 or rewind:EPOCH"
+        raise TopDownError("E_RANGE", what, do)
 
     @property
     def from_trained(self) -> bool:
@@ -84,12 +82,9 @@ class Reinit:
         found = {}
         for name in names:
             if name not in source:
-                raise TopDownError(
-                    "E_SHAPE_MISMATCH",
-                    f"--reinit {self.kind}: no {name} in the file of weights",
-                    "take an epoch of which all weights are kept",
-                    DATA,
-                )
+                what = f"--reinit {self.kind}: no {name} in the file of weights"
+                do = "take an epoch of which all weights are kept"
+                raise TopDownError("E_SHAPE_MISMATCH", what, do, DATA)
             value = source[name]
             is_weight = value.is_floating_point() and not is_statistic(name)
             if self.kind == "shrink" and is_weight and value.dim():

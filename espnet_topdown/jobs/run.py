@@ -97,12 +97,9 @@ def _train(
             os.environ.setdefault("WANDB_RUN_GROUP", folder.resolve().parent.name)
         importlib.import_module(job["trainer"]).main(options)
     if not is_trained(folder):
-        raise TopDownError(
-            "E_TRAINING",
-            f"{folder}: the trainer ended before the last epoch",
-            "read train.log there; the same command continues",
-            INTERNAL,
-        )
+        what = f"{folder}: the trainer ended before the last epoch"
+        do = "read train.log there; the same command continues"
+        raise TopDownError("E_TRAINING", what, do, INTERNAL)
 
 
 def is_trained(folder: Path) -> bool:

@@ -58,8 +58,8 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
         What result.json holds.
 
     Raises:
-        TopDownError: E_LOCKED (75), E_CONFIG_CHANGED (78), E_JOB_FAILED, or anything
-            that the checks of the base experiment and its data find.
+        TopDownError: E_LOCKED (75), E_CONFIG_CHANGED or E_BUDGET (78), E_JOB_FAILED,
+            or anything that the checks of the base experiment and its data find.
     """
     request.check()
     search = Search.of(request)
@@ -68,8 +68,13 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
         ngpu = of_base if request.ngpu is None else request.ngpu
         cmd = request.cmd or backend_cmd(request.cmd_backend)
         check_launcher(cmd, ngpu, request.jobs_per_gpu)
-    if not (request.output_dir / "search.yaml").is_file():
-        _check_base(search)
+    if not (request.output_dir / "search.yaml").is_file():  # cheap refusals first
+        base, task = search.base, search.task
+        check_budget(search)
+        check_trained(base, request.allow_unfinished)
+        allowed = request.allow_pipes, request.allow_overlap
+        check_data = functools.partial(task.call("check"), base, *allowed)
+        check_works(base, search.stack, task, request.trainer, check_data)
     with Lock(request.output_dir / "lock"):
         if wider := write_request(search):
             log.info("wider than before: %s; what is trained stays", ", ".join(wider))
@@ -77,20 +82,6 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
             log.info("this search is finished; nothing to do")
             return read_json(request.output_dir / state.RESULT)
         return _Driver(search).run()
-
-
-def _check_base(search: Search) -> None:
-    """Try a new search's base experiment and check its data, cheap refusals first.
-
-    Raises:
-        TopDownError: E_BUDGET (78); those of ``jobs.check``.
-    """
-    request, base, task = search.request, search.base, search.task
-    check_budget(search)
-    check_trained(base, request.allow_unfinished)
-    allowed = request.allow_pipes, request.allow_overlap
-    check_data = functools.partial(task.call("check"), base, *allowed)
-    check_works(base, search.stack, task, request.trainer, check_data)
 
 
 class _Driver:
@@ -370,14 +361,10 @@ def _check_same_set(name: str, score: Mapping[str, Any], root: Path, unit: str) 
     Raises:
         TopDownError: E_EVAL_SET (70).
     """
-    first = read_json(Path(root) / "score.json")
+    first = read_json(root / "score.json")
     mine, its = ((s[unit]["ref"], s["utts"]) for s in (score, first))
     if mine != its:
-        raise TopDownError(
-            "E_EVAL_SET",
-            f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
-            f"{Path(root).name} on {its[1]} and {its[0]}",
-            "give another folder (in a recipe: --topdown_dir): the validation "
-            "set has changed",
-            INTERNAL,
-        )
+        what = f"{name} was scored on {mine[1]} utterances and {mine[0]} symbols, "
+        what += f"{root.name} on {its[1]} and {its[0]}"
+        do = "give another folder (in a recipe: --topdown_dir): the validation "
+        raise TopDownError("E_EVAL_SET", what, f"{do}set has changed", INTERNAL)

@@ -112,11 +112,8 @@ class SearchRequest:
         pairs += [("controls", c, tuple(CONTROLS)) for c in self.controls]
         for option, word, known in pairs:
             if word not in known:
-                raise TopDownError(
-                    "E_RANGE",
-                    f"--{option} {word} is unknown ({nearest(word, known)})",
-                    f"give one of {', '.join(known)}",
-                )
+                what = f"--{option} {word} is unknown ({nearest(word, known)})"
+                raise TopDownError("E_RANGE", what, f"give one of {', '.join(known)}")
         Reinit.parse(self.reinit)
         if wrong := self._wrong():
             raise TopDownError("E_RANGE", wrong, "see 'espnet-topdown search --help'")
@@ -339,11 +336,8 @@ def _completed(request: SearchRequest, task: Task) -> SearchRequest:
     trainer = task.trainer if request.trainer == AUTO else request.trainer
     criterion = task.criteria[0] if request.criterion == AUTO else request.criterion
     if criterion not in task.criteria:
-        raise TopDownError(
-            "E_RANGE",
-            f"--criterion {criterion}: {request.base_exp} is of kind '{task.name}'",
-            f"give one of {', '.join(task.criteria)}",
-        )
+        what = f"--criterion {criterion}: {request.base_exp} is of kind '{task.name}'"
+        raise TopDownError("E_RANGE", what, f"give one of {', '.join(task.criteria)}")
     return dataclasses.replace(request, trainer=trainer, criterion=criterion)
 
 

@@ -188,12 +188,9 @@ def check_search(folder: Path) -> Path:
     """
     if (Path(folder) / "search.yaml").is_file():
         return Path(folder)
-    raise TopDownError(
-        "E_NO_SEARCH",
-        f"no search in {folder} (search.yaml is missing)",
-        "give the folder that 'espnet-topdown search' wrote, e.g. exp/asr_x_topdown",
-        MISSING,
-    )
+    what = f"no search in {folder} (search.yaml is missing)"
+    do = "give the folder that 'espnet-topdown search' wrote, e.g. exp/asr_x_topdown"
+    raise TopDownError("E_NO_SEARCH", what, do, MISSING)
 
 
 def read_state(folder: Path) -> SearchState:
@@ -575,12 +572,9 @@ def is_finished(folder: Path) -> bool:
     if not events or events[-1]["event"] != "search_done":
         return False
     if sha256(path) != events[-1].get("result", sha256(path)):
-        raise TopDownError(
-            "E_DIGEST",
-            f"{path} is not what the search wrote",
-            "move it away and run the same command again; nothing is trained anew",
-            DATA,
-        )
+        what = f"{path} is not what the search wrote"
+        do = "move it away and run the same command again; nothing is trained anew"
+        raise TopDownError("E_DIGEST", what, do, DATA)
     return True
 
 
@@ -599,11 +593,8 @@ def sealed_score(folder: Path, event: Mapping[str, Any]) -> tuple[dict[str, Any]
     """
     done = sha256(folder / DONE)
     if event.get("done", done) != done:
-        raise TopDownError(
-            "E_DIGEST",
-            f"{folder / DONE} is not the one that was scored",
-            f"bring it back, or move {folder} away and run the same command again",
-            DATA,
-        )
+        what = f"{folder / DONE} is not the one that was scored"
+        do = f"bring it back, or move {folder} away and run the same command again"
+        raise TopDownError("E_DIGEST", what, do, DATA)
     check_seal(folder)
     return read_json(folder / "score.json"), done
