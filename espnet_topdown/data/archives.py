@@ -148,10 +148,7 @@ def apt_download(packages: Sequence[str], folder: Path) -> None:
         raise _not_fetched("no apt-get on this machine")
     logging.info("apt-get download %s", " ".join(packages))
     run = subprocess.run(
-        ["apt-get", "download", *packages],
-        cwd=folder,
-        capture_output=True,
-        text=True,
+        ["apt-get", "download", *packages], cwd=folder, capture_output=True, text=True
     )
     if run.returncode != 0:
         lines = [x for x in run.stderr.splitlines() if x.startswith("E:")]

@@ -114,7 +114,7 @@ def durable(**names: Any) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def check_room(folder: Path) -> None:
+def check_room(folder: Path | str) -> None:
     """Refuse to train an epoch that could not be saved.
 
     Args:

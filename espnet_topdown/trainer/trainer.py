@@ -45,7 +45,6 @@ class _Session:
     guard: CTCGuard
     progress: ProgressWriter | None
     harvest: Harvest | None
-    folder: Path
     first: bool
 
 
@@ -131,7 +130,7 @@ class TopDownTrainer(Trainer):
             with on_signal() as stop, durable(Reporter=lambda: reporter):
                 if several:
                     stop.agree("cuda" if options.ngpu else "cpu")
-                cls.session = _Session(stop, guard, progress, harvest, folder, first)
+                cls.session = _Session(stop, guard, progress, harvest, first)
                 super().run(
                     model=model,
                     trainer_options=options,
@@ -165,7 +164,7 @@ class TopDownTrainer(Trainer):
         for optimizer in optimizers:
             optimizer.zero_grad()
         if session.first:
-            check_room(session.folder)
+            check_room(options.output_dir)
         _check_steps(_count(iterator), options.accum_grad)
         if session.progress:
             session.progress.start_epoch(epoch)

@@ -130,15 +130,19 @@ def test_few_references_are_tried_before_the_first_batch(tmp_path, n_short, dtyp
     assert model.training and model.runs == 16
 
 
+@pytest.mark.parametrize("samples", [640, 50])  # of 50 not even one frame is made
 @pytest.mark.parametrize("option, name", [("train", "train"), ("valid", "dev")])
 def test_a_reference_that_is_too_long_for_its_samples(
-    train, tones, tmp_path, option, name
+    train, tones, tmp_path, option, name, samples
 ):
     texts = (tones / name / "text").read_text().splitlines()
     lines = [f"{x.split()[0]} {len(x.split(' ', 1)[1])},7\n" for x in texts]
     lines[1] = f"{texts[1].split()[0]} 999,7\n"
     (tmp_path / "text_shape").write_text("".join(lines))
-    files = [str(tones / name / "speech_shape"), str(tmp_path / "text_shape")]
+    speech = (tones / name / "speech_shape").read_text().splitlines(True)
+    speech[1] = f"{texts[1].split()[0]} {samples}\n"
+    (tmp_path / "speech_shape").write_text("".join(speech))
+    files = [str(tmp_path / "speech_shape"), str(tmp_path / "text_shape")]
     with pytest.raises(TopDownError, match=f"E_CTC_INFEASIBLE.*{name}01 needs 999"):
         train(**{f"{option}_shape_file": files})
     assert not (tmp_path / "exp" / "config.yaml").exists()
