@@ -420,7 +420,7 @@ class Lock:
         while not self.acquire():
             looks -= 1
             owner = lock_holder(self.path)
-            if time.monotonic() >= deadline and (owner or not looks):
+            if time.monotonic() >= deadline and (owner or looks < 1):
                 what = f"{self.path.parent} is held by {holder_name(owner)}"
                 do = "wait until it has finished, or stop it"
                 do += ", then run the same command again"

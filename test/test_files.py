@@ -287,6 +287,9 @@ def test_lock_is_free_after_the_block_and_after_an_error(tmp_path: Path) -> None
         child.kill()
         child.wait()
     assert holder_name({}) == "another process"  # one that has not signed yet
+    os.truncate(path, 0)  # or cannot: a full disk
+    with pytest.raises(TopDownError, match="E_LOCKED: .* held by another process"):
+        Lock(path, wait_seconds=1.5).__enter__()
 
 
 @pytest.mark.parametrize("lifetime, call", [("family", "flock"), ("process", "lockf")])
