@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -111,10 +112,11 @@ def test_what_cannot_be_done_here(
         ("validate_data --full --fs 8k", {"full": True, "hop_length": 128}),
         ("validate_data --fs 8k", {"full": None}),
         ("perturb_speed a --factors 0.9 1.1", {"factors": ["0.9", "1.1"]}),
+        ("rows --args '--x a-b'", {"args": "--x a-b"}),
     ],
 )
 def test_right_command_lines(words: str, wanted: dict) -> None:
-    verb, *rest = words.split()
+    verb, *rest = shlex.split(words)
     values = vars(parser_of(verb).parse_args(rest))
     if verb == "search":
         wanted = {**wanted, "base_exp": Path("exp"), "output_dir": Path("out")}

@@ -261,9 +261,9 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _underscored(arg: str) -> str:
-    if not arg.startswith("--"):
-        return arg
     name, eq, value = arg.partition("=")
+    if not name.startswith("--") or " " in name:  # options in one word are a value
+        return arg
     return "--" + name[2:].replace("-", "_") + eq + value
 
 

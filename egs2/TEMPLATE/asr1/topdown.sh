@@ -59,12 +59,12 @@ if [ -n "${row}" ]; then # each is trained, decoded and scored by the stages bel
     fi
     need paper train_set valid_set test_sets
     need_file "statistics of ${train_set}" stats "${asr_stats_dir}/train/speech_shape" "${token_list}"
-    OPTS=(--inference_config "${inference_config:-${row_conf}/decode_att.yaml}" --args "${asr_args}")
+    OPTS=(--inference_config "${inference_config:-${row_conf}/decode_att.yaml}" "--args=${asr_args}")
     if [[ " ${local_data_opts} " == *" --allow_partial true "* ]]; then OPTS+=(--allow_partial); fi
     "${PYTHON[@]}" -m espnet_topdown rows --paper "${paper}" --conf "${row_conf}" --row "${row}" \
         --exp "${expdir}/asr_CONFIG_${feats_type}${lang_part}_${unit}ARGS${sp}" \
         --rows_dir "${expdir}/rows" --stats_dir "${asr_stats_dir}" --cmd "${cuda_cmd} --gpu ${ngpu}" \
-        "${OPTS[@]}" --inference_args "${inference_args}" --train_dir "${data_feats}/${train_set}" \
+        "${OPTS[@]}" "--inference_args=${inference_args}" --train_dir "${data_feats}/${train_set}" \
         -- ./topdown.sh "${RUN_ARGS[@]}" --row "" --inference_config "" --inference_tag ""
     log "Successfully finished. [elapsed=${SECONDS}s]"
     exit 0
