@@ -87,7 +87,9 @@ class Journal:
         data = _read(self.path)
         events, size = _parse(data, self.path)
         if size < len(data):
-            _quarantine(self.path, data[size:], size)
+            copy = _quarantine(self.path, data[size:], size)
+            what = f"the last line was half-written ({len(data) - size} bytes)"
+            warn("W_JOURNAL_TORN", f"{self.path}: {what}; cut off, copy in {copy}")
         return len(events), events[-1]["chain"] if events else "", size
 
     def _write(self, line: bytes, size: int) -> None:
@@ -176,8 +178,6 @@ def _quarantine(path: Path, torn: bytes, size: int) -> Path:
         os.truncate(path, size)
     except OSError as e:
         raise disk_error(path, len(torn), e) from e
-    what = f"{path}: the last line was half-written ({len(torn)} bytes)"
-    warn("W_JOURNAL_TORN", f"{what}; cut off, copy in {copy}")
     return copy
 
 

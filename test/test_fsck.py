@@ -214,8 +214,11 @@ def test_damage(search: Path, case: str) -> None:
     assert re.search(message, problems) if message else not problems, problems
 
 
-def test_repair_links_strays_and_a_torn_journal(search: Path) -> None:
+@pytest.mark.parametrize("best", ["", "m3"])
+def test_repair_links_strays_and_a_torn_journal(search: Path, best: str) -> None:
     (search / "best").unlink()
+    if best:
+        point(search / "best", best)
     point(JOB / "valid.loss.best.pth", "9epoch.pth")
     (JOB / ".score.json.4194999.tmp").write_text("half")
     (search / f".x.{os.getpid()}.tmp").touch()  # of a process that lives
@@ -230,7 +233,9 @@ def test_repair_links_strays_and_a_torn_journal(search: Path) -> None:
     assert fsck(search, repair=True).repaired == [] == list(stray(search))
 
 
-def test_repair_keeps_the_good_part_of_a_damaged_journal(search: Path, capsys) -> None:
+def test_repair_keeps_the_good_part_of_a_damaged_journal(
+    search: Path, capsys, caplog
+) -> None:
     path = search / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     lines[4] = lines[4].replace(b"m", b"n", 1)
@@ -238,6 +243,7 @@ def test_repair_keeps_the_good_part_of_a_damaged_journal(search: Path, capsys) -
     with pytest.raises(SystemExit):
         main(["fsck", str(search), "--repair"])
     assert "repaired: exp/search/journal.jsonl: " in capsys.readouterr().out
+    assert "half-written" not in caplog.text
     events = Journal(path).events()
     assert [e["event"] for e in events][-1] == "journal_cut" and len(events) == 5
     (kept,) = (search / "quarantine").glob("journal*")

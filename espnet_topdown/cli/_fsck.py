@@ -295,28 +295,29 @@ def _repair(folder: Path, report: Report) -> None:
     journal, result = folder / "journal.jsonl", folder / RESULT
     report.repaired += [f"{journal}: {done}" for done in recover(journal)]
     for job in job_folders(folder):
-        report.repaired += report.look("", _relink, job) or []
+        report.repaired += report.look("", _relink_all, job) or []
     try:
-        if is_finished(folder) and not (folder / "best").exists():
-            best = read_json(result)["best"]
-            link(best, folder / "best")
-            report.repaired.append(f"{folder / 'best'} -> {best}")
+        if is_finished(folder):
+            report.repaired += _relink(folder / "best", read_json(result)["best"])
     except TopDownError:
         moved = _set_aside(result, folder)
         report.repaired.append(f"{result} -> {moved}; run the search to write it again")
 
 
-def _relink(folder: Path) -> list[str]:
+def _relink_all(folder: Path) -> list[str]:
     # links to models as they were when the job was finished
-    done = []
-    for name, target in read_seal(folder).get("links", {}).items():
-        path = folder / name
-        free = path.is_symlink() or not path.exists()
-        right = path.is_symlink() and os.readlink(path) == target
-        if free and not right and (folder / target).is_file():
-            link(target, path)
-            done.append(f"{path} -> {target}")
-    return done
+    links = read_seal(folder).get("links", {}).items()
+    return [done for name, target in links for done in _relink(folder / name, target)]
+
+
+def _relink(path: Path, target: str) -> list[str]:
+    # a file that is no link stays
+    free = path.is_symlink() or not path.exists()
+    right = path.is_symlink() and os.readlink(path) == target
+    if right or not free or not (path.parent / target).exists():
+        return []
+    link(target, path)
+    return [f"{path} -> {target}"]
 
 
 def _set_aside(path: Path, folder: Path) -> Path:
