@@ -36,8 +36,8 @@ _ENDED = (
     "REVOKED TIMEOUT"
 ).split()
 _STUCK = re.compile(
-    "PartitionConfig|BadConstraints|Dependency\\w*Never|Held|held|InactiveLimit|"
-    "InvalidAccount|InvalidQOS|Reserved?Deleted|PartitionDown|PartitionNodeLimit|"
+    "PartitionConfig|BadConstraints|Dependency\\w*Never|Held|held|JobHold|InactiveLimit|"
+    "InvalidAccount|InvalidQOS|ReservationDeleted|PartitionDown|PartitionNodeLimit|"
     "PartitionTimeLimit|Assoc\\w*Limit|QOSMax\\w*PerJob|down|DOWN|drain|DRAIN|"
     "ReqNodeNotAvail|NodeDown|AccountNotAllowed"
 )

@@ -267,6 +267,8 @@ def test_no_scheduler_and_two_calls_for_the_same_log(place: Place) -> None:
     "backend, state, says",
     [
         ("slurm", "PartitionConfig", "W_CLUSTER_STUCK.*may never start: PENDING, Part"),
+        ("slurm", "JobHoldMaxRequeue", "W_CLUSTER_STUCK.*may never start: PENDING, Jo"),
+        ("slurm", "ReservationDeleted", "W_CLUSTER_STUCK.*never start: PENDING, Res"),
         ("slurm", "Priority", "waits in the queue: PENDING, Priority"),
         ("slurm", "BeginTime", "waits in the queue: PENDING, BeginTime"),
         ("sge", "Eqw", "W_CLUSTER_STUCK.*may never start"),
