@@ -167,8 +167,9 @@ def draw(chart: Chart, axes: Any) -> None:
     """Draw a figure on matplotlib's axes."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    for number, series in enumerate(chart.series):
-        named = series.label if number < _NAMED else ""
+    labels = [series.label for series in chart.series if series.label]
+    for series in chart.series:
+        named = series.label if series.label in labels[:_NAMED] else ""
         xs, ys = [p.x for p in series.points], [p.y for p in series.points]
         dash = (0, tuple(x * 0.7 for x in series.ink.dash)) if series.ink.dash else "-"
         style: dict[str, Any] = {"color": LIGHT[series.ink.name], "linestyle": dash}
@@ -210,12 +211,11 @@ def draw(chart: Chart, axes: Any) -> None:
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label + (" (logarithmic)" if is_log else ""))
     axes.grid(True, axis="y")
-    labelled = sum(bool(s.label) for s in chart.series)
-    if labelled > 1:  # below the axes, where it is on a phone's screen, too
+    if len(labels) > 1:  # below the axes, where it is on a phone's screen, too
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
         more = f"the first {_NAMED}; all are in {chart.name}.tsv"
-        title = more if len(chart.series) > _NAMED else None
-        axes.legend(ncols=min(labelled, 4), handlelength=3.2, title=title, **place)
+        title = more if len(labels) > _NAMED else None
+        axes.legend(ncols=min(len(labels), 4), handlelength=3.2, title=title, **place)
 
 
 def _math(name: str) -> str:
@@ -333,8 +333,10 @@ def _curves(study: Study) -> Chart:
 
 
 def _differences(study: Study, differences: Sequence[Difference]) -> Chart:
-    """In the unit of the search, with their intervals."""
-    shown = [d for d in differences if d.unit is study.unit] or list(differences)
+    """In the unit of the search, or else in the first, with their intervals."""
+    units = [d.unit for d in differences]
+    unit = study.unit if study.unit in units else next(iter(units), study.unit)
+    shown = [d for d in differences if d.unit is unit]
     ink = inks(study.first)
     series, ticks = [], []
     for k, d in enumerate(shown):
@@ -346,7 +348,7 @@ def _differences(study: Study, differences: Sequence[Difference]) -> Chart:
         colour = ink.get(d.other.name, numbered(0))
         name = f"{d.key[1]} {d.unit.name}" if d.key else d.unit.name
         series.append(Series(name, "", colour, [point], "points"))
-    label = f"{shown[0].unit.label} difference, points" if shown else ""
+    label = f"{unit.label} difference, points"
     columns = ("set and unit", "models", "difference")
     below = f"below 0 the {'first model' if study.several else 'best'} is better"
     return Chart("differences", columns, below, label, series, ticks)

@@ -37,7 +37,7 @@ from espnet_topdown.search.strategies import CONTROLS
 
 OPTIONS = (
     "strategy stack max_frozen criterion retrain_seed controls max_epoch trainer "
-    "epochs width budget steps reinit"
+    "epochs width budget steps reinit fix_eval_dropout"
 ).split()
 VERSIONS = ("python", "torch", "espnet", "espnet_topdown", "git")
 UNRECORDED = "not recorded"

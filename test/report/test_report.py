@@ -314,12 +314,13 @@ def test_what_users_name_is_never_markup(tmp_path: Path, no_figures):
 
 def test_the_search_command_asks_for_the_same_search(tmp_path: Path):
     folder = tmp_path / "exp" / "a b's"
-    write_search(folder, base_exp="exp/asr_base", max_frozen=3, max_epoch=None)
+    write_search(folder, base_exp="exp/asr_base", max_frozen=3, fix_eval_dropout=True)
     words = shlex.split(commands(read_state(folder))[0])
     args = parser_of("search").parse_args(words[2:])
     assert str(args.output_dir) == "exp/a b's"
     assert (str(args.base_exp), args.strategy) == ("exp/asr_base", "greedy")
     assert (args.max_frozen, args.controls, args.max_epoch) == (3, "joint,warm", None)
+    assert args.fix_eval_dropout
 
 
 def test_a_set_that_lacks_only_the_best_model_is_named(search: Path, no_figures):
@@ -403,10 +404,19 @@ def test_the_commands_refuse(search, monkeypatch, capsys, words, status, message
     assert snapshot(Path()) == before
 
 
+def test_a_figure_of_differences_has_one_unit(tmp_path: Path, no_figures):
+    """Also where no set is counted in the unit of the search."""
+    folder = write_search(tmp_path / "exp" / "search", criterion="ter")
+    write.write_report([folder], folder)
+    rows = (folder / "figures" / "differences.tsv").read_text()
+    assert "cer" in rows and "wer" not in rows
+
+
 def test_a_legend_has_as_many_lines_as_are_read():
     figure = pytest.importorskip("matplotlib.figure").Figure()
     points = [Point(1, 2.0), Point(2, 1.0)]
-    lines = [Series(f"m{n}", f"m{n}", numbered(n % 3), points) for n in range(200)]
+    lines = [Series("one", "", numbered(0), points)] * 30
+    lines += [Series(f"m{n}", f"m{n}", numbered(n % 3), points) for n in range(170)]
     axes = figure.subplots()
     draw(Chart("curves", ("model", "epoch", "cer"), "epoch", "CER", lines), axes)
     legend = axes.get_legend()
