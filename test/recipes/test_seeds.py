@@ -70,6 +70,35 @@ def test_what_a_seed_needs(topdown, options, backend, says):
     assert says in f"{stdout}{calls[0]} "
 
 
+# Starts what starts stages; of other commands it says which searches are compared.
+SAYS_WHAT_IS_COMPARED = """#!/usr/bin/env bash
+case "$*" in
+    *cmd.local*) exec python3 "$@" ;;
+    *_decoding*) printf 'm5\\t.\\tm.pth\\n' ;;
+    *"topdown seeds"*) echo "compared: $*" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    "options, name",
+    [
+        ("", "train_raw_bpe30_seed7"),
+        ("--speed_perturb_factors 0.9", "train_raw_bpe30_seed7_sp"),
+        ("--speed_perturb_factors 0.9 --asr_tag my_sp", "my_sp_seed7"),
+    ],
+)
+def test_the_searches_of_the_seeds_are_compared(recipe, succeed, options, name):
+    for file in (f"asr_{name}/config.yaml", f"asr_{name}_topdown/result.json"):
+        (recipe / "exp" / file).parent.mkdir(parents=True)
+        (recipe / "exp" / file).touch()
+    (recipe / "python").write_text(SAYS_WHAT_IS_COMPARED)
+    (recipe / "python").chmod(0o755)
+    words = f"--train_set train --valid_set dev --seeds 7 --stage 15 {options}"
+    said = succeed("./topdown.sh", *words.split(), "--python", "./python", cwd=recipe)
+    assert f"--search_dirs exp/asr_{name}_topdown --output" in said
+
+
 @pytest.mark.parametrize("last", ["10", "4"])
 def test_data_alone_has_no_seed(topdown, last):
     _, (call,) = topdown(f"--stop_stage {last}", "--seeds", "7 8")

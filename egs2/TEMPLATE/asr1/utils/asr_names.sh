@@ -53,7 +53,9 @@ done
 : "${lm_dev_text:=${data_feats}/org/${valid_set}/text}"
 : "${lm_test_text:=${data_feats}/${test_sets%% *}/text}"
 
+tag_end= # what follows the seed in a name that is made here
 if [ -z "${asr_tag}" ]; then
+    tag_end=${sp}
     asr_tag=$(config_name "${asr_config}" train)_${feats_type}${lang_part}_${unit}
     asr_tag+=$(plain_args "${asr_args}" ' |=/')${sp}
 fi

@@ -71,7 +71,7 @@ run_seeds() {
     each_seed "${first}" "${stop_stage}"
     if [ "${stop_stage}" -lt 15 ] || [ "${stage}" -gt 15 ]; then return 0; fi
     for seed in ${seeds}; do
-        base=${asr_exp}_seed${seed}
+        base=${asr_exp%"${tag_end}"}_seed${seed}${tag_end}
         dirs+=("${base}_topdown${topdown_tag:+_${topdown_tag}}")
     done
     log "Comparison of the seeds -> ${asr_exp}_seeds/{RESULTS.md,report.html}"
