@@ -96,6 +96,8 @@ def test_recipes_link_to_the_template():
         ("topdown.sh", ROW, 64, "option --paper is required"),
         ("topdown.sh", f"{ROW} --paper wsj", 66, "run --stage stats first"),
         ("topdown.sh", f"--seeds 7 {ROW}", 64, "--seeds with --row"),
+        ("topdown.sh", f"{ROW} --paper wsj --asr_stats_dir stats --token_type word "
+         "--asr_args=--use_amp=true", 66, "E_MISSING: no file conf/rows.yaml"),
         # a language model's recipe
         ("lm1/run.sh", "--help", 0, rf"Usage: \./run.sh .*\nStages: {LM_STAGES}"),
         ("lm1/run.sh", "--small maybe", 64, "E_USAGE"),
@@ -118,6 +120,9 @@ def test_what_a_call_is_told(recipe, run, copied, tmp_path, script, args, status
     for name in ("c", "c2"):
         (folder / "data" / name).mkdir(parents=True)
         (folder / "data" / name / "wav.scp").write_text("u x.wav\n")
+    for file in ("stats/train/speech_shape", "data/token_list/word/tokens.txt"):
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).touch()
     (folder / "dump").touch()
     args = args.split() if isinstance(args, str) else args
     done = run(f"./{script}", *args, cwd=folder, timeout=100)
@@ -314,6 +319,45 @@ case "$*" in
     *perplexity*) echo computed && mkdir -p "${@: -1}" && touch "${@: -1}/score.json" ;;
 esac
 """
+
+
+def test_a_language_models_search_is_told_its_gpus(succeed, copied, tmp_path):
+    recipe = copied(LM, tmp_path / "lm1")
+    (recipe / "exp/lm").mkdir(parents=True)
+    (recipe / "exp/lm/valid.loss.best.pth").touch()
+    (recipe / "python").write_text('#!/bin/sh\necho "called $*"\n')
+    (recipe / "python").chmod(0o755)
+    words = "--lm_exp exp/lm --python ./python --stage topdown --stop_stage topdown"
+    said = succeed("./lm.sh", *words.split(), "--ngpu", "0", cwd=recipe)
+    assert re.search("called .*topdown search .*--ngpu 0 ", said)
+
+
+LAUNCHES_AND_SAYS = """#!/bin/bash
+case "$*" in
+    *"topdown launch"*) exec python3 "$@" ;;
+    *token_list*--vocab*) echo made ;;
+esac
+"""
+
+
+def test_a_name_with_a_space_and_symbols_in_a_file(succeed, recipe):
+    for file in ("train/speech_shape", "valid/speech_shape", "tokens"):
+        (recipe / "stats" / file).parent.mkdir(parents=True, exist_ok=True)
+        (recipe / "stats" / file).touch()
+    (recipe / "stats" / "symbols").write_text("<a>\n")
+    (recipe / "python").write_text(LAUNCHES_AND_SAYS)
+    (recipe / "python").chmod(0o755)
+    script = f"""touch stats/{{train,valid}}/text_shape.bpe
+        words=({A} --python ./python --ngpu 0 --asr_stats_dir stats
+            --bpe_train_text stats/tokens --bpe_nlsyms stats/symbols)
+        tokens() {{ ./asr_pip.sh "${{words[@]}}" --stage 5 --stop_stage 5; }}
+        tokens; tokens; echo '<b>' >>stats/symbols; tokens
+        mkdir -p data/token_list/bpe_unigram30
+        touch data/token_list/bpe_unigram30/tokens.txt
+        ./asr_pip.sh "${{words[@]}}" --asr_exp "exp/my model" --stage 11"""
+    said = succeed("bash", "-euc", script, cwd=recipe)
+    assert (said.count("made\n"), said.count("nothing to do")) == (2, 1)
+    assert "code 0" in (recipe / "exp" / "my model" / "train.log").read_text()
 
 
 @pytest.mark.nightly

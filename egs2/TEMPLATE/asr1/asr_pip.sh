@@ -118,7 +118,7 @@ if stage_on 5; then
         # shellcheck disable=SC2086  # several files
         need_file "text" "" ${bpe_train_text}
         # shellcheck disable=SC2086  # several files
-        once "${token_dir}" ${bpe_train_text} -- \
+        once "${token_dir}" ${bpe_train_text} <(cat -- "${bpe_nlsyms}" 2>/dev/null) -- \
             "${PYTHON[@]}" -m espnet_topdown token_list --token_type bpe --input ${bpe_train_text} \
             --output_dir "${token_dir}" --vocab_size "${nbpe}" --bpemode "${bpemode}" \
             --input_sentence_size "${bpe_input_sentence_size}" --nlsyms "${bpe_nlsyms}" \
@@ -184,7 +184,7 @@ train() { # dir command...: one training, unless this very one is finished
     rotate_log "${dir}/train.log"
     log "log: ${dir}/train.log"
     run_job "${dir}/train.log" "${PYTHON[@]}" -m espnet_topdown launch \
-        --cmd "${cuda_cmd} --gpu ${ngpu} --name ${dir##*/}" --log "${dir}/train.log" --watch "${dir}" -- \
+        --cmd "${cuda_cmd} --gpu ${ngpu} --name '${dir##*/}'" --log "${dir}/train.log" --watch "${dir}" -- \
         "$@" ${PLOT_OPTS[@]+"${PLOT_OPTS[@]}"} --output_dir "${dir}" --resume true \
         --ngpu "${ngpu}" --multiprocessing_distributed true
     printf '%s\n' "${digest}" >"${dir}/.done"

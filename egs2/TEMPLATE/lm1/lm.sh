@@ -52,7 +52,7 @@ if stage_on 11; then
     rotate_log "${lm_exp}/train.log"
     log "log: ${lm_exp}/train.log"
     run_job "${lm_exp}/train.log" "${PYTHON[@]}" -m espnet_topdown launch \
-        --cmd "${cuda_cmd} --name ${lm_exp##*/} --gpu ${ngpu}" --log "${lm_exp}/train.log" \
+        --cmd "${cuda_cmd} --name '${lm_exp##*/}' --gpu ${ngpu}" --log "${lm_exp}/train.log" \
         --watch "${lm_exp}" -- "${PYTHON[@]}" -m espnet_topdown.bin.lm_train \
         --config "${lm_config}" --output_dir "${lm_exp}" --ngpu "${ngpu}" --resume true \
         --token_list "${data_dir}/tokens.txt" \
@@ -82,7 +82,7 @@ if stage_on 12; then
     "${PYTHON[@]}" -m espnet_topdown search \
         --base_exp "${lm_exp}" --output_dir "${topdown_dir}" --strategy "${search}" \
         --stack "${stack}" --retrain_seed "${retrain_seed}" --max_jobs "${max_jobs}" \
-        --jobs_per_gpu "${jobs_per_gpu}" --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
+        --jobs_per_gpu "${jobs_per_gpu}" --ngpu "${ngpu}" --cmd "${cuda_cmd} --gpu ${ngpu}" ${OPTS[@]+"${OPTS[@]}"}
 fi
 
 if stage_on 13; then

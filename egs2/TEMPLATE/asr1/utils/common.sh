@@ -162,7 +162,8 @@ data_state() { # data directory: its lists, and the names, sizes and times of it
 }
 
 once() { # dir file... -- command...: make dir, unless just this is what has made it
-    local dir=$1 inputs=() seal made=${1%/*}/.${1##*/}.made
+    local dir=$1 inputs=() seal made
+    made=$(dirname "$1")/.$(basename "$1").made
     shift
     while [ "$1" != -- ]; do
         inputs+=("$1")
