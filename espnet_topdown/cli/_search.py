@@ -32,7 +32,7 @@ from espnet_topdown.cli.parser import (
 )
 from espnet_topdown.files import read_json
 from espnet_topdown.search.state import LIKELIHOOD
-from espnet_topdown.search.strategies import CONTROLS
+from espnet_topdown.search.strategies import CONTROLS, STRATEGIES
 
 CMD = (
     option("--cmd", "Launcher and options, e.g. 'slurm.pl --mem 4G'", ""),
@@ -43,10 +43,7 @@ ALLOWED = (
     flag("--allow_overlap", "Allow utterances in both training and validation set"),
     INFEASIBLE,
 )
-STRATEGY = (
-    "greedy (Algorithm 1), full (all compositions), beam, epoch (classifiers of "
-    "--epochs) or layers_x_epochs"
-)
+STRATEGY = f"{', '.join(STRATEGIES)}; greedy is Algorithm 1, full all compositions"
 CRITERION = (
     "Validation error: cer, wer, ter (tokens), or ppl of a language model; auto: the "
     "first of these that the model has"
