@@ -51,7 +51,7 @@ def _block(c: Candidate, index: int, layer: str, ink: dict[str, str]) -> dict[st
     kind, origin, how = "new", c.name, f"{begun(c.start)} and retrained"
     if layer in c.frozen:
         kind, origin = "frozen", _trained_in(c, index)
-        how = f"frozen, trained in {text.math(origin)}"
+        how = f"frozen, trained in {text.math(origin)}" if origin else "frozen"
     elif c.role == JOINT:
         kind, how = "joint", "trained jointly"
     elif layer in c.copied:

@@ -22,7 +22,7 @@ import pytest
 from made_up_search import LAYERS, write_decode, write_result, write_search, write_seeds
 
 from espnet_topdown.cli.main import main, parser_of
-from espnet_topdown.files import read_json, write_json, write_yaml
+from espnet_topdown.files import read_json, read_yaml, write_json, write_yaml
 from espnet_topdown.report import write
 from espnet_topdown.report._figures import Chart, Point, Series, charts, draw
 from espnet_topdown.report._palette import LIGHT, numbered
@@ -280,6 +280,17 @@ def test_the_drawing_of_the_layers(search: Path, no_figures):
         "@media print",
     ):
         assert expected in page
+
+
+def test_the_drawing_does_not_say_where_a_control_has_its_frozen_layers_from(
+    search: Path, no_figures
+):
+    path = search / "control.joint/retrain.yaml"
+    asked = {**read_yaml(path), "control": "random"}
+    write_yaml(path, {**asked, "frozen": ["softmax"], "frozen_params": ["w"]})
+    write.write_report([search], search)
+    page = (search / "report.html").read_text()
+    assert 'title="softmax: frozen"' in page and 'trained in "' not in page
 
 
 def test_the_drawing_says_that_restart_trains_the_joint_model_on(
