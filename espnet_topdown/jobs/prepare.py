@@ -23,7 +23,6 @@ from espnet_topdown.jobs.spec import RetrainSpec
 from espnet_topdown.models.config import read_record
 from espnet_topdown.models.experiment import Experiment, known_options
 from espnet_topdown.models.layers import is_statistic, write_stack
-from espnet_topdown.models.tasks import Task
 from espnet_topdown.models.weights import Weights, load_weights, save_weights, to_dtype
 
 # What shows a folder of ESPnet's: an experiment, a data directory, statistics
@@ -154,7 +153,7 @@ def _train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, A
     return config
 
 
-def _trainer_options(base: Experiment, task: Task) -> dict[str, Any]:
+def _trainer_options(spec: RetrainSpec) -> dict[str, Any]:
     """What the base experiment asked of our trainer beyond ESPnet's options.
 
     But for its harvest, which is of the joint training only.
@@ -162,9 +161,9 @@ def _trainer_options(base: Experiment, task: Task) -> dict[str, Any]:
     Returns:
         Option -> value.
     """
-    ours = known_options(task.trainer) - known_options(task.options_of)
+    ours = known_options(spec.trainer) - known_options(spec.task.options_of)
     ours -= {"harvest", "harvest_stack"}
-    return {k: base.config[k] for k in sorted(ours) if k in base.config}
+    return {k: v for k, v in sorted(spec.base.config.items()) if k in ours}
 
 
 def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
@@ -190,7 +189,7 @@ def _provenance(spec: RetrainSpec, planned: Plan) -> dict[str, Any]:
         "control": spec.control,
         "task": spec.task.name,
         "trainer": spec.trainer,
-        "trainer_options": _trainer_options(base, spec.task),
+        "trainer_options": _trainer_options(spec),
         "overrides": dict(spec.overrides),
         "max_epoch": spec.overrides.get("max_epoch", base.config["max_epoch"]),
         "stack": spec.stack.name,

@@ -36,7 +36,10 @@ _OF_A_RUN = set(
     "local_rank dist_world_size dist_master_addr dist_master_port dist_launcher "
     "dist_backend dist_init_method multiprocessing_distributed".split()
 )
-_OF_ONE_RELEASE = "wandb_allow_val_change"  # without effect on the numbers
+_DISPENSABLE = (  # where a release or trainer does not know them: the same model
+    "wandb_allow_val_change allow_infeasible fast_lstm frozen_norm harvest "
+    "harvest_stack progress sdpa"
+).split()
 _HARVEST = "harvest"  # the folder of layers kept of every epoch
 
 
@@ -428,7 +431,7 @@ class Experiment:
         """The config as ``python -m module --config`` takes it back.
 
         Keys that only describe the finished run are left out, and so are keys of
-        another ESPnet release that hold nothing.
+        another ESPnet release or trainer that hold nothing or can be done without.
 
         Args:
             module: Of the training command.
@@ -447,10 +450,10 @@ class Experiment:
                 continue
             if key in options:
                 kept[key] = value
-            elif value not in (None, False, [], {}, "") and key != _OF_ONE_RELEASE:
+            elif key not in _DISPENSABLE and value not in (None, False, [], {}, ""):
                 what = f"'{key}: {value}' in {self.folder}/config.yaml is unknown to "
                 what += f"{module} ({nearest(key, options)})"
-                do = "use the ESPnet release that trained this experiment"
+                do = "use the ESPnet release and the trainer of this experiment"
                 raise TopDownError("E_YAML_KEY", what, do)
         return kept
 

@@ -122,15 +122,17 @@ def test_token_lists_that_are_none(tmp_path, tokens):
 
 @pytest.mark.espnet
 def test_what_espnet_takes_back_of_a_config(tmp_path):
-    """Not what a run wrote about itself, nor another release's key without a value."""
+    """Not what a run wrote about itself, nor a foreign key that it can do without."""
     exp = tmp_path / "e"
-    write_experiment(exp, rnn_weights(), future_option=None)
+    ours = dict(fast_lstm=True, frozen_norm="eval", progress=True, init_uniform=0.0)
+    write_experiment(exp, rnn_weights(), future_option=None, **ours)
     config = Experiment(exp).train_config("espnet2.bin.asr_train")
     assert config["max_epoch"] == 4
-    assert not {"required", "version", "future_option"} & set(config)
-    write_experiment(tmp_path / "f", rnn_weights(), frieze_param=["ctc"])
-    with pytest.raises(TopDownError, match="E_YAML_KEY.*nearest: freeze_param"):
-        Experiment(tmp_path / "f").train_config("espnet2.bin.asr_train")
+    assert not {"required", "version", "future_option", *ours} & set(config)
+    for key, near in ("frieze_param", "freeze_param"), ("init_uniform", "init"):
+        write_experiment(tmp_path / key, rnn_weights(), **{key: 0.1})
+        with pytest.raises(TopDownError, match=f"E_YAML_KEY.*{key}: 0.1.*: {near}"):
+            Experiment(tmp_path / key).train_config("espnet2.bin.asr_train")
 
 
 @pytest.mark.espnet
