@@ -69,12 +69,12 @@ def run_search(request: SearchRequest) -> dict[str, Any]:
         cmd = request.cmd or backend_cmd(request.cmd_backend)
         check_launcher(cmd, ngpu, request.jobs_per_gpu)
     if not (request.output_dir / "search.yaml").is_file():  # cheap refusals first
-        base, task = search.base, search.task
+        base, task, trainer = search.base, search.task, search.request.trainer
         check_budget(search)
         check_trained(base, request.allow_unfinished)
         allowed = request.allow_pipes, request.allow_overlap
         check_data = functools.partial(task.call("check"), base, *allowed)
-        check_works(base, search.stack, task, request.trainer, check_data)
+        check_works(base, search.stack, task, trainer, check_data)
     with Lock(request.output_dir / "lock"):
         if wider := write_request(search):
             log.info("wider than before: %s; what is trained stays", ", ".join(wider))
