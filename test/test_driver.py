@@ -346,6 +346,14 @@ def test_a_wider_request_continues_the_narrower_ones_folder(search, first, then,
     assert [f for f in fsck(OUT).problems if fake not in f] == []
 
 
+def test_a_candidates_folder_that_is_somebody_elses(search):
+    (OUT / "m1.2").mkdir(parents=True)
+    (OUT / "m1.2" / "config.yaml").write_text("mine")
+    with pytest.raises(TopDownError, match="E_CREATE: .*m1.2.config.yaml is there"):
+        search(BETTER)
+    assert [p.name for p in (OUT / "m1.2").iterdir()] == ["config.yaml"]
+
+
 def test_finished_controls_are_not_counted_as_time_left(search, monkeypatch):
     search(EVERY, max_frozen=1, controls=("warm",))
     left, run_jobs = [], driver.run_jobs

@@ -217,11 +217,7 @@ class Recognizer:
 
         Returns:
             ``score.json`` of the set, but for the seconds it took.
-
-        Raises:
-            TopDownError: E_UTT_SETS (65).
         """
-        check_same_utterances(ref, hyps)
         if too_long := self._infeasible(hyps, ref):
             which = f"{len(too_long)} references ({', '.join(too_long[:3])}, ...)"
             warn("W_CTC_INFEASIBLE", f"{which} need more frames than there are")

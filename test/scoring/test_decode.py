@@ -300,6 +300,7 @@ def test_weights_must_be_those_of_the_model(data, tmp_path, spoil, code) -> None
     [
         ("rnn", 100, "E_WAV_SHORT: utt tiny: 100 samples"),
         ("transformer", 100, "E_WAV_SHORT: utt tiny: 100 samples"),
+        ("transformer", 300, "E_WAV_SHORT: utt tiny: 300 samples"),
         ("rnn", 9000, "E_OUTPUT_NONFINITE: utt tiny"),
         ("attention", 9000, "E_OUTPUT_NONFINITE: utt tiny"),
     ],

@@ -174,6 +174,7 @@ TRAIN = "train_data_path_and_name_and_type"
         ({"lm_conf": {"input_dropout": -0.1}}, "E_RANGE.*dropout.*is -0.1"),
         ({"scheduler_conf": {"n": 0}}, "E_RANGE"),
         ({"optim": "sgd", "optim_conf": {"lr": 1.0}}, "E_RANGE"),
+        ({"optim_conf": {"weight_decay": -0.1}}, "E_RANGE: .*decay -0.1"),
         ({"best_model_criterion": [["valid", "acc", "max"]]}, "E_CRITERION"),
         ({TRAIN: []}, "E_DATA_NAME"),
         ({TRAIN: [["none.txt", "text", "text"]]}, "E_MISSING: no train data none.txt"),
