@@ -63,7 +63,11 @@ class Rows(list[dict[str, Any]]):
     """The models of a search, a mapping each."""
 
     def to_csv(self) -> str:
-        """Return a table as pandas, R and spreadsheets read it; unknown is empty."""
+        """Return a table as pandas, R and spreadsheets read it; unknown is empty.
+
+        >>> Rows([{"model": "m1.4", "cer": float("nan")}]).to_csv()
+        'model,cer\\nm1.4,\\n'
+        """
         import csv
         import io
 
@@ -71,15 +75,17 @@ class Rows(list[dict[str, Any]]):
         text = io.StringIO()
         table = csv.DictWriter(text, columns, lineterminator="\n")
         table.writeheader()
-        table.writerows(self)
+        table.writerows(self._known())
         return text.getvalue()
 
     def to_json(self) -> str:
         """Return a JSON list of objects; unknown is null."""
         import json
 
-        rows = [{k: None if v != v else v for k, v in row.items()} for row in self]
-        return json.dumps(rows, indent=1, allow_nan=False) + "\n"
+        return json.dumps(self._known(), indent=1, allow_nan=False) + "\n"
+
+    def _known(self) -> list[dict[str, Any]]:
+        return [{k: None if v != v else v for k, v in row.items()} for row in self]
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame``, a row a model.

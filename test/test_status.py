@@ -168,12 +168,18 @@ def test_clean_asks_first(search: Path, monkeypatch, words, answer, gone) -> Non
     assert before - set(search.rglob("*")) == (models if gone else set())
 
 
-def test_clean_refuses_what_is_not_finished_or_runs(search: Path) -> None:
+def test_clean_refuses_what_is_not_finished_or_runs(search: Path, monkeypatch) -> None:
     with pytest.raises(TopDownError, match="E_UNFINISHED"):
         clean.removable(search)
     finish(search)
-    with Lock(search / "lock"), pytest.raises(TopDownError, match="E_LOCKED"):
+    before, lock = set(search.rglob("*.pth")), Lock(search / "lock")
+    monkeypatch.setattr("builtins.input", lambda question: lock.acquire() and "y")
+    with pytest.raises(SystemExit, match="75"):
+        main(["clean", str(search)])  # it began while the question was open
+    assert set(search.rglob("*.pth")) == before
+    with pytest.raises(TopDownError, match="E_LOCKED"):
         clean.removable(search)
+    lock.release()
     with pytest.raises(TopDownError, match="E_RANGE"):
         clean.removable(search, "all")
 
@@ -271,7 +277,14 @@ def test_decode_an_experiment(asked: list, capsys) -> None:
 
 @pytest.mark.parametrize(
     "words, status",
-    [("", 64), ("--wav_scp a", 64), ("--data a --wav_scp", 64), ("--data a", 78)],
+    [
+        ("", 64),
+        ("--wav_scp a", 64),
+        ("--data a --wav_scp", 64),
+        ("--data a --text a/text", 64),
+        ("--data a --model_file 1", 64),
+        ("--data a", 78),
+    ],
 )
 def test_decode_which_set(asked: list, capsys, words: str, status: int) -> None:
     Path("exp/search/result.json").unlink()  # E_UNFINISHED

@@ -9,6 +9,7 @@ import espnet_topdown
 from espnet_topdown.cli._look import SEARCH_DIR
 from espnet_topdown.cli.parser import flag, option, path, positional, verb
 from espnet_topdown.errors import MISSING
+from espnet_topdown.files import Lock
 
 FORMAT = "md: write the report; csv or json: print a row a model, write nothing"
 
@@ -94,8 +95,9 @@ def clean(search_dir: Path, keep: str, yes: bool) -> None:
     if not files:
         print("nothing to delete")
     elif yes or _agreed(f"delete these {total}? [y/N] "):
-        for file in files:
-            file.unlink()
+        with Lock(search_dir / "lock", doing="clean"):  # a search may run by now
+            for file in files:
+                file.unlink()
         print(f"deleted {total}")
     else:
         print("nothing was deleted")

@@ -55,6 +55,12 @@ def decode_sets(
     if bool(data) == bool(wav_scp) or (wav_scp and is_search):
         what = "decode needs sets: --data, or --wav_scp with an experiment"
         raise TopDownError("E_USAGE", what, "give --data DIR", USAGE)
+    if data and text:
+        do = "leave it out: of --data DIR, DIR/text is taken"
+        raise TopDownError("E_USAGE", "--text goes with --wav_scp", do, USAGE)
+    if is_search and model_file != "best":
+        what, do = "--model_file goes with an experiment", f"give {exp}/MODEL"
+        raise TopDownError("E_USAGE", f"{what}, {exp} is a search", do, USAGE)
     check_gpus(options["ngpu"])
     check_writable(output_dir or exp)
     decode_set = import_quietly("espnet_topdown.scoring.decode").decode_set
