@@ -39,16 +39,17 @@ $(STAMP): setup.py $(SETS)
 	trap '[ $$? = 0 ] || echo "E_SETUP: $(VENV) is not complete; it needs 7 GB, $$(free) are free." \
 	    "Do: see the message above, then make setup again." >&2' EXIT
 	date '+setup: installing into $(VENV) (1-5 minutes), started %T'
+	again=--reinstall # which also fetches all anew, whatever the cache has
 	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then
 	    if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
 	        trap - EXIT
 	        echo "E_PYTHON: $$python has no venv module. Do: apt-get install python3-venv." >&2; exit 78
 	    fi
 	    "$$python" -m venv $(VENV)
+	    again=
 	fi
 	$(UV) --version >/dev/null 2>&1 || \
 	    $(VENV)/bin/python -m pip install --quiet --ignore-installed -c $$set uv
-	again=--reinstall
 	if [ -e $(STAMP) ]; then again=; fi
 	rm -f $(STAMP)
 	$(UV) pip install --quiet --compile-bytecode $$again --python $(VENV)/bin/python $(VERSIONS) -e '.[plot,test]'

@@ -51,6 +51,7 @@ def test_setup_installs_the_tested_set_once(tmp_path: Path) -> None:
     assert setup.run()[0] == 0
     (install,) = setup.installs()
     assert "-c espnet_topdown/constraints/python3.13.txt" in install
+    assert "--reinstall" not in install  # the cache would be fetched anew, GBs a clone
     setup.python.unlink()  # neither an interpreter nor a network is needed any more
     assert setup.run()[0] == 0 and len(setup.installs()) == 1
 
