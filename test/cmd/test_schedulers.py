@@ -318,7 +318,8 @@ def test_hang_up_under_nohup(slurm: Place, own_session: bool) -> None:
         go(slurm)
     assert launched.wait(30) == (129 if own_session else 0)
     assert slurm.task()["state"] != "CANCELLED"
-    go(slurm)  # nothing is left running
+    go(slurm)
+    assert wait_until((slurm.folder / "ended").exists), "nothing is left running"
 
 
 @pytest.mark.parametrize(
@@ -413,6 +414,7 @@ def test_a_job_whose_number_nobody_knows(slurm: Place) -> None:
     go(slurm)
     assert launched.wait(30) == 75
     assert "E_LOCKED: a job of an earlier call is writing" in launched.stderr.read()
+    assert wait_until((slurm.folder / "ended").exists), "nothing is left running"
 
 
 def test_a_requeued_job_is_waited_for(requeuing: Place) -> None:
