@@ -33,10 +33,10 @@ def decode_sets(
 
     Args:
         exp: An experiment, or the folder of a search; then its report is written again.
-        data: Data directories; with ``text`` they are scored too.
+        data: Data directories; those that hold ``text`` are scored too.
         models: Of a search: "best" or "all", see ``chosen``.
         wav_scp: A set by its list, instead of ``data``.
-        text: Its references.
+        text: References of ``wav_scp``.
         output_dir: Gets the set of ``wav_scp``, or the folders of ``data`` as they are
             in ``exp`` otherwise, ``decode_ctc_greedy/SET``.
         model_file: Of an experiment, see ``decode_set``.
@@ -52,15 +52,15 @@ def decode_sets(
     from espnet_topdown.report.write import write_report
 
     is_search = (exp / "search.yaml").is_file()
+    what, do = "", "give --data DIR"
     if bool(data) == bool(wav_scp) or (wav_scp and is_search):
         what = "decode needs sets: --data, or --wav_scp with an experiment"
-        raise TopDownError("E_USAGE", what, "give --data DIR", USAGE)
-    if data and text:
-        do = "leave it out: of --data DIR, DIR/text is taken"
-        raise TopDownError("E_USAGE", "--text goes with --wav_scp", do, USAGE)
-    if is_search and model_file != "best":
-        what, do = "--model_file goes with an experiment", f"give {exp}/MODEL"
-        raise TopDownError("E_USAGE", f"{what}, {exp} is a search", do, USAGE)
+    elif data and text:
+        what, do = "--text goes with --wav_scp", "leave it out: DIR/text is taken"
+    elif is_search and model_file != "best":
+        what, do = f"{exp} is a search, without --model_file", f"give {exp}/MODEL"
+    if what:
+        raise TopDownError("E_USAGE", what, do, USAGE)
     check_gpus(options["ngpu"])
     check_writable(output_dir or exp)
     decode_set = import_quietly("espnet_topdown.scoring.decode").decode_set
