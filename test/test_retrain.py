@@ -152,6 +152,13 @@ def test_the_files_of_a_job(files, options, frozen, start):
     assert verify(JOB) == ["exp/job/4epoch.pth"]
 
 
+def test_kept_values_are_of_the_model_that_supplies_the_frozen_layers(files):
+    prepare(spec_by_hand(Path("exp/joint"), "softmax", OTHER, reinit="keep"), JOB)
+    kept = load_weights(JOB / "frozen.pth") | load_weights(JOB / "start.pth")
+    assert kept.keys() == rnn_weights().keys()
+    assert all(torch.equal(kept[n], w) for n, w in rnn_weights(seed=3).items())
+
+
 def test_another_job_may_not_use_the_folder(files):
     made = spec(config={"init_param": BEGUN})
     prepare(made, JOB)

@@ -167,7 +167,7 @@ def processors() -> int:
 
 
 def _usage(what: str, do: str = "see python -m espnet_topdown.cmd.local") -> NoReturn:
-    raise TopDownError("E_USAGE", f"local: {what}", do, USAGE)
+    raise TopDownError("E_USAGE", what, do, USAGE)
 
 
 def launcher_main(

@@ -118,9 +118,9 @@ def _start(spec: RetrainSpec, planned: Plan) -> Weights:
     if not Reinit.parse(spec.reinit).from_trained:
         return _load_values(planned.initial)
     names = [p for g in planned.layers.stack.groups for p in g.params]
-    names = [n for n in names if n not in planned.copied]
+    free = {n: planned.layers.header[n] for n in names if n not in planned.copied}
     source = load_weights(spec.start_from or spec.base.model_file())
-    return Reinit.parse(spec.reinit).values(source, names, spec.seed)
+    return Reinit.parse(spec.reinit).values(source, free, spec.seed)
 
 
 def _train_config(spec: RetrainSpec, planned: Plan, folder: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from espnet_topdown.errors import DATA, MISSING, TopDownError
 from espnet_topdown.models.layers import is_statistic
 
 if TYPE_CHECKING:
+    from espnet_topdown.models.checkpoint import Header
     from espnet_topdown.models.experiment import Experiment
     from espnet_topdown.models.weights import Weights
 
@@ -62,28 +62,30 @@ class Reinit:
         """Whether it begins at values of a trained model."""
         return self.kind not in ("full", "random")
 
-    def values(self, source: Weights, names: Iterable[str], seed: int) -> Weights:
+    def values(self, source: Weights, header: Header, seed: int) -> Weights:
         """The starting values of these tensors; the same seed gives the same noise.
 
         Args:
             source: Tensor -> its value in the trained model.
-            names: Of the tensors.
+            header: Of the tensors.
             seed: Of the noise (``shrink``).
 
         Returns:
             Tensor -> its first value.
 
         Raises:
-            TopDownError: E_SHAPE_MISMATCH when ``source`` lacks one, as a harvest does.
+            TopDownError: E_SHAPE_MISMATCH when ``source`` lacks one, as a harvest does,
+                or has it in another size, as another model may.
         """
         import torch
 
         draw = torch.Generator().manual_seed(seed)
         found = {}
-        for name in names:
-            if name not in source:
-                what = f"--reinit {self.kind}: no {name} in the file of weights"
-                do = "take an epoch of which all weights are kept"
+        for name, info in header.items():
+            if name not in source or tuple(source[name].shape) != info.shape:
+                what = f"--reinit {self.kind}: no {name} of shape {info.shape} in the "
+                what += "file of weights"
+                do = "take an epoch, or a model, that has all weights in this size"
                 raise TopDownError("E_SHAPE_MISMATCH", what, do, DATA)
             value = source[name]
             is_weight = value.is_floating_point() and not is_statistic(name)

@@ -129,9 +129,10 @@ def spec_by_hand(
     """
     base = Experiment(base_exp, base_model, fix_eval_dropout)
     rule = Reinit.parse(reinit)
-    start = classifier_file(base, rule.epoch) if rule.epoch else base.model_file()
     if frozen_from is not None:
         frozen_from = _source_of(frozen_from)
+    source = frozen_from or base.model_file()
+    start = classifier_file(base, rule.epoch) if rule.epoch else source
     made = folder / "retrain.yaml" if folder else Path()
     return RetrainSpec.make(
         base,
@@ -139,7 +140,7 @@ def spec_by_hand(
         [n for n in freeze.split(",") if n],
         int(base.config.get("seed") or 0) + 1000 if seed is None else seed,
         resolve_stack(base.config, stack, made, base.header),
-        frozen_from or (base.model_file() if freeze else None),
+        source if frozen_from or freeze else None,
         any_order=any_order,
         overrides={} if max_epoch is None else {"max_epoch": max_epoch},
         reinit=reinit,
