@@ -11,7 +11,7 @@ block=${1:?Usage: ./experiment.sh BLOCK [SEED ...]}
 shift
 case "${block}" in
     1) default="1000 12000 23000 34000 45000 56000" ;;
-    2) default="1000 12000 23000" ;;
+    2) default="45000 56000 1000" ;;
     *) echo "E_USAGE: no block '${block}'. Do: give 1 or 2." >&2 && exit 64 ;;
 esac
 if [ "$#" -eq 0 ]; then read -r -a all <<<"${default}" && set -- "${all[@]}"; fi
