@@ -47,9 +47,13 @@ for seed in "$@"; do
         echo "$(date '+%FT%T') block ${block}, seed ${seed}: results are there" && continue
     fi
     echo "$(date '+%FT%T') block ${block}, seed ${seed}"
-    search "${seed}" --controls warm,restart,long
-    if [ "${block}" = 2 ]; then
-        search "${seed}" --max_frozen 4 --controls warm,restart,long,random
+    controls=warm,restart,long
+    if [ "${block}" = 1 ]; then
+        search "${seed}" --controls "${controls}"
+    else
+        # Block 1's controls stay where they are, and are not trained for block 2 alone.
+        if ! grep -qs warm "exp/asr_queen_seed${seed}_topdown/search.yaml"; then controls=; fi
+        search "${seed}" --max_frozen 4 --controls "${controls:+${controls},}random"
         search "${seed}" --topdown_tag two --steps 2 --max_frozen 2 --controls ""
         search "${seed}" --topdown_tag shrink --reinit shrink:0.4,0.1 --controls warm
     fi

@@ -1,0 +1,80 @@
+"""python3 local/contrasts.py: the secondary contrasts of docs/results/queen.md.
+
+Each is one model minus another in test CER, over the base seeds that have both: the
+mean, its 95 % interval, p of the same t distribution, and p after Holm's correction
+over all that are printed. It reads the errors by utterance in docs/results/queen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from espnet_topdown.errors import command
+from espnet_topdown.scoring.bootstrap import seeds_interval
+from espnet_topdown.scoring.counts import Counts, read_counts
+
+RESULTS = Path(__file__).resolve().parents[4] / "docs/results/queen"
+RETURNED = "the model that the search returns"
+CONTRASTS = {  # block; ours and the other: what follows the search folder's name
+    "M_{1,4} minus joint": (1, "/m1.4", "/m5"),
+    "M_{1,4} minus restart": (1, "/m1.4", "/control.restart"),
+    "M_{2,3} minus M_{1,4}": (2, "_two/m2.3", "/m1.4"),
+    "random softmax minus M_{1,4}": (2, "/control.random", "/m1.4"),
+    "Algorithm 1 minus M_{1,4}": (2, RETURNED, "/m1.4"),
+    "shrink minus its warm": (2, "_shrink/m1.4", "_shrink/control.warm"),
+}
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    adjusted, largest = [0.0] * len(ps), 0.0
+    for rank, k in enumerate(np.argsort(ps)):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[k]))
+        adjusted[k] = largest
+    return adjusted
+
+
+def read_arm(results: Path, block: int, arm: str) -> list[dict[str, Counts]]:
+    """The counts of a model's characters on test, of each base seed of a block."""
+    counts = []
+    for unit in sorted(results.glob(f"block{block}_seed*")):
+        search = f"asr_queen_{unit.name.partition('_')[2]}_topdown"
+        name = arm
+        if arm == RETURNED:
+            name = "/" + json.loads((unit / search / "result.json").read_text())["best"]
+        scored = Path(f"{unit / search}{name}") / "decode_ctc_greedy/test/score_cer"
+        counts.append(read_counts(scored))
+    return counts
+
+
+@command
+def main(cmd: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args(cmd)
+    rows, ps = [], []
+    for name, (block, ours, other) in CONTRASTS.items():
+        a, b = (read_arm(args.results, block, arm) for arm in (ours, other))
+        mean, low, high = seeds_interval(a, b)
+        error = (high - low) / 2 / stdtrit(len(a) - 1, 0.975)
+        ps.append(float(2 * stdtr(len(a) - 1, -abs(mean) / error)) if error else 1.0)
+        rows.append(f"| {name} | {len(a)} | {mean:+.2f} ({low:+.2f} to {high:+.2f}) |")
+    print("| contrast, test CER | seeds | mean (95 % interval) | p | Holm |")
+    print("|---|---:|---:|---:|---:|")
+    for row, p, adjusted in zip(rows, ps, holm(ps)):
+        print(f"{row} {p:.4f} | {adjusted:.4f} |")
+
+
+if __name__ == "__main__":
+    main()
