@@ -1,23 +1,24 @@
 """python3 local/contrasts.py: the secondary contrasts of docs/results/queen.md.
 
-Each is one model minus another in test CER, over the base seeds that have both: the
-mean, its 95 % interval, p of the same t distribution, and p after Holm's correction
-over all that are printed. It reads the errors by utterance in docs/results/queen.
+Each is one model minus another in test CER, of each base seed (the interval is over
+utterances, this seed only) and the mean over seeds: its 95 % interval over seeds and
+utterances, p of the same t distribution, and p after Holm's correction over all that
+have two seeds. It reads the errors by utterance in docs/results/queen.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from espnet_topdown.errors import command
-from espnet_topdown.scoring.bootstrap import seeds_interval
-from espnet_topdown.scoring.counts import Counts, read_counts
+from espnet_topdown.scoring.bootstrap import paired_bootstrap, seeds_interval
+from espnet_topdown.scoring.counts import Counts, read_counts, total
 
 RESULTS = Path(__file__).resolve().parents[4] / "docs/results/queen"
 RETURNED = "the model that the search returns"
@@ -57,23 +58,35 @@ def read_arm(results: Path, block: int, arm: str) -> list[dict[str, Counts]]:
     return counts
 
 
+def difference(a: Mapping[str, Counts], b: Mapping[str, Counts]) -> str:
+    """One seed's difference; its interval over utterances holds this seed fixed."""
+    rates = [total(side.values()).rate for side in (a, b)]
+    low, high = paired_bootstrap(a, b)
+    return f"{rates[0] - rates[1]:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
 @command
 def main(cmd: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(cmd)
+    print("| contrast, test CER | seeds | each seed | mean | p | Holm |")
+    print("|---|---:|---:|---:|---:|---:|")
     rows, ps = [], []
     for name, (block, ours, other) in CONTRASTS.items():
         a, b = (read_arm(args.results, block, arm) for arm in (ours, other))
+        each = ", ".join(difference(x, y) for x, y in zip(a, b))
+        if len(a) < 2:
+            print(f"| {name} | {len(a)} | {each} | | | |")
+            continue
         mean, low, high = seeds_interval(a, b)
         error = (high - low) / 2 / stdtrit(len(a) - 1, 0.975)
         ps.append(float(2 * stdtr(len(a) - 1, -abs(mean) / error)) if error else 1.0)
-        rows.append(f"| {name} | {len(a)} | {mean:+.2f} ({low:+.2f} to {high:+.2f}) |")
-    print("| contrast, test CER | seeds | mean (95 % interval) | p | Holm |")
-    print("|---|---:|---:|---:|---:|")
+        mean_and_ends = f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+        rows.append(f"| {name} | {len(a)} | {each} | {mean_and_ends}")
     for row, p, adjusted in zip(rows, ps, holm(ps)):
-        print(f"{row} {p:.4f} | {adjusted:.4f} |")
+        print(f"{row} | {p:.4f} | {adjusted:.4f} |")
 
 
 if __name__ == "__main__":
