@@ -50,16 +50,13 @@ def control_spec(search: Search, name: str, epochs: int = 0) -> RetrainSpec:
         What is trained.
     """
     names, first = search.stack.names, Composition((1, search.stack.n - 1))
-    spec = search.retraining(
-        f"control.{name}",
-        names[:1],
-        search.seed(first),
-        search.base.model_file(),
-        control=name,
+    spec = dataclasses.replace(
+        search.candidate(first), name=f"control.{name}", control=name
     )
     if name.startswith("bottom_up"):
         return _bottom_up(search, spec, int(name[len("bottom_up") :]))
-    change: dict[str, Any] = {"frozen_from": None, "frozen": ()}
+    change: dict[str, Any] = {"frozen_from": None, "frozen": ()}  # joint, long, restart
+    change |= {"reinit": "full", "start_from": None}
     if name == "warm":
         change = {"trainable": True}
     elif name == "random":
@@ -102,12 +99,13 @@ def _stretched(config: Mapping[str, Any], times: int) -> dict[str, Any]:
 
 # Algorithm 1 upside down: the ``frozen`` lowest layers of the step before.
 def _bottom_up(search: Search, spec: RetrainSpec, frozen: int) -> RetrainSpec:
-    source = spec.frozen_from
+    source = search.base.model_file()
     if frozen > 1:
         before = search.folder(f"control.bottom_up{frozen - 1}")
         source = Experiment(before).model_file()
     return dataclasses.replace(
         spec,
+        **search.start(source),
         frozen_from=source,
         frozen=search.stack.names[-frozen:],
         any_order=True,

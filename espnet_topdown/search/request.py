@@ -275,16 +275,27 @@ class Search:
             source = classifier_file(self.base, composition.epoch)
         else:
             source = self.base.model_file()
-        rule = Reinit.parse(self.request.reinit)
-        start = classifier_file(self.base, rule.epoch) if rule.epoch else source
         return self.retraining(
             str(composition),
             self.stack.names[: composition.n_frozen],
             self.seed(composition),
             source,
-            reinit=self.request.reinit,
-            start_from=start if rule.from_trained else None,
+            **self.start(source),
         )
+
+    def start(self, source: Path) -> dict[str, Any]:
+        """Where the layers begin that are not copied from ``source``.
+
+        Returns:
+            ``reinit`` and ``start_from`` of a RetrainSpec.
+
+        Raises:
+            TopDownError: E_HARVEST (66).
+        """
+        rule = Reinit.parse(self.request.reinit)
+        start = classifier_file(self.base, rule.epoch) if rule.epoch else source
+        start_from = start if rule.from_trained else None
+        return {"reinit": self.request.reinit, "start_from": start_from}
 
     def retraining(
         self,
