@@ -341,3 +341,13 @@ def test_what_freezing_changes_is_measured(shared, monkeypatch, capsys, tmp_path
     _, number, blank_percent, value, *_ = epoch.split("\t")
     assert number == "1" and 0 <= float(blank_percent) <= 100 and float(value) > 0
     assert "blank frames" in (tmp_path / "why.svg").read_text()
+
+
+def test_the_contrasts_are_those_of_the_page(capsys):
+    """Computed again from the errors by utterance that are kept."""
+    contrasts = load("contrasts")
+    contrasts.main([])
+    page = (contrasts.RESULTS.parent / "queen.md").read_text()
+    for line in capsys.readouterr().out.splitlines():
+        assert line in page
+    assert contrasts.holm([0.5, 0.01, 0.04, 0.03]) == [0.5, 0.04, 0.09, 0.09]
