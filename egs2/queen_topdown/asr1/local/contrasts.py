@@ -45,16 +45,17 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def read_arm(results: Path, block: int, arm: str) -> list[dict[str, Counts]]:
-    """The counts of a model's characters on test, of each base seed of a block."""
-    counts = []
+def read_arm(results: Path, block: int, arm: str) -> dict[str, dict[str, Counts]]:
+    """The counts of a model's characters on test, of each seed that has the model."""
+    counts = {}
     for unit in sorted(results.glob(f"block{block}_seed*")):
-        search = f"asr_queen_{unit.name.partition('_')[2]}_topdown"
-        name = arm
+        seed = unit.name.partition("_")[2]
+        search, name = unit / f"asr_queen_{seed}_topdown", arm
         if arm == RETURNED:
-            name = "/" + json.loads((unit / search / "result.json").read_text())["best"]
-        scored = Path(f"{unit / search}{name}") / "decode_ctc_greedy/test/score_cer"
-        counts.append(read_counts(scored))
+            name = "/" + json.loads((search / "result.json").read_text())["best"]
+        scored = Path(f"{search}{name}") / "decode_ctc_greedy/test/score_cer"
+        if scored.is_dir():
+            counts[seed] = read_counts(scored)
     return counts
 
 
@@ -75,7 +76,8 @@ def main(cmd: list[str] | None = None) -> None:
     print("|---|---:|---:|---:|---:|---:|")
     rows, ps = [], []
     for name, (block, ours, other) in CONTRASTS.items():
-        a, b = (read_arm(args.results, block, arm) for arm in (ours, other))
+        arms = [read_arm(args.results, block, arm) for arm in (ours, other)]
+        a, b = ([arm[seed] for seed in arms[0] if seed in arms[1]] for arm in arms)
         each = ", ".join(difference(x, y) for x, y in zip(a, b))
         if len(a) < 2:
             print(f"| {name} | {len(a)} | {each} | | | |")
