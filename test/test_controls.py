@@ -51,7 +51,7 @@ def test_joint_control_trains_while_the_search_goes_on(
     events = Journal(OUT / "journal.jsonl").events()
     started = [e["node"] for e in events if e["event"] == "started"]
     # 4 of the base and at least 3 of m1.2; then what there is time for; then the path
-    assert started.count("control.joint") > 1
+    assert 1 < started.count("control.joint") < 5
     joint = read_yaml(OUT / "control.joint" / "train.yaml")
     assert joint["max_epoch"] == 4 + 4 + 4  # base, m1.2, m1.1.1
     assert joint["seed"] == read_yaml(OUT / "m1.2" / "train.yaml")["seed"]
