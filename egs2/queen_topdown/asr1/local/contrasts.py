@@ -2,8 +2,8 @@
 
 Each is one model minus another in test CER, of each base seed (the interval is over
 utterances, this seed only) and the mean over seeds: its 95 % interval over seeds and
-utterances, p of the same t distribution, and p after Holm's correction over all that
-have two seeds. It reads the errors by utterance in docs/results/queen.
+utterances, p of the same t distribution, and p after Holm's correction over all. It
+reads the errors by utterance in docs/results/queen.
 """
 
 from __future__ import annotations
@@ -45,18 +45,16 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def read_arm(results: Path, block: int, arm: str) -> dict[str, dict[str, Counts]]:
-    """The counts of a model's characters on test, of each seed that has the model."""
-    counts = {}
+def read_arm(results: Path, block: int, arm: str) -> list[dict[str, Counts]]:
+    """The counts of a model's characters on test, of each base seed of a block."""
+    seeds = []
     for unit in sorted(results.glob(f"block{block}_seed*")):
-        seed = unit.name.partition("_")[2]
-        search, name = unit / f"asr_queen_{seed}_topdown", arm
+        search, name = unit / f"asr_queen_{unit.name.partition('_')[2]}_topdown", arm
         if arm == RETURNED:
             name = "/" + json.loads((search / "result.json").read_text())["best"]
-        scored = Path(f"{search}{name}") / "decode_ctc_greedy/test/score_cer"
-        if scored.is_dir():
-            counts[seed] = read_counts(scored)
-    return counts
+        scored = Path(f"{search}{name}/decode_ctc_greedy/test/score_cer")
+        seeds.append(read_counts(scored))
+    return seeds
 
 
 def difference(a: Mapping[str, Counts], b: Mapping[str, Counts]) -> str:
@@ -76,12 +74,8 @@ def main(cmd: list[str] | None = None) -> None:
     print("|---|---:|---:|---:|---:|---:|")
     rows, ps = [], []
     for name, (block, ours, other) in CONTRASTS.items():
-        arms = [read_arm(args.results, block, arm) for arm in (ours, other)]
-        a, b = ([arm[seed] for seed in arms[0] if seed in arms[1]] for arm in arms)
+        a, b = (read_arm(args.results, block, arm) for arm in (ours, other))
         each = ", ".join(difference(x, y) for x, y in zip(a, b))
-        if len(a) < 2:
-            print(f"| {name} | {len(a)} | {each} | | | |")
-            continue
         mean, low, high = seeds_interval(a, b)
         error = (high - low) / 2 / stdtrit(len(a) - 1, 0.975)
         ps.append(float(2 * stdtr(len(a) - 1, -abs(mean) / error)) if error else 1.0)
