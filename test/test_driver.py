@@ -354,8 +354,12 @@ def test_a_candidates_folder_that_is_somebody_elses(search):
     assert [p.name for p in (OUT / "m1.2").iterdir()] == ["config.yaml"]
 
 
-def test_finished_controls_are_not_counted_as_time_left(search, monkeypatch):
-    search(EVERY, max_frozen=1, controls=("warm",))
+@pytest.mark.parametrize("errors, most", [(EVERY, 1), (WORSE, 2)])
+def test_what_will_not_run_is_not_counted_as_time_left(
+    search, monkeypatch, errors, most
+):
+    """Finished controls; retrainings below a rejected one."""
+    search(errors, max_frozen=most, controls=("warm",))
     left, run_jobs = [], driver.run_jobs
 
     def polled(*args, on_poll, **options):
@@ -364,7 +368,7 @@ def test_finished_controls_are_not_counted_as_time_left(search, monkeypatch):
 
     monkeypatch.setattr(driver, "run_jobs", polled)
     monkeypatch.setattr(driver.ProgressLine, "show", lambda *args: left.append(args[2]))
-    search(EVERY, max_frozen=1, controls=("warm", "restart"))
+    search(errors, max_frozen=most, controls=("warm", "restart"))
     assert left == [0], "what runs is the last"
 
 

@@ -118,14 +118,11 @@ class _Driver:
         self.journal.append(opened, request=asked)
         self._announce()
         progress = ProgressLine(self.request.output_dir)
-        most = 1 + self.search.max_trainings
         status = run_jobs(
             [*self._candidates(), *self._controls()],
             self._launcher(),
             max_jobs=self.request.max_jobs,
-            on_poll=lambda: progress.show(
-                self._running(), most - self._begun(), self.path
-            ),
+            on_poll=lambda: progress.show(self._running(), self._left(), self.path),
             on_done=self._done,
             gpus=self.gpus,
         )
@@ -180,9 +177,17 @@ class _Driver:
     def _running(self) -> list[str]:
         return [name for name, event in self.jobs.items() if event == "started"]
 
-    # Jobs that are done or running.
-    def _begun(self) -> int:
-        return len({*map(str, self.errors), *self.jobs})
+    # Whether models of the search are trained or scored; each end begins the next ones.
+    def _searching(self) -> bool:
+        return any(not name.startswith("control.") for name in self._running())
+
+    # Jobs that may still be begun.
+    def _left(self) -> int:
+        begun = {*map(str, self.errors), *self.jobs}
+        controls = sum(name.startswith("control.") for name in begun)
+        candidates = 1 + self.search.longest[0] - (len(begun) - controls)
+        left = self.search.max_trainings - self.search.longest[0] - controls
+        return left + (candidates if self._searching() else 0)
 
     # Jobs for the models that the strategy asks for; finished ones count.
     def _candidates(self) -> list[Job]:
@@ -270,7 +275,7 @@ class _Driver:
             or folder.name in running
         ):
             return []
-        parts = any(not n.startswith("control.") for n in running)
+        parts = self._searching()
         if parts:
             epochs = _controls.least_epochs(self.search, self.errors)
         else:
