@@ -88,7 +88,7 @@ def draw(curves: dict[str, tuple[Epoch, ...]], figure: Path) -> None:
             axes.plot(*line, marker="." if len(known) < 5 else "", label=name)
         scale = "log" if title == "training loss" else "linear"
         axes.set(title=title, xlabel="epoch", yscale=scale)
-    drawing.axes[0].legend()
+    drawing.axes[2].legend()
     drawing.savefig(figure)
 
 
