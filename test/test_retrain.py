@@ -118,6 +118,17 @@ def test_what_cannot_be_planned(files, frozen, options, message, status):
     assert e.value.status == status
 
 
+@pytest.mark.parametrize("epochs", [20, 2000])
+def test_the_seed_that_is_proposed_shares_nothing(files, epochs, caplog):
+    near = spec(config={"seed": 21000, "max_epoch": epochs}, seed=21001)
+    plan(near)
+    assert "W_SEED_OVERLAP: seeds 21000 and 21001 share" in caplog.text
+    proposed = int(caplog.text.split("e.g. ")[1].split()[0])
+    caplog.clear()
+    plan(dataclasses.replace(near, seed=proposed))
+    assert "W_SEED_OVERLAP" not in caplog.text
+
+
 @pytest.mark.parametrize(
     "options, frozen, start",
     [

@@ -294,7 +294,7 @@ def _check_seed(spec: RetrainSpec) -> None:
         warn(
             "W_SEED_OVERLAP",
             f"seeds {theirs} and {ours} share {shared} % of their random streams; use "
-            f"seeds that are {epochs} or more apart, e.g. {theirs + 1000}",
+            f"seeds that are {epochs} or more apart, e.g. {theirs + max(1000, epochs)}",
         )
 
 
