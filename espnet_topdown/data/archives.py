@@ -10,6 +10,7 @@ import lzma
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,7 +136,7 @@ def _ar_members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def apt_download(packages: Sequence[str], folder: Path) -> None:
-    """``apt-get download`` into ``folder``; needs no root. Raises E_DOWNLOAD.
+    """``apt-get download`` into ``folder``, whole or not at all; needs no root.
 
     Args:
         packages: Their names.
@@ -147,12 +148,15 @@ def apt_download(packages: Sequence[str], folder: Path) -> None:
     if shutil.which("apt-get") is None:
         raise _not_fetched("no apt-get on this machine")
     logging.info("apt-get download %s", " ".join(packages))
-    run = subprocess.run(
-        ["apt-get", "download", *packages], cwd=folder, capture_output=True, text=True
-    )
-    if run.returncode != 0:
-        lines = [x for x in run.stderr.splitlines() if x.startswith("E:")]
-        raise _not_fetched("apt-get: " + " ".join(lines or ["failed"])[:300])
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".apt-") as made:
+        run = subprocess.run(
+            ["apt-get", "download", *packages], cwd=made, capture_output=True, text=True
+        )
+        if run.returncode != 0:  # what it leaves may be cut off
+            lines = [x for x in run.stderr.splitlines() if x.startswith("E:")]
+            raise _not_fetched("apt-get: " + " ".join(lines or ["failed"])[:300])
+        for package in Path(made).iterdir():
+            package.replace(folder / package.name)
 
 
 def http_download(url: str, target: Path) -> None:

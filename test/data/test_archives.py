@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -141,6 +142,17 @@ def test_what_apt_get_says(tmp_path, monkeypatch):
     fake_apt_get(tmp_path, "echo 'E: no such package' >&2; exit 100")
     with pytest.raises(TopDownError, match="E_DOWNLOAD: apt-get: E: no such package"):
         archives.apt_download(["a"], tmp_path)
+
+
+@pytest.mark.parametrize("status, left", [(0, ["a_1_all.deb"]), (100, [])])
+def test_apt_get_leaves_no_part_of_a_package(tmp_path, monkeypatch, status, left):
+    """On a full disk it gives the package's name to what there was room for."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    fake_apt_get(tmp_path, f"echo x >a_1_all.deb; exit {status}")
+    (tmp_path / "downloads").mkdir()
+    with contextlib.suppress(TopDownError):
+        archives.apt_download(["a"], tmp_path / "downloads")
+    assert [p.name for p in (tmp_path / "downloads").iterdir()] == left
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.xz", "a.deb"])
